@@ -1,0 +1,122 @@
+//! How the command ends: exit codes and the last words.
+
+use std::process::ExitCode;
+
+use litesnn_framework::Error;
+use litesnn_framework::manifest::{Layer, Problem};
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+
+/// Exit codes of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for was done.
+    Done = 0,
+    /// A trial failed, or a file could not be used.
+    Failed = 1,
+    /// The command line, a manifest or a design is wrong; nothing was started.
+    Usage = 2,
+    /// Stopped by Ctrl-C or SIGTERM; the same command goes on.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why the command did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    diagnostics: Vec<Words>,
+}
+
+/// One diagnostic as miette shows it.
+#[derive(Debug)]
+struct Words {
+    message: String,
+    help: Option<String>,
+    source: Option<NamedSource<String>>,
+    span: Option<LabeledSpan>,
+}
+
+impl std::fmt::Display for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Words {}
+
+impl Diagnostic for Words {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Error)
+    }
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.span.clone().map(|span| Box::new(std::iter::once(span)) as Box<dyn Iterator<Item = LabeledSpan>>)
+    }
+}
+
+impl Words {
+    fn of_problem(problem: &Problem) -> Words {
+        let mut words =
+            Words { message: problem.message.clone(), help: problem.help.clone(), source: None, span: None };
+        match &problem.location {
+            Some(place) if place.length > 0 => {
+                let label = (problem.layer != Layer::File).then(|| format!("set by {}", problem.layer));
+                words.source = Some(NamedSource::new(place.path.display().to_string(), place.source.to_string()));
+                words.span = Some(LabeledSpan::new(label, place.offset, place.length));
+            }
+            Some(place) => words.message = format!("{}: {}", place.path.display(), problem.message),
+            None => {
+                if matches!(problem.layer, Layer::Environment(_) | Layer::Set(_)) {
+                    words.message = format!("{}: {}", problem.layer, problem.message);
+                }
+            }
+        }
+        words
+    }
+}
+
+impl Failure {
+    /// A failure of the program itself.
+    pub fn internal(message: &str) -> Failure {
+        let message = format!("internal error: {}", message.lines().next().unwrap_or_default());
+        let help = Some("this is a fault of litesnn; please report it with the manifest".to_owned());
+        Failure { exit: Exit::Failed, diagnostics: vec![Words { message, help, source: None, span: None }] }
+    }
+
+    /// A failure with one message and what would be right.
+    pub fn new(exit: Exit, message: String, help: Option<String>) -> Failure {
+        Failure { exit, diagnostics: vec![Words { message, help, source: None, span: None }] }
+    }
+
+    /// Prints to stderr.
+    pub fn print(self) -> Exit {
+        for words in self.diagnostics {
+            eprintln!("{:?}", miette::Report::new(words));
+        }
+        self.exit
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match &error {
+            Error::Manifest(problems) => {
+                Failure { exit: Exit::Usage, diagnostics: problems.iter().map(Words::of_problem).collect() }
+            }
+            Error::Interrupted => Failure::new(Exit::Interrupted, error.to_string(), error.hint()),
+            Error::Device { .. } => Failure::new(Exit::Usage, error.to_string(), error.hint()),
+            _ => Failure::new(Exit::Failed, error.to_string(), error.hint()),
+        }
+    }
+}

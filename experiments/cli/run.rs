@@ -1,0 +1,89 @@
+//! `litesnn run`: trials, one after another.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use litesnn_framework::manifest;
+use litesnn_framework::run::{Context, Finished, run_plan};
+use litesnn_framework::{Error, device};
+
+use crate::arguments::{Run, data_store};
+use crate::display::Display;
+use crate::exit::{Exit, Failure};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub fn run(options: &Run) -> Result<Exit, Failure> {
+    if let Some(threads) = options.threads {
+        tch::set_num_threads(i32::from(threads));
+    }
+    // All manifests first: a mistake in the last one costs nothing.
+    let plans = options
+        .manifests
+        .iter()
+        .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let choice = device::choose(&options.device)?;
+    let display = Display::new(options.quiet);
+    display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
+    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))
+        .map_err(|error| Failure::internal(&format!("no handler for Ctrl-C: {error}")))?;
+
+    let context = Context {
+        runs: options.runs.clone(),
+        store: data_store(),
+        device: choice.device,
+        observer: &display,
+        stop: &STOP,
+    };
+    let mut all = Vec::new();
+    for plan in &plans {
+        match run_plan(plan, &context) {
+            Ok(finished) => all.extend(finished),
+            Err(error @ Error::Interrupted) => {
+                display.end();
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    display.end();
+    println!("{}", summary(&all));
+    for trial in &all {
+        if let Err(error) = &trial.outcome {
+            Failure::new(Exit::Failed, format!("trial {} failed: {error}", trial.title), error.hint()).print();
+        }
+    }
+    if !options.quiet {
+        eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
+    }
+    Ok(if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed })
+}
+
+fn summary(trials: &[Finished]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
+    for trial in trials {
+        let row = match &trial.outcome {
+            Ok(outcome) => [
+                trial.title.clone(),
+                format!("{:.2} %", 100.0 * outcome.test_accuracy),
+                format!("{:.1} kbit", outcome.weight_bits / 1e3),
+                format!("{:.3} M", outcome.bit_syn_ops / 1e6),
+                format!("{:.2}", outcome.mean_bits),
+                outcome.timesteps.to_string(),
+                format!("{:.0} s", outcome.search_seconds + outcome.retrain_seconds + outcome.evaluate_seconds),
+                if trial.cached { "finished before".into() } else { String::new() },
+            ],
+            Err(_) => {
+                let mut row: [String; 8] = Default::default();
+                row[0].clone_from(&trial.title);
+                row[7] = "failed".into();
+                row
+            }
+        };
+        table.add_row(row);
+    }
+    table
+}

@@ -1,0 +1,25 @@
+//! Compiles the C++ side of the custom autograd function and tells the linker where libtorch lies.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=cpp/function.cpp");
+    let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency"));
+    let root = lib.parent().expect("libtorch's lib folder has a parent");
+    cc::Build::new()
+        .cpp(true)
+        .pic(true)
+        .warnings(false)
+        .include(root.join("include"))
+        .include(root.join("include/torch/csrc/api/include"))
+        .std("c++17")
+        .flag("-fopenmp")
+        .opt_level(2)
+        .file("cpp/function.cpp")
+        .compile("litesnn_function");
+    println!("cargo:rustc-link-lib=gomp");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    println!("cargo:rustc-link-lib=torch_cpu");
+    println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+}

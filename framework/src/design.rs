@@ -1,0 +1,155 @@
+//! A design: the outcome of a search, as TOML that a person can read, write, ship and move to another data set.
+//!
+//! ```toml
+//! version = 1
+//! space = "spike-dhs"
+//! timesteps = 2
+//!
+//! [[edge]]                       # a cell, shared by all cells of the network
+//! node = 0
+//! from = "s0"                    # s0, s1: outputs of the two cells before; n0, n1, ...: nodes of this cell
+//! operation = "conv3x3"
+//!
+//! [compression.gaussian-quantize]
+//! cell0 = { bits = 4 }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Version of the file format that this program writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+
+/// One edge of a cell that survived the search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    /// The node it ends in, from 0.
+    pub node: usize,
+    /// Where it begins: `s0`, `s1`, or an earlier node `n0`, `n1`, ...
+    pub from: String,
+    /// The operation on it.
+    pub operation: String,
+}
+
+/// What a compressor decided for one group of layers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Bits of a weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
+    /// Fraction of the weights that is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+/// What one compressor decided, by the name of the group of layers (`cell0`, `stem`, `all`: the compressor chooses).
+pub type Decisions = BTreeMap<String, Decision>;
+
+/// The discrete architecture that a supernet decodes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// The space it belongs to.
+    pub space: String,
+    /// The edges of the cell, in order of their node.
+    pub edges: Vec<Edge>,
+}
+
+/// The outcome of a search. See the [module](self) for its form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Design {
+    /// Format version.
+    pub version: u32,
+    /// Name of the search space.
+    pub space: String,
+    /// Number of timesteps to run.
+    pub timesteps: i64,
+    /// Edges of the cell.
+    #[serde(rename = "edge", default)]
+    pub edges: Vec<Edge>,
+    /// Decisions by compressor.
+    #[serde(default)]
+    pub compression: BTreeMap<String, Decisions>,
+}
+
+impl Design {
+    /// The architecture part.
+    pub fn architecture(&self) -> Architecture {
+        Architecture { space: self.space.clone(), edges: self.edges.clone() }
+    }
+
+    /// The design as TOML.
+    pub fn to_toml(&self) -> String {
+        let body = toml_edit::ser::to_string_pretty(self).expect("a design has only string keys");
+        format!("# What the search decided. `[design] file = \"...\"` in a manifest retrains it.\n{body}")
+    }
+
+    /// Reads a design; an error names file, line and what was expected.
+    pub fn read(path: &Path) -> Result<Design> {
+        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        Design::parse(&text, path)
+    }
+
+    /// Parses the text of `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Design> {
+        let content = |message: String, hint: &str| Error::Content { path: path.into(), message, hint: hint.into() };
+        let design: Design = toml_edit::de::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            content(
+                format!("is not a design: line {line}: {}", error.message()),
+                "a design has version, space, timesteps, [[edge]] and [compression]; see experiments/designs",
+            )
+        })?;
+        if design.version > VERSION {
+            return Err(content(
+                format!("is a design of version {}, and this program reads up to {VERSION}", design.version),
+                "upgrade litesnn",
+            ));
+        }
+        if design.timesteps < 1 {
+            return Err(content(format!("has timesteps = {}", design.timesteps), "timesteps are 1 or more"));
+        }
+        Ok(design)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Design {
+        Design {
+            version: VERSION,
+            space: "spike-dhs".into(),
+            timesteps: 2,
+            edges: vec![Edge { node: 0, from: "s0".into(), operation: "conv3x3".into() }],
+            compression: BTreeMap::from([(
+                "gaussian-quantize".to_owned(),
+                Decisions::from([("cell0".to_owned(), Decision { bits: Some(4), rate: None })]),
+            )]),
+        }
+    }
+
+    #[test]
+    fn a_design_survives_writing_and_reading() {
+        let text = example().to_toml();
+        assert_eq!(Design::parse(&text, Path::new("design.toml")).unwrap(), example(), "{text}");
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let error = |text: &str| Design::parse(text, Path::new("d.toml")).unwrap_err().to_string();
+        assert_eq!(
+            error("version = 1\nspace = 3\ntimesteps = 2\n"),
+            "`d.toml` is not a design: line 2: invalid type: integer `3`, expected a string"
+        );
+        assert!(error("version = 9\nspace = \"a\"\ntimesteps = 2\n").contains("version 9"));
+        assert!(error("version = 1\nspace = \"a\"\ntimesteps = 0\n").contains("timesteps = 0"));
+    }
+}

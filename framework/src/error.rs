@@ -1,0 +1,136 @@
+//! What can go wrong, in words that a user can act on.
+
+use std::path::{Path, PathBuf};
+
+use crate::manifest::Problem;
+
+/// The result of everything in litesnn that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that reaches a user. Its message reads after "failed to run:"; [`Error::hint`] says what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest, a layer of it, or an override is wrong. All problems found are listed at once.
+    #[error("{} in the manifest", match .0.len() { 1 => "one problem".to_owned(), n => format!("{n} problems") })]
+    Manifest(Vec<Problem>),
+
+    /// A file could not be read or written.
+    #[error("cannot {action} `{path}`: {source}", path = path.display())]
+    File {
+        /// What was tried, as a verb: "read", "write", "create".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A file was read, and what it holds is not what it should be.
+    #[error("`{path}` {message}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, as the rest of a sentence that begins with the file.
+        message: String,
+        /// What would mend it.
+        hint: String,
+    },
+
+    /// A plugin refused its settings or what it was asked to do.
+    #[error("{kind} `{name}`: {message}")]
+    Plugin {
+        /// Kind of the plugin, as in the manifest.
+        kind: &'static str,
+        /// Registered name.
+        name: String,
+        /// Why.
+        message: String,
+    },
+
+    /// The device that was asked for is not there.
+    #[error("{message}")]
+    Device {
+        /// What is missing.
+        message: String,
+        /// What would be right.
+        hint: String,
+    },
+
+    /// The loss stopped being a number.
+    #[error("the loss became {loss} in {stage}, epoch {epoch}, batch {batch} (learning rate {learning_rate:.2e})")]
+    Diverged {
+        /// Stage of the trial.
+        stage: String,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch, from 1.
+        batch: usize,
+        /// The value of the loss.
+        loss: f64,
+        /// Learning rate of the weights at that step.
+        learning_rate: f64,
+    },
+
+    /// Another process works on the same trial.
+    #[error("`{path}` is held by {owner}", path = path.display())]
+    Locked {
+        /// The trial folder.
+        path: PathBuf,
+        /// Host, process and start time of the holder.
+        owner: String,
+    },
+
+    /// The user asked to stop.
+    #[error("stopped on request")]
+    Interrupted,
+
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Tensor(String),
+
+    /// A table of the record could not be written or read.
+    #[error("record: {0}")]
+    Record(String),
+}
+
+impl Error {
+    /// What would be right, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Content { hint, .. } | Error::Device { hint, .. } if !hint.is_empty() => Some(hint.clone()),
+            Error::Diverged { .. } => Some(
+                "lower the learning rate of that stage (`search.learning_rate`, `retrain.learning_rate`) \
+                 or its gradient clip"
+                    .to_owned(),
+            ),
+            Error::Locked { .. } => Some("wait for that process, or stop it and run the same command again".to_owned()),
+            Error::Interrupted => {
+                Some("the same command goes on from the last checkpoint; finished trials are kept".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Wraps an I/O error with the file and what was tried.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::File { action, path, source }
+    }
+}
+
+impl From<tch::TchError> for Error {
+    /// Keeps the first line: what follows in libtorch's message is a C++ stack trace.
+    fn from(error: tch::TchError) -> Self {
+        let text = match error {
+            tch::TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        Error::Tensor(text.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+impl From<polars::error::PolarsError> for Error {
+    fn from(error: polars::error::PolarsError) -> Self {
+        Error::Record(error.to_string())
+    }
+}

@@ -1,0 +1,538 @@
+//! The layers of a manifest, from the files, the environment and the command line to one tree.
+//!
+//! Tables merge and arrays are replaced whole, by figment's `merge`, with two additions. A layer that names another plugin in
+//! a section of one plugin replaces that section. And `[[compressor]]` is kept as a table by name beside the order of the
+//! names, so that a dotted path can reach into it; a layer that gives the array replaces both.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::names::{ONE_PLUGIN, below, did_you_mean, fold, listed};
+use super::problem::{Layer, Location, Problem};
+use super::settings::VERSION;
+use super::source::{self, Mark, SourceFile};
+
+/// Variables of the environment that begin with `LITESNN_` and are not settings.
+const NOT_SETTINGS: [&str; 4] = ["DATA", "LIBTORCH", "LOG", "RUNS"];
+
+/// A dotted path with more segments than this is not one of a setting.
+const DEEPEST: usize = 16;
+
+/// What a user asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// `--profile`
+    pub profile: Option<String>,
+    /// `--set`: `KEY=VALUE`, the value in TOML syntax; a bare word is a string.
+    pub set: Vec<String>,
+    /// The environment; variables that do not begin with `LITESNN_` are ignored. `__` separates the segments of a path,
+    /// case does not matter, and `_` may stand for `-`.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What one layer sets.
+#[derive(Clone)]
+pub(super) struct Overlay {
+    pub(super) layer: Layer,
+    tree: Dict,
+    /// Names of the compressors, when the layer gives the array.
+    order: Option<Vec<String>>,
+    /// The file it stands in.
+    file: Option<Rc<SourceFile>>,
+    /// The path in the manifest that the layer begins at ...
+    base: Vec<String>,
+    /// ... and where in the file that is.
+    at: Vec<String>,
+}
+
+impl Provider for Overlay {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.layer.to_string())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.tree.clone()))
+    }
+}
+
+impl Overlay {
+    /// A layer that is a whole tree: a file (`at` is empty) or a profile in it.
+    fn tree(layer: Layer, tree: Dict, file: &Rc<SourceFile>, at: Vec<String>) -> Overlay {
+        Overlay { layer, tree, order: None, file: Some(Rc::clone(file)), base: Vec::new(), at }
+    }
+
+    /// A layer that sets one path.
+    pub(super) fn entry(
+        layer: Layer,
+        path: &[String],
+        value: Value,
+        place: Option<(Rc<SourceFile>, Vec<String>)>,
+    ) -> Overlay {
+        let nested = path
+            .iter()
+            .skip(1)
+            .rev()
+            .fold(value, |inner, key| Value::Dict(Tag::Default, Dict::from([(key.clone(), inner)])));
+        let tree = path.first().map(|key| Dict::from([(key.clone(), nested)])).unwrap_or_default();
+        let (file, at) = place.map_or((None, Vec::new()), |(file, at)| (Some(file), at));
+        Overlay { layer, tree, order: None, file, base: path.to_vec(), at }
+    }
+
+    /// Where a path of the manifest is in the layer's file.
+    pub(super) fn place(&self, path: &[String]) -> Option<(Rc<SourceFile>, Vec<String>)> {
+        let file = self.file.as_ref()?;
+        let rest = path.strip_prefix(self.base.as_slice()).unwrap_or_default();
+        Some((Rc::clone(file), [&self.at, rest].concat()))
+    }
+
+    /// The folder of the layer's file.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.file.as_ref()?.path().parent()
+    }
+
+    /// A problem of the layer.
+    pub(super) fn problem(&self, path: &[String], mark: Mark, message: String, help: Option<String>) -> Problem {
+        Problem {
+            message,
+            key: (!path.is_empty()).then(|| path.join(".")),
+            layer: self.layer.clone(),
+            location: self.place(path).map(|(file, at)| file.locate(&at, mark)),
+            help,
+        }
+    }
+
+    /// The paths of everything it sets that is not a table.
+    pub(super) fn leaves(&self) -> Vec<Vec<String>> {
+        let mut all = Vec::new();
+        for (key, value) in &self.tree {
+            leaves(value, &mut vec![key.clone()], &mut all);
+        }
+        all
+    }
+
+    /// What it sets at a path.
+    pub(super) fn get(&self, path: &[String]) -> Option<&Value> {
+        lookup(&self.tree, path)
+    }
+
+    /// Whether it sets anything at or below a path.
+    pub(super) fn sets(&self, path: &[String]) -> bool {
+        self.get(path).is_some()
+    }
+
+    /// Brings the sections that are not plain tables into the form that merges: the array of compressors becomes a table and
+    /// an order, and the keys of the sweep become dotted paths.
+    pub(super) fn normalise(mut self, problems: &mut Vec<Problem>) -> Overlay {
+        if let Some(Value::Array(_, elements)) = self.tree.get("compressor").cloned() {
+            let mut named = Dict::new();
+            let mut order = Vec::new();
+            for (index, element) in elements.into_iter().enumerate() {
+                let path = ["compressor".to_owned(), index.to_string()];
+                let plugins = match element {
+                    Value::Dict(_, plugins) if plugins.len() == 1 => plugins,
+                    other => {
+                        let held = match &other {
+                            Value::Dict(_, none) if none.is_empty() => "holds no plugin".to_owned(),
+                            Value::Dict(_, several) => {
+                                format!("holds several plugins: {}", listed(&several.keys().collect::<Vec<_>>()))
+                            }
+                            _ => "holds something that is not a table".to_owned(),
+                        };
+                        let help = "each [[compressor]] names one plugin: `score-prune = { rate = 0.8 }`";
+                        let message = format!("[[compressor]] {} {held}", index + 1);
+                        problems.push(self.problem(&path, Mark::Value, message, Some(help.into())));
+                        continue;
+                    }
+                };
+                for (name, settings) in plugins {
+                    if order.contains(&name) {
+                        let message = format!("two compressors are `{name}`");
+                        let help = "a compressor is used once; its settings are reached by its name";
+                        problems.push(self.problem(&path, Mark::Value, message, Some(help.into())));
+                    } else {
+                        order.push(name.clone());
+                        named.insert(name, settings);
+                    }
+                }
+            }
+            self.tree.insert("compressor".into(), Value::Dict(Tag::Default, named));
+            self.order = Some(order);
+        }
+        if let Some(Value::Dict(tag, sweep)) = self.tree.get("sweep").cloned() {
+            let mut flat = Dict::new();
+            for (key, value) in sweep {
+                flatten(&key, value, &mut flat);
+            }
+            self.tree.insert("sweep".into(), Value::Dict(tag, flat));
+        }
+        self
+    }
+}
+
+fn flatten(key: &str, value: Value, flat: &mut Dict) {
+    match value {
+        Value::Dict(_, inner) if !inner.is_empty() => {
+            for (below, value) in inner {
+                flatten(&format!("{key}.{below}"), value, flat);
+            }
+        }
+        value => {
+            flat.insert(key.to_owned(), value);
+        }
+    }
+}
+
+fn leaves(value: &Value, path: &mut Vec<String>, all: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Dict(_, inner) if !inner.is_empty() => {
+            for (key, value) in inner {
+                path.push(key.clone());
+                leaves(value, path, all);
+                path.pop();
+            }
+        }
+        _ => all.push(path.clone()),
+    }
+}
+
+/// The value at a path.
+pub(super) fn lookup<'a>(tree: &'a Dict, path: &[String]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(tree.get(first)?, |value, segment| match value {
+        Value::Dict(_, inner) => inner.get(segment),
+        Value::Array(_, elements) => elements.get(segment.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn remove(tree: &mut Dict, path: &[String]) -> bool {
+    match path {
+        [] => false,
+        [last] => tree.remove(last).is_some(),
+        [first, rest @ ..] => match tree.get_mut(first) {
+            Some(Value::Dict(_, inner)) => remove(inner, rest),
+            _ => false,
+        },
+    }
+}
+
+/// Layers on top of each other, the last one on top. What a later layer replaces as a whole is taken out of the earlier ones.
+#[derive(Clone, Default)]
+pub(super) struct Stack {
+    overlays: Vec<Overlay>,
+}
+
+impl Stack {
+    /// The layers.
+    pub(super) fn overlays(&self) -> &[Overlay] {
+        &self.overlays
+    }
+
+    /// Puts the parts of one layer on top.
+    pub(super) fn push(&mut self, layer: Vec<Overlay>) {
+        for kind in ONE_PLUGIN {
+            let section = kind.section();
+            let names: Vec<&String> = layer.iter().flat_map(|part| plugin_names(&part.tree, section)).collect();
+            let replaces = |earlier: &Dict| {
+                let held: Vec<&String> = plugin_names(earlier, section).collect();
+                !names.is_empty() && held.iter().any(|name| names.iter().any(|new| new != name))
+            };
+            for earlier in &mut self.overlays {
+                if replaces(&earlier.tree) {
+                    earlier.tree.remove(section);
+                }
+            }
+        }
+        for part in layer {
+            if part.order.is_some() {
+                self.remove(&["compressor".to_owned()]);
+            }
+            self.overlays.push(part);
+        }
+    }
+
+    /// Takes a path out of all layers; false when none had it.
+    pub(super) fn remove(&mut self, path: &[String]) -> bool {
+        let mut found = false;
+        for overlay in &mut self.overlays {
+            found |= remove(&mut overlay.tree, path);
+            match path {
+                [section] if section == "compressor" => overlay.order = None,
+                [section, name] if section == "compressor" => {
+                    if let Some(order) = &mut overlay.order {
+                        order.retain(|other| other != name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// All layers merged.
+    pub(super) fn merged(&self) -> Dict {
+        let figment = self.overlays.iter().cloned().fold(Figment::new(), Figment::merge);
+        // No layer fails to provide its data.
+        figment.data().ok().and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default()
+    }
+
+    /// Names of the compressors, in order.
+    pub(super) fn compressors(&self) -> &[String] {
+        self.overlays.iter().rev().find_map(|overlay| overlay.order.as_deref()).unwrap_or_default()
+    }
+
+    /// The layer that has the last word on a path.
+    pub(super) fn origin(&self, path: &[String]) -> Option<&Overlay> {
+        self.overlays.iter().rev().find(|overlay| overlay.sets(path))
+    }
+
+    /// A problem with what is at a path, or with the lack of it.
+    pub(super) fn problem(&self, path: &[String], mark: Mark, message: String, help: Option<String>) -> Problem {
+        let above = (1..=path.len()).rev().find_map(|length| self.origin(&path[..length]));
+        let mut problem = match above {
+            Some(overlay) => overlay.problem(path, mark, message, help),
+            None => {
+                let file = self.overlays.iter().rev().find(|overlay| overlay.layer == Layer::File);
+                let location = file.and_then(|overlay| overlay.file.as_ref()).map(|file| file.whole());
+                Problem { message, key: None, layer: Layer::File, location, help }
+            }
+        };
+        problem.key = (!path.is_empty()).then(|| path.join("."));
+        problem
+    }
+
+    /// Sorts what stands in files in the order in which it is read.
+    pub(super) fn rank(&self, path: &[String]) -> (usize, usize) {
+        let layer = self.overlays.iter().rposition(|overlay| overlay.sets(path)).unwrap_or_default();
+        (layer, self.location(path).map_or(0, |location| location.offset))
+    }
+
+    /// The place of the value at a path.
+    pub(super) fn location(&self, path: &[String]) -> Option<Location> {
+        let (file, at) = self.origin(path)?.place(path)?;
+        Some(file.locate(&at, Mark::Value))
+    }
+}
+
+fn plugin_names<'a>(tree: &'a Dict, section: &str) -> impl Iterator<Item = &'a String> {
+    let section = match tree.get(section) {
+        Some(Value::Dict(_, plugins)) => Some(plugins),
+        _ => None,
+    };
+    section.into_iter().flat_map(Dict::keys)
+}
+
+/// A dotted path as its segments.
+pub(super) fn split_path(dotted: &str) -> Result<Vec<String>, String> {
+    let keys = toml_edit::Key::parse(dotted).map_err(|_| format!("`{dotted}` is not a dotted path"))?;
+    if keys.len() > DEEPEST {
+        return Err(format!("a path has at most {DEEPEST} segments, and this one has {}", keys.len()));
+    }
+    Ok(keys.iter().map(|key| key.get().to_owned()).collect())
+}
+
+/// A value from the command line or the environment: TOML, or a string without quotes.
+fn parse_value(text: &str) -> Result<Value, String> {
+    match text.trim().parse::<toml_edit::Value>() {
+        Ok(parsed) => Ok(source::value(&parsed)),
+        Err(error) if text.trim_start().starts_with(['"', '\'', '[', '{']) => {
+            Err(format!("the value is not valid TOML: {}", error.message().lines().next().unwrap_or_default()))
+        }
+        Err(_) => Ok(Value::from(text)),
+    }
+}
+
+/// All layers up to `--set`. Problems of a file that cannot be read or parsed come alone: nothing can be said of the rest.
+pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<Stack, Vec<Problem>> {
+    let files = files(request).map_err(|problem| vec![problem])?;
+    let mut stack = Stack::default();
+    let mut profiles = Vec::new();
+    let mut known_profiles = Vec::new();
+    for (layer, file) in files {
+        let mut tree = file.tree();
+        tree.remove("extends");
+        let overlay = Overlay::tree(layer, tree, &file, Vec::new());
+        if let Some(newer) = newer_version(&overlay) {
+            return Err(vec![newer]);
+        }
+        let mut overlay = overlay;
+        match overlay.tree.remove("profile") {
+            Some(Value::Dict(_, found)) => {
+                for (name, profile) in found {
+                    let path = ["profile".to_owned(), name.clone()];
+                    match profile {
+                        Value::Dict(_, tree) if request.profile.as_ref() == Some(&name) => {
+                            profiles.push(Overlay::tree(Layer::Profile(name.clone()), tree, &file, path.to_vec()));
+                        }
+                        Value::Dict(..) => {}
+                        _ => {
+                            let message = format!("[profile.{name}] is not a table");
+                            problems.push(overlay.problem(&path, Mark::Value, message, None));
+                        }
+                    }
+                    known_profiles.push(name);
+                }
+            }
+            Some(_) => {
+                let message = "[profile] is not a table of profiles".to_owned();
+                problems.push(overlay.problem(&["profile".to_owned()], Mark::Value, message, None));
+            }
+            None => {}
+        }
+        stack.push(vec![overlay.normalise(problems)]);
+    }
+    if let Some(name) = &request.profile
+        && !known_profiles.contains(name)
+    {
+        let message = format!("unknown profile `{name}`{}", did_you_mean(name, &known_profiles));
+        problems.push(stack.problem(&[], Mark::Key, message, Some(format!("profiles: {}", listed(&known_profiles)))));
+    }
+    for profile in profiles {
+        refuse_file_keys(&profile, problems);
+        stack.push(vec![profile.normalise(problems)]);
+    }
+    let environment = request.environment.iter().filter_map(|(name, value)| variable(name, value).transpose());
+    let set = request.set.iter().map(|argument| command_line(argument));
+    for entries in [collect(environment, problems), collect(set, problems)] {
+        stack.push(entries);
+    }
+    Ok(stack)
+}
+
+fn collect(entries: impl Iterator<Item = Result<Overlay, Problem>>, problems: &mut Vec<Problem>) -> Vec<Overlay> {
+    let mut good = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) => {
+                refuse_file_keys(&entry, problems);
+                good.push(entry.normalise(problems));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    good
+}
+
+/// `extends` and `[profile]` belong to a file as a whole.
+fn refuse_file_keys(overlay: &Overlay, problems: &mut Vec<Problem>) {
+    for key in ["extends", "profile"] {
+        let path = [key.to_owned()];
+        if overlay.sets(&path) {
+            let message = format!("`{key}` cannot be set here");
+            let help = format!("`{key}` belongs at the top of a file");
+            problems.push(overlay.problem(&path, Mark::Key, message, Some(help)));
+        }
+    }
+}
+
+/// A file of a newer format than this program reads.
+fn newer_version(overlay: &Overlay) -> Option<Problem> {
+    let path = ["version".to_owned()];
+    let version = lookup(&overlay.tree, &path)?.to_i128()?;
+    if version <= i128::from(VERSION) {
+        return None;
+    }
+    let message = format!("this manifest is of version {version}, and this program reads up to {VERSION}");
+    Some(overlay.problem(&path, Mark::Value, message, Some("upgrade litesnn".into())))
+}
+
+/// The manifest and what it extends, the lowest layer first.
+fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Problem> {
+    let mut files: Vec<(Layer, Rc<SourceFile>)> = Vec::new();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut next = Some((Layer::File, request.manifest.clone()));
+    while let Some((layer, path)) = next.take() {
+        // The file that extends this one, and where it says so.
+        let extending = files.last().map(|(layer, file)| (layer, Rc::clone(file)));
+        let chain = || files.iter().map(|(_, file)| file.path()).chain([path.as_path()]);
+        let blame = |problem: Problem| match &extending {
+            Some((layer, file)) => Problem {
+                key: Some("extends".into()),
+                layer: (*layer).clone(),
+                location: Some(file.locate(&["extends".to_owned()], Mark::Value)),
+                help: Some(format!(
+                    "the chain is {}",
+                    chain().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(" > ")
+                )),
+                ..problem
+            },
+            None => problem,
+        };
+        let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if seen.contains(&identity) {
+            let message = format!("`extends` goes in a circle: `{}` is reached again", path.display());
+            return Err(blame(Problem { message, key: None, layer, location: None, help: None }));
+        }
+        seen.push(identity);
+        let file = SourceFile::read(&path, &layer)
+            .map_err(|problem| if problem.location.is_none() { blame(problem) } else { problem })?;
+        match file.tree().get("extends") {
+            None => {}
+            Some(Value::String(_, other)) => {
+                let other = path.parent().unwrap_or(Path::new("")).join(other);
+                next = Some((Layer::Extends(other.clone()), other));
+            }
+            Some(_) => {
+                return Err(Problem {
+                    message: "`extends` is not a string".into(),
+                    key: Some("extends".into()),
+                    layer,
+                    location: Some(file.locate(&["extends".to_owned()], Mark::Value)),
+                    help: Some("`extends = \"base.toml\"` names one file, relative to this one".into()),
+                });
+            }
+        }
+        files.push((layer, Rc::new(file)));
+    }
+    files.reverse();
+    Ok(files)
+}
+
+/// A setting from the environment; `None` when the variable is not one.
+fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Problem> {
+    let Some(rest) = name.strip_prefix("LITESNN_") else { return Ok(None) };
+    if NOT_SETTINGS.contains(&rest) {
+        return Ok(None);
+    }
+    let layer = Layer::Environment(name.to_owned());
+    let problem = |message: String, help: Option<String>| Problem {
+        message,
+        key: None,
+        layer: layer.clone(),
+        location: None,
+        help,
+    };
+    let segments: Vec<&str> = rest.split("__").collect();
+    if segments.iter().any(|segment| segment.is_empty()) || segments.len() > DEEPEST {
+        let help = "`LITESNN_SEARCH__EPOCHS` stands for `search.epochs`";
+        return Err(problem("this is not the path of a setting".into(), Some(help.into())));
+    }
+    let mut path: Vec<String> = Vec::new();
+    for segment in segments {
+        let known = below(&path).into_iter().find(|known| fold(known) == fold(segment));
+        path.push(known.unwrap_or_else(|| segment.to_lowercase()));
+    }
+    let value = parse_value(value).map_err(|message| problem(message, None))?;
+    Ok(Some(Overlay::entry(layer, &path, value, None)))
+}
+
+/// A setting from the command line.
+fn command_line(argument: &str) -> Result<Overlay, Problem> {
+    let layer = Layer::Set(argument.to_owned());
+    let problem = |message: String| Problem {
+        message,
+        key: None,
+        layer: layer.clone(),
+        location: None,
+        help: Some("`--set search.epochs=3` sets one key".into()),
+    };
+    let (key, value) = argument.split_once('=').ok_or_else(|| problem("this is not KEY=VALUE".into()))?;
+    let path = split_path(key.trim()).map_err(problem)?;
+    let value = parse_value(value).map_err(problem)?;
+    Ok(Overlay::entry(layer, &path, value, None))
+}

@@ -1,0 +1,43 @@
+//! From TOML layers to a plan of trials.
+//!
+//! Layers, later wins: plugin defaults < `extends` < file < profile < `LITESNN_*` < `--set`; then what a `[[variant]]` changes,
+//! then the point of the `[sweep]`. Tables merge, and a layer replaces an array whole. A layer that names another plugin in a
+//! section of one plugin (`[timesteps.fixed]` over `[timesteps.compressive]`) replaces that section. A dotted path may name a
+//! plugin inside `[[compressor]]` (`compressor.score-prune.rate`). An extended file's profile of the same name lies below the
+//! manifest's own one.
+//!
+//! ```toml
+//! [[variant]]
+//! name = "dense"
+//! remove = ["optimizer", "search"]                    # sections or keys
+//! set = { "compressor" = [], "timesteps.fixed.steps" = 4, "design.from" = "searched", "design.keep" = ["architecture"] }
+//!
+//! [sweep]                                             # the cross product
+//! "optimizer.joint.lambda_memory" = [1e-9, 5e-9]
+//! ```
+//!
+//! - A swept key concerns the variants that have the plugin or section it belongs to; one that concerns none is a problem. A
+//!   variant that takes another's design has one trial for each of that one's points.
+//! - The user's word on the command line or in the environment is not lost silently: it is a problem when a variant or the
+//!   sweep sets the same key, and when every variant replaces or removes what it sets. A variant that drops a whole section
+//!   may do so as long as another one keeps it.
+//! - All [`Problem`]s of a manifest are reported at once, each with its place and the layer that set the value.
+
+mod layers;
+mod names;
+mod origins;
+mod plan;
+mod problem;
+mod resolve;
+#[cfg(test)]
+mod sample;
+mod settings;
+mod source;
+mod text;
+mod variants;
+
+pub use layers::Request;
+pub use origins::{Origin, origins};
+pub use plan::{Plan, Trial, load};
+pub use problem::{Layer, Location, Problem};
+pub use settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};

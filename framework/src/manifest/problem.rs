@@ -1,0 +1,172 @@
+//! What is wrong with a manifest: the message, the place, the layer that set it, and what would be right.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a value comes from. Later layers win, in the order of these variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    /// The default of the program or a plugin.
+    Default,
+    /// A file that the manifest extends.
+    Extends(PathBuf),
+    /// The manifest itself.
+    File,
+    /// `[profile.NAME]`
+    Profile(String),
+    /// An environment variable, by its name.
+    Environment(String),
+    /// `--set`, with its argument.
+    Set(String),
+    /// `[[variant]]`, by its name.
+    Variant(String),
+    /// `[sweep]`
+    Sweep,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layer::Default => f.write_str("default"),
+            Layer::Extends(path) => write!(f, "extended file `{}`", path.display()),
+            Layer::File => f.write_str("file"),
+            Layer::Profile(name) => write!(f, "profile `{name}`"),
+            Layer::Environment(name) => write!(f, "environment variable `{name}`"),
+            Layer::Set(argument) => write!(f, "`--set {argument}`"),
+            Layer::Variant(name) => write!(f, "variant `{name}`"),
+            Layer::Sweep => f.write_str("sweep"),
+        }
+    }
+}
+
+/// A place in a file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The file.
+    pub path: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// First byte of the place.
+    pub offset: usize,
+    /// Bytes of the place; 0 stands for the file as a whole.
+    pub length: usize,
+    /// Text of the file.
+    pub source: Arc<str>,
+}
+
+impl Location {
+    /// The place `start..end` (in bytes) of a file.
+    pub fn new(path: PathBuf, source: Arc<str>, start: usize, end: usize) -> Location {
+        let offset = source.floor_char_boundary(start);
+        let end = source.ceil_char_boundary(end.max(offset));
+        let before = &source[..offset];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before[line_start..].chars().count();
+        Location { path, line, column, offset, length: end - offset, source }
+    }
+
+    /// The line it is on (the first one, where it spans several).
+    pub fn line_text(&self) -> &str {
+        self.source.lines().nth(self.line - 1).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}+{}", self.path.display(), self.line, self.column, self.length)
+    }
+}
+
+/// One problem of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Dotted path of the setting.
+    pub key: Option<String>,
+    /// The layer that set it.
+    pub layer: Layer,
+    /// Where, when that layer is a file.
+    pub location: Option<Location>,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    /// Place and message; below them the line with the place marked, the layer if it is not the file, and the help.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut margin = 0;
+        match &self.location {
+            Some(at) if at.length == 0 => write!(f, "{}: {}", at.path.display(), self.message)?,
+            Some(at) => {
+                write!(f, "{}:{}:{}: {}", at.path.display(), at.line, at.column, self.message)?;
+                let text = at.line_text();
+                let number = at.line.to_string();
+                margin = number.len();
+                // A tab stays a tab under a tab, so that the marks stand under what they mark.
+                let indent: String =
+                    text.chars().take(at.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let end = at.source.floor_char_boundary(at.offset + at.length);
+                let marked = at.source[at.offset..end].lines().next().unwrap_or_default().chars().count();
+                let marks = "^".repeat(marked.max(1));
+                write!(f, "\n{:margin$} |\n{number} | {text}\n{:margin$} | {indent}{marks}", "", "")?;
+            }
+            None if matches!(self.layer, Layer::Environment(_) | Layer::Set(_)) => {
+                write!(f, "{}: {}", self.layer, self.message)?;
+            }
+            None => f.write_str(&self.message)?,
+        }
+        if self.location.is_some() && !matches!(self.layer, Layer::File | Layer::Default) {
+            write!(f, "\n{:margin$} = set by {}", "", self.layer)?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n{:margin$} = help: {help}", "")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str, start: usize, end: usize) -> Problem {
+        Problem {
+            message: "unknown key `epoch` in [search]; did you mean `epochs`?".into(),
+            key: Some("search.epoch".into()),
+            layer: Layer::File,
+            location: Some(Location::new("a.toml".into(), text.into(), start, end)),
+            help: Some("known keys: `epochs`".into()),
+        }
+    }
+
+    #[test]
+    fn a_problem_shows_its_line_with_the_place_marked() {
+        let mut problem = problem("[search]\n\tepoch = 3\n", 10, 15);
+        let shown = "a.toml:2:2: unknown key `epoch` in [search]; did you mean `epochs`?\n  \
+                     |\n2 | \tepoch = 3\n  | \t^^^^^\n  = help: known keys: `epochs`";
+        assert_eq!(problem.to_string(), shown);
+        problem.layer = Layer::Profile("smoke".into());
+        assert!(problem.to_string().contains("\n  = set by profile `smoke`\n"), "{problem}");
+        problem.location = None;
+        problem.layer = Layer::Environment("LITESNN_SEARCH__EPOCH".into());
+        assert!(problem.to_string().starts_with("environment variable `LITESNN_SEARCH__EPOCH`: unknown"), "{problem}");
+    }
+
+    #[test]
+    fn columns_count_characters_and_odd_places_do_not_panic() {
+        let location = |start, end| Location::new("a.toml".into(), "π = 1\nä".into(), start, end);
+        assert_eq!((location(5, 6).line, location(5, 6).column), (1, 5));
+        for start in 0..12 {
+            for end in 0..12 {
+                let mut shown = problem("", 0, 0);
+                shown.location = Some(location(start, end));
+                assert!(!shown.to_string().is_empty());
+            }
+        }
+    }
+}

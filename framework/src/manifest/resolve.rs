@@ -1,0 +1,528 @@
+//! From one merged tree to typed sections, with every problem that is in them.
+
+use figment::value::{Dict, Num, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use super::layers::Stack;
+use super::names::{Properties, SECTIONS, did_you_mean, kind_of, listed, plugins, unfit_for_folder};
+use super::problem::Problem;
+use super::settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};
+use super::source::Mark;
+use super::text;
+use crate::plugin::{Compressor, Dataset, Kind, Optimizer, SearchSpace, TimestepSearcher, find};
+
+/// Problems of one section that are looked for before the search for more of them ends.
+const MOST_PROBLEMS: usize = 32;
+
+/// What could be read of a manifest.
+#[derive(Default)]
+pub(super) struct Sections {
+    pub(super) version: Option<u32>,
+    pub(super) experiment: Option<Experiment>,
+    pub(super) dataset: Option<Box<dyn Dataset>>,
+    pub(super) space: Option<Box<dyn SearchSpace>>,
+    pub(super) compressor: Vec<Box<dyn Compressor>>,
+    pub(super) timesteps: Option<Box<dyn TimestepSearcher>>,
+    pub(super) optimizer: Option<Box<dyn Optimizer>>,
+    pub(super) design: Option<DesignSource>,
+    pub(super) search: Option<Training>,
+    pub(super) retrain: Option<Training>,
+}
+
+impl Sections {
+    /// The manifest, when nothing that it needs is missing.
+    pub(super) fn into_manifest(self) -> Option<Manifest> {
+        Some(Manifest {
+            version: self.version.unwrap_or(VERSION),
+            experiment: self.experiment?,
+            dataset: self.dataset?,
+            space: self.space?,
+            compressor: self.compressor,
+            timesteps: self.timesteps?,
+            optimizer: self.optimizer,
+            design: self.design,
+            search: self.search,
+            retrain: self.retrain?,
+        })
+    }
+
+    /// What could be read, with every default, by section; compressors by name.
+    pub(super) fn settings(&self) -> Map<String, Json> {
+        fn put(settings: &mut Map<String, Json>, section: &str, value: Option<&impl Serialize>) {
+            if let Some(Ok(value)) = value.map(serde_json::to_value) {
+                settings.insert(section.into(), value);
+            }
+        }
+        let mut settings = Map::new();
+        put(&mut settings, "version", self.version.as_ref());
+        put(&mut settings, "experiment", self.experiment.as_ref());
+        put(&mut settings, "dataset", self.dataset.as_ref());
+        put(&mut settings, "space", self.space.as_ref());
+        put(&mut settings, "timesteps", self.timesteps.as_ref());
+        put(&mut settings, "optimizer", self.optimizer.as_ref());
+        put(&mut settings, "design", self.design.as_ref());
+        put(&mut settings, "search", self.search.as_ref());
+        put(&mut settings, "retrain", self.retrain.as_ref());
+        let mut compressors = Map::new();
+        for compressor in &self.compressor {
+            if let Ok(Json::Object(named)) = serde_json::to_value(compressor) {
+                compressors.extend(named);
+            }
+        }
+        settings.insert("compressor".into(), Json::Object(compressors));
+        settings
+    }
+}
+
+/// A value of a layer as TOML.
+pub(super) fn toml_text(value: &Value) -> String {
+    let mut reader = Reader { stack: &Stack::default(), tree: Map::new(), problems: Vec::new() };
+    text::value(&reader.json(value, &mut Vec::new())).map_or_else(String::new, |value| value.to_string())
+}
+
+/// Reads the sections of a stack of layers.
+pub(super) fn resolve(stack: &Stack) -> (Sections, Vec<Problem>) {
+    let mut reader = Reader { stack, tree: Map::new(), problems: Vec::new() };
+    reader.tree = reader.object(&stack.merged(), &mut Vec::new());
+    let sections = reader.sections();
+    reader.check(&sections);
+    (sections, reader.problems)
+}
+
+struct Reader<'a> {
+    stack: &'a Stack,
+    tree: Map<String, Json>,
+    problems: Vec<Problem>,
+}
+
+fn path<const N: usize>(segments: [&str; N]) -> Vec<String> {
+    segments.map(str::to_owned).to_vec()
+}
+
+/// How a table is called in a message.
+fn heading(path: &[String]) -> String {
+    match path {
+        [section, name, rest @ ..] if section == "compressor" => {
+            let inner = rest.iter().map(|key| format!("`{key}` of ")).rev().collect::<String>();
+            format!("{inner}compressor `{name}`")
+        }
+        path => format!("[{}]", path.join(".")),
+    }
+}
+
+impl Reader<'_> {
+    fn report(&mut self, path: &[String], mark: Mark, message: String, help: Option<String>) {
+        let problem = self.stack.problem(path, mark, message, help);
+        self.problems.push(problem);
+    }
+
+    fn object(&mut self, dict: &Dict, path: &mut Vec<String>) -> Map<String, Json> {
+        let mut map = Map::new();
+        for (key, value) in dict {
+            path.push(key.clone());
+            map.insert(key.clone(), self.json(value, path));
+            path.pop();
+        }
+        map
+    }
+
+    fn json(&mut self, value: &Value, path: &mut Vec<String>) -> Json {
+        match value {
+            Value::String(_, text) => Json::from(text.as_str()),
+            Value::Char(_, c) => Json::from(c.to_string()),
+            Value::Bool(_, truth) => Json::from(*truth),
+            Value::Num(_, Num::F64(number)) => serde_json::Number::from_f64(*number).map_or_else(
+                || {
+                    let message = format!("`{}` is {number}, and has to be a finite number", path.join("."));
+                    self.report(path, Mark::Value, message, None);
+                    Json::from(0.0)
+                },
+                Json::Number,
+            ),
+            Value::Num(_, number) => {
+                number.to_i128().and_then(|n| i64::try_from(n).ok()).map_or(Json::Null, Json::from)
+            }
+            Value::Empty(..) => Json::Null,
+            Value::Dict(_, inner) => Json::Object(self.object(inner, path)),
+            Value::Array(_, elements) => {
+                let mut array = Vec::with_capacity(elements.len());
+                for (index, element) in elements.iter().enumerate() {
+                    path.push(index.to_string());
+                    array.push(self.json(element, path));
+                    path.pop();
+                }
+                Json::Array(array)
+            }
+        }
+    }
+
+    fn sections(&mut self) -> Sections {
+        for key in ["variant", "sweep"] {
+            self.tree.remove(key);
+        }
+        let known: Vec<String> = SECTIONS.map(str::to_owned).to_vec();
+        let near: Vec<String> = [SECTIONS.as_slice(), &["extends", "profile", "variant", "sweep"]]
+            .concat()
+            .iter()
+            .map(|name| name.to_string())
+            .collect();
+        let unknown: Vec<String> = self.tree.keys().filter(|key| !known.contains(key)).cloned().collect();
+        for key in unknown {
+            let table = matches!(self.tree.get(&key), Some(Json::Object(_) | Json::Array(_)));
+            let what = if table { format!("unknown section [{key}]") } else { format!("unknown key `{key}`") };
+            let message = format!("{what}{}", did_you_mean(&key, &near));
+            self.report(&[key], Mark::Key, message, Some(format!("known sections: {}", listed(&near))));
+        }
+        Sections {
+            version: self.plain("version"),
+            experiment: self.table("experiment"),
+            dataset: self.one_plugin(Kind::Dataset),
+            space: self.one_plugin(Kind::Space),
+            compressor: self.compressors(),
+            timesteps: self.one_plugin(Kind::Timesteps),
+            optimizer: self.one_plugin(Kind::Optimizer),
+            design: self.table("design"),
+            search: self.table("search"),
+            retrain: self.table("retrain"),
+        }
+    }
+
+    fn plain<T: DeserializeOwned>(&mut self, section: &str) -> Option<T> {
+        let value = self.tree.get(section)?.clone();
+        self.read(&path([section]), value)
+    }
+
+    fn table<T: DeserializeOwned>(&mut self, section: &str) -> Option<T> {
+        let value = self.tree.get(section)?.clone();
+        if !value.is_object() {
+            let help = format!("write [{section}] and its keys below it");
+            self.report(&path([section]), Mark::Value, format!("`{section}` is not a table"), Some(help));
+            return None;
+        }
+        self.read(&path([section]), value)
+    }
+
+    fn one_plugin<T: DeserializeOwned + Serialize>(&mut self, kind: Kind) -> Option<T> {
+        let section = kind.section();
+        let value = self.tree.get(section)?.clone();
+        let help = || Some(format!("[{section}.NAME] names one plugin: {}", listed(&plugins(kind))));
+        let Json::Object(mut named) = value else {
+            self.report(
+                &path([section]),
+                Mark::Value,
+                format!("`{section}` is not a table that names a plugin"),
+                help(),
+            );
+            return None;
+        };
+        let names: Vec<String> = named.keys().cloned().collect();
+        match names.as_slice() {
+            [] => {
+                self.report(&path([section]), Mark::Key, format!("[{section}] names no plugin"), help());
+                None
+            }
+            [name] => {
+                let settings = named.remove(name)?;
+                self.plugin(kind, name, settings)
+            }
+            [.., last] => {
+                // A plugin that does not exist is more likely a key in the wrong place or a misspelt section.
+                let message = format!("[{section}] takes one plugin, and {} are given", listed(&names));
+                self.report(&path([section, last]), Mark::Key, message, help());
+                None
+            }
+        }
+    }
+
+    fn compressors(&mut self) -> Vec<Box<dyn Compressor>> {
+        let order = self.stack.compressors();
+        let mut named = match self.tree.get("compressor") {
+            None => return Vec::new(),
+            Some(Json::Object(named)) => named.clone(),
+            Some(_) => {
+                let help = "write [[compressor]], and below it `score-prune = { rate = 0.8 }`";
+                self.report(
+                    &path(["compressor"]),
+                    Mark::Value,
+                    "`compressor` is not an array".into(),
+                    Some(help.into()),
+                );
+                return Vec::new();
+            }
+        };
+        let all: Vec<_> =
+            order.iter().filter_map(|name| self.plugin(Kind::Compressor, name, named.remove(name)?)).collect();
+        for name in named.keys() {
+            let message = format!("no [[compressor]] is `{name}`{}", did_you_mean(name, order));
+            let help = format!("compressors of this manifest: {}", listed(order));
+            self.report(&path(["compressor", name]), Mark::Key, message, Some(help));
+        }
+        all
+    }
+
+    fn plugin<T: DeserializeOwned + Serialize>(&mut self, kind: Kind, name: &str, settings: Json) -> Option<T> {
+        let at = path([kind.section(), name]);
+        let known = plugins(kind);
+        let Some(descriptor) = find(kind, name) else {
+            let message = format!("unknown {kind} `{name}`{}", did_you_mean(name, &known));
+            self.report(&at, Mark::Key, message, Some(format!("known plugins of this kind: {}", listed(&known))));
+            return None;
+        };
+        if !settings.is_object() {
+            let message = format!("the settings of {kind} `{name}` are not a table");
+            self.report(&at, Mark::Value, message, Some(format!("`{name} = {{}}` takes the defaults")));
+            return None;
+        }
+        let given = settings.clone();
+        let plugin: T = self.read(&at[..1], Json::Object(Map::from_iter([(name.to_owned(), settings)])))?;
+        let written = serde_json::to_value(&plugin).ok();
+        let schema = (descriptor.schema)();
+        let written = written.as_ref().and_then(|written| written.get(name));
+        self.unread(&at, &given, written, Properties::of(&schema));
+        Some(plugin)
+    }
+
+    /// Keys that a plugin neither refused nor read. A plugin that denies unknown fields has none.
+    fn unread(&mut self, at: &[String], given: &Json, written: Option<&Json>, known: Properties) {
+        let Json::Object(given) = given else { return };
+        for (key, value) in given {
+            let below = [at, &[key.clone()]].concat();
+            let written = written.and_then(|written| written.get(key));
+            if known.ignores_others() && written.is_none() && !known.names().contains(key) {
+                let names = known.names();
+                let message = format!("unknown key `{key}` in {}{}", heading(at), did_you_mean(key, &names));
+                self.report(&below, Mark::Key, message, Some(format!("known keys: {}", listed(&names))));
+            } else if let Some(known) = known.below(key) {
+                self.unread(&below, value, written, known);
+            }
+        }
+    }
+
+    /// Reads a value, and reports all that is wrong with it: what a problem is about is taken out, and it is read again.
+    fn read<T: DeserializeOwned>(&mut self, at: &[String], mut value: Json) -> Option<T> {
+        let mut taken_out: Vec<Vec<String>> = Vec::new();
+        for _ in 0..MOST_PROBLEMS {
+            let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+                Ok(read) => return taken_out.is_empty().then_some(read),
+                Err(error) => error,
+            };
+            let inner = segments(error.path());
+            let complaint = Complaint::of(&error.inner().to_string(), at, &inner);
+            if let Some(missing) = &complaint.missing
+                && taken_out.contains(&[inner.as_slice(), &[missing.clone()]].concat())
+            {
+                return None;
+            }
+            let full = [at, &inner].concat();
+            self.report(&full, complaint.mark, complaint.message, complaint.help);
+            let Some(out) = take_out(&mut value, &inner).filter(|_| complaint.missing.is_none()) else { return None };
+            taken_out.push(out);
+        }
+        None
+    }
+
+    fn check(&mut self, sections: &Sections) {
+        let absent = |reader: &Self, section: &str| !reader.tree.contains_key(section);
+        for section in ["experiment", "dataset", "space", "timesteps", "retrain"] {
+            if absent(self, section) {
+                self.missing(section, None);
+            }
+        }
+        if absent(self, "design") {
+            for section in ["optimizer", "search"] {
+                if absent(self, section) {
+                    self.missing(section, Some("or [design], to retrain a design instead of searching one"));
+                }
+            }
+        } else {
+            for section in ["optimizer", "search"] {
+                if !absent(self, section) {
+                    let message = format!("nothing reads [{section}]: [design] says that a design is taken over");
+                    let help = format!("take it out; a variant does so with `remove = [\"{section}\"]`");
+                    self.report(&path([section]), Mark::Key, message, Some(help));
+                }
+            }
+        }
+        if let Some(version) = sections.version
+            && !(1..=VERSION).contains(&version)
+        {
+            let message = format!("this manifest is of version {version}, and this program reads 1 to {VERSION}");
+            self.report(&path(["version"]), Mark::Value, message, None);
+        }
+        if let Some(experiment) = &sections.experiment {
+            self.check_experiment(experiment);
+        }
+        for (section, training) in [("search", &sections.search), ("retrain", &sections.retrain)] {
+            if let Some(training) = training {
+                self.check_training(section, training);
+            }
+        }
+        if let Some(design) = &sections.design {
+            self.check_design(design, sections);
+        }
+    }
+
+    fn missing(&mut self, section: &str, or: Option<&str>) {
+        let (shown, mut help) = match kind_of(section) {
+            Some(kind) => {
+                (format!("[{section}.NAME]"), format!("known plugins of this kind: {}", listed(&plugins(kind))))
+            }
+            None => (format!("[{section}]"), format!("add [{section}]")),
+        };
+        if let Some(or) = or {
+            help = format!("{help}; {or}");
+        }
+        self.report(&path([section]), Mark::Key, format!("missing section {shown}"), Some(help));
+    }
+
+    fn check_experiment(&mut self, experiment: &Experiment) {
+        if let Some(why) = unfit_for_folder(&experiment.name) {
+            let message =
+                format!("`experiment.name` is `{}`, which cannot be the name of a folder: {why}", experiment.name);
+            self.report(&path(["experiment", "name"]), Mark::Value, message, None);
+        }
+        let seeds = &experiment.seeds;
+        let at = path(["experiment", "seeds"]);
+        if seeds.is_empty() {
+            self.report(&at, Mark::Value, "`experiment.seeds` is empty, and has to hold one seed or more".into(), None);
+        }
+        if let Some(twice) = seeds.iter().enumerate().find(|(index, seed)| seeds[..*index].contains(seed)) {
+            let message = format!("`experiment.seeds` holds {} twice", twice.1);
+            self.report(&[at, vec![twice.0.to_string()]].concat(), Mark::Value, message, None);
+        }
+    }
+
+    fn check_training(&mut self, section: &str, training: &Training) {
+        let mut require = |key: &str, good: bool, value: String, range: &str| {
+            if !good {
+                let message = format!("`{section}.{key}` is {value}, and has to be {range}");
+                self.report(&path([section, key]), Mark::Value, message, None);
+            }
+        };
+        require("epochs", training.epochs >= 1, training.epochs.to_string(), "1 or more");
+        require("batch_size", training.batch_size >= 1, training.batch_size.to_string(), "1 or more");
+        for (key, value) in [
+            ("learning_rate", training.learning_rate),
+            ("learning_rate_end", training.learning_rate_end),
+            ("weight_decay", training.weight_decay),
+            ("clip", training.clip),
+        ] {
+            require(key, value.is_finite() && value >= 0.0, value.to_string(), "0 or more");
+        }
+        let momentum = training.momentum;
+        require("momentum", (0.0..1.0).contains(&momentum), momentum.to_string(), "0 or more and below 1");
+    }
+
+    fn check_design(&mut self, design: &DesignSource, sections: &Sections) {
+        let source = "`from = \"VARIANT\"` takes what a variant finds, `file = \"design.toml\"` what a file holds";
+        match (&design.from, &design.file) {
+            (None, None) => {
+                let message = "[design] has neither `from` nor `file`".into();
+                self.report(&path(["design"]), Mark::Key, message, Some(source.into()));
+            }
+            (Some(_), Some(_)) => {
+                let message = "[design] has both `from` and `file`".into();
+                self.report(&path(["design", "file"]), Mark::Key, message, Some(source.into()));
+            }
+            _ => {}
+        }
+        let keep = path(["design", "keep"]);
+        if !design.keep.contains(&Part::Architecture) {
+            let help = "an architecture is always needed: `keep = [\"architecture\", ...]`";
+            self.report(&keep, Mark::Value, "`design.keep` lacks `architecture`".into(), Some(help.into()));
+        }
+        if let Some(timesteps) = &sections.timesteps
+            && !design.keep.contains(&Part::Timesteps)
+            && timesteps.fixed().is_none()
+        {
+            let name = timesteps.typetag_name();
+            let message =
+                format!("`design.keep` lacks `timesteps`, and [timesteps.{name}] does not say how many to run");
+            let help = "use [timesteps.fixed], or keep the design's timesteps";
+            self.report(&keep, Mark::Value, message, Some(help.into()));
+        }
+    }
+}
+
+fn segments(path: &serde_path_to_error::Path) -> Vec<String> {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map_while(|segment| match segment {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { variant } => Some(variant.clone()),
+            Segment::Unknown => None,
+        })
+        .collect()
+}
+
+/// Removes what is at a path from the innermost table around it; the path of what was removed.
+fn take_out(value: &mut Json, path: &[String]) -> Option<Vec<String>> {
+    let mut value = value;
+    for (depth, segment) in path.iter().enumerate() {
+        let Json::Object(map) = value else { return None };
+        let last = depth + 1 == path.len() || !matches!(map.get(segment), Some(Json::Object(_)));
+        if last {
+            return map.remove(segment).map(|_| path[..=depth].to_vec());
+        }
+        value = map.get_mut(segment)?;
+    }
+    None
+}
+
+/// What serde says, in the words of a manifest.
+struct Complaint {
+    message: String,
+    mark: Mark,
+    help: Option<String>,
+    /// The field that is missing, when that is the complaint.
+    missing: Option<String>,
+}
+
+impl Complaint {
+    fn of(text: &str, at: &[String], inner: &[String]) -> Complaint {
+        let full = [at, inner].concat();
+        let key = full.join(".");
+        let quoted: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let (name, known) =
+            quoted.split_first().map_or((String::new(), &[][..]), |(name, known)| (name.clone(), known));
+        let say = |message: String, mark: Mark, help: Option<String>| Complaint { message, mark, help, missing: None };
+        if text.starts_with("unknown field") {
+            let table = full.split_last().map_or(full.as_slice(), |(_, table)| table);
+            let message = format!("unknown key `{name}` in {}{}", heading(table), did_you_mean(&name, known));
+            return say(message, Mark::Key, Some(format!("known keys: {}", listed(known))));
+        }
+        if text.starts_with("unknown variant") {
+            let message = format!("`{key}` cannot be `{name}`{}", did_you_mean(&name, known));
+            return say(message, Mark::Value, Some(format!("known values: {}", listed(known))));
+        }
+        if text.starts_with("missing field") {
+            let message = format!("missing key `{name}` in {}", heading(&full));
+            return Complaint { missing: Some(name), ..say(message, Mark::Key, None) };
+        }
+        for start in ["invalid type: ", "invalid value: ", "invalid length "] {
+            if let Some((found, expected)) = text.strip_prefix(start).and_then(|rest| rest.split_once(", expected ")) {
+                let found = if start == "invalid length " { format!("of length {found}") } else { found.to_owned() };
+                let message = format!("`{key}` is {found}, expected {}", in_words(expected));
+                return say(message, Mark::Value, None);
+            }
+        }
+        say(format!("`{key}`: {text}"), Mark::Value, None)
+    }
+}
+
+/// The name of a Rust type as a person says it.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "an integer of 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "an integer",
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    }
+}

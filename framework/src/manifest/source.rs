@@ -1,0 +1,225 @@
+//! One TOML file with the place of everything in it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use figment::value::{Dict, Tag, Value};
+use toml_edit::{Document, Item, TableLike};
+
+use super::problem::{Layer, Location, Problem};
+
+/// What of a setting is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Its key.
+    Key,
+    /// Its value.
+    Value,
+}
+
+/// A parsed file.
+pub(super) struct SourceFile {
+    path: PathBuf,
+    text: Arc<str>,
+    document: Document<Arc<str>>,
+}
+
+impl SourceFile {
+    /// Reads and parses `path`, which stands in a message as it is given here.
+    pub(super) fn read(path: &Path, layer: &Layer) -> Result<SourceFile, Problem> {
+        let problem = |message: String, location: Option<Location>, help: Option<&str>| Problem {
+            message,
+            key: None,
+            layer: layer.clone(),
+            location,
+            help: help.map(str::to_owned),
+        };
+        let bytes = std::fs::read(path)
+            .map_err(|error| problem(format!("cannot read `{}`: {error}", path.display()), None, None))?;
+        let text: Arc<str> = match String::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(error) => {
+                let start = error.utf8_error().valid_up_to();
+                // What is not UTF-8 becomes one character that is three bytes long.
+                let text: Arc<str> = String::from_utf8_lossy(error.as_bytes()).into();
+                let location = Location::new(path.into(), text, start, start + 1);
+                let help = "save the file as UTF-8";
+                return Err(problem("this is not UTF-8".into(), Some(location), Some(help)));
+            }
+        };
+        let document = Document::parse(Arc::clone(&text)).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let location = Location::new(path.into(), Arc::clone(&text), span.start, span.end.max(span.start + 1));
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            problem(format!("not valid TOML: {message}"), Some(location), None)
+        })?;
+        let file = SourceFile { path: path.into(), text, document };
+        if file.document.is_empty() {
+            let help = "a manifest begins with [experiment] and its name; see experiments/quickstart.toml";
+            return Err(problem("the file is empty".into(), Some(file.whole()), Some(help)));
+        }
+        Ok(file)
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything in it.
+    pub(super) fn tree(&self) -> Dict {
+        table(self.document.as_table())
+    }
+
+    /// The file as a whole.
+    pub(super) fn whole(&self) -> Location {
+        Location::new(self.path.clone(), Arc::clone(&self.text), 0, 0)
+    }
+
+    /// The place of what `path` names, or of the nearest thing above it that is in the file. An index of an array is a
+    /// segment; a plugin in an array of plugins can be named as well.
+    pub(super) fn locate(&self, path: &[String], mark: Mark) -> Location {
+        let mut place: Option<(Option<Range<usize>>, Option<Range<usize>>)> = None;
+        let mut node = Node::Item(self.document.as_item());
+        for segment in path {
+            let Some((key, child)) = node.child(segment) else { break };
+            // An element of an array has no key of its own: it answers for the key of the array.
+            let key = key.or_else(|| place.take().and_then(|(key, _)| key));
+            place = Some((key, child.span()));
+            node = child;
+        }
+        let span = place.and_then(|(key, value)| match mark {
+            Mark::Key => key.or(value),
+            Mark::Value => value.or(key),
+        });
+        match span {
+            Some(span) => Location::new(self.path.clone(), Arc::clone(&self.text), span.start, span.end),
+            None => self.whole(),
+        }
+    }
+
+    /// The text of a value, when it is in the file and on one line.
+    pub(super) fn text_of(&self, path: &[String]) -> Option<String> {
+        let mut node = Node::Item(self.document.as_item());
+        for segment in path {
+            node = node.child(segment)?.1;
+        }
+        let text = self.text.get(node.span()?)?;
+        (!text.contains('\n')).then(|| text.to_owned())
+    }
+}
+
+/// Something in a document that can have children.
+#[derive(Clone, Copy)]
+enum Node<'a> {
+    Item(&'a Item),
+    Value(&'a toml_edit::Value),
+    Table(&'a toml_edit::Table),
+}
+
+impl<'a> Node<'a> {
+    fn span(self) -> Option<Range<usize>> {
+        match self {
+            Node::Item(item) => item.span(),
+            Node::Value(value) => value.span(),
+            Node::Table(table) => table.span(),
+        }
+    }
+
+    fn table(self) -> Option<&'a dyn TableLike> {
+        match self {
+            Node::Item(item) => item.as_table_like(),
+            Node::Value(value) => value.as_inline_table().map(|table| table as &dyn TableLike),
+            Node::Table(table) => Some(table),
+        }
+    }
+
+    fn elements(self) -> Vec<Node<'a>> {
+        let of = |array: &'a toml_edit::Array| array.iter().map(Node::Value).collect();
+        match self {
+            Node::Item(Item::ArrayOfTables(tables)) => tables.iter().map(Node::Table).collect(),
+            Node::Item(Item::Value(toml_edit::Value::Array(array))) => of(array),
+            Node::Value(toml_edit::Value::Array(array)) => of(array),
+            _ => Vec::new(),
+        }
+    }
+
+    fn child(self, segment: &str) -> Option<(Option<Range<usize>>, Node<'a>)> {
+        let Some(table) = self.table() else {
+            let elements = self.elements();
+            if let Some(element) = segment.parse::<usize>().ok().and_then(|index| elements.get(index)) {
+                return Some((None, *element));
+            }
+            return elements
+                .iter()
+                .find(|element| element.table().is_some_and(|table| table.contains_key(segment)))?
+                .child(segment);
+        };
+        if let Some((key, item)) = table.get_key_value(segment) {
+            return Some((key.span(), Node::Item(item)));
+        }
+        // A dotted path in one segment may be written as tables.
+        segment.match_indices('.').find_map(|(dot, _)| {
+            let (_, item) = table.get_key_value(&segment[..dot])?;
+            Node::Item(item).child(&segment[dot + 1..])
+        })
+    }
+}
+
+fn table(table: &dyn TableLike) -> Dict {
+    table.iter().map(|(key, item)| (key.to_owned(), value_of_item(item))).collect()
+}
+
+fn value_of_item(item: &Item) -> Value {
+    match item {
+        Item::None => Value::Dict(Tag::Default, Dict::new()),
+        Item::Value(inner) => value(inner),
+        Item::Table(inner) => Value::Dict(Tag::Default, table(inner)),
+        Item::ArrayOfTables(tables) => {
+            Value::Array(Tag::Default, tables.iter().map(|inner| Value::Dict(Tag::Default, table(inner))).collect())
+        }
+    }
+}
+
+/// A value of TOML as one of figment. Dates become their text: no setting is a date.
+pub(super) fn value(value: &toml_edit::Value) -> Value {
+    use toml_edit::Value as Toml;
+    match value {
+        Toml::String(text) => Value::from(text.value().as_str()),
+        Toml::Integer(number) => Value::from(*number.value()),
+        Toml::Float(number) => Value::from(*number.value()),
+        Toml::Boolean(truth) => Value::from(*truth.value()),
+        Toml::Datetime(date) => Value::from(date.value().to_string()),
+        Toml::Array(array) => Value::Array(Tag::Default, array.iter().map(self::value).collect()),
+        Toml::InlineTable(inner) => Value::Dict(Tag::Default, table(inner)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(text: &str, path: &str, mark: Mark) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, text).unwrap();
+        let file = SourceFile::read(&file, &Layer::File).unwrap_or_else(|problem| panic!("{problem}"));
+        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let at = file.locate(&path, mark);
+        format!("{}:{} {}", at.line, at.column, &text[at.offset..at.offset + at.length])
+    }
+
+    #[test]
+    fn everything_has_a_place() {
+        let text = "[search]\nepochs = 3\n[[compressor]]\nprune = { rate = 0.5 }\n[sweep]\nsearch.epochs = [1, 22]\n";
+        assert_eq!(marked(text, "search/epochs", Mark::Key), "2:1 epochs");
+        assert_eq!(marked(text, "search/epochs", Mark::Value), "2:10 3");
+        assert_eq!(marked(text, "search/missing", Mark::Key), "1:2 search");
+        assert_eq!(marked(text, "compressor/prune/rate", Mark::Value), "4:18 0.5");
+        assert_eq!(marked(text, "compressor/0/prune", Mark::Key), "4:1 prune");
+        assert_eq!(marked(text, "sweep/search.epochs/1", Mark::Value), "6:21 22");
+        assert_eq!(marked(text, "sweep/search.epochs/1", Mark::Key), "6:8 epochs");
+        assert_eq!(marked(text, "nothing", Mark::Key), "1:1 ");
+    }
+}

@@ -1,0 +1,154 @@
+//! What a plugin is handed to create its tensors with.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Tensor};
+
+use crate::random::Stream;
+
+/// What a trainable tensor is for. An optimizer plugin decides which roles move, when and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Weights of synapses, and scale and shift of normalisation.
+    Weight,
+    /// Importance scores that a mask is made from.
+    Score,
+    /// Logits over bit-widths (beta).
+    BitLogit,
+    /// Logits over operations (alpha).
+    ArchitectureLogit,
+    /// Logits over numbers of timesteps (psi).
+    TimestepLogit,
+}
+
+/// A trainable tensor.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Path, as in the checkpoint.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its value: an f32 leaf that requires a gradient.
+    pub tensor: Tensor,
+}
+
+/// All tensors of a network: trainable ones with a role, and buffers (running statistics), in order of creation.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    trainable: Vec<Parameter>,
+    buffers: Vec<(String, Tensor)>,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl Parameters {
+    /// The trainable tensors.
+    pub fn trainable(&self) -> &[Parameter] {
+        &self.trainable
+    }
+
+    /// Those of the given roles.
+    pub fn of(&self, roles: &[Role]) -> impl Iterator<Item = &Parameter> {
+        self.trainable.iter().filter(move |parameter| roles.contains(&parameter.role))
+    }
+
+    /// The buffers.
+    pub fn buffers(&self) -> &[(String, Tensor)] {
+        &self.buffers
+    }
+
+    /// Every tensor by name, trainable ones first: what a checkpoint holds.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        let trainable = self.trainable.iter().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        trainable.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)))
+    }
+
+    /// Forgets the gradients of all trainable tensors.
+    pub fn zero_grad(&self) {
+        for parameter in &self.trainable {
+            parameter.tensor.shallow_clone().zero_grad();
+        }
+    }
+}
+
+/// Creates tensors on the right device, under a path, from streams that depend on the seed and the path alone.
+pub struct Build<'a> {
+    parameters: &'a mut Parameters,
+    path: String,
+    seed: u64,
+    device: Device,
+}
+
+impl<'a> Build<'a> {
+    /// Starts at the root.
+    pub fn new(parameters: &'a mut Parameters, seed: u64, device: Device) -> Build<'a> {
+        Build { parameters, path: String::new(), seed, device }
+    }
+
+    /// The device of every tensor.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The path so far.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same build, one step further down the path.
+    pub fn at(&mut self, name: impl std::fmt::Display) -> Build<'_> {
+        let path = self.join(&name.to_string());
+        Build { parameters: self.parameters, path, seed: self.seed, device: self.device }
+    }
+
+    /// The same build at the root: for a tensor that several layers share.
+    pub fn root(&mut self) -> Build<'_> {
+        Build { parameters: self.parameters, path: String::new(), seed: self.seed, device: self.device }
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// The trainable tensor `name`, made by `init` from its own random stream unless it exists already: two layers that
+    /// ask for the same path share one tensor.
+    pub fn parameter(&mut self, name: &str, role: Role, init: impl FnOnce(&mut Stream) -> Tensor) -> Tensor {
+        let name = self.join(name);
+        if let Some(&index) = self.parameters.by_name.get(&name) {
+            return self.parameters.trainable[index].tensor.shallow_clone();
+        }
+        let value = init(&mut Stream::open(self.seed, &name, 0));
+        let tensor = value.detach().to_kind(tch::Kind::Float).to_device(self.device).copy().set_requires_grad(true);
+        self.parameters.by_name.insert(name.clone(), self.parameters.trainable.len());
+        self.parameters.trainable.push(Parameter { name, role, tensor: tensor.shallow_clone() });
+        tensor
+    }
+
+    /// A tensor that is kept in the checkpoint and not trained.
+    pub fn buffer(&mut self, name: &str, value: Tensor) -> Tensor {
+        let tensor = value.to_device(self.device);
+        self.parameters.buffers.push((self.join(name), tensor.shallow_clone()));
+        tensor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_path_is_one_tensor_and_values_depend_on_the_path_alone() {
+        let mut first = Parameters::default();
+        let mut build = Build::new(&mut first, 1, Device::Cpu);
+        let a = build.at("x").parameter("w", Role::Weight, |stream| stream.normal(&[3]));
+        let shared = build.at("x").parameter("w", Role::Weight, |_| unreachable!("exists already"));
+        assert_eq!(a.data_ptr(), shared.data_ptr());
+
+        let mut second = Parameters::default();
+        let mut build = Build::new(&mut second, 1, Device::Cpu);
+        build.parameter("other", Role::Score, |stream| stream.normal(&[5]));
+        let b = build.at("x").parameter("w", Role::Weight, |stream| stream.normal(&[3]));
+        assert!(a.equal(&b));
+        assert_eq!(second.of(&[Role::Score]).count(), 1);
+        assert!(b.requires_grad());
+    }
+}

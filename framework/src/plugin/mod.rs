@@ -1,0 +1,25 @@
+//! What a plugin is: one trait for each kind, a registry, and the pieces that plugins are handed.
+//!
+//! A plugin is a struct of settings that implements the trait of its kind under `#[typetag::serde(name = "...")]`, and one
+//! [`register!`](crate::register) line. The name is the key of a table in the manifest:
+//!
+//! ```toml
+//! [[compressor]]
+//! score-prune = { rate = 0.8 }
+//! ```
+
+mod build;
+mod compression;
+mod data;
+mod registry;
+mod space;
+mod timesteps;
+
+pub use build::{Build, Parameter, Parameters, Role};
+pub use compression::{CompressedWeight, Compressor, LayerSpec, Place, Stage, Stages, WeightTransform};
+pub use data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+pub use registry::{Descriptor, Kind, check_registry, find, registered};
+pub use space::{Activity, Network, Pass, Response, SearchSpace, Supernet, SynapseLayer};
+pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
+
+pub use crate::train::Optimizer;

@@ -1,0 +1,96 @@
+//! Search spaces and the networks they build.
+
+use tch::Tensor;
+
+use super::{Build, CompressedWeight, Compressor, DataInfo, Stages};
+use crate::Result;
+use crate::cost::LayerShape;
+use crate::design::{Architecture, Decisions, Design};
+
+/// Compressors in the order of the manifest, with their names.
+pub type NamedCompressors<'a> = [(&'a str, &'a dyn Compressor)];
+
+/// A search space: it builds the supernet that is searched and the network of a design.
+#[typetag::serde]
+pub trait SearchSpace: std::fmt::Debug + Send + Sync {
+    /// The network that contains every architecture of the space.
+    fn supernet(&self, data: &DataInfo, compressors: &NamedCompressors, build: &mut Build)
+    -> Result<Box<dyn Supernet>>;
+
+    /// The network of one design. Compressors find their decisions in `design.compression`.
+    fn network(
+        &self,
+        design: &Design,
+        data: &DataInfo,
+        compressors: &NamedCompressors,
+        build: &mut Build,
+    ) -> Result<Box<dyn Network>>;
+}
+
+/// How a forward pass is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    /// Number of timesteps T.
+    pub timesteps: i64,
+    /// Normalise by the batch's statistics and update the running ones.
+    pub training: bool,
+    /// Measure firing rates.
+    pub measure: bool,
+    /// Stages of compression that act.
+    pub active: Stages,
+}
+
+/// What a synapse layer's input did in one forward pass.
+pub type Activity = Tensor;
+
+/// The outcome of a forward pass.
+pub struct Response {
+    /// `[T, B, K]`: logits of every timestep.
+    pub logits: Tensor,
+    /// `[T, B, K]`: logits of the head that is used in training only, and the weight of its loss.
+    pub auxiliary: Option<(Tensor, f64)>,
+    /// For each of [`Network::layers`], in that order: mean spikes of an input neuron at each timestep, `[T]`, without
+    /// gradient. Empty unless [`Pass::measure`].
+    pub activity: Vec<Activity>,
+}
+
+/// A layer with weights, as cost and record see it.
+pub struct SynapseLayer<'a> {
+    /// Its dimensions.
+    pub shape: &'a LayerShape,
+    /// Its weight and what compresses it.
+    pub weight: &'a CompressedWeight,
+    /// How far the layer is there: softmax(alpha) of its operation in a supernet, a scalar; `None` when it is there.
+    pub presence: Option<Tensor>,
+    /// Whether the search's cost terms count it.
+    pub searched: bool,
+}
+
+/// A network of spiking neurons.
+pub trait Network {
+    /// Runs `images` `[B, C, H, W]` for `pass.timesteps` timesteps.
+    fn forward(&self, images: &Tensor, pass: &Pass) -> Response;
+
+    /// The layers with weights.
+    fn layers(&self) -> Vec<SynapseLayer<'_>>;
+
+    /// Number of parameters outside of synapse weights that are stored in full precision: normalisation and biases.
+    fn full_precision_parameters(&self) -> u64;
+}
+
+/// A network that contains every architecture of its space.
+pub trait Supernet: Network {
+    /// The architecture with the largest weights.
+    fn decode(&self) -> Architecture;
+
+    /// The decisions of every compressor, by its name; the first layer of a group speaks for it.
+    fn decisions(&self) -> std::collections::BTreeMap<String, Decisions> {
+        let mut all = std::collections::BTreeMap::<String, Decisions>::new();
+        for layer in self.layers() {
+            for (compressor, group, decision) in layer.weight.decisions() {
+                all.entry(compressor.to_owned()).or_default().entry(group).or_insert(decision);
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,176 @@
+//! Rows of plain structs to Parquet and back.
+
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::SCHEMA;
+use crate::run::write_atomically;
+use crate::{Error, Result};
+
+/// A struct that is a row of a table; implemented by [`table!`].
+pub trait Row: Sized {
+    /// Names of the columns that hold times or memory, which differ between equal runs, are documented as "A time column".
+    fn to_columns(rows: &[Self]) -> Vec<Column>;
+    /// The rows of a frame with these columns.
+    fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>>;
+}
+
+/// A type of field.
+pub(super) trait Field: Sized {
+    fn column(name: &str, values: Vec<&Self>) -> Column;
+    fn values(column: &Column) -> PolarsResult<Vec<Self>>;
+}
+
+fn missing(column: &Column) -> PolarsError {
+    PolarsError::NoData(format!("column `{}` has an empty cell", column.name()).into())
+}
+
+impl Field for i64 {
+    fn column(name: &str, values: Vec<&Self>) -> Column {
+        Column::new(name.into(), values.into_iter().copied().collect::<Vec<i64>>())
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        column.i64()?.iter().map(|value| value.ok_or_else(|| missing(column))).collect()
+    }
+}
+
+impl Field for f64 {
+    fn column(name: &str, values: Vec<&Self>) -> Column {
+        Column::new(name.into(), values.into_iter().copied().collect::<Vec<f64>>())
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        column.f64()?.iter().map(|value| value.ok_or_else(|| missing(column))).collect()
+    }
+}
+
+impl Field for String {
+    fn column(name: &str, values: Vec<&Self>) -> Column {
+        Column::new(name.into(), values.into_iter().map(String::as_str).collect::<Vec<&str>>())
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        column.str()?.iter().map(|value| value.map(str::to_owned).ok_or_else(|| missing(column))).collect()
+    }
+}
+
+impl Field for Vec<f64> {
+    fn column(name: &str, values: Vec<&Self>) -> Column {
+        let mut builder =
+            ListPrimitiveChunkedBuilder::<Float64Type>::new(name.into(), values.len(), 8, DataType::Float64);
+        for value in values {
+            builder.append_slice(value);
+        }
+        builder.finish().into_column()
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        let lists = column.list()?;
+        (0..lists.len())
+            .map(|index| {
+                let cell = lists.get_as_series(index).ok_or_else(|| missing(column))?;
+                cell.f64()?.iter().map(|value| value.ok_or_else(|| missing(column))).collect()
+            })
+            .collect()
+    }
+}
+
+/// Declares a row struct with its columns: one per field, of the field's name.
+macro_rules! table {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        pub struct $name { $($(#[$doc])* pub $field: $type),* }
+
+        impl $crate::record::Row for $name {
+            fn to_columns(rows: &[Self]) -> Vec<polars::prelude::Column> {
+                vec![$($crate::record::parquet::Field::column(
+                    stringify!($field), rows.iter().map(|row| &row.$field).collect())),*]
+            }
+            fn from_frame(frame: &polars::prelude::DataFrame) -> polars::prelude::PolarsResult<Vec<Self>> {
+                $(let mut $field = <$type as $crate::record::parquet::Field>::values(
+                    frame.column(stringify!($field))?)?.into_iter();)*
+                Ok((0..frame.height())
+                    .map(|_| $name { $($field: $field.next().expect("columns of a frame are equally long")),* })
+                    .collect())
+            }
+        }
+    };
+}
+pub(super) use table;
+
+/// Writes `rows` to `path`; the file appears whole or not at all.
+pub fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
+    let mut columns = vec![Column::new("schema".into(), vec![SCHEMA; rows.len()])];
+    columns.extend(R::to_columns(rows));
+    let mut frame = DataFrame::new(rows.len(), columns)?;
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
+    write_atomically(path, &bytes)
+}
+
+/// Reads a table; an error names the file.
+pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let content = |message: String, hint: &str| Error::Content { path: path.into(), message, hint: hint.into() };
+    let damaged = |error: PolarsError| {
+        content(format!("is not a table of the record: {error}"), "move it away and run the manifest again")
+    };
+    let frame = ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(damaged)?;
+    let newest = frame.column("schema").and_then(|column| column.u32().map(|schema| schema.max())).map_err(damaged)?;
+    if newest.is_some_and(|schema| schema > SCHEMA) {
+        return Err(content(
+            format!("has schema {}, and this program reads up to {SCHEMA}", newest.unwrap_or(0)),
+            "upgrade litesnn",
+        ));
+    }
+    R::from_frame(&frame).map_err(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Epoch;
+    use super::*;
+
+    fn epoch(number: i64) -> Epoch {
+        Epoch {
+            stage: "search".into(),
+            epoch: number,
+            train_loss: 1.5,
+            train_accuracy: 0.5,
+            validation_loss: f64::NAN,
+            validation_accuracy: 0.25,
+            learning_rate: 0.1,
+            memory_bits: 1e6,
+            bit_syn_ops: 2e6,
+            mean_bits: 2.5,
+            timestep_weights: vec![0.25; 4],
+            images_per_second: 100.0,
+            seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn rows_survive_writing_and_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.parquet");
+        write(&path, &[epoch(1), epoch(2)]).unwrap();
+        let rows: Vec<Epoch> = read(&path).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[1].epoch, 2);
+        assert!(rows[1].validation_loss.is_nan());
+        assert_eq!(rows[0].timestep_weights, vec![0.25; 4]);
+        write::<Epoch>(&path, &[]).unwrap();
+        assert_eq!(read::<Epoch>(&path).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn a_damaged_table_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.parquet");
+        write(&path, &[epoch(1)]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() / 2);
+        std::fs::write(&path, bytes).unwrap();
+        let error = read::<Epoch>(&path).unwrap_err().to_string();
+        assert!(error.contains("history.parquet"), "{error}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Custom autograd functions: forward and backward are Rust closures over tensors.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+type BackwardCallback = unsafe extern "C" fn(
+    *mut c_void,
+    *const *mut C_tensor,
+    c_int,
+    *const *mut C_tensor,
+    c_int,
+    *mut *mut C_tensor,
+    c_int,
+) -> c_int;
+
+unsafe extern "C" {
+    fn litesnn_function_apply(
+        inputs: *const *mut C_tensor,
+        input_count: c_int,
+        outputs: *const *mut C_tensor,
+        output_count: c_int,
+        saved: *const *mut C_tensor,
+        saved_count: c_int,
+        closure: *mut c_void,
+        backward: BackwardCallback,
+        release: unsafe extern "C" fn(*mut c_void),
+        results: *mut *mut C_tensor,
+    ) -> c_int;
+    fn litesnn_last_error() -> *const c_char;
+}
+
+type Backward = dyn Fn(&[Tensor], &[Tensor]) -> Vec<Option<Tensor>> + Send + Sync;
+
+/// Runs when the graph reaches the node. A panic must not cross into C++: it becomes a status.
+unsafe extern "C" fn run_backward(
+    closure: *mut c_void,
+    gradients: *const *mut C_tensor,
+    gradient_count: c_int,
+    saved: *const *mut C_tensor,
+    saved_count: c_int,
+    inputs: *mut *mut C_tensor,
+    input_count: c_int,
+) -> c_int {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the C++ side passes arrays of these lengths, and the closure that `custom_function` boxed.
+        unsafe {
+            let backward = &*(closure as *const Box<Backward>);
+            let tensors = |array: *const *mut C_tensor, count: c_int| -> Vec<Tensor> {
+                (0..count as usize).map(|index| Tensor::clone_from_ptr(*array.add(index))).collect()
+            };
+            let results = backward(&tensors(gradients, gradient_count), &tensors(saved, saved_count));
+            assert_eq!(results.len(), input_count as usize, "a backward pass gives one gradient for each input");
+            for (index, result) in results.into_iter().enumerate() {
+                if let Some(mut tensor) = result {
+                    *inputs.add(index) = tensor.as_mut_ptr();
+                    // Ownership moved to C++, which deletes it.
+                    std::mem::forget(tensor);
+                }
+            }
+        }
+    }));
+    c_int::from(outcome.is_err())
+}
+
+unsafe extern "C" fn release_backward(closure: *mut c_void) {
+    // SAFETY: made by Box::into_raw in `custom_function`, released once.
+    drop(unsafe { Box::from_raw(closure as *mut Box<Backward>) });
+}
+
+/// Adds one node to the autograd graph.
+///
+/// `forward` computes, without recording, the outputs and the tensors to keep. `backward` gets the outputs' gradients and the
+/// kept tensors and returns a gradient for each of `inputs`, or `None` where there is none. Outputs must not be inputs
+/// themselves.
+///
+/// ```
+/// use litesnn_framework::spiking::custom_function;
+/// let x = tch::Tensor::from_slice(&[3f32]).set_requires_grad(true);
+/// let square = custom_function(
+///     &[&x],
+///     || (vec![&x * &x], vec![x.detach()]),
+///     |gradients, saved| vec![Some(&gradients[0] * &saved[0] * 2.0)],
+/// );
+/// square[0].sum(tch::Kind::Float).backward();
+/// assert_eq!(x.grad().double_value(&[0]), 6.0);
+/// ```
+///
+/// # Panics
+/// Where libtorch refuses the node, as tensor operations of `tch` do.
+pub fn custom_function(
+    inputs: &[&Tensor],
+    forward: impl FnOnce() -> (Vec<Tensor>, Vec<Tensor>),
+    backward: impl Fn(&[Tensor], &[Tensor]) -> Vec<Option<Tensor>> + Send + Sync + 'static,
+) -> Vec<Tensor> {
+    let (outputs, saved) = tch::no_grad(forward);
+    let pointers = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.as_ptr().cast_mut()).collect::<Vec<_>>();
+    let input_pointers: Vec<_> = inputs.iter().map(|tensor| tensor.as_ptr().cast_mut()).collect();
+    let (output_pointers, saved_pointers) = (pointers(&outputs), pointers(&saved));
+    let mut results = vec![std::ptr::null_mut(); outputs.len()];
+    let closure = Box::into_raw(Box::new(Box::new(backward) as Box<Backward>)) as *mut c_void;
+    // SAFETY: arrays and counts belong together; ownership of the closure passes to the C++ side in every case.
+    unsafe {
+        let status = litesnn_function_apply(
+            input_pointers.as_ptr(),
+            input_pointers.len() as c_int,
+            output_pointers.as_ptr(),
+            output_pointers.len() as c_int,
+            saved_pointers.as_ptr(),
+            saved_pointers.len() as c_int,
+            closure,
+            run_backward,
+            release_backward,
+            results.as_mut_ptr(),
+        );
+        if status != 0 {
+            panic!("{}", CStr::from_ptr(litesnn_last_error()).to_string_lossy());
+        }
+        results.into_iter().map(|pointer| Tensor::from_ptr(pointer)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn gradients_arrive_at_every_input_and_none_stays_none() {
+        let a = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let b = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let c = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let product = custom_function(
+            &[&a, &b, &c],
+            || (vec![&a * &b], vec![a.detach(), b.detach()]),
+            |gradients, saved| vec![Some(&gradients[0] * &saved[1]), Some(&gradients[0] * &saved[0]), None],
+        );
+        product[0].sum(Kind::Float).backward();
+        assert!(a.grad().equal(&b.detach()));
+        assert!(b.grad().equal(&a.detach()));
+        assert!(!c.grad().defined());
+    }
+
+    #[test]
+    fn a_panic_in_the_backward_pass_becomes_an_error() {
+        let x = Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let y = custom_function(&[&x], || (vec![x.copy()], vec![]), |_, _| panic!("no"));
+        let error = Tensor::f_run_backward(&[&y[0]], &[&x], false, false).unwrap_err().to_string();
+        assert!(error.contains("backward pass of a custom function failed"), "{error}");
+    }
+}

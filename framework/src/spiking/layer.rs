@@ -1,0 +1,108 @@
+//! Layers over time-folded tensors `[T·B, C, H, W]`.
+
+use tch::{Kind, Tensor};
+
+use crate::plugin::{Build, Role};
+
+/// Batch normalisation over batch, time and space (the statistics of all timesteps together; Zheng et al., AAAI 2021).
+///
+/// y = gamma · (x - mean) / sqrt(var + eps) + beta, each per channel; eps 1e-5, running statistics with momentum 0.1.
+#[derive(Debug)]
+pub struct BatchNorm {
+    gamma: Tensor,
+    beta: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+}
+
+impl BatchNorm {
+    const EPSILON: f64 = 1e-5;
+    const MOMENTUM: f64 = 0.1;
+
+    /// For `channels` channels.
+    pub fn new(channels: i64, build: &mut Build) -> BatchNorm {
+        let options = (Kind::Float, build.device());
+        BatchNorm {
+            gamma: build.parameter("gamma", Role::Weight, |_| Tensor::ones([channels], options)),
+            beta: build.parameter("beta", Role::Weight, |_| Tensor::zeros([channels], options)),
+            running_mean: build.buffer("running_mean", Tensor::zeros([channels], options)),
+            running_variance: build.buffer("running_variance", Tensor::ones([channels], options)),
+        }
+    }
+
+    /// Normalises `[N, C, H, W]`. `scale` (`[C]`) multiplies the output of each channel: it costs nothing here, because it
+    /// goes into gamma and beta.
+    pub fn forward(&self, x: &Tensor, scale: Option<&Tensor>, training: bool) -> Tensor {
+        let (gamma, beta) = match scale {
+            Some(scale) => (&self.gamma * scale, &self.beta * scale),
+            None => (self.gamma.shallow_clone(), self.beta.shallow_clone()),
+        };
+        x.batch_norm(
+            Some(&gamma),
+            Some(&beta),
+            Some(&self.running_mean),
+            Some(&self.running_variance),
+            training,
+            Self::MOMENTUM,
+            Self::EPSILON,
+            true,
+        )
+    }
+
+    /// Number of stored parameters: gamma and beta.
+    pub fn parameters(&self) -> u64 {
+        2 * self.gamma.numel() as u64
+    }
+}
+
+/// Initial weight of a convolution `[out, in, kh, kw]`: N(0, 2 / (out · kh · kw)), Kaiming normal by fan out.
+pub fn kaiming_fan_out(stream: &mut crate::random::Stream, shape: &[i64]) -> Tensor {
+    let fan_out = (shape[0] * shape[2..].iter().product::<i64>()) as f64;
+    stream.normal(shape) * (2.0 / fan_out).sqrt()
+}
+
+/// `[T, B, ...]` to `[T·B, ...]`.
+pub fn fold_time(x: &Tensor) -> Tensor {
+    x.flatten(0, 1)
+}
+
+/// `[T·B, ...]` to `[T, B, ...]`.
+pub fn unfold_time(x: &Tensor, timesteps: i64) -> Tensor {
+    let mut shape = x.size();
+    shape[0] /= timesteps;
+    shape.insert(0, timesteps);
+    x.view(shape.as_slice())
+}
+
+/// Mean spikes of a neuron at each timestep: `[T, ...]` to `[T]`, without gradient.
+pub fn firing_rate(spikes: &Tensor) -> Tensor {
+    tch::no_grad(|| spikes.flatten(1, -1).mean_dim(1, false, Kind::Float))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Parameters;
+    use tch::Device;
+
+    #[test]
+    fn a_scale_multiplies_the_normalised_channels_and_gets_a_gradient() {
+        let mut parameters = Parameters::default();
+        let norm = BatchNorm::new(2, &mut Build::new(&mut parameters, 0, Device::Cpu));
+        let x = Tensor::randn([8, 2, 3, 3], (Kind::Float, Device::Cpu));
+        let scale = Tensor::from_slice(&[0.25f32, 2.0]).set_requires_grad(true);
+        let scaled = norm.forward(&x, Some(&scale), true);
+        let want = norm.forward(&x, None, true) * scale.view([1, 2, 1, 1]);
+        assert!((&scaled - want).abs().max().double_value(&[]) < 1e-6);
+        scaled.square().sum(Kind::Float).backward();
+        assert!(scale.grad().defined());
+    }
+
+    #[test]
+    fn folding_time_is_undone_by_unfolding() {
+        let x = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([2, 3, 4]);
+        assert!(unfold_time(&fold_time(&x), 2).equal(&x));
+        let rates = firing_rate(&Tensor::from_slice(&[0f32, 1., 1., 1.]).view([2, 2]));
+        assert_eq!(Vec::<f32>::try_from(rates).unwrap(), [0.5, 1.0]);
+    }
+}

@@ -1,0 +1,232 @@
+//! Gradient descent with a state that can be kept in a checkpoint (tch's own optimizers cannot hand theirs out).
+
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor};
+
+use crate::plugin::{Parameters, Role};
+
+/// The update rule, as in PyTorch; weight decay is an L2 term of the gradient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Algorithm {
+    /// v = momentum · v + g; p -= rate · v
+    Sgd {
+        /// Momentum.
+        momentum: f64,
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+    /// Adam with betas (0.9, 0.999), epsilon 1e-8.
+    Adam {
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+}
+
+/// The learning rate over a stage's epochs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// The same throughout.
+    Constant(f64),
+    /// end + (start - end) (1 + cos(pi · epoch / epochs)) / 2, epoch from 0.
+    Cosine {
+        /// At the first epoch.
+        start: f64,
+        /// After the last.
+        end: f64,
+    },
+}
+
+impl Rate {
+    /// The rate in `epoch` (from 0) of `epochs`.
+    pub fn at(self, epoch: usize, epochs: usize) -> f64 {
+        match self {
+            Rate::Constant(rate) => rate,
+            Rate::Cosine { start, end } => {
+                let turn = std::f64::consts::PI * epoch as f64 / epochs.max(1) as f64;
+                end + (start - end) * (1.0 + turn.cos()) / 2.0
+            }
+        }
+    }
+}
+
+/// Descends all parameters of some roles by one rule.
+pub struct Descent {
+    name: String,
+    algorithm: Algorithm,
+    schedule: Rate,
+    rate: f64,
+    parameters: Vec<(String, Tensor)>,
+    state: BTreeMap<String, Vec<Tensor>>,
+}
+
+impl Descent {
+    /// Descends the tensors of `roles` in `parameters`. `name` tells it apart in the checkpoint.
+    pub fn new(name: &str, parameters: &Parameters, roles: &[Role], algorithm: Algorithm, schedule: Rate) -> Descent {
+        Descent {
+            name: name.to_owned(),
+            algorithm,
+            schedule,
+            rate: schedule.at(0, 1),
+            parameters: parameters.of(roles).map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect(),
+            state: BTreeMap::new(),
+        }
+    }
+
+    /// The tensors that it moves.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.parameters.iter().map(|(_, tensor)| tensor)
+    }
+
+    /// Sets the rate for an epoch (from 0) of a stage.
+    pub fn begin_epoch(&mut self, epoch: usize, epochs: usize) {
+        self.rate = self.schedule.at(epoch, epochs);
+    }
+
+    /// The current learning rate.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// One step along the gradients there are; a parameter without gradient stays.
+    pub fn step(&mut self) {
+        let rate = self.rate;
+        tch::no_grad(|| {
+            for (name, tensor) in &mut self.parameters {
+                let gradient = tensor.grad();
+                if !gradient.defined() {
+                    continue;
+                }
+                match self.algorithm {
+                    Algorithm::Sgd { momentum, weight_decay } => {
+                        let gradient = gradient + &*tensor * weight_decay;
+                        let state = self.state.entry(name.clone()).or_default();
+                        if let Some(velocity) = state.first_mut() {
+                            let _ = velocity.g_mul_scalar_(momentum).g_add_(&gradient);
+                        } else {
+                            state.push(gradient);
+                        }
+                        let _ = tensor.g_sub_(&(&state[0] * rate));
+                    }
+                    Algorithm::Adam { weight_decay } => {
+                        const BETAS: (f64, f64) = (0.9, 0.999);
+                        let gradient = gradient + &*tensor * weight_decay;
+                        let state = self.state.entry(name.clone()).or_insert_with(|| {
+                            vec![
+                                tensor.zeros_like(),
+                                tensor.zeros_like(),
+                                Tensor::zeros([1], (Kind::Double, tch::Device::Cpu)),
+                            ]
+                        });
+                        let _ = state[0].g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
+                        let _ = state[1].g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
+                        let _ = state[2].g_add_scalar_(1.0);
+                        let count = state[2].double_value(&[0]);
+                        let step = rate / (1.0 - BETAS.0.powf(count));
+                        let root = state[1].sqrt() / (1.0 - BETAS.1.powf(count)).sqrt() + 1e-8;
+                        let _ = tensor.g_sub_(&(&state[0] / root * step));
+                    }
+                }
+            }
+        });
+    }
+
+    /// The state by name, for a checkpoint.
+    pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.state.iter().flat_map(move |(parameter, tensors)| {
+            tensors.iter().enumerate().map(move |(slot, tensor)| (format!("{}/{slot}/{parameter}", self.name), tensor))
+        })
+    }
+
+    /// Takes the state back from a checkpoint.
+    pub fn restore(&mut self, stored: &BTreeMap<String, Tensor>) {
+        self.state.clear();
+        let slots = match self.algorithm {
+            Algorithm::Sgd { .. } => 1,
+            Algorithm::Adam { .. } => 3,
+        };
+        for (parameter, tensor) in &self.parameters {
+            let found: Vec<Tensor> = (0..slots)
+                .filter_map(|slot| stored.get(&format!("{}/{slot}/{parameter}", self.name)))
+                .map(|value| match value.kind() {
+                    Kind::Double => value.copy(),
+                    _ => value.to_device(tensor.device()).copy(),
+                })
+                .collect();
+            if found.len() == slots {
+                self.state.insert(parameter.clone(), found);
+            }
+        }
+    }
+}
+
+/// Scales the gradients of `tensors` so that their common L2 norm is at most `limit`.
+pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64) {
+    tch::no_grad(|| {
+        let gradients: Vec<Tensor> = tensors.map(Tensor::grad).filter(Tensor::defined).collect();
+        if gradients.is_empty() {
+            return;
+        }
+        let norms: Vec<Tensor> = gradients.iter().map(|gradient| gradient.norm()).collect();
+        // As PyTorch's clip_grad_norm_, and without reading the norm back from the device.
+        let factor = (Tensor::stack(&norms, 0).norm() + 1e-6).reciprocal() * limit;
+        let factor = factor.clamp_max(1.0);
+        for mut gradient in gradients {
+            let _ = gradient.g_mul_(&factor);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Build;
+    use tch::Device;
+
+    fn descend(algorithm: Algorithm, steps: usize) -> Vec<f64> {
+        let mut parameters = Parameters::default();
+        let p =
+            Build::new(&mut parameters, 0, Device::Cpu).parameter("p", Role::Weight, |_| Tensor::from_slice(&[1.0f32]));
+        let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.1));
+        (0..steps)
+            .map(|_| {
+                parameters.zero_grad();
+                p.square().sum(Kind::Float).backward();
+                descent.step();
+                p.double_value(&[0])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn sgd_with_momentum_follows_the_hand_computed_path() {
+        // g1 = 2 + 0.1 = 2.1, p = 0.79; g2 = 1.58 + 0.079 = 1.659, v = 0.9 * 2.1 + 1.659 = 3.549, p = 0.4351
+        let path = descend(Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, 2);
+        assert!((path[0] - 0.79).abs() < 1e-6 && (path[1] - 0.4351).abs() < 1e-6, "{path:?}");
+    }
+
+    #[test]
+    fn the_first_steps_of_adam_are_as_long_as_the_rate() {
+        let path = descend(Algorithm::Adam { weight_decay: 0.0 }, 2);
+        assert!((path[0] - 0.9).abs() < 1e-6 && (path[1] - 0.8).abs() < 1e-3, "{path:?}");
+    }
+
+    #[test]
+    fn the_cosine_schedule_goes_from_start_to_end() {
+        let rate = Rate::Cosine { start: 0.1, end: 0.001 };
+        assert_eq!(rate.at(0, 10), 0.1);
+        assert!((rate.at(5, 10) - 0.0505).abs() < 1e-12);
+        assert!((rate.at(10, 10) - 0.001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn clipping_bounds_the_common_norm_and_leaves_small_gradients() {
+        let a = Tensor::from_slice(&[0f32]).set_requires_grad(true);
+        let b = Tensor::from_slice(&[0f32]).set_requires_grad(true);
+        (&a * 3.0 + &b * 4.0).sum(Kind::Float).backward();
+        clip_gradients([&a, &b].into_iter(), 10.0);
+        assert!((a.grad().double_value(&[0]) - 3.0).abs() < 1e-5);
+        clip_gradients([&a, &b].into_iter(), 1.0);
+        assert!((a.grad().double_value(&[0]) - 0.6).abs() < 1e-5 && (b.grad().double_value(&[0]) - 0.8).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,56 @@
+//! Accuracy, loss and firing rates over a split.
+
+use tch::{Device, Kind, Tensor};
+
+use super::Batches;
+use crate::plugin::{Network, Normalisation, Pass, Split, Stages};
+
+/// What was measured over a split.
+#[derive(Debug)]
+pub struct Measured {
+    /// Fraction of images whose largest mean logit is their class.
+    pub accuracy: f64,
+    /// Cross-entropy of the mean logits.
+    pub loss: f64,
+    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless asked for.
+    pub activity: Vec<Tensor>,
+}
+
+/// Runs `network` over `split` by running statistics. Logits are averaged over timesteps (paper, Eq. 16).
+pub fn evaluate(
+    network: &dyn Network,
+    split: &Split,
+    normalisation: &Normalisation,
+    timesteps: i64,
+    measure: bool,
+    device: Device,
+) -> Measured {
+    const BATCH: usize = 100;
+    let pass = Pass { timesteps, training: false, measure, active: Stages::ALL };
+    let order = (0..split.len() as i64).collect();
+    tch::no_grad(|| {
+        let mut correct = Tensor::zeros([], (Kind::Int64, device));
+        let mut loss = Tensor::zeros([], (Kind::Double, device));
+        let mut activity: Vec<Tensor> = Vec::new();
+        for batch in Batches::new(split, normalisation, order, BATCH, device) {
+            let response = network.forward(&batch.images, &pass);
+            let logits = response.logits.mean_dim(0, false, None::<Kind>);
+            correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
+            let size = batch.len() as f64;
+            loss += logits.cross_entropy_for_logits(&batch.labels).to_kind(Kind::Double) * size;
+            for (index, rate) in response.activity.iter().enumerate() {
+                let rate = rate.to_kind(Kind::Double) * size;
+                match activity.get_mut(index) {
+                    Some(sum) => *sum += rate,
+                    None => activity.push(rate),
+                }
+            }
+        }
+        let count = split.len().max(1) as f64;
+        Measured {
+            accuracy: correct.double_value(&[]) / count,
+            loss: loss.double_value(&[]) / count,
+            activity: activity.into_iter().map(|sum| sum / count).collect(),
+        }
+    })
+}

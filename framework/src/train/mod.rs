@@ -1,0 +1,16 @@
+//! Training: batches, descent by parameter role, schedules, the epoch loop that search and retraining share, checkpoints,
+//! evaluation.
+
+mod batch;
+mod checkpoint;
+mod descent;
+mod evaluate;
+mod search;
+mod session;
+
+pub use batch::{Batch, Batches};
+pub use checkpoint::Checkpoint;
+pub use descent::{Algorithm, Descent, Rate, clip_gradients};
+pub use evaluate::{Measured, evaluate};
+pub use search::{Losses, Optimizer, Search, SearchParts};
+pub use session::{EpochNotes, Event, Observer, Session, StageSpec, StepReport, TrialLabel};

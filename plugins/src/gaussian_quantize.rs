@@ -1,0 +1,283 @@
+//! Mixed-precision quantisation with the Gaussian quantiser: the Q of CompConv.
+//!
+//! Source: LitE-SNN (Liu et al., IJCAI 2024), Eq. 8-9 and 19; quantiser of Cai et al. (HWGQ, CVPR 2017) in the form of Cai and
+//! Vasconcelos (EdMIPS, CVPR 2020).
+//!
+//! With sigma the standard deviation of the layer's weight (unbiased, the mean not subtracted, a constant for gradients) and
+//! the step d_b = c_b · sigma, where c_b is the uniform step of least squared error for N(0, 1):
+//!
+//! ```text
+//! Q_b(w) = clamp((round(w / d_b + 1/2) - 1/2) · d_b, ±(2^b / 2 - 1/2) · d_b)        2^b levels, none of them zero
+//! W'     = sum_b softmax(beta)_b · Q_b(W)                                            beta is shared by the layers of a cell
+//! ```
+//!
+//! Straight-through: dW'/dW = 1 everywhere, dW'/d beta_b through Q_b(W) and the softmax. Shapes are kept.
+
+use litesnn_framework::design::{Decision, Decisions};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Place, Role, Stage, WeightTransform};
+use litesnn_framework::spiking::custom_function;
+use litesnn_framework::{Error, Result, register};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+const NAME: &str = "gaussian-quantize";
+
+/// Settings of `gaussian-quantize`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, try_from = "Unchecked")]
+pub struct GaussianQuantize {
+    /// Candidate bit-widths of the cells' weights; one candidate is uniform quantisation. From 1, 2, 3, 4, 5, 6, 8.
+    pub bits: Vec<u32>,
+    /// Bit-width of the stem and the classifier in the final network.
+    pub outside_bits: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    #[serde(default = "paper_bits")]
+    bits: Vec<u32>,
+    #[serde(default = "paper_outside_bits")]
+    outside_bits: u32,
+}
+
+fn paper_bits() -> Vec<u32> {
+    vec![1, 2, 4]
+}
+
+fn paper_outside_bits() -> u32 {
+    4
+}
+
+/// Bit-widths with the uniform step of least squared error for N(0, 1).
+const STEPS: [(u32, f64); 7] =
+    [(1, 1.596), (2, 0.996), (3, 0.586), (4, 0.336), (5, 0.188), (6, 0.104), (8, 0.0307)];
+
+fn step_of(bits: u32) -> Option<f64> {
+    STEPS.iter().find(|(known, _)| *known == bits).map(|(_, step)| *step)
+}
+
+impl TryFrom<Unchecked> for GaussianQuantize {
+    type Error = String;
+
+    fn try_from(settings: Unchecked) -> Result<Self, String> {
+        let Unchecked { bits, outside_bits } = settings;
+        if bits.is_empty() {
+            return Err("`bits` is empty; give at least one bit-width".into());
+        }
+        for &width in bits.iter().chain([&outside_bits]) {
+            if step_of(width).is_none() {
+                return Err(format!("{width} bits are not known; known are 1, 2, 3, 4, 5, 6, 8"));
+            }
+        }
+        if bits.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(format!("`bits` = {bits:?} has to be ascending, each once"));
+        }
+        Ok(GaussianQuantize { bits, outside_bits })
+    }
+}
+
+register! {
+    kind: Compressor,
+    name: "gaussian-quantize",
+    settings: GaussianQuantize,
+    version: 1,
+    summary: "mixed-precision weights, bit-width searched by cell",
+    paper: "Liu et al., LitE-SNN, IJCAI 2024; Cai and Vasconcelos, EdMIPS, CVPR 2020",
+    examples: [
+        "[[compressor]]\ngaussian-quantize = { bits = [1, 2, 4] }",
+        "[[compressor]]\ngaussian-quantize = { bits = [4] }",
+    ],
+}
+
+#[typetag::serde(name = "gaussian-quantize")]
+impl Compressor for GaussianQuantize {
+    fn stage(&self) -> Stage {
+        Stage::Quantize
+    }
+
+    fn attach(
+        &self,
+        layer: &LayerSpec,
+        weight: &Tensor,
+        decided: Option<&Decisions>,
+        build: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        let refuse = |message: String| Error::Plugin { kind: "compressor", name: NAME.into(), message };
+        if weight.numel() < 2 {
+            return Err(refuse(format!("layer `{}` has one weight, which has no standard deviation", layer.name)));
+        }
+        let group = layer.place.group();
+        let chosen = match (layer.place, decided) {
+            (Place::Cell(_), None) => None,
+            (Place::Cell(_), Some(decisions)) => match decisions.get(&group).and_then(|decision| decision.bits) {
+                Some(bits) if self.bits.contains(&bits) => Some(bits),
+                Some(bits) => {
+                    return Err(refuse(format!(
+                        "the design gives {group} {bits} bits, and the manifest's candidates are {:?}",
+                        self.bits
+                    )));
+                }
+                None if self.bits.len() == 1 => Some(self.bits[0]),
+                None => {
+                    return Err(refuse(format!(
+                        "the design has no bits for {group}, and the manifest leaves a choice of {:?}; \
+                         name one candidate, or take a design with [compression.{NAME}]",
+                        self.bits
+                    )));
+                }
+            },
+            _ => Some(self.outside_bits),
+        };
+        let candidates = chosen.map_or_else(|| self.bits.clone(), |bits| vec![bits]);
+        let logits = (candidates.len() > 1).then(|| {
+            let count = candidates.len() as i64;
+            build
+                .root()
+                .at(NAME)
+                .at(&group)
+                .parameter("bit_logits", Role::BitLogit, |stream| stream.normal(&[count]) * 1e-3)
+        });
+        Ok(Box::new(MixedQuantizer { group, candidates, logits, searched: decided.is_none() }))
+    }
+}
+
+struct MixedQuantizer {
+    group: String,
+    candidates: Vec<u32>,
+    /// beta; absent with one candidate.
+    logits: Option<Tensor>,
+    searched: bool,
+}
+
+impl WeightTransform for MixedQuantizer {
+    fn transform(&self, weight: &Tensor) -> Tensor {
+        match &self.logits {
+            Some(logits) => mixed_quantize(weight, &logits.softmax(0, Kind::Float), &self.candidates),
+            None => mixed_quantize(weight, &Tensor::ones([1], (Kind::Float, weight.device())), &self.candidates),
+        }
+    }
+
+    fn bits(&self) -> Option<Tensor> {
+        let widths: Vec<f32> = self.candidates.iter().map(|&bits| bits as f32).collect();
+        let device = self.logits.as_ref().map_or(tch::Device::Cpu, Tensor::device);
+        let widths = Tensor::from_slice(&widths).to_device(device);
+        Some(match &self.logits {
+            Some(logits) => (logits.softmax(0, Kind::Float) * widths).sum(Kind::Float),
+            None => widths.sum(Kind::Float),
+        })
+    }
+
+    fn decide(&self) -> Option<(String, Decision)> {
+        let index = self.logits.as_ref().map_or(0, |logits| logits.argmax(0, false).int64_value(&[]) as usize);
+        let decision = Decision { bits: Some(self.candidates[index]), rate: None };
+        self.searched.then(|| (self.group.clone(), decision))
+    }
+}
+
+/// Q_b(w) for a weight of standard deviation `sigma` (a scalar tensor).
+fn quantize(weight: &Tensor, sigma: &Tensor, bits: u32) -> Tensor {
+    let step = sigma * step_of(bits).expect("settings were checked");
+    let limit = f64::from(2u32.pow(bits)) / 2.0 - 0.5;
+    ((weight / &step + 0.5).round() - 0.5).clamp(-limit, limit) * step
+}
+
+/// sum_b p_b Q_b(W) as one autograd node with the straight-through gradient.
+fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -> Tensor {
+    let forward = || {
+        let sigma = weight.std(true);
+        let forms: Vec<Tensor> = candidates.iter().map(|&bits| quantize(weight, &sigma, bits)).collect();
+        let forms = Tensor::stack(&forms, 0);
+        let shape: Vec<i64> = std::iter::once(-1).chain(weight.size().iter().map(|_| 1)).collect();
+        let mixed = (&forms * probabilities.view(shape.as_slice())).sum_dim_intlist(0, false, Kind::Float);
+        (vec![mixed], vec![forms])
+    };
+    let backward = |gradients: &[Tensor], saved: &[Tensor]| {
+        let gradient = &gradients[0];
+        let to_probabilities = (&saved[0] * gradient.unsqueeze(0)).flatten(1, -1).sum_dim_intlist(1, false, Kind::Float);
+        vec![Some(gradient.shallow_clone()), Some(to_probabilities)]
+    };
+    custom_function(&[weight, probabilities], forward, backward).pop().expect("one output was given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn levels_for_unit_variance_are_the_published_ones() {
+        let weight = Tensor::linspace(-5.0, 5.0, 2001, (Kind::Double, Device::Cpu));
+        let levels = |bits| {
+            let (values, ..) = quantize(&weight, &Tensor::from(1f64), bits).unique_consecutive(false, false, None::<i64>);
+            Vec::<f64>::try_from(values).unwrap()
+        };
+        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-3, "{got} {want}");
+        let one = levels(1);
+        assert_eq!(one.len(), 2);
+        close(one[1], 0.798);
+        let two = levels(2);
+        assert_eq!(two.len(), 4);
+        close(two[2], 0.498);
+        close(two[3], 1.494);
+        let four = levels(4);
+        assert_eq!(four.len(), 16);
+        close(four[8], 0.168);
+        close(four[15], 2.52);
+    }
+
+    #[test]
+    fn zero_rounds_half_to_even_as_published() {
+        // round(0.5) = 0, so Q(0) = -d/2.
+        assert_eq!(quantize(&Tensor::from(0f64), &Tensor::from(1f64), 1).double_value(&[]), -0.798);
+    }
+
+    #[test]
+    fn steps_have_the_least_squared_error_for_a_normal_weight() {
+        let weight = Tensor::linspace(-6.0, 6.0, 24001, (Kind::Double, Device::Cpu));
+        let density: Tensor = (weight.square() * -0.5).exp();
+        let error = |bits: u32, step: f64| {
+            let limit = f64::from(2u32.pow(bits)) / 2.0 - 0.5;
+            let quantised: Tensor = ((&weight / step + 0.5).round() - 0.5).clamp(-limit, limit) * step;
+            ((&weight - quantised).square() * &density).sum(Kind::Double).double_value(&[])
+        };
+        for (bits, step) in STEPS.into_iter().filter(|(bits, _)| *bits <= 6) {
+            let here = error(bits, step);
+            assert!(here <= error(bits, step * 1.02) && here <= error(bits, step * 0.98), "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn the_fused_node_agrees_with_op_by_op_autograd() {
+        tch::manual_seed(1);
+        let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
+        let values = Tensor::randn([6, 4, 3, 3], (Kind::Float, Device::Cpu));
+        let (a, b) = (leaf(values.copy()), leaf(values.copy()));
+        let logits = Tensor::from_slice(&[0.3f32, -0.2, 0.1]);
+        let (p, q) = (leaf(logits.copy()), leaf(logits.copy()));
+        let upstream = values.randn_like();
+
+        let fused = mixed_quantize(&a, &p.softmax(0, Kind::Float), &[1, 2, 4]);
+        let mut plain = Tensor::zeros_like(&values);
+        let probabilities = q.softmax(0, Kind::Float);
+        for (index, bits) in [1, 2, 4].into_iter().enumerate() {
+            let quantised = quantize(&b.detach(), &b.detach().std(true), bits);
+            let straight_through = &b + (quantised - &b).detach();
+            plain += straight_through * probabilities.get(index as i64);
+        }
+        assert!((&fused - &plain).abs().max().double_value(&[]) < 1e-6);
+        (fused * &upstream).sum(Kind::Float).backward();
+        (plain * &upstream).sum(Kind::Float).backward();
+        assert!((a.grad() - b.grad()).abs().max().double_value(&[]) < 1e-5);
+        assert!((p.grad() - q.grad()).abs().max().double_value(&[]) < 1e-4, "{:?} {:?}", p.grad(), q.grad());
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_with_the_known_ones() {
+        let error = |bits: Vec<u32>| GaussianQuantize::try_from(Unchecked { bits, outside_bits: 4 }).unwrap_err();
+        assert!(error(vec![7]).contains("known are 1, 2, 3"));
+        assert!(error(vec![]).contains("empty"));
+        assert!(error(vec![4, 2]).contains("ascending"));
+    }
+}
