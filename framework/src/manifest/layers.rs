@@ -62,7 +62,7 @@ impl Provider for Overlay {
 
 impl Overlay {
     /// A layer that is a whole tree: a file (`at` is empty) or a profile in it.
-    fn tree(layer: Layer, tree: Dict, file: &Rc<SourceFile>, at: Vec<String>) -> Overlay {
+    fn whole(layer: Layer, tree: Dict, file: &Rc<SourceFile>, at: Vec<String>) -> Overlay {
         Overlay { layer, tree, order: None, file: Some(Rc::clone(file)), base: Vec::new(), at }
     }
 
@@ -120,6 +120,11 @@ impl Overlay {
         lookup(&self.tree, path)
     }
 
+    /// Whether it sets a path to a table without keys.
+    pub(super) fn is_empty_table(&self, path: &[String]) -> bool {
+        matches!(self.get(path), Some(Value::Dict(_, inner)) if inner.is_empty())
+    }
+
     /// Whether it sets anything at or below a path.
     pub(super) fn sets(&self, path: &[String]) -> bool {
         self.get(path).is_some()
@@ -153,7 +158,8 @@ impl Overlay {
                     if order.contains(&name) {
                         let message = format!("two compressors are `{name}`");
                         let help = "a compressor is used once; its settings are reached by its name";
-                        problems.push(self.problem(&path, Mark::Value, message, Some(help.into())));
+                        let path = [path.as_slice(), &[name]].concat();
+                        problems.push(self.problem(&path, Mark::Key, message, Some(help.into())));
                     } else {
                         order.push(name.clone());
                         named.insert(name, settings);
@@ -349,14 +355,14 @@ fn parse_value(text: &str) -> Result<Value, String> {
 
 /// All layers up to `--set`. Problems of a file that cannot be read or parsed come alone: nothing can be said of the rest.
 pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<Stack, Vec<Problem>> {
-    let files = files(request).map_err(|problem| vec![problem])?;
+    let files = files(request).map_err(|problem| vec![*problem])?;
     let mut stack = Stack::default();
     let mut profiles = Vec::new();
     let mut known_profiles = Vec::new();
     for (layer, file) in files {
         let mut tree = file.tree();
         tree.remove("extends");
-        let overlay = Overlay::tree(layer, tree, &file, Vec::new());
+        let overlay = Overlay::whole(layer, tree, &file, Vec::new());
         if let Some(newer) = newer_version(&overlay) {
             return Err(vec![newer]);
         }
@@ -367,7 +373,7 @@ pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<St
                     let path = ["profile".to_owned(), name.clone()];
                     match profile {
                         Value::Dict(_, tree) if request.profile.as_ref() == Some(&name) => {
-                            profiles.push(Overlay::tree(Layer::Profile(name.clone()), tree, &file, path.to_vec()));
+                            profiles.push(Overlay::whole(Layer::Profile(name.clone()), tree, &file, path.to_vec()));
                         }
                         Value::Dict(..) => {}
                         _ => {
@@ -392,8 +398,8 @@ pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<St
         let message = format!("unknown profile `{name}`{}", did_you_mean(name, &known_profiles));
         problems.push(stack.problem(&[], Mark::Key, message, Some(format!("profiles: {}", listed(&known_profiles)))));
     }
-    for profile in profiles {
-        refuse_file_keys(&profile, problems);
+    for mut profile in profiles {
+        refuse_file_keys(&mut profile, problems);
         stack.push(vec![profile.normalise(problems)]);
     }
     let environment = request.environment.iter().filter_map(|(name, value)| variable(name, value).transpose());
@@ -404,28 +410,29 @@ pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<St
     Ok(stack)
 }
 
-fn collect(entries: impl Iterator<Item = Result<Overlay, Problem>>, problems: &mut Vec<Problem>) -> Vec<Overlay> {
+fn collect(entries: impl Iterator<Item = Result<Overlay, Box<Problem>>>, problems: &mut Vec<Problem>) -> Vec<Overlay> {
     let mut good = Vec::new();
     for entry in entries {
         match entry {
-            Ok(entry) => {
-                refuse_file_keys(&entry, problems);
+            Ok(mut entry) => {
+                refuse_file_keys(&mut entry, problems);
                 good.push(entry.normalise(problems));
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     good
 }
 
 /// `extends` and `[profile]` belong to a file as a whole.
-fn refuse_file_keys(overlay: &Overlay, problems: &mut Vec<Problem>) {
+fn refuse_file_keys(overlay: &mut Overlay, problems: &mut Vec<Problem>) {
     for key in ["extends", "profile"] {
         let path = [key.to_owned()];
         if overlay.sets(&path) {
             let message = format!("`{key}` cannot be set here");
             let help = format!("`{key}` belongs at the top of a file");
             problems.push(overlay.problem(&path, Mark::Key, message, Some(help)));
+            overlay.tree.remove(key);
         }
     }
 }
@@ -442,7 +449,7 @@ fn newer_version(overlay: &Overlay) -> Option<Problem> {
 }
 
 /// The manifest and what it extends, the lowest layer first.
-fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Problem> {
+fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Box<Problem>> {
     let mut files: Vec<(Layer, Rc<SourceFile>)> = Vec::new();
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut next = Some((Layer::File, request.manifest.clone()));
@@ -450,23 +457,20 @@ fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Problem> {
         // The file that extends this one, and where it says so.
         let extending = files.last().map(|(layer, file)| (layer, Rc::clone(file)));
         let chain = || files.iter().map(|(_, file)| file.path()).chain([path.as_path()]);
-        let blame = |problem: Problem| match &extending {
-            Some((layer, file)) => Problem {
-                key: Some("extends".into()),
-                layer: (*layer).clone(),
-                location: Some(file.locate(&["extends".to_owned()], Mark::Value)),
-                help: Some(format!(
-                    "the chain is {}",
-                    chain().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(" > ")
-                )),
-                ..problem
-            },
-            None => problem,
+        let blame = |mut problem: Box<Problem>| {
+            if let Some((layer, file)) = &extending {
+                let chain: Vec<String> = chain().map(|path| format!("`{}`", path.display())).collect();
+                problem.key = Some("extends".into());
+                problem.layer = (*layer).clone();
+                problem.location = Some(file.locate(&["extends".to_owned()], Mark::Value));
+                problem.help = Some(format!("the chain is {}", chain.join(" > ")));
+            }
+            problem
         };
         let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
         if seen.contains(&identity) {
             let message = format!("`extends` goes in a circle: `{}` is reached again", path.display());
-            return Err(blame(Problem { message, key: None, layer, location: None, help: None }));
+            return Err(blame(Box::new(Problem { message, key: None, layer, location: None, help: None })));
         }
         seen.push(identity);
         let file = SourceFile::read(&path, &layer)
@@ -478,13 +482,13 @@ fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Problem> {
                 next = Some((Layer::Extends(other.clone()), other));
             }
             Some(_) => {
-                return Err(Problem {
+                return Err(Box::new(Problem {
                     message: "`extends` is not a string".into(),
                     key: Some("extends".into()),
                     layer,
                     location: Some(file.locate(&["extends".to_owned()], Mark::Value)),
                     help: Some("`extends = \"base.toml\"` names one file, relative to this one".into()),
-                });
+                }));
             }
         }
         files.push((layer, Rc::new(file)));
@@ -494,18 +498,14 @@ fn files(request: &Request) -> Result<Vec<(Layer, Rc<SourceFile>)>, Problem> {
 }
 
 /// A setting from the environment; `None` when the variable is not one.
-fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Problem> {
+fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Box<Problem>> {
     let Some(rest) = name.strip_prefix("LITESNN_") else { return Ok(None) };
     if NOT_SETTINGS.contains(&rest) {
         return Ok(None);
     }
     let layer = Layer::Environment(name.to_owned());
-    let problem = |message: String, help: Option<String>| Problem {
-        message,
-        key: None,
-        layer: layer.clone(),
-        location: None,
-        help,
+    let problem = |message: String, help: Option<String>| {
+        Box::new(Problem { message, key: None, layer: layer.clone(), location: None, help })
     };
     let segments: Vec<&str> = rest.split("__").collect();
     if segments.iter().any(|segment| segment.is_empty()) || segments.len() > DEEPEST {
@@ -522,17 +522,123 @@ fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Problem> {
 }
 
 /// A setting from the command line.
-fn command_line(argument: &str) -> Result<Overlay, Problem> {
+fn command_line(argument: &str) -> Result<Overlay, Box<Problem>> {
     let layer = Layer::Set(argument.to_owned());
-    let problem = |message: String| Problem {
-        message,
-        key: None,
-        layer: layer.clone(),
-        location: None,
-        help: Some("`--set search.epochs=3` sets one key".into()),
+    let problem = |message: String| {
+        let help = Some("`--set search.epochs=3` sets one key".to_owned());
+        Box::new(Problem { message, key: None, layer: layer.clone(), location: None, help })
     };
     let (key, value) = argument.split_once('=').ok_or_else(|| problem("this is not KEY=VALUE".into()))?;
     let path = split_path(key.trim()).map_err(problem)?;
     let value = parse_value(value).map_err(problem)?;
     Ok(Overlay::entry(layer, &path, value, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Desk, GOOD};
+    use serde_json::json;
+
+    #[test]
+    fn later_layers_win() {
+        let base = "[search]\nepochs = 1\nbatch_size = 11\nclip = 1.0\nweight_decay = 0.1\nmomentum = 0.1\n";
+        let more = "batch_size = 12\nclip = 2.0\n[profile.smoke.search]\nclip = 3.0\nweight_decay = 0.3\n";
+        let text =
+            GOOD.replace("[search]\nepochs = 3\n", "").replace("[experiment]", "extends = \"base.toml\"\n[experiment]");
+        let desk = Desk::new(format!("{text}[search]\nepochs = 3\n{more}"))
+            .file("base.toml", base)
+            .profile("smoke")
+            .variable("LITESNN_SEARCH__WEIGHT_DECAY", "0.4")
+            .variable("LITESNN_SEARCH__MOMENTUM", "0.4")
+            .set("search.momentum=0.5");
+        let settings = &desk.plan().trials[0].settings["search"];
+        assert_eq!(
+            *settings,
+            json!({"epochs": 3, "batch_size": 12, "clip": 3.0, "weight_decay": 0.4, "momentum": 0.5,
+                   "learning_rate": 0.025, "learning_rate_end": 0.0})
+        );
+    }
+
+    #[test]
+    fn a_layer_swaps_a_plugin_replaces_an_array_and_reaches_into_compressors() {
+        let text = "extends = \"base.toml\"\n[timesteps.test-steady]\nsteps = 2\n[compressor.test-prune]\nrate = 0.5\n";
+        let desk = Desk::new(text).file("base.toml", GOOD).set("compressor.test-round.bits=[8]");
+        let settings = desk.plan().trials.remove(0).settings;
+        assert_eq!(settings["timesteps"], json!({"test-steady": {"steps": 2}}));
+        assert_eq!(
+            settings["compressor"],
+            json!([{"test-round": {"bits": [8]}}, {"test-prune": {"rate": 0.5, "exempt": []}}])
+        );
+        let replaced = Desk::good("").set("compressor=[{test-prune={rate=0.1}}]").plan().trials.remove(0).settings;
+        assert_eq!(replaced["compressor"], json!([{"test-prune": {"rate": 0.1, "exempt": []}}]));
+    }
+
+    #[test]
+    fn the_environment_knows_hyphens_and_what_is_no_setting() {
+        let desk = Desk::good("")
+            .variable("LITESNN_COMPRESSOR__TEST_PRUNE__RATE", "0.25")
+            .variable("LITESNN_experiment__Description", "bare words, and more")
+            .variable("LITESNN_DATA", "/data")
+            .variable("LITESNN_RUNS", "/runs")
+            .variable("LITESNN_LOG", "debug")
+            .variable("LITESNN_LIBTORCH", "/lib")
+            .variable("HOME", "[");
+        let plan = desk.plan();
+        assert_eq!(plan.description, "bare words, and more");
+        assert_eq!(plan.trials[0].settings["compressor"][1]["test-prune"]["rate"], json!(0.25));
+        let message = Desk::good("").variable("LITESNN_SEARCH__EPOCH", "3").message();
+        assert!(
+            message.starts_with(
+                "environment variable `LITESNN_SEARCH__EPOCH`: unknown key `epoch` in [search]; did you mean `epochs`?"
+            ),
+            "{message}"
+        );
+        assert!(Desk::good("").variable("LITESNN_SEARCH____X", "3").message().contains("not the path of a setting"));
+    }
+
+    #[test]
+    fn an_argument_that_is_no_setting_is_a_problem() {
+        let message = |argument: &str| Desk::good("").set(argument).message();
+        assert!(message("search.epochs").starts_with("`--set search.epochs`: this is not KEY=VALUE"));
+        assert!(message("search.epochs=[1").contains("the value is not valid TOML"));
+        assert!(message("a..b=1").contains("`a..b` is not a dotted path"));
+        assert!(message(&format!("{}=1", ["a"; 40].join("."))).contains("at most 16 segments"));
+        assert!(message("extends=\"b.toml\"").contains("`extends` cannot be set here"));
+        assert!(
+            message("search.epochs=three").contains("`search.epochs` is the string \"three\", expected an integer")
+        );
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_say_why() {
+        let missing = Desk::new("").path("none.toml");
+        let error = super::files(&super::Request { manifest: missing, ..Default::default() }).err().unwrap();
+        assert!(error.message.starts_with("cannot read `"), "{error}");
+        let headline = |text: &[u8]| Desk::new(text).headline();
+        assert_eq!(headline(b""), "a.toml: the file is empty");
+        assert_eq!(headline(b"# only a comment\n"), "a.toml: the file is empty");
+        assert_eq!(headline(b"a = 1\nb = \"\xff\"\n"), "a.toml:2:6: this is not UTF-8");
+        assert!(headline(b"[search]\nepochs = = 3\n").starts_with("a.toml:2:10: not valid TOML: "));
+        assert_eq!(
+            headline(b"version = 7\n"),
+            "a.toml:1:11: this manifest is of version 7, and this program reads up to 1"
+        );
+    }
+
+    #[test]
+    fn extends_tells_its_chain() {
+        let desk = Desk::new("extends = \"b.toml\"\n").file("b.toml", "extends = \"a.toml\"\n");
+        let message = desk.message();
+        assert!(message.starts_with("b.toml:1:11: `extends` goes in a circle: `a.toml` is reached again"), "{message}");
+        assert!(message.contains("= help: the chain is `a.toml` > `b.toml` > `a.toml`"), "{message}");
+        let message = Desk::new("extends = \"c.toml\"\n").message();
+        assert!(message.starts_with("a.toml:1:11: cannot read `c.toml`"), "{message}");
+        assert!(Desk::new("extends = 3\n").headline().contains("`extends` is not a string"));
+    }
+
+    #[test]
+    fn an_unknown_profile_lists_the_known_ones() {
+        let message = Desk::good("[profile.smoke.search]\nepochs = 1\n").profile("smokey").message();
+        assert_eq!(message, "a.toml: unknown profile `smokey`; did you mean `smoke`?\n = help: profiles: `smoke`");
+    }
 }

@@ -23,6 +23,7 @@
 //!   may do so as long as another one keeps it.
 //! - All [`Problem`]s of a manifest are reported at once, each with its place and the layer that set the value.
 
+mod complaint;
 mod layers;
 mod names;
 mod origins;

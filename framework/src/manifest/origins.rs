@@ -85,3 +85,25 @@ fn collect_defaults(base: &Stack, path: &mut Vec<String>, settings: &Json, all: 
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Desk;
+    use super::*;
+
+    #[test]
+    fn every_setting_tells_who_set_it_and_what_it_overrode() {
+        let desk = Desk::good("[profile.smoke.search]\nepochs = 2\n").profile("smoke").set("search.epochs=1");
+        let all = origins(&desk.request).unwrap();
+        let find = |key: &str| all.iter().find(|origin| origin.key == key).unwrap_or_else(|| panic!("{key}: {all:#?}"));
+        let epochs = find("search.epochs");
+        assert_eq!((epochs.value.as_str(), &epochs.layer), ("1", &Layer::Set("search.epochs=1".into())));
+        let overrode = [(Layer::Profile("smoke".into()), "2".to_owned()), (Layer::File, "3".to_owned())];
+        assert_eq!(epochs.overrode, overrode);
+        let rate = find("compressor.test-prune.rate");
+        assert_eq!((rate.value.as_str(), rate.location.as_ref().map(|at| at.line)), ("0.8", Some(15)));
+        let clip = find("search.clip");
+        assert_eq!((clip.value.as_str(), &clip.layer, &clip.location), ("5.0", &Layer::Default, &None));
+        assert_eq!(find("optimizer.test-joint.lambda").value, "5e-10");
+    }
+}

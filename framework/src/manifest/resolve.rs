@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use super::complaint::{Complaint, heading};
 use super::layers::Stack;
 use super::names::{Properties, SECTIONS, did_you_mean, kind_of, listed, plugins, unfit_for_folder};
 use super::problem::Problem;
@@ -99,17 +100,6 @@ struct Reader<'a> {
 
 fn path<const N: usize>(segments: [&str; N]) -> Vec<String> {
     segments.map(str::to_owned).to_vec()
-}
-
-/// How a table is called in a message.
-fn heading(path: &[String]) -> String {
-    match path {
-        [section, name, rest @ ..] if section == "compressor" => {
-            let inner = rest.iter().map(|key| format!("`{key}` of ")).rev().collect::<String>();
-            format!("{inner}compressor `{name}`")
-        }
-        path => format!("[{}]", path.join(".")),
-    }
 }
 
 impl Reader<'_> {
@@ -288,7 +278,7 @@ impl Reader<'_> {
     fn unread(&mut self, at: &[String], given: &Json, written: Option<&Json>, known: Properties) {
         let Json::Object(given) = given else { return };
         for (key, value) in given {
-            let below = [at, &[key.clone()]].concat();
+            let below = [at, std::slice::from_ref(key)].concat();
             let written = written.and_then(|written| written.get(key));
             if known.ignores_others() && written.is_none() && !known.names().contains(key) {
                 let names = known.names();
@@ -303,6 +293,8 @@ impl Reader<'_> {
     /// Reads a value, and reports all that is wrong with it: what a problem is about is taken out, and it is read again.
     fn read<T: DeserializeOwned>(&mut self, at: &[String], mut value: Json) -> Option<T> {
         let mut taken_out: Vec<Vec<String>> = Vec::new();
+        // A plugin's name stays: it says what is read.
+        let kept = usize::from(at.first().is_some_and(|section| kind_of(section).is_some()));
         for _ in 0..MOST_PROBLEMS {
             let error = match serde_path_to_error::deserialize::<_, T>(&value) {
                 Ok(read) => return taken_out.is_empty().then_some(read),
@@ -311,14 +303,14 @@ impl Reader<'_> {
             let inner = segments(error.path());
             let complaint = Complaint::of(&error.inner().to_string(), at, &inner);
             if let Some(missing) = &complaint.missing
-                && taken_out.contains(&[inner.as_slice(), &[missing.clone()]].concat())
+                && taken_out.contains(&[inner.as_slice(), std::slice::from_ref(missing)].concat())
             {
                 return None;
             }
             let full = [at, &inner].concat();
             self.report(&full, complaint.mark, complaint.message, complaint.help);
-            let Some(out) = take_out(&mut value, &inner).filter(|_| complaint.missing.is_none()) else { return None };
-            taken_out.push(out);
+            let out = take_out(&mut value, &inner).filter(|out| out.len() > kept && complaint.missing.is_none());
+            taken_out.push(out?);
         }
         None
     }
@@ -472,57 +464,179 @@ fn take_out(value: &mut Json, path: &[String]) -> Option<Vec<String>> {
     None
 }
 
-/// What serde says, in the words of a manifest.
-struct Complaint {
-    message: String,
-    mark: Mark,
-    help: Option<String>,
-    /// The field that is missing, when that is the complaint.
-    missing: Option<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Desk, GOOD};
+    use proptest::prelude::*;
 
-impl Complaint {
-    fn of(text: &str, at: &[String], inner: &[String]) -> Complaint {
-        let full = [at, inner].concat();
-        let key = full.join(".");
-        let quoted: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        let (name, known) =
-            quoted.split_first().map_or((String::new(), &[][..]), |(name, known)| (name.clone(), known));
-        let say = |message: String, mark: Mark, help: Option<String>| Complaint { message, mark, help, missing: None };
-        if text.starts_with("unknown field") {
-            let table = full.split_last().map_or(full.as_slice(), |(_, table)| table);
-            let message = format!("unknown key `{name}` in {}{}", heading(table), did_you_mean(&name, known));
-            return say(message, Mark::Key, Some(format!("known keys: {}", listed(known))));
+    /// The only problem of the good manifest after one replacement.
+    fn wrong(good: &str, bad: &str) -> String {
+        assert!(GOOD.contains(good), "{good}");
+        Desk::new(GOOD.replacen(good, bad, 1)).message()
+    }
+
+    fn headline(good: &str, bad: &str) -> String {
+        wrong(good, bad).lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_misspelt_key_is_shown_in_its_place() {
+        assert_eq!(
+            wrong("[retrain]\nepochs = 5", "[retrain]\nepochs = 5\nlearning-rate = 0.1"),
+            "a.toml:28:1: unknown key `learning-rate` in [retrain]; did you mean `learning_rate`?\n   \
+             |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   \
+             = help: known keys: `epochs`, `batch_size`, `learning_rate`, `learning_rate_end`, `momentum`, \
+             `weight_decay`, `clip`"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_mistake_is_named() {
+        for (good, bad, want) in [
+            (
+                "test-pictures]",
+                "test-picture]",
+                "a.toml:5:10: unknown dataset `test-picture`; did you mean `test-pictures`?",
+            ),
+            ("test-round =", "test-rond =", "a.toml:13:1: unknown compressor `test-rond`; did you mean `test-round`?"),
+            (
+                "train = 20",
+                "train = \"x\"",
+                "a.toml:6:9: `dataset.test-pictures.train` is the string \"x\", expected an integer of 0 or more",
+            ),
+            (
+                "train = 20",
+                "train = -1",
+                "a.toml:6:9: `dataset.test-pictures.train` is the integer `-1`, expected an integer of 0 or more",
+            ),
+            (
+                "retrain = 16",
+                "retrian = 16, retrain = 1",
+                "a.toml:10:26: unknown key `retrian` in [space.test-grid.channels]; did you mean `retrain`?",
+            ),
+            ("retrain = 16", "", "a.toml:10:1: missing key `retrain` in [space.test-grid.channels]"),
+            (
+                "nodes = [1, 2]",
+                "nodes = [1, -2]",
+                "a.toml:9:13: `space.test-grid.nodes.1` is the integer `-2`, expected an integer of 0 or more",
+            ),
+            (
+                "rate = 0.8",
+                "rate = 1.5",
+                "a.toml:15:14: `compressor.test-prune`: the rate is 1.5, and has to be 0 or more and below 1",
+            ),
+            (
+                "rate = 0.8",
+                "rte = 0.8, rate = 0.1",
+                "a.toml:15:16: unknown key `rte` in compressor `test-prune`; did you mean `rate`?",
+            ),
+            (
+                "bits = [1, 2, 4]",
+                "bits = [1], bit = 3",
+                "a.toml:13:28: unknown key `bit` in compressor `test-round`; did you mean `bits`?",
+            ),
+            (
+                "test-prune = { rate = 0.8 }",
+                "test-round = { bits = [1] }",
+                "a.toml:15:1: two compressors are `test-round`",
+            ),
+            ("test-prune = { rate = 0.8 }", "", "a.toml:14:1: [[compressor]] 2 holds no plugin"),
+            (
+                "[timesteps.test-open]",
+                "[timesteps.test-steady]\nsteps = 1\n[timesteps.test-open]",
+                "a.toml:17:12: [timesteps] takes one plugin, and `test-open`, `test-steady` are given",
+            ),
+            ("[timesteps.test-open]\nmax = 4\n", "", "a.toml: missing section [timesteps.NAME]"),
+            ("[timesteps.test-open]\nmax = 4\n", "[timesteps]\n", "a.toml:17:2: [timesteps] names no plugin"),
+            ("[search]\nepochs = 3\n", "", "a.toml: missing section [search]"),
+            (
+                "[retrain]",
+                "[retrian]\nepochs = 5\n[retrain]",
+                "a.toml:26:2: unknown section [retrian]; did you mean `retrain`?",
+            ),
+            ("[experiment]", "descripton = 1\n[experiment]", "a.toml:2:1: unknown key `descripton`"),
+            ("epochs = 3", "epochs = 0", "a.toml:24:10: `search.epochs` is 0, and has to be 1 or more"),
+            (
+                "epochs = 3",
+                "epochs = 3\nmomentum = 1.0",
+                "a.toml:25:12: `search.momentum` is 1, and has to be 0 or more and below 1",
+            ),
+            (
+                "epochs = 3",
+                "epochs = 3\nclip = inf",
+                "a.toml:25:8: `search.clip` is inf, and has to be a finite number",
+            ),
+            ("epochs = 3", "epochs = 3\nclip = -1", "a.toml:25:8: `search.clip` is -1, and has to be 0 or more"),
+            (
+                "name = \"good\"",
+                "name = \"a/b\"",
+                "a.toml:3:8: `experiment.name` is `a/b`, which cannot be the name of a folder: only letters, digits, `-`, `_` and `.` are allowed",
+            ),
+            (
+                "name = \"good\"",
+                "name = \"good\"\nseeds = []",
+                "a.toml:4:9: `experiment.seeds` is empty, and has to hold one seed or more",
+            ),
+            ("name = \"good\"", "name = \"good\"\nseeds = [3, 3]", "a.toml:4:13: `experiment.seeds` holds 3 twice"),
+            (
+                "[experiment]",
+                "version = 0\n[experiment]",
+                "a.toml:2:11: this manifest is of version 0, and this program reads 1 to 1",
+            ),
+        ] {
+            assert_eq!(headline(good, bad), want);
         }
-        if text.starts_with("unknown variant") {
-            let message = format!("`{key}` cannot be `{name}`{}", did_you_mean(&name, known));
-            return say(message, Mark::Value, Some(format!("known values: {}", listed(known))));
-        }
-        if text.starts_with("missing field") {
-            let message = format!("missing key `{name}` in {}", heading(&full));
-            return Complaint { missing: Some(name), ..say(message, Mark::Key, None) };
-        }
-        for start in ["invalid type: ", "invalid value: ", "invalid length "] {
-            if let Some((found, expected)) = text.strip_prefix(start).and_then(|rest| rest.split_once(", expected ")) {
-                let found = if start == "invalid length " { format!("of length {found}") } else { found.to_owned() };
-                let message = format!("`{key}` is {found}, expected {}", in_words(expected));
-                return say(message, Mark::Value, None);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let text = GOOD
+            .replace("train = 20", "trian = 20\nroot = 3")
+            .replace("rate = 0.8", "rate = \"much\"")
+            .replace("epochs = 3", "epoch = 3\nclip = \"x\"")
+            .replace("epochs = 5", "epochs = 0");
+        let headlines: Vec<String> = Desk::new(text)
+            .messages()
+            .iter()
+            .map(|shown| shown.split_once(' ').unwrap_or_default().1.lines().next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(
+            headlines,
+            [
+                "unknown key `trian` in [dataset.test-pictures]; did you mean `train`?",
+                "`dataset.test-pictures.root` is the integer `3`, expected a path",
+                "`compressor.test-prune.rate` is the string \"much\", expected a number",
+                "missing key `epochs` in [search]",
+                "unknown key `epoch` in [search]; did you mean `epochs`?",
+                "`search.clip` is the string \"x\", expected a number",
+                "`retrain.epochs` is 0, and has to be 1 or more",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_design_replaces_search() {
+        let desk = Desk::good("[design]\nfile = \"d.toml\"\n")
+            .file("d.toml", "version = 1\nspace = \"test-grid\"\ntimesteps = 2\n");
+        let messages = desk.messages();
+        assert_eq!(messages.len(), 2);
+        assert!(messages[0].contains("nothing reads [optimizer]"), "{}", messages[0]);
+        assert!(messages[1].contains("nothing reads [search]"), "{}", messages[1]);
+    }
+
+    proptest! {
+        /// Whatever a manifest holds, the answer is a plan or problems that can be shown.
+        #[test]
+        fn no_input_panics(at in 0..GOOD.len(), cut in 0usize..40, junk in "[\\[\\]{}=.,\"a-z0-9\n _-]{0,12}", set in "[a-z.=\\[\\]{}0-9\"-]{0,20}") {
+            let mut text = GOOD.to_owned();
+            let end = (at + cut).min(text.len());
+            text.replace_range(at..end, &junk);
+            let desk = Desk::new(&text).set(&set);
+            if let Err(crate::Error::Manifest(problems)) = super::super::load(&desk.request) {
+                for problem in problems {
+                    prop_assert!(!problem.to_string().is_empty());
+                }
             }
         }
-        say(format!("`{key}`: {text}"), Mark::Value, None)
-    }
-}
-
-/// The name of a Rust type as a person says it.
-fn in_words(expected: &str) -> &str {
-    match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "an integer of 0 or more",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "an integer",
-        "f32" | "f64" => "a number",
-        "a sequence" => "an array",
-        "a map" => "a table",
-        "a boolean" => "true or false",
-        other if other.starts_with("struct ") => "a table",
-        other => other,
     }
 }

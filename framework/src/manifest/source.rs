@@ -27,13 +27,10 @@ pub(super) struct SourceFile {
 
 impl SourceFile {
     /// Reads and parses `path`, which stands in a message as it is given here.
-    pub(super) fn read(path: &Path, layer: &Layer) -> Result<SourceFile, Problem> {
-        let problem = |message: String, location: Option<Location>, help: Option<&str>| Problem {
-            message,
-            key: None,
-            layer: layer.clone(),
-            location,
-            help: help.map(str::to_owned),
+    pub(super) fn read(path: &Path, layer: &Layer) -> Result<SourceFile, Box<Problem>> {
+        let problem = |message: String, location: Option<Location>, help: Option<&str>| {
+            let help = help.map(str::to_owned);
+            Box::new(Problem { message, key: None, layer: layer.clone(), location, help })
         };
         let bytes = std::fs::read(path)
             .map_err(|error| problem(format!("cannot read `{}`: {error}", path.display()), None, None))?;
@@ -80,19 +77,19 @@ impl SourceFile {
     /// The place of what `path` names, or of the nearest thing above it that is in the file. An index of an array is a
     /// segment; a plugin in an array of plugins can be named as well.
     pub(super) fn locate(&self, path: &[String], mark: Mark) -> Location {
-        let mut place: Option<(Option<Range<usize>>, Option<Range<usize>>)> = None;
+        let (mut key, mut value) = (None, None);
         let mut node = Node::Item(self.document.as_item());
         for segment in path {
-            let Some((key, child)) = node.child(segment) else { break };
+            let Some((own_key, child)) = node.child(segment) else { break };
             // An element of an array has no key of its own: it answers for the key of the array.
-            let key = key.or_else(|| place.take().and_then(|(key, _)| key));
-            place = Some((key, child.span()));
+            key = own_key.or(key);
+            value = child.span();
             node = child;
         }
-        let span = place.and_then(|(key, value)| match mark {
+        let span = match mark {
             Mark::Key => key.or(value),
             Mark::Value => value.or(key),
-        });
+        };
         match span {
             Some(span) => Location::new(self.path.clone(), Arc::clone(&self.text), span.start, span.end),
             None => self.whole(),

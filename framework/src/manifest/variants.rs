@@ -160,13 +160,26 @@ impl VariantReader<'_> {
         let mut entries = Vec::new();
         for (dotted, value) in settings {
             let place = self.origin.place(&self.below(&["set", dotted]));
-            match split_path(dotted).and_then(|path| settable(path, "a variant")) {
-                Ok(path) => {
-                    let entry = Overlay::entry(Layer::Variant(name.to_owned()), &path, value.clone(), place);
-                    entries.push(entry.normalise(self.problems));
+            let path = match split_path(dotted) {
+                Ok(path) => path,
+                Err(message) => {
+                    self.report(&["set", dotted], Mark::Key, message, None);
+                    continue;
                 }
-                Err(message) => self.report(&["set", dotted], Mark::Key, message, None),
+            };
+            let entry = Overlay::entry(Layer::Variant(name.to_owned()), &path, value.clone(), place);
+            let refused: Vec<Problem> = entry
+                .leaves()
+                .into_iter()
+                .filter_map(|leaf| {
+                    let message = settable(leaf.clone(), "a variant").err()?;
+                    Some(entry.problem(&leaf, Mark::Key, message, None))
+                })
+                .collect();
+            if refused.is_empty() {
+                entries.push(entry.normalise(self.problems));
             }
+            self.problems.extend(refused);
         }
         entries
     }

@@ -1,0 +1,140 @@
+//! The searched cell, drawn as a graph.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::style::{GREY, INK, anchored, colour, text};
+use super::{Content, Drawn, Figure};
+use litesnn_framework::design::Edge;
+
+use crate::trials::Trial;
+
+pub struct CellDrawing {
+    edges: Vec<Edge>,
+    nodes: usize,
+    /// Below the graph.
+    facts: Vec<String>,
+}
+
+const WIDTH: i32 = 860;
+const BOX: (i32, i32) = (104, 44);
+
+pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
+    let design = &trial.design;
+    let nodes = design.edges.iter().map(|edge| edge.node + 1).max().unwrap_or(0);
+    let mut facts = vec![format!("T = {} timesteps", design.timesteps)];
+    for (compressor, decisions) in &design.compression {
+        let decided: Vec<String> = decisions
+            .iter()
+            .map(|(group, decision)| {
+                let bits = decision.bits.map(|bits| format!("{bits} bit{}", if bits == 1 { "" } else { "s" }));
+                let rate = decision.rate.map(|rate| format!("{:.0} % removed", 100.0 * rate));
+                let what: Vec<String> = bits.into_iter().chain(rate).collect();
+                format!("{group}: {}", what.join(", "))
+            })
+            .collect();
+        facts.push(format!("{compressor} — {}", decided.join(";  ")));
+    }
+    let height = 380 + 24 * facts.len() as u32;
+    Figure {
+        name: format!("cell{suffix}"),
+        title: format!("The searched cell: {name}"),
+        caption: "First seed; all cells of the network share these edges. s0 and s1 are the outputs of the two cells before, n0, n1, … the \
+                  cell's nodes (layers of LIF neurons), and the cell's output is all nodes side by side. Blue: 3x3 convolution; \
+                  orange, dashed: skip."
+            .into(),
+        size: (WIDTH as u32, height),
+        content: Content::Cell(CellDrawing { edges: design.edges.clone(), nodes, facts }),
+    }
+}
+
+impl CellDrawing {
+    /// Centre of a source or node.
+    fn centre(&self, name: &str) -> (i32, i32) {
+        match name {
+            "s0" => (90, 100),
+            "s1" => (90, 280),
+            "out" => (WIDTH - 80, 190),
+            _ => {
+                let index: i32 = name.trim_start_matches('n').parse().unwrap_or(0);
+                let room = (WIDTH - 330) / (self.nodes.max(1) as i32);
+                // Alternate heights, so that an edge past a node does not run through it.
+                let y = [120, 260, 120][index as usize % 2];
+                (250 + room / 2 + room * index - 20, y)
+            }
+        }
+    }
+
+    pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        for node in 0..self.nodes {
+            self.arrow(area, &format!("n{node}"), "out", GREY, false, 0)?;
+        }
+        for (index, edge) in self.edges.iter().enumerate() {
+            let target = format!("n{}", edge.node);
+            let skip = edge.operation == "skip";
+            // Edges into one node end side by side.
+            let place = self.edges[..index].iter().filter(|other| other.node == edge.node).count() as i32;
+            let colour = if skip { colour(1) } else { colour(0) };
+            self.arrow(area, &edge.from, &target, colour, skip, 12 * place - 6)?;
+        }
+        let mut names: Vec<(String, &str)> = vec![("s0".into(), "cell k-2"), ("s1".into(), "cell k-1"), ("out".into(), "all nodes")];
+        names.extend((0..self.nodes).map(|node| (format!("n{node}"), "LIF")));
+        for (name, below) in &names {
+            let (x, y) = self.centre(name);
+            let corners = [(x - BOX.0 / 2, y - BOX.1 / 2), (x + BOX.0 / 2, y + BOX.1 / 2)];
+            area.draw(&Rectangle::new(corners, WHITE.filled()))?;
+            area.draw(&Rectangle::new(corners, INK.stroke_width(2)))?;
+            let title = if name == "out" { "output" } else { name };
+            area.draw(&Text::new(title.to_owned(), (x, y - 9), anchored(14.0, INK, HPos::Center, VPos::Center)))?;
+            area.draw(&Text::new((*below).to_owned(), (x, y + 10), anchored(11.0, GREY, HPos::Center, VPos::Center)))?;
+        }
+        let mut y = 356;
+        for fact in &self.facts {
+            area.draw(&Text::new(fact.clone(), (38, y), text(13.0, INK)))?;
+            y += 24;
+        }
+        Ok(())
+    }
+
+    /// From the right side of one box to the left side of another.
+    fn arrow<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+        from: &str,
+        to: &str,
+        colour: RGBColor,
+        dashed: bool,
+        shift: i32,
+    ) -> Drawn<DB> {
+        let (start, end) = (self.centre(from), self.centre(to));
+        let begin = (f64::from(start.0 + BOX.0 / 2), f64::from(start.1));
+        let tip = (f64::from(end.0 - BOX.0 / 2), f64::from(end.1 + shift));
+        let reach = ((tip.0 - begin.0) * 0.5).max(30.0);
+        // A cubic curve that leaves and arrives level; it bows outwards where a node lies between.
+        let passes = tip.0 - begin.0 > 260.0 && (begin.1 - tip.1).abs() < 60.0;
+        let bow = match (passes, begin.1 < 190.0) {
+            (true, true) => -70.0,
+            (true, false) => 70.0,
+            _ => 0.0,
+        };
+        let at = |t: f64| {
+            let s = 1.0 - t;
+            let (a, b, c, d) = (s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t);
+            let x = a * begin.0 + b * (begin.0 + reach) + c * (tip.0 - reach) + d * tip.0;
+            let y = a * begin.1 + b * (begin.1 + bow) + c * (tip.1 + bow) + d * tip.1;
+            (x as i32, y as i32)
+        };
+        let style = colour.stroke_width(2);
+        let curve: Vec<(i32, i32)> = (0..=40).map(|step| at(f64::from(step) / 40.0)).collect();
+        if dashed {
+            for pair in curve.chunks(2).step_by(2) {
+                area.draw(&PathElement::new(pair.to_vec(), style))?;
+            }
+        } else {
+            area.draw(&PathElement::new(curve, style))?;
+        }
+        let (x, y) = (tip.0 as i32, tip.1 as i32);
+        area.draw(&Polygon::new(vec![(x, y), (x - 9, y - 5), (x - 9, y + 5)], colour.filled()))
+    }
+}

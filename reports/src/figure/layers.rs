@@ -1,0 +1,117 @@
+//! Searched bits and firing rate, layer by layer.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::style::{GREY, INK, PALE, anchored, colour, shortened, text};
+use super::{Content, Drawn, Figure};
+use crate::trials::Trial;
+
+pub struct Layers {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    place: String,
+    bits: f64,
+    /// Mean spikes of an input neuron at each timestep; empty where no spikes are read.
+    firing: Vec<f64>,
+}
+
+const TOP: i32 = 62;
+const STEP: i32 = 19;
+const NAMES: i32 = 215;
+const PANEL: i32 = 250;
+const GAP: i32 = 40;
+
+pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
+    let rows: Vec<Row> = trial
+        .layers
+        .iter()
+        .map(|layer| Row {
+            name: layer.layer.clone(),
+            place: layer.place.clone(),
+            bits: layer.bits,
+            firing: layer.firing_rate.clone(),
+        })
+        .collect();
+    let height = TOP + STEP * rows.len() as i32 + 40;
+    Figure {
+        name: format!("layers{suffix}"),
+        title: format!("Bits and firing rate by layer: {name}"),
+        caption: "First seed. A layer is named cell, node, source, operation. Firing rate: spikes of an input neuron at one timestep, \
+                  mean over the test images; one mark for each timestep, numbered. Stem and classifier read no spikes."
+            .into(),
+        size: ((NAMES + 2 * PANEL + 2 * GAP) as u32, height as u32),
+        content: Content::Layers(Layers { rows }),
+    }
+}
+
+impl Layers {
+    pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        let bottom = TOP + STEP * self.rows.len() as i32;
+        let most_bits = self.rows.iter().map(|row| row.bits).fold(4.0, f64::max);
+        let most_firing = self.rows.iter().flat_map(|row| &row.firing).fold(0.0, |a: f64, b| a.max(*b));
+        let firing_top = ((most_firing * 1.1 * 10.0).ceil() / 10.0).max(0.1);
+        let second = NAMES + PANEL + GAP;
+        let bits_step = if most_bits > 8.0 { 8.0 } else { 1.0 };
+        axis(area, NAMES, bottom, "Bits of a weight", most_bits, bits_step, 0)?;
+        let firing_step = if firing_top > 0.5 { 0.2 } else if firing_top > 0.2 { 0.1 } else { 0.05 };
+        axis(area, second, bottom, "Firing rate (spikes / neuron / timestep)", firing_top, firing_step, 2)?;
+        let mut shade = 0;
+        for (index, row) in self.rows.iter().enumerate() {
+            let y = TOP + STEP * index as i32 + STEP / 2;
+            if index > 0 && row.place != self.rows[index - 1].place {
+                shade += 1;
+                area.draw(&PathElement::new(vec![(8, y - STEP / 2), (second + PANEL, y - STEP / 2)], PALE))?;
+            }
+            let colour = colour(if shade % 2 == 0 { 0 } else { 6 });
+            let label = anchored(12.0, INK, HPos::Right, VPos::Center);
+            area.draw(&Text::new(shortened(&row.name, 27), (NAMES - 8, y), label))?;
+            let width = (row.bits / most_bits * f64::from(PANEL)) as i32;
+            area.draw(&Rectangle::new([(NAMES, y - 6), (NAMES + width, y + 6)], colour.filled()))?;
+            let value = if row.bits.fract() == 0.0 { format!("{:.0}", row.bits) } else { format!("{:.2}", row.bits) };
+            if width > 30 {
+                area.draw(&Text::new(value, (NAMES + width - 6, y), anchored(11.0, WHITE, HPos::Right, VPos::Center)))?;
+            } else {
+                area.draw(&Text::new(value, (NAMES + width + 5, y), anchored(11.0, INK, HPos::Left, VPos::Center)))?;
+            }
+            for (step, firing) in row.firing.iter().enumerate() {
+                let x = second + (firing / firing_top * f64::from(PANEL)) as i32;
+                if row.firing.len() == 1 {
+                    area.draw(&Circle::new((x, y), 4, colour.filled()))?;
+                } else {
+                    area.draw(&Text::new((step + 1).to_string(), (x, y), anchored(12.0, colour, HPos::Center, VPos::Center)))?;
+                }
+            }
+            if row.firing.is_empty() {
+                area.draw(&Text::new("–", (second + 6, y), anchored(12.0, GREY, HPos::Left, VPos::Center)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A horizontal axis on top of a panel, with grid lines down to `bottom`.
+fn axis<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    left: i32,
+    bottom: i32,
+    title: &str,
+    high: f64,
+    step: f64,
+    decimals: usize,
+) -> Drawn<DB> {
+    area.draw(&Text::new(title.to_owned(), (left, 12), text(13.0, INK)))?;
+    let count = (high / step + 1e-9) as i32;
+    for tick in 0..=count {
+        let value = f64::from(tick) * step;
+        let x = left + (value / high * f64::from(PANEL)) as i32;
+        area.draw(&PathElement::new(vec![(x, TOP - 6), (x, bottom)], PALE))?;
+        let style = anchored(11.0, GREY, HPos::Center, VPos::Bottom);
+        area.draw(&Text::new(format!("{value:.decimals$}"), (x, TOP - 9), style))?;
+    }
+    area.draw(&PathElement::new(vec![(left, TOP - 6), (left + PANEL, TOP - 6)], GREY))
+}
