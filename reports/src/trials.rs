@@ -97,22 +97,47 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
             found.experiments.push(Experiment { name, groups: Vec::new() });
         }
         let Some(experiment) = found.experiments.last_mut() else { continue };
-        let point = &trial.outcome.point;
-        let row = match point.is_empty() {
-            true => trial.outcome.variant.clone(),
-            false => format!("{} ({point})", trial.outcome.variant),
-        };
-        match experiment.groups.last_mut().filter(|group| group.name == row) {
+        match experiment.groups.last_mut().filter(|group| same_row(&group.trials[0], &trial)) {
             Some(group) => group.trials.push(trial),
-            None => experiment.groups.push(Group { name: row, trials: vec![trial] }),
+            None => experiment.groups.push(Group { name: row_name(&trial.outcome), trials: vec![trial] }),
         }
+    }
+    for experiment in &mut found.experiments {
+        tell_apart(&mut experiment.groups);
     }
     Ok(found)
 }
 
-fn key(trial: &Trial) -> (&str, bool, &str, &str, &str, i64, &str) {
+fn row_name(outcome: &Outcome) -> String {
+    let mut remarks: Vec<&str> = vec![&outcome.point];
+    let profile = format!("profile {}", outcome.profile);
+    if !outcome.profile.is_empty() {
+        remarks.push(&profile);
+    }
+    remarks.retain(|remark| !remark.is_empty());
+    if remarks.is_empty() { outcome.variant.clone() } else { format!("{} ({})", outcome.variant, remarks.join(", ")) }
+}
+
+/// Only trials that differ in nothing but the seed are repetitions.
+fn same_row(a: &Trial, b: &Trial) -> bool {
+    let row = |trial: &Trial| (trial.outcome.variant.clone(), trial.outcome.point.clone(), trial.outcome.recipe.clone());
+    row(a) == row(b) && a.outcome.profile == b.outcome.profile
+}
+
+/// Rows of one name but other settings get the beginning of their recipe's hash.
+fn tell_apart(groups: &mut [Group]) {
+    let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
+    for group in groups.iter_mut() {
+        if names.iter().filter(|name| **name == group.name).count() > 1 {
+            let recipe: String = group.trials[0].outcome.recipe.chars().take(6).collect();
+            group.name = format!("{} [{recipe}]", group.name);
+        }
+    }
+}
+
+fn key(trial: &Trial) -> (&str, bool, &str, &str, &str, &str, i64) {
     let o = &trial.outcome;
-    (&o.experiment, o.search_epochs == 0, &o.variant, &o.point, &o.profile, o.seed, &o.hash)
+    (&o.experiment, o.search_epochs == 0, &o.variant, &o.point, &o.profile, &o.recipe, o.seed)
 }
 
 fn read(folder: &Path) -> Result<Option<Trial>, litesnn_framework::Error> {

@@ -336,6 +336,9 @@ fn plugin_names<'a>(tree: &'a Dict, section: &str) -> impl Iterator<Item = &'a S
 /// A dotted path as its segments.
 pub(super) fn split_path(dotted: &str) -> Result<Vec<String>, String> {
     let keys = toml_edit::Key::parse(dotted).map_err(|_| format!("`{dotted}` is not a dotted path"))?;
+    if keys.is_empty() {
+        return Err("a path without a name sets nothing".into());
+    }
     if keys.len() > DEEPEST {
         return Err(format!("a path has at most {DEEPEST} segments, and this one has {}", keys.len()));
     }
@@ -601,6 +604,7 @@ mod tests {
         let message = |argument: &str| Desk::good("").set(argument).message();
         assert!(message("search.epochs").starts_with("`--set search.epochs`: this is not KEY=VALUE"));
         assert!(message("search.epochs=[1").contains("the value is not valid TOML"));
+        assert!(!message("=1").is_empty());
         assert!(message("a..b=1").contains("`a..b` is not a dotted path"));
         assert!(message(&format!("{}=1", ["a"; 40].join("."))).contains("at most 16 segments"));
         assert!(message("extends=\"b.toml\"").contains("`extends` cannot be set here"));

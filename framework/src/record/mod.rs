@@ -120,6 +120,8 @@ parquet::table! {
         pub seed: i64,
         /// Hash that names the trial's folder.
         pub hash: String,
+        /// Hash of the same work without its seed: trials that differ in it are not comparable as repetitions.
+        pub recipe: String,
         /// Profile of the manifest, or empty.
         pub profile: String,
         /// Swept keys and their values, `key=value`, joined by `, `; empty outside a sweep.

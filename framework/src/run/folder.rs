@@ -12,8 +12,8 @@ use crate::record::files;
 use crate::{Error, Result};
 
 /// What makes a trial the same work: its resolved settings without names and descriptions, the data, the design it takes over,
-/// and the versions of its plugins. 16 hex digits.
-pub fn trial_hash(settings: &Value, seed: u64, data_digest: &str, taken_design: &str) -> String {
+/// and the versions of its plugins. 16 hex digits. Without a seed it says what repetitions with other seeds have in common.
+pub fn trial_hash(settings: &Value, seed: Option<u64>, data_digest: &str, taken_design: &str) -> String {
     let mut work = settings.clone();
     let mut versions = Vec::new();
     if let Value::Object(sections) = &mut work {
@@ -36,7 +36,7 @@ pub fn trial_hash(settings: &Value, seed: u64, data_digest: &str, taken_design: 
     let mut hasher = blake3::Hasher::new();
     // Objects of serde_json are ordered by key, so that the text does not depend on the order in a manifest.
     for part in
-        [work.to_string(), seed.to_string(), data_digest.to_owned(), taken_design.to_owned(), versions.join(",")]
+        [work.to_string(), seed.map(|seed| seed.to_string()).unwrap_or_default(), data_digest.to_owned(), taken_design.to_owned(), versions.join(",")]
     {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
@@ -100,12 +100,12 @@ mod tests {
     fn the_hash_ignores_names_and_order_and_nothing_else() {
         let a = json!({"experiment": {"name": "a"}, "retrain": {"epochs": 1, "clip": 5.0}});
         let b = json!({"retrain": {"clip": 5.0, "epochs": 1}, "experiment": {"name": "b"}});
-        assert_eq!(trial_hash(&a, 0, "d", ""), trial_hash(&b, 0, "d", ""));
-        assert_ne!(trial_hash(&a, 1, "d", ""), trial_hash(&a, 0, "d", ""));
-        assert_ne!(trial_hash(&a, 0, "e", ""), trial_hash(&a, 0, "d", ""));
-        assert_ne!(trial_hash(&a, 0, "d", "x"), trial_hash(&a, 0, "d", ""));
+        assert_eq!(trial_hash(&a, Some(0), "d", ""), trial_hash(&b, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(1), "d", ""), trial_hash(&a, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(0), "e", ""), trial_hash(&a, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(0), "d", "x"), trial_hash(&a, Some(0), "d", ""));
         let c = json!({"retrain": {"epochs": 2, "clip": 5.0}});
-        assert_ne!(trial_hash(&a, 0, "d", ""), trial_hash(&c, 0, "d", ""));
+        assert_ne!(trial_hash(&a, Some(0), "d", ""), trial_hash(&c, Some(0), "d", ""));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Finished {
 pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
     let mut data: BTreeMap<String, Rc<Splits>> = BTreeMap::new();
     let mut all: Vec<Finished> = Vec::new();
-    let mut hashes: Vec<String> = Vec::new();
+    let mut identities: Vec<Identity> = Vec::new();
     for (index, trial) in plan.trials.iter().enumerate() {
         let key = trial.settings["dataset"].to_string();
         let splits = match data.get(&key) {
@@ -66,9 +66,14 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
                 opened
             }
         };
-        let taken = taken_design(trial, &all, &hashes);
-        let identity = taken.as_ref().map_or("", |taken| taken.identity.as_str());
-        let hash = trial_hash(&trial.settings, trial.seed, &splits.info.digest, identity);
+        let taken = taken_design(trial, &all, &identities);
+        let taken_identity = taken.as_ref().map(|taken| taken.identity.clone()).unwrap_or_default();
+        let digest = &splits.info.digest;
+        let identity = Identity {
+            hash: trial_hash(&trial.settings, Some(trial.seed), digest, &taken_identity.hash),
+            recipe: trial_hash(&trial.settings, None, digest, &taken_identity.recipe),
+        };
+        let hash = &identity.hash;
         let folder = context.runs.join(&plan.name).join(format!("{}-s{}-{hash}", trial.folder_name(), trial.seed));
         let label = TrialLabel { index, count: plan.trials.len(), title: trial.title() };
         let finished = |outcome, cached| Finished { title: trial.title(), folder: folder.clone(), outcome, cached };
@@ -79,7 +84,7 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
                 match record::read::<Outcome>(&result).map(|rows| rows.into_iter().next()) {
                     Ok(Some(outcome)) => finished(Ok(outcome), true),
                     _ => {
-                        let job = Job { plan, trial, splits: &splits, hash: &hash, label: &label, context };
+                        let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context };
                         let outcome = guarded(|| job.run(&folder, design_file.as_deref()));
                         if let Err(Error::Interrupted) = outcome {
                             return Err(Error::Interrupted);
@@ -89,10 +94,19 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
                 }
             }
         };
-        hashes.push(hash);
+        identities.push(identity);
         all.push(outcome);
     }
     Ok(all)
+}
+
+/// What a trial is called by.
+#[derive(Clone, Default)]
+struct Identity {
+    /// Hash of the work.
+    hash: String,
+    /// The same without the seed.
+    recipe: String,
 }
 
 /// A design that comes from a file or another trial.
@@ -100,10 +114,10 @@ struct TakenDesign {
     /// The file, or why the trial that should have found it did not.
     design: Result<PathBuf>,
     /// What stands for it in the hash: it is known before the design is.
-    identity: String,
+    identity: Identity,
 }
 
-fn taken_design(trial: &Trial, done: &[Finished], hashes: &[String]) -> Option<TakenDesign> {
+fn taken_design(trial: &Trial, done: &[Finished], identities: &[Identity]) -> Option<TakenDesign> {
     if let Some(source) = trial.depends_on {
         let design = match &done[source].outcome {
             Ok(_) => Ok(done[source].folder.join(files::DESIGN)),
@@ -114,14 +128,19 @@ fn taken_design(trial: &Trial, done: &[Finished], hashes: &[String]) -> Option<T
             }),
         };
         let keep = json!(trial.manifest.design.as_ref().map(|design| &design.keep));
-        return Some(TakenDesign { design, identity: format!("{}:{keep}", hashes[source]) });
+        let identity = |of: &Identity| Identity {
+            hash: format!("{}:{keep}", of.hash),
+            recipe: format!("{}:{keep}", of.recipe),
+        };
+        return Some(TakenDesign { design, identity: identity(&identities[source]) });
     }
     let source = trial.manifest.design.as_ref()?;
     let file = source.file.as_ref()?;
+    let identity = Design::read(file)
+        .map(|design| format!("{}:{}", design.to_toml(), json!(source.keep)))
+        .unwrap_or_default();
     Some(TakenDesign {
-        identity: Design::read(file)
-            .map(|design| format!("{}:{}", design.to_toml(), json!(source.keep)))
-            .unwrap_or_default(),
+        identity: Identity { hash: identity.clone(), recipe: identity },
         design: Ok(file.clone()),
     })
 }
@@ -142,7 +161,7 @@ struct Job<'a> {
     plan: &'a Plan,
     trial: &'a Trial,
     splits: &'a Splits,
-    hash: &'a str,
+    identity: &'a Identity,
     label: &'a TrialLabel,
     context: &'a Context<'a>,
 }
@@ -303,7 +322,7 @@ impl Job<'_> {
         let count = |value: fn(&Layer) -> i64| stored.iter().map(|row| value(row)).sum::<i64>();
         let seconds = |search: bool| {
             let of_stage = session.history().iter().filter(|row| (row.stage != "retrain") == search);
-            of_stage.map(|row| row.seconds).sum::<f64>()
+            of_stage.map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds)
         };
         let epochs =
             |search: bool| session.history().iter().filter(|row| (row.stage != "retrain") == search).count() as i64;
@@ -314,7 +333,8 @@ impl Job<'_> {
             experiment: self.plan.name.clone(),
             variant: self.trial.variant.clone(),
             seed: self.trial.seed as i64,
-            hash: self.hash.to_owned(),
+            hash: self.identity.hash.clone(),
+            recipe: self.identity.recipe.clone(),
             profile: self.plan.profile.clone().unwrap_or_default(),
             point: point.join(", "),
             dataset: splits.info.title.clone(),

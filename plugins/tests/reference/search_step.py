@@ -33,7 +33,7 @@ LEVELS, NODES, NODE_CHANNELS = [0, 1], 2, 2
 BITS, PRUNE_RATE = [1, 2, 4], 0.5
 TAU, THRESHOLD, TEMPERATURE = 0.2, 0.5, 3.0
 LAMBDA_MEMORY, LAMBDA_COMPUTE = 5e-4, 5e-5
-CLIP, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 5.0, 0.05, 0.9, 3e-4
+CLIP, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 5.0, 0.05, 0.9, 3e-2  # a hundredth would not show in one step
 
 # Step c_b of the Gaussian quantiser for a weight of unit standard deviation.
 QUANTISER_STEP = {1: 1.596, 2: 0.996, 4: 0.336}
