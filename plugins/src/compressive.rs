@@ -82,7 +82,9 @@ mod tests {
     fn the_gradient_to_psi_has_the_closed_form() {
         // dL/dpsi_i = w_i (v_i - sum_j w_j v_j), v_i = CE_i + lambda · (cumulative Bit-SynOps at i)
         let mut parameters = Parameters::default();
-        let gate = Compressive { max: std::num::NonZeroU16::new(4).unwrap(), warmup: 1 }.attach(&mut Build::new(&mut parameters, 3, Device::Cpu)).unwrap();
+        let gate = Compressive { max: std::num::NonZeroU16::new(4).unwrap(), warmup: 1 }
+            .attach(&mut Build::new(&mut parameters, 3, Device::Cpu))
+            .unwrap();
         let psi = &parameters.trainable()[0].tensor;
         tch::no_grad(|| psi.shallow_clone().copy_(&Tensor::from_slice(&[0.3f32, -0.5, 0.1, 0.7])));
         let logits = Tensor::randn([4, 6, 5], (Kind::Float, Device::Cpu));

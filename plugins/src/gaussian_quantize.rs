@@ -51,8 +51,7 @@ fn paper_outside_bits() -> u32 {
 }
 
 /// Bit-widths with the uniform step of least squared error for N(0, 1).
-const STEPS: [(u32, f64); 7] =
-    [(1, 1.596), (2, 0.996), (3, 0.586), (4, 0.336), (5, 0.188), (6, 0.104), (8, 0.0307)];
+const STEPS: [(u32, f64); 7] = [(1, 1.596), (2, 0.996), (3, 0.586), (4, 0.336), (5, 0.188), (6, 0.104), (8, 0.0307)];
 
 fn step_of(bits: u32) -> Option<f64> {
     STEPS.iter().find(|(known, _)| *known == bits).map(|(_, step)| *step)
@@ -195,7 +194,8 @@ fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -
     };
     let backward = |gradients: &[Tensor], saved: &[Tensor]| {
         let gradient = &gradients[0];
-        let to_probabilities = (&saved[0] * gradient.unsqueeze(0)).flatten(1, -1).sum_dim_intlist(1, false, Kind::Float);
+        let to_probabilities =
+            (&saved[0] * gradient.unsqueeze(0)).flatten(1, -1).sum_dim_intlist(1, false, Kind::Float);
         vec![Some(gradient.shallow_clone()), Some(to_probabilities)]
     };
     custom_function(&[weight, probabilities], forward, backward).pop().expect("one output was given")
@@ -210,7 +210,8 @@ mod tests {
     fn levels_for_unit_variance_are_the_published_ones() {
         let weight = Tensor::linspace(-5.0, 5.0, 2001, (Kind::Double, Device::Cpu));
         let levels = |bits| {
-            let (values, ..) = quantize(&weight, &Tensor::from(1f64), bits).unique_consecutive(false, false, None::<i64>);
+            let (values, ..) =
+                quantize(&weight, &Tensor::from(1f64), bits).unique_consecutive(false, false, None::<i64>);
             Vec::<f64>::try_from(values).unwrap()
         };
         let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-3, "{got} {want}");

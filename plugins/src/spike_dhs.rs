@@ -213,12 +213,19 @@ impl SpikeDhs {
         for Edge { node, from, operation } in &design.edges {
             let link = all.iter().find(|link| link.node == *node && source_name(link.source) == *from);
             let link = *link.ok_or_else(|| {
-                refuse(format!("the design has an edge from `{from}` to node {node}, and a cell of {} nodes has none", self.nodes))
+                refuse(format!(
+                    "the design has an edge from `{from}` to node {node}, and a cell of {} nodes has none",
+                    self.nodes
+                ))
             })?;
             let candidates = match (operation.as_str(), link.source) {
                 (CONVOLUTION, _) | (SKIP, 0 | 1) => Candidates::Convolution,
                 (SKIP, _) => Candidates::Identity,
-                _ => return Err(refuse(format!("operation `{operation}` is not known; known are `{CONVOLUTION}`, `{SKIP}`"))),
+                _ => {
+                    return Err(refuse(format!(
+                        "operation `{operation}` is not known; known are `{CONVOLUTION}`, `{SKIP}`"
+                    )));
+                }
             };
             if kept.iter().any(|(other, _)| *other == link) {
                 return Err(refuse(format!("the design has the edge from `{from}` to node {node} twice")));
@@ -289,11 +296,7 @@ impl Builder<'_> {
         for (index, &level) in space.cells.iter().enumerate() {
             let mut at = build.at(format!("cell{index}"));
             cells.push(self.cell(index, level, inputs, edges, &mut at)?);
-            let map = MapShape {
-                channels: nodes * (self.channels << level),
-                level,
-                size: halved(stem_size, level),
-            };
+            let map = MapShape { channels: nodes * (self.channels << level), level, size: halved(stem_size, level) };
             inputs = [inputs[1], map];
         }
 
@@ -313,7 +316,8 @@ impl Builder<'_> {
         let uniform = move |stream: &mut Stream, shape: &[i64]| stream.uniform(shape, -bound, bound);
         let head = self.weight(&head_shape, outside, uniform, &mut at)?;
         let head_bias = at.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound));
-        let neuron = Lif { tau: space.tau, threshold: space.threshold, surrogate: Dspike { temperature: space.temperature } };
+        let neuron =
+            Lif { tau: space.tau, threshold: space.threshold, surrogate: Dspike { temperature: space.temperature } };
         Ok(Body {
             neuron,
             stem,
@@ -455,7 +459,15 @@ fn add(sum: &mut Option<Tensor>, term: Tensor) {
 
 impl Cell {
     /// `alpha` is the flattened softmax of the architecture logits, in a search.
-    fn forward(&self, s0: &Signal, s1: &Signal, neuron: &Lif, alpha: Option<&Tensor>, pass: &Pass, activity: &mut Vec<Tensor>) -> Signal {
+    fn forward(
+        &self,
+        s0: &Signal,
+        s1: &Signal,
+        neuron: &Lif,
+        alpha: Option<&Tensor>,
+        pass: &Pass,
+        activity: &mut Vec<Tensor>,
+    ) -> Signal {
         let mut currents: Vec<Option<Tensor>> = (0..self.nodes).map(|_| None).collect();
         self.send(0, s0, alpha, pass, &mut currents, activity);
         self.send(1, s1, alpha, pass, &mut currents, activity);
@@ -486,7 +498,8 @@ impl Cell {
                 group.convolutions.iter().map(|convolution| convolution.weight.value(pass.active)).collect();
             let weight = Tensor::cat(&weights, 0);
             let current = signal.spikes.conv2d(&weight, None::<&Tensor>, [group.stride; 2], [1, 1], [1, 1], 1);
-            let scale = alpha.map(|alpha| alpha.index_select(0, &group.choices).repeat_interleave_self_int(self.width, 0, None));
+            let scale = alpha
+                .map(|alpha| alpha.index_select(0, &group.choices).repeat_interleave_self_int(self.width, 0, None));
             let current = group.norm.forward(&current, scale.as_ref(), pass.training);
             for (convolution, part) in group.convolutions.iter().zip(current.split(self.width, 1)) {
                 add(&mut currents[convolution.node], part);
@@ -538,7 +551,8 @@ impl Network for Body {
         let current = self.stem_norm.forward(&current, None, pass.training);
         let spikes = fold_time(&self.neuron.spikes_of_constant(&current, pass.timesteps));
         let mut before = Signal::new(spikes, pass);
-        let mut last = Signal { spikes: before.spikes.shallow_clone(), rate: before.rate.as_ref().map(Tensor::shallow_clone) };
+        let mut last =
+            Signal { spikes: before.spikes.shallow_clone(), rate: before.rate.as_ref().map(Tensor::shallow_clone) };
         for cell in &self.cells {
             let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
             before = std::mem::replace(&mut last, output);

@@ -39,9 +39,9 @@ impl Error {
     /// What would be right.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::NoTrials(_) => {
-                Some("run a manifest first (`litesnn run experiments/quickstart.toml`), or name its folder of trials".into())
-            }
+            Error::NoTrials(_) => Some(
+                "run a manifest first (`litesnn run experiments/quickstart.toml`), or name its folder of trials".into(),
+            ),
             Error::Framework(error) => error.hint(),
             _ => None,
         }

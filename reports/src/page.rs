@@ -73,7 +73,13 @@ impl Section {
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
         let lead = format!("{} trials of {}.", experiment.trials().count(), rows.join(", "));
-        Section { name: experiment.name.clone(), lead, tables: Vec::new(), figures: Vec::new(), trials: trials.collect() }
+        Section {
+            name: experiment.name.clone(),
+            lead,
+            tables: Vec::new(),
+            figures: Vec::new(),
+            trials: trials.collect(),
+        }
     }
 
     /// Adds a table.

@@ -120,7 +120,8 @@ fn row_name(outcome: &Outcome) -> String {
 
 /// Only trials that differ in nothing but the seed are repetitions.
 fn same_row(a: &Trial, b: &Trial) -> bool {
-    let row = |trial: &Trial| (trial.outcome.variant.clone(), trial.outcome.point.clone(), trial.outcome.recipe.clone());
+    let row =
+        |trial: &Trial| (trial.outcome.variant.clone(), trial.outcome.point.clone(), trial.outcome.recipe.clone());
     row(a) == row(b) && a.outcome.profile == b.outcome.profile
 }
 
@@ -141,7 +142,9 @@ fn key(trial: &Trial) -> (&str, bool, &str, &str, &str, &str, i64) {
 }
 
 fn read(folder: &Path) -> Result<Option<Trial>, litesnn_framework::Error> {
-    let Some(outcome) = record::read::<Outcome>(&folder.join(files::RESULT))?.into_iter().next() else { return Ok(None) };
+    let Some(outcome) = record::read::<Outcome>(&folder.join(files::RESULT))?.into_iter().next() else {
+        return Ok(None);
+    };
     Ok(Some(Trial {
         outcome,
         history: record::read(&folder.join(files::HISTORY))?,

@@ -145,7 +145,7 @@ mod tests {
 
         let mut second = Parameters::default();
         let mut build = Build::new(&mut second, 1, Device::Cpu);
-        build.parameter("other", Role::Score, |stream| stream.normal(&[5]));
+        let _ = build.parameter("other", Role::Score, |stream| stream.normal(&[5]));
         let b = build.at("x").parameter("w", Role::Weight, |stream| stream.normal(&[3]));
         assert!(a.equal(&b));
         assert_eq!(second.of(&[Role::Score]).count(), 1);

@@ -68,7 +68,11 @@ mod tests {
         let labels = Tensor::from_slice(&[0i64, 1, 2, 1, 0]);
         let all = prefix_cross_entropy(&logits, &labels);
         for count in 1..=4 {
-            let want = logits.narrow(0, 0, count).mean_dim(0, false, None::<Kind>).log_softmax(1, None::<Kind>).nll_loss(&labels);
+            let want = logits
+                .narrow(0, 0, count)
+                .mean_dim(0, false, None::<Kind>)
+                .log_softmax(1, None::<Kind>)
+                .nll_loss(&labels);
             let got = all.double_value(&[count - 1]);
             assert!((got - want.double_value(&[])).abs() < 1e-12, "{count}: {got} {want:?}");
         }

@@ -8,7 +8,7 @@ use super::SCHEMA;
 use crate::run::write_atomically;
 use crate::{Error, Result};
 
-/// A struct that is a row of a table; implemented by [`table!`].
+/// A struct that is a row of a table; declared with the `table!` macro of this module.
 pub trait Row: Sized {
     /// Names of the columns that hold times or memory, which differ between equal runs, are documented as "A time column".
     fn to_columns(rows: &[Self]) -> Vec<Column>;

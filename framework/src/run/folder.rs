@@ -35,9 +35,13 @@ pub fn trial_hash(settings: &Value, seed: Option<u64>, data_digest: &str, taken_
     }
     let mut hasher = blake3::Hasher::new();
     // Objects of serde_json are ordered by key, so that the text does not depend on the order in a manifest.
-    for part in
-        [work.to_string(), seed.map(|seed| seed.to_string()).unwrap_or_default(), data_digest.to_owned(), taken_design.to_owned(), versions.join(",")]
-    {
+    for part in [
+        work.to_string(),
+        seed.map(|seed| seed.to_string()).unwrap_or_default(),
+        data_digest.to_owned(),
+        taken_design.to_owned(),
+        versions.join(","),
+    ] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

@@ -128,21 +128,15 @@ fn taken_design(trial: &Trial, done: &[Finished], identities: &[Identity]) -> Op
             }),
         };
         let keep = json!(trial.manifest.design.as_ref().map(|design| &design.keep));
-        let identity = |of: &Identity| Identity {
-            hash: format!("{}:{keep}", of.hash),
-            recipe: format!("{}:{keep}", of.recipe),
-        };
+        let identity =
+            |of: &Identity| Identity { hash: format!("{}:{keep}", of.hash), recipe: format!("{}:{keep}", of.recipe) };
         return Some(TakenDesign { design, identity: identity(&identities[source]) });
     }
     let source = trial.manifest.design.as_ref()?;
     let file = source.file.as_ref()?;
-    let identity = Design::read(file)
-        .map(|design| format!("{}:{}", design.to_toml(), json!(source.keep)))
-        .unwrap_or_default();
-    Some(TakenDesign {
-        identity: Identity { hash: identity.clone(), recipe: identity },
-        design: Ok(file.clone()),
-    })
+    let identity =
+        Design::read(file).map(|design| format!("{}:{}", design.to_toml(), json!(source.keep))).unwrap_or_default();
+    Some(TakenDesign { identity: Identity { hash: identity.clone(), recipe: identity }, design: Ok(file.clone()) })
 }
 
 /// Turns a panic of a tensor operation into an error.

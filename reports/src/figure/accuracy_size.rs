@@ -9,9 +9,12 @@ use super::{Content, Drawn, Figure};
 use crate::metric;
 use crate::trials::Experiment;
 
+/// A place in the figure: model size, accuracy.
+type Place = (f64, f64);
+
 pub struct AccuracySize {
-    /// Name, mean, and trials as (model size, accuracy).
-    series: Vec<(String, (f64, f64), Vec<(f64, f64)>)>,
+    /// Name, mean, trials.
+    series: Vec<(String, Place, Vec<Place>)>,
 }
 
 pub fn figure(experiment: &Experiment) -> Figure {
@@ -84,8 +87,18 @@ impl AccuracySize {
     }
 }
 
-type LogChart<'a, DB> = ChartContext<'a, DB, Cartesian2d<plotters::coord::combinators::LogCoord<f64>, plotters::coord::types::RangedCoordf64>>;
+type LogChart<'a, DB> = ChartContext<
+    'a,
+    DB,
+    Cartesian2d<plotters::coord::combinators::LogCoord<f64>, plotters::coord::types::RangedCoordf64>,
+>;
 
-fn draw_mark<DB: DrawingBackend>(chart: &LogChart<DB>, point: (f64, f64), index: usize, size: i32, filled: bool) -> Drawn<DB> {
+fn draw_mark<DB: DrawingBackend>(
+    chart: &LogChart<DB>,
+    point: Place,
+    index: usize,
+    size: i32,
+    filled: bool,
+) -> Drawn<DB> {
     mark(chart.plotting_area(), point, index, size, filled)
 }

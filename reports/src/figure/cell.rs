@@ -23,7 +23,7 @@ const BOX: (i32, i32) = (104, 44);
 pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
     let design = &trial.design;
     let nodes = design.edges.iter().map(|edge| edge.node + 1).max().unwrap_or(0);
-    let mut facts = vec![format!("T = {} timesteps", design.timesteps)];
+    let mut facts = vec![format!("T = {} timestep{}", design.timesteps, if design.timesteps == 1 { "" } else { "s" })];
     for (compressor, decisions) in &design.compression {
         let decided: Vec<String> = decisions
             .iter()
@@ -58,7 +58,7 @@ impl CellDrawing {
             "out" => (WIDTH - 80, 190),
             _ => {
                 let index: i32 = name.trim_start_matches('n').parse().unwrap_or(0);
-                let room = (WIDTH - 330) / (self.nodes.max(1) as i32);
+                let room = (WIDTH - 390) / (self.nodes.max(1) as i32);
                 // Alternate heights, so that an edge past a node does not run through it.
                 let y = [120, 260, 120][index as usize % 2];
                 (250 + room / 2 + room * index - 20, y)
@@ -73,12 +73,17 @@ impl CellDrawing {
         for (index, edge) in self.edges.iter().enumerate() {
             let target = format!("n{}", edge.node);
             let skip = edge.operation == "skip";
-            // Edges into one node end side by side.
-            let place = self.edges[..index].iter().filter(|other| other.node == edge.node).count() as i32;
+            // Edges into one node end side by side, the one from further up above.
+            let height = |edge: &Edge| self.centre(&edge.from).1;
+            let place = self.edges.iter().enumerate().filter(|(other_index, other)| {
+                other.node == edge.node && (height(other), *other_index) < (height(edge), index)
+            });
+            let place = place.count() as i32;
             let colour = if skip { colour(1) } else { colour(0) };
             self.arrow(area, &edge.from, &target, colour, skip, 12 * place - 6)?;
         }
-        let mut names: Vec<(String, &str)> = vec![("s0".into(), "cell k-2"), ("s1".into(), "cell k-1"), ("out".into(), "all nodes")];
+        let mut names: Vec<(String, &str)> =
+            vec![("s0".into(), "cell k-2"), ("s1".into(), "cell k-1"), ("out".into(), "all nodes")];
         names.extend((0..self.nodes).map(|node| (format!("n{node}"), "LIF")));
         for (name, below) in &names {
             let (x, y) = self.centre(name);

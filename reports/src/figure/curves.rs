@@ -42,8 +42,12 @@ fn points<'a>(rows: impl Iterator<Item = &'a Epoch>, value: impl Fn(&Epoch) -> f
 /// Loss and accuracy of every row's first seed, in search and retraining.
 pub fn training(experiment: &Experiment) -> Option<Figure> {
     let mut panels = Vec::new();
-    let firsts: Vec<(usize, &Trial)> =
-        experiment.groups.iter().enumerate().filter_map(|(index, group)| Some((index, group.trials.first()?))).collect();
+    let firsts: Vec<(usize, &Trial)> = experiment
+        .groups
+        .iter()
+        .enumerate()
+        .filter_map(|(index, group)| Some((index, group.trials.first()?)))
+        .collect();
     for (retraining, stage) in [(false, "Search"), (true, "Retraining")] {
         let shown: Vec<_> = firsts.iter().filter(|(_, trial)| stage_rows(trial, retraining).next().is_some()).collect();
         if shown.is_empty() {
@@ -70,8 +74,10 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
     if panels.is_empty() {
         return None;
     }
-    let mut key: Vec<(String, RGBColor, bool)> =
-        firsts.iter().map(|(index, _)| (shortened(&experiment.groups[*index].name, 40), colour(*index), false)).collect();
+    let mut key: Vec<(String, RGBColor, bool)> = firsts
+        .iter()
+        .map(|(index, _)| (shortened(&experiment.groups[*index].name, 40), colour(*index), false))
+        .collect();
     key.push(("training".into(), GREY, true));
     key.push(("validation".into(), GREY, false));
     let height = 60 + 280 * panels.len().div_ceil(2) as u32;

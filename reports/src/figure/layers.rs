@@ -58,7 +58,13 @@ impl Layers {
         let second = NAMES + PANEL + GAP;
         let bits_step = if most_bits > 8.0 { 8.0 } else { 1.0 };
         axis(area, NAMES, bottom, "Bits of a weight", most_bits, bits_step, 0)?;
-        let firing_step = if firing_top > 0.5 { 0.2 } else if firing_top > 0.2 { 0.1 } else { 0.05 };
+        let firing_step = if firing_top > 0.5 {
+            0.2
+        } else if firing_top > 0.2 {
+            0.1
+        } else {
+            0.05
+        };
         axis(area, second, bottom, "Firing rate (spikes / neuron / timestep)", firing_top, firing_step, 2)?;
         let mut shade = 0;
         for (index, row) in self.rows.iter().enumerate() {
@@ -83,7 +89,11 @@ impl Layers {
                 if row.firing.len() == 1 {
                     area.draw(&Circle::new((x, y), 4, colour.filled()))?;
                 } else {
-                    area.draw(&Text::new((step + 1).to_string(), (x, y), anchored(12.0, colour, HPos::Center, VPos::Center)))?;
+                    area.draw(&Text::new(
+                        (step + 1).to_string(),
+                        (x, y),
+                        anchored(12.0, colour, HPos::Center, VPos::Center),
+                    ))?;
                 }
             }
             if row.firing.is_empty() {

@@ -31,7 +31,8 @@ pub fn render(table: &Table) -> String {
     let row = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
     let mut text = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n");
     text += &format!("  \\caption{{{}. {}}}\n", escape(&table.title), escape(&table.notes.join(" ")));
-    text += &format!("  \\begin{{tabular}}{{l{}}}\n    \\toprule\n", "r".repeat(table.headings.len().saturating_sub(1)));
+    text +=
+        &format!("  \\begin{{tabular}}{{l{}}}\n    \\toprule\n", "r".repeat(table.headings.len().saturating_sub(1)));
     text += &row(table.headings.iter().map(|heading| escape(heading)).collect());
     text += "    \\midrule\n";
     for cells in &table.rows {

@@ -26,7 +26,8 @@ pub fn render(table: &Table) -> String {
     text += &row(table.headings.iter().map(|heading| escape(heading)).collect());
     text += &row((0..table.headings.len()).map(|index| if index == 0 { "---" } else { "---:" }.to_owned()).collect());
     for cells in &table.rows {
-        let show = |cell: &super::Cell| if cell.best { format!("**{}**", escape(&cell.text)) } else { escape(&cell.text) };
+        let show =
+            |cell: &super::Cell| if cell.best { format!("**{}**", escape(&cell.text)) } else { escape(&cell.text) };
         text += &row(cells.iter().map(show).collect());
     }
     for note in &table.notes {

@@ -100,7 +100,8 @@ fn comparison(experiment: &Experiment) -> Table {
 /// Every other row against the one with the most bits, if that one is in full precision.
 fn against_dense(experiment: &Experiment) -> Option<Table> {
     let bits = |group: &Group| group.mean(metric::MEAN_BITS.value).0;
-    let dense = experiment.groups.iter().max_by(|a, b| bits(a).total_cmp(&bits(b))).filter(|group| bits(group) >= 32.0)?;
+    let dense =
+        experiment.groups.iter().max_by(|a, b| bits(a).total_cmp(&bits(b))).filter(|group| bits(group) >= 32.0)?;
     let rows: Vec<Vec<Cell>> = experiment
         .groups
         .iter()
@@ -120,9 +121,16 @@ fn against_dense(experiment: &Experiment) -> Option<Table> {
         .collect();
     (!rows.is_empty()).then(|| Table {
         title: format!("Cost and savings against {}", dense.name),
-        headings: ["Variant", "Accuracy (points)", "Fewer weight bits", "Smaller model", "Fewer Bit-SynOps", "Less energy"]
-            .map(str::to_owned)
-            .to_vec(),
+        headings: [
+            "Variant",
+            "Accuracy (points)",
+            "Fewer weight bits",
+            "Smaller model",
+            "Fewer Bit-SynOps",
+            "Less energy",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows,
         notes: vec![format!("Ratios of means; `{}` is in full precision.", dense.name)],
     })
