@@ -25,6 +25,8 @@ pub enum Command {
     Run(Run),
     /// Show the trials of a manifest without running them.
     Plan(Plan),
+    /// Show every setting, which layer set it, and what it overrode.
+    Explain(Explain),
     /// Turn finished trials into tables, figures and a page.
     Report(Report),
     /// List the plugins, or describe one.
@@ -84,6 +86,16 @@ pub struct Run {
 pub struct Plan {
     /// The manifest.
     pub manifest: PathBuf,
+    #[command(flatten)]
+    pub layers: Layers,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// A key or a section, such as `search.epochs` or `compressor`.
+    pub key: Option<String>,
     #[command(flatten)]
     pub layers: Layers,
 }

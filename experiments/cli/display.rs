@@ -4,9 +4,22 @@ use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use comfy_table::{ContentArrangement, Table, TableComponent, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use litesnn_framework::record::Epoch;
 use litesnn_framework::train::{Event, Observer};
+
+/// A table for stdout: a rule below the header, and lines that fit the terminal, or 120 characters elsewhere.
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
+    table.set_header(header);
+    if table.width().is_none() {
+        table.set_width(120);
+    }
+    table
+}
 
 /// A display on stderr.
 pub struct Display {

@@ -1,10 +1,11 @@
 //! How the command ends: exit codes and the last words.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use litesnn_framework::Error;
 use litesnn_framework::manifest::{Layer, Problem};
-use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, NamedSource, Severity, SourceCode};
 
 /// Exit codes of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +102,16 @@ impl Failure {
 
     /// Prints to stderr.
     pub fn print(self) -> Exit {
+        // Names and paths are copied from messages, so they stay whole; a log is not wrapped at all.
+        // The hook is already there when this is the second failure of a run.
+        let _ = miette::set_hook(Box::new(|_| {
+            let options = MietteHandlerOpts::new()
+                .wrap_lines(std::io::stderr().is_terminal())
+                .break_words(false)
+                .word_separator(textwrap::WordSeparator::AsciiSpace)
+                .word_splitter(textwrap::WordSplitter::NoHyphenation);
+            Box::new(options.build())
+        }));
         for words in self.diagnostics {
             eprintln!("{:?}", miette::Report::new(words));
         }

@@ -4,6 +4,7 @@ mod arguments;
 mod display;
 mod doctor;
 mod exit;
+mod explain;
 mod plan;
 mod plugins;
 mod report;
@@ -35,6 +36,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => plan::plan(&options),
+        Command::Explain(options) => explain::explain(&options),
         Command::Report(options) => report::report(&options),
         Command::Plugins(options) => plugins::plugins(&options),
         Command::Doctor(options) => doctor::doctor(&options),

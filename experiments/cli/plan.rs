@@ -1,16 +1,14 @@
 //! `litesnn plan`: the trials of a manifest.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use litesnn_framework::manifest;
 
 use crate::arguments::Plan;
+use crate::display;
 use crate::exit::{Exit, Failure};
 
 pub fn plan(options: &Plan) -> Result<Exit, Failure> {
     let plan = manifest::load(&options.layers.request(options.manifest.clone()))?;
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["trial", "space", "compressors", "design", "epochs"]);
+    let mut table = display::table(["trial", "space", "compressors", "design", "epochs"]);
     for trial in &plan.trials {
         let manifest = &trial.manifest;
         let compressors: Vec<&str> = manifest.compressors().iter().map(|(name, _)| *name).collect();

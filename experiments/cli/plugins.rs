@@ -1,17 +1,15 @@
 //! `litesnn plugins`: what can be named in a manifest.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use litesnn_framework::plugin::{Descriptor, registered};
 
 use crate::arguments::Plugins;
+use crate::display;
 use crate::exit::{Exit, Failure};
 
 pub fn plugins(options: &Plugins) -> Result<Exit, Failure> {
     let all = registered();
     let Some(name) = &options.name else {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["kind", "name", "what it does", "source"]);
+        let mut table = display::table(["kind", "name", "what it does", "source"]);
         for plugin in all {
             table.add_row([plugin.kind.section(), plugin.name, plugin.summary, plugin.paper]);
         }
@@ -37,9 +35,7 @@ fn describe(plugin: &Descriptor) {
         plugin.name, plugin.kind, plugin.version, plugin.summary, plugin.paper
     );
     let schema = (plugin.schema)().to_value();
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["setting", "default", "meaning"]);
+    let mut table = display::table(["setting", "default", "meaning"]);
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let default = property.get("default").map_or_else(|| "-".to_owned(), ToString::to_string);
         let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");

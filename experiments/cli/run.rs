@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use litesnn_framework::manifest;
 use litesnn_framework::run::{Context, Finished, run_plan};
 use litesnn_framework::{Error, device};
 
 use crate::arguments::{Run, data_store};
-use crate::display::Display;
+use crate::display::{self, Display};
 use crate::exit::{Exit, Failure};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -54,16 +54,14 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
             Failure::new(Exit::Failed, format!("trial {} failed: {error}", trial.title), error.hint()).print();
         }
     }
-    if !options.quiet {
+    if !options.quiet && all.iter().any(|trial| trial.outcome.is_ok()) {
         eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
     }
     Ok(if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed })
 }
 
 fn summary(trials: &[Finished]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
+    let mut table = display::table(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
     for trial in trials {
         let row = match &trial.outcome {
             Ok(outcome) => [

@@ -14,32 +14,25 @@
 //! Straight-through: dW'/dW = 1 everywhere, dW'/d beta_b through Q_b(W) and the softmax. Shapes are kept.
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Place, Role, Stage, WeightTransform};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Place, Role, Stage, WeightTransform, checked};
 use litesnn_framework::spiking::custom_function;
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Kind, Tensor};
 
 const NAME: &str = "gaussian-quantize";
 
 /// Settings of `gaussian-quantize`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, try_from = "Unchecked")]
+#[serde(deny_unknown_fields)]
 pub struct GaussianQuantize {
-    /// Candidate bit-widths of the cells' weights; one candidate is uniform quantisation. From 1, 2, 3, 4, 5, 6, 8.
+    /// Candidate bit-widths of the cells' weights, ascending; one candidate is uniform quantisation. From 1, 2, 3, 4, 5, 6, 8.
+    #[serde(default = "paper_bits", deserialize_with = "candidates")]
     pub bits: Vec<u32>,
     /// Bit-width of the stem and the classifier in the final network.
+    #[serde(default = "paper_outside_bits", deserialize_with = "width")]
     pub outside_bits: u32,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Unchecked {
-    #[serde(default = "paper_bits")]
-    bits: Vec<u32>,
-    #[serde(default = "paper_outside_bits")]
-    outside_bits: u32,
 }
 
 fn paper_bits() -> Vec<u32> {
@@ -57,24 +50,15 @@ fn step_of(bits: u32) -> Option<f64> {
     STEPS.iter().find(|(known, _)| *known == bits).map(|(_, step)| *step)
 }
 
-impl TryFrom<Unchecked> for GaussianQuantize {
-    type Error = String;
+fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
+    let rule = "a list of bit-widths, ascending, each one of 1, 2, 3, 4, 5, 6, 8";
+    let ascending = |bits: &[u32]| bits.windows(2).all(|pair| pair[0] < pair[1]);
+    let holds = |bits: &Vec<u32>| !bits.is_empty() && ascending(bits) && bits.iter().all(|&bits| step_of(bits).is_some());
+    checked(input, holds, rule)
+}
 
-    fn try_from(settings: Unchecked) -> Result<Self, String> {
-        let Unchecked { bits, outside_bits } = settings;
-        if bits.is_empty() {
-            return Err("`bits` is empty; give at least one bit-width".into());
-        }
-        for &width in bits.iter().chain([&outside_bits]) {
-            if step_of(width).is_none() {
-                return Err(format!("{width} bits are not known; known are 1, 2, 3, 4, 5, 6, 8"));
-            }
-        }
-        if bits.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return Err(format!("`bits` = {bits:?} has to be ascending, each once"));
-        }
-        Ok(GaussianQuantize { bits, outside_bits })
-    }
+fn width<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    checked(input, |&bits| step_of(bits).is_some(), "a bit-width of 1, 2, 3, 4, 5, 6, 8")
 }
 
 register! {
@@ -276,9 +260,9 @@ mod tests {
 
     #[test]
     fn settings_that_make_no_sense_are_refused_with_the_known_ones() {
-        let error = |bits: Vec<u32>| GaussianQuantize::try_from(Unchecked { bits, outside_bits: 4 }).unwrap_err();
-        assert!(error(vec![7]).contains("known are 1, 2, 3"));
-        assert!(error(vec![]).contains("empty"));
-        assert!(error(vec![4, 2]).contains("ascending"));
+        for bits in ["[7]", "[]", "[4, 2]"] {
+            let error = serde_json::from_str::<GaussianQuantize>(&format!("{{ \"bits\": {bits} }}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{bits} is not a list of bit-widths, ascending")), "{error}");
+        }
     }
 }

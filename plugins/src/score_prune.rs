@@ -10,39 +10,27 @@
 //! ```
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform, checked};
 use litesnn_framework::spiking::custom_function;
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::Tensor;
 
 const NAME: &str = "score-prune";
 
 /// Settings of `score-prune`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, try_from = "Unchecked")]
+#[serde(deny_unknown_fields)]
 pub struct ScorePrune {
     /// Fraction of each layer's weights that is removed, 0 <= rate < 1 (paper: 0.5, 0.8, 0.9).
+    #[serde(deserialize_with = "rate")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rate: f64,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Unchecked {
-    rate: f64,
-}
-
-impl TryFrom<Unchecked> for ScorePrune {
-    type Error = String;
-
-    fn try_from(settings: Unchecked) -> Result<Self, String> {
-        match settings.rate {
-            rate if (0.0..1.0).contains(&rate) => Ok(ScorePrune { rate }),
-            rate => Err(format!("`rate` = {rate} is the fraction of weights removed: 0 <= rate < 1")),
-        }
-    }
+fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |rate| (0.0..1.0).contains(rate), "the fraction of weights removed, 0 <= rate < 1")
 }
 
 register! {
@@ -163,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_rate_of_one_is_refused() {
-        assert!(ScorePrune::try_from(Unchecked { rate: 1.0 }).unwrap_err().contains("0 <= rate < 1"));
-        assert!(ScorePrune::try_from(Unchecked { rate: f64::NAN }).is_err());
+        let error = serde_json::from_str::<ScorePrune>(r#"{ "rate": 1.0 }"#).unwrap_err().to_string();
+        assert!(error.starts_with("1 is not the fraction of weights removed, 0 <= rate < 1"), "{error}");
     }
 }

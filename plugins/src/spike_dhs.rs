@@ -29,14 +29,14 @@ use litesnn_framework::cost::{Input, LayerShape};
 use litesnn_framework::design::{Architecture, Decisions, Design, Edge};
 use litesnn_framework::plugin::{
     Build, CompressedWeight, Compressor, DataInfo, LayerSpec, Network, Pass, Place, Response, Role, SearchSpace,
-    Supernet, SynapseLayer,
+    Supernet, SynapseLayer, checked,
 };
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
 use litesnn_framework::spiking::{Dspike, Lif};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
@@ -48,23 +48,59 @@ const KEPT_EDGES: usize = 2;
 
 /// Settings of `spike-dhs`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, try_from = "Unchecked")]
+#[serde(deny_unknown_fields, default)]
 pub struct SpikeDhs {
     /// Resolution level of each cell, from 0, never falling: a level halves the map and doubles the channels
     /// (paper: [0, 0, 1, 1, 1, 2, 2, 2]).
+    #[serde(deserialize_with = "levels")]
     pub cells: Vec<u32>,
-    /// Nodes of a cell.
+    /// Nodes of a cell, 1 to 16.
+    #[serde(deserialize_with = "nodes")]
     pub nodes: usize,
     /// Channels of one node at level 0; a cell has nodes x channels x 2^level.
     pub channels: Channels,
     /// Stride of the stem's convolution: 1, 2 or 4.
+    #[serde(deserialize_with = "stem_stride")]
     pub stem_stride: i64,
-    /// Decay of the membrane potential (paper: 0.2).
+    /// Decay of the membrane potential from one timestep to the next, 0 to 1 (paper: 0.2).
+    #[serde(deserialize_with = "decay")]
     pub tau: f64,
     /// Threshold of a spike (paper: 0.5).
+    #[serde(deserialize_with = "finite")]
     pub threshold: f64,
-    /// Temperature of the Dspike surrogate gradient (paper: 3).
+    /// Temperature of the Dspike surrogate gradient, more than 0 (paper: 3).
+    #[serde(deserialize_with = "positive")]
     pub temperature: f64,
+}
+
+fn levels<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
+    let rising = |levels: &[u32]| levels.windows(2).all(|pair| pair[0] <= pair[1]);
+    let holds = |levels: &Vec<u32>| !levels.is_empty() && rising(levels) && levels.iter().all(|&level| level <= 8);
+    checked(input, holds, "a list of levels 0 to 8 that never fall, at least one")
+}
+
+fn nodes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    checked(input, |nodes| (1..=16).contains(nodes), "1 to 16")
+}
+
+fn channels<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
+    checked(input, |channels| (1..=65_536).contains(channels), "1 to 65536")
+}
+
+fn stem_stride<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
+    checked(input, |stride| [1, 2, 4].contains(stride), "1, 2 or 4")
+}
+
+fn decay<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |tau| (0.0..=1.0).contains(tau), "0 to 1")
+}
+
+fn finite<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |value: &f64| value.is_finite(), "a finite number")
+}
+
+fn positive<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |value: &f64| value.is_finite() && *value > 0.0, "more than 0")
 }
 
 /// Channels of one node at level 0.
@@ -72,28 +108,18 @@ pub struct SpikeDhs {
 #[serde(deny_unknown_fields)]
 pub struct Channels {
     /// In the supernet (paper: 12).
+    #[serde(deserialize_with = "channels")]
     #[schemars(range(min = 1))]
     pub search: i64,
     /// In the final network (paper: 48).
+    #[serde(deserialize_with = "channels")]
     #[schemars(range(min = 1))]
     pub retrain: i64,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct Unchecked {
-    cells: Vec<u32>,
-    nodes: usize,
-    channels: Channels,
-    stem_stride: i64,
-    tau: f64,
-    threshold: f64,
-    temperature: f64,
-}
-
-impl Default for Unchecked {
+impl Default for SpikeDhs {
     fn default() -> Self {
-        Unchecked {
+        SpikeDhs {
             cells: vec![0, 0, 1, 1, 1, 2, 2, 2],
             nodes: 3,
             channels: Channels { search: 12, retrain: 48 },
@@ -102,33 +128,6 @@ impl Default for Unchecked {
             threshold: 0.5,
             temperature: 3.0,
         }
-    }
-}
-
-impl TryFrom<Unchecked> for SpikeDhs {
-    type Error = String;
-
-    fn try_from(settings: Unchecked) -> Result<Self, String> {
-        let Unchecked { cells, nodes, channels, stem_stride, tau, threshold, temperature } = settings;
-        if cells.is_empty() || cells.windows(2).any(|pair| pair[0] > pair[1]) || cells.iter().any(|&level| level > 8) {
-            return Err(format!("`cells` = {cells:?} has to be levels 0..=8 that never fall, at least one"));
-        }
-        if !(1..=16).contains(&nodes) {
-            return Err(format!("`nodes` = {nodes} has to be 1..=16"));
-        }
-        if channels.search < 1 || channels.retrain < 1 {
-            return Err("`channels` have to be 1 or more".into());
-        }
-        if ![1, 2, 4].contains(&stem_stride) {
-            return Err(format!("`stem_stride` = {stem_stride} has to be 1, 2 or 4"));
-        }
-        if !(0.0..=1.0).contains(&tau) {
-            return Err(format!("`tau` = {tau} has to be 0 <= tau <= 1"));
-        }
-        if !(threshold.is_finite() && temperature.is_finite() && temperature > 0.0) {
-            return Err("`threshold` has to be a number, and `temperature` a positive one".into());
-        }
-        Ok(SpikeDhs { cells, nodes, channels, stem_stride, tau, threshold, temperature })
     }
 }
 

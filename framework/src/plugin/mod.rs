@@ -12,6 +12,7 @@ mod build;
 mod compression;
 mod data;
 mod registry;
+mod setting;
 mod space;
 mod timesteps;
 
@@ -19,6 +20,7 @@ pub use build::{Build, Parameter, Parameters, Role};
 pub use compression::{CompressedWeight, Compressor, LayerSpec, Place, Stage, Stages, WeightTransform};
 pub use data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
 pub use registry::{Descriptor, Kind, check_registry, find, registered};
+pub use setting::checked;
 pub use space::{Activity, Network, Pass, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 

@@ -139,6 +139,16 @@ fn taken_design(trial: &Trial, done: &[Finished], identities: &[Identity]) -> Op
     Some(TakenDesign { identity: Identity { hash: identity.clone(), recipe: identity }, design: Ok(file.clone()) })
 }
 
+/// A path to `file` for the manifest in `folder`: relative where both are trials of one experiment, so that it can be moved.
+fn seen_from(folder: &Path, file: &Path) -> PathBuf {
+    match (file.parent().and_then(Path::file_name), file.file_name()) {
+        (Some(trial), Some(name)) if file.parent().and_then(Path::parent) == folder.parent() => {
+            Path::new("..").join(trial).join(name)
+        }
+        _ => std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+    }
+}
+
 /// Turns a panic of a tensor operation into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -163,7 +173,8 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, path: &Path, design_file: Option<&Path>) -> Result<Outcome> {
         let folder = TrialFolder::lock(path)?;
-        let manifest_text = self.trial.manifest_toml(design_file);
+        let shown = design_file.map(|file| seen_from(path, file));
+        let manifest_text = self.trial.manifest_toml(shown.as_deref());
         write_atomically(&folder.file(files::MANIFEST), manifest_text.as_bytes())?;
         let log = Log::open(&folder.file(files::LOG), self.context.observer)?;
         log.line(

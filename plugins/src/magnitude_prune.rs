@@ -1,0 +1,157 @@
+//! Pruning by magnitude: the largest weights of a layer stay.
+//!
+//! Source: Han et al. (NeurIPS 2015), layer by layer, with the mask made anew in every forward pass.
+//!
+//! ```text
+//! M = 1 on the largest |W| of the layer, 0 on the floor(rate · n) smallest          W' = M · W, dW'/dW = M
+//! ```
+//!
+//! W is the trained weight itself, wherever the plugin stands among the compressors: a quantised weight has too few values to
+//! rank. Nothing is trained beside it. A removed weight gets no gradient from the loss, and comes back when a kept one falls
+//! below it.
+
+use litesnn_framework::design::{Decision, Decisions};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, checked};
+use litesnn_framework::{Error, Result, register};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use tch::Tensor;
+
+const NAME: &str = "magnitude-prune";
+
+/// Settings of `magnitude-prune`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MagnitudePrune {
+    /// Fraction of each layer's weights that is removed, 0 <= rate < 1.
+    #[serde(deserialize_with = "rate")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub rate: f64,
+}
+
+fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |rate| (0.0..1.0).contains(rate), "the fraction of weights removed, 0 <= rate < 1")
+}
+
+register! {
+    kind: Compressor,
+    name: "magnitude-prune",
+    settings: MagnitudePrune,
+    version: 1,
+    summary: "removes the smallest weights, layer by layer",
+    paper: "Han et al., Learning both Weights and Connections, NeurIPS 2015",
+    examples: ["[[compressor]]\nmagnitude-prune = { rate = 0.8 }"],
+}
+
+#[typetag::serde(name = "magnitude-prune")]
+impl Compressor for MagnitudePrune {
+    fn stage(&self) -> Stage {
+        Stage::Prune
+    }
+
+    fn attach(
+        &self,
+        _layer: &LayerSpec,
+        weight: &Tensor,
+        decided: Option<&Decisions>,
+        _build: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        if let Some(rate) = decided.and_then(|decisions| decisions.get("all")).and_then(|decision| decision.rate)
+            && rate != self.rate
+        {
+            return Err(Error::Plugin {
+                kind: "compressor",
+                name: NAME.into(),
+                message: format!(
+                    "the design was found at rate {rate}, and the manifest says {}; use the same, \
+                     or leave `compression` out of `design.keep`",
+                    self.rate
+                ),
+            });
+        }
+        let count = weight.numel() as i64;
+        let removed = (self.rate * count as f64).floor() as i64;
+        Ok(Box::new(MagnitudeMask {
+            weight: weight.shallow_clone(),
+            kept: count - removed,
+            rate: self.rate,
+            searched: decided.is_none(),
+        }))
+    }
+}
+
+struct MagnitudeMask {
+    /// The trained tensor: it shares its memory with the layer's weight.
+    weight: Tensor,
+    kept: i64,
+    rate: f64,
+    searched: bool,
+}
+
+impl WeightTransform for MagnitudeMask {
+    fn mask(&self, _transformed: &Tensor) -> Option<Tensor> {
+        let weight = self.weight.detach();
+        let (_, index) = weight.abs().flatten(0, -1).topk(self.kept, 0, true, false);
+        Some(weight.zeros_like().flatten(0, -1).index_fill(0, &index, 1.0).view_as(&weight))
+    }
+
+    fn density(&self) -> Option<Tensor> {
+        let density = self.kept as f64 / self.weight.numel() as f64;
+        Some(Tensor::from(density).to_device(self.weight.device()))
+    }
+
+    fn decide(&self) -> Option<(String, Decision)> {
+        self.searched.then(|| ("all".to_owned(), Decision { bits: None, rate: Some(self.rate) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use litesnn_framework::plugin::{CompressedWeight, Parameters, Place, Stages};
+    use tch::{Device, Kind};
+
+    fn compressed(parameters: &mut Parameters, values: &[f32], rate: f64) -> CompressedWeight {
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let init = |_: &mut _| Tensor::from_slice(values).view([1, -1]);
+        let plugin = MagnitudePrune { rate };
+        let mut build = Build::new(parameters, 0, Device::Cpu);
+        CompressedWeight::new(layer, init, [(NAME, &plugin as &dyn Compressor)], None, &mut build).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        Vec::try_from(tensor.detach().flatten(0, -1)).unwrap()
+    }
+
+    #[test]
+    fn the_largest_weights_stay_and_the_mask_follows_the_trained_weight() {
+        let mut parameters = Parameters::default();
+        let weight = compressed(&mut parameters, &[0.1, -0.9, 0.5, -0.2], 0.5);
+        assert_eq!(values(&weight.value(Stages::ALL)), [0., -0.9, 0.5, 0.]);
+        assert_eq!(weight.density(Stages::ALL).double_value(&[]), 0.5);
+        let trained = Tensor::from_slice(&[1f32, 0., 2., 3.]).view([1, 4]);
+        tch::no_grad(|| weight.raw().shallow_clone().copy_(&trained));
+        assert_eq!(values(&weight.value(Stages::ALL)), [0., 0., 2., 3.]);
+    }
+
+    #[test]
+    fn as_many_weights_as_the_rate_says_are_removed_with_ties() {
+        let mut parameters = Parameters::default();
+        let weight = compressed(&mut parameters, &[1.0; 7], 0.5);
+        assert_eq!(weight.value(Stages::ALL).sum(Kind::Float).double_value(&[]), 4.0);
+    }
+
+    #[test]
+    fn only_kept_weights_have_a_gradient() {
+        let mut parameters = Parameters::default();
+        let weight = compressed(&mut parameters, &[0.1, -0.9, 0.5, -0.2], 0.5);
+        weight.value(Stages::ALL).sum(Kind::Float).backward();
+        assert_eq!(values(&weight.raw().grad()), [0., 1., 1., 0.]);
+    }
+
+    #[test]
+    fn a_rate_of_one_is_refused() {
+        let error = serde_json::from_str::<MagnitudePrune>(r#"{ "rate": 1.0 }"#).unwrap_err().to_string();
+        assert!(error.starts_with("1 is not the fraction of weights removed, 0 <= rate < 1"), "{error}");
+    }
+}
