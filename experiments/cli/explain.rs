@@ -21,8 +21,7 @@ pub fn explain(options: &Explain) -> Result<Exit, Failure> {
             (Layer::Default, _) | (_, None) => origin.layer.to_string(),
             (layer, Some(place)) => format!("{layer}, {}:{}", place.path.display(), place.line),
         };
-        let overrode: Vec<String> =
-            origin.overrode.iter().map(|(layer, value)| format!("{value} ({layer})")).collect();
+        let overrode: Vec<String> = origin.overrode.iter().map(|(layer, value)| format!("{value} ({layer})")).collect();
         table.add_row([origin.key.clone(), origin.value.clone(), place, overrode.join(", ")]);
     }
     println!("{table}");

@@ -61,7 +61,8 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
 }
 
 fn summary(trials: &[Finished]) -> Table {
-    let mut table = display::table(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
+    let mut table =
+        display::table(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
     for trial in trials {
         let row = match &trial.outcome {
             Ok(outcome) => [

@@ -103,7 +103,7 @@ impl Design {
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             content(
                 format!("is not a design: line {line}: {}", error.message()),
-                "a design has version, space, timesteps, [[edge]] and [compression]; see experiments/designs",
+                "a design has version, space, timesteps, [[edge]] and [compression], as `design.toml` in the folder of a trial",
             )
         })?;
         if design.version > VERSION {

@@ -23,7 +23,7 @@ pub fn choose(wanted: &str) -> Result<Choice> {
         } else {
             Err(Error::Device {
                 message: format!("device `{wanted}` was asked for, and this libtorch sees {count} CUDA devices"),
-                hint: "use `auto` or `cpu`, or install libtorch for CUDA with `make setup LITESNN_LIBTORCH=cuda`"
+                hint: "use `auto` or `cpu`, or fetch libtorch for CUDA with `experiments/setup-libtorch cuda`"
                     .to_owned(),
             })
         }

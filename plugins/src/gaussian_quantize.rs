@@ -53,7 +53,8 @@ fn step_of(bits: u32) -> Option<f64> {
 fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
     let rule = "a list of bit-widths, ascending, each one of 1, 2, 3, 4, 5, 6, 8";
     let ascending = |bits: &[u32]| bits.windows(2).all(|pair| pair[0] < pair[1]);
-    let holds = |bits: &Vec<u32>| !bits.is_empty() && ascending(bits) && bits.iter().all(|&bits| step_of(bits).is_some());
+    let holds =
+        |bits: &Vec<u32>| !bits.is_empty() && ascending(bits) && bits.iter().all(|&bits| step_of(bits).is_some());
     checked(input, holds, rule)
 }
 
@@ -261,7 +262,8 @@ mod tests {
     #[test]
     fn settings_that_make_no_sense_are_refused_with_the_known_ones() {
         for bits in ["[7]", "[]", "[4, 2]"] {
-            let error = serde_json::from_str::<GaussianQuantize>(&format!("{{ \"bits\": {bits} }}")).unwrap_err().to_string();
+            let error =
+                serde_json::from_str::<GaussianQuantize>(&format!("{{ \"bits\": {bits} }}")).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{bits} is not a list of bit-widths, ascending")), "{error}");
         }
     }

@@ -20,7 +20,9 @@ fn epoch(stage: &str, number: i64, epochs: i64, timesteps: usize) -> Epoch {
         memory_bits: if search { 1e5 } else { f64::NAN },
         bit_syn_ops: if search { 1e6 } else { f64::NAN },
         mean_bits: if search { 2.3 - 0.4 * progress } else { f64::NAN },
-        timestep_weights: (0..timesteps).map(|index| if search { 0.25 + 0.01 * progress * (1.5 - index as f64) } else { 0.0 }).collect(),
+        timestep_weights: (0..timesteps)
+            .map(|index| if search { 0.25 + 0.01 * progress * (1.5 - index as f64) } else { 0.0 })
+            .collect(),
         images_per_second: 100.0,
         seconds: 1.0,
     }
@@ -55,16 +57,31 @@ fn trial(runs: &Path, variant: &str, seed: i64, accuracy: f64, searched: bool, r
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(files::MANIFEST), "").unwrap();
     let (bits, timesteps) = if searched { (2.0, 2) } else { (32.0, 4) };
-    let edges = [(0, "s0", "conv3x3"), (0, "s1", "conv3x3"), (1, "n0", "skip"), (1, "s1", "conv3x3"), (2, "n0", "conv3x3"), (2, "n1", "conv3x3")];
+    let edges = [
+        (0, "s0", "conv3x3"),
+        (0, "s1", "conv3x3"),
+        (1, "n0", "skip"),
+        (1, "s1", "conv3x3"),
+        (2, "n0", "conv3x3"),
+        (2, "n1", "conv3x3"),
+    ];
     let design = Design {
         version: 1,
         space: "spike-dhs".into(),
         timesteps,
-        edges: edges.iter().map(|(node, from, operation)| Edge { node: *node, from: (*from).into(), operation: (*operation).into() }).collect(),
-        compression: [("gaussian-quantize".to_owned(), Decisions::from([("cell0".to_owned(), Decision { bits: Some(2), rate: None })]))].into(),
+        edges: edges
+            .iter()
+            .map(|(node, from, operation)| Edge { node: *node, from: (*from).into(), operation: (*operation).into() })
+            .collect(),
+        compression: [(
+            "gaussian-quantize".to_owned(),
+            Decisions::from([("cell0".to_owned(), Decision { bits: Some(2), rate: None })]),
+        )]
+        .into(),
     };
     std::fs::write(folder.join(files::DESIGN), design.to_toml()).unwrap();
-    let mut history: Vec<Epoch> = if searched { (1..=4).map(|number| epoch("search", number, 4, 4)).collect() } else { Vec::new() };
+    let mut history: Vec<Epoch> =
+        if searched { (1..=4).map(|number| epoch("search", number, 4, 4)).collect() } else { Vec::new() };
     history.extend((1..=6).map(|number| epoch("retrain", number, 6, timesteps as usize)));
     record::write(&folder.join(files::HISTORY), &history).unwrap();
     let layers = [
@@ -172,7 +189,10 @@ fn the_page_is_self_contained_and_escapes_names() {
     std::fs::write(&damaged, b"PAR1").unwrap();
     report(&request).unwrap();
     let page = std::fs::read_to_string(&summary.page).unwrap();
-    assert!(page.contains("layers.parquet") && page.contains("is not a table of the record"), "a damaged file is named");
+    assert!(
+        page.contains("layers.parquet") && page.contains("is not a table of the record"),
+        "a damaged file is named"
+    );
 }
 
 #[test]

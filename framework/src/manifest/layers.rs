@@ -16,7 +16,7 @@ use super::settings::VERSION;
 use super::source::{self, Mark, SourceFile};
 
 /// Variables of the environment that begin with `LITESNN_` and are not settings.
-const NOT_SETTINGS: [&str; 4] = ["DATA", "LIBTORCH", "LOG", "RUNS"];
+const NOT_SETTINGS: [&str; 2] = ["CACHE", "DATA"];
 
 /// A dotted path with more segments than this is not one of a setting.
 const DEEPEST: usize = 16;
@@ -582,9 +582,7 @@ mod tests {
             .variable("LITESNN_COMPRESSOR__TEST_PRUNE__RATE", "0.25")
             .variable("LITESNN_experiment__Description", "bare words, and more")
             .variable("LITESNN_DATA", "/data")
-            .variable("LITESNN_RUNS", "/runs")
-            .variable("LITESNN_LOG", "debug")
-            .variable("LITESNN_LIBTORCH", "/lib")
+            .variable("LITESNN_CACHE", "/cache")
             .variable("HOME", "[");
         let plan = desk.plan();
         assert_eq!(plan.description, "bare words, and more");

@@ -66,15 +66,16 @@ impl Trial {
     }
 
     /// The resolved manifest as TOML, which loads to the same settings. With a `design_file`, `[design]` names that file
-    /// instead of the variant or the file that the design came from.
+    /// instead of the variant or the file that the design came from; a relative one is relative to where the text is kept.
     pub fn manifest_toml(&self, design_file: Option<&Path>) -> String {
         let mut settings = self.settings.clone();
         if let (Some(file), Some(design)) = (design_file, settings.get_mut("design").and_then(|it| it.as_object_mut()))
         {
             design.remove("from");
-            design.insert("file".into(), absolute(file).to_string_lossy().into());
+            design.insert("file".into(), file.to_string_lossy().into());
         }
-        text::document(&settings)
+        // Under its own name the trial has the same folder again. Names of variants need no escaping.
+        format!("{}\n[[variant]]\nname = \"{}\"\n", text::document(&settings), self.variant)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::file::remove_partial_files;
 use crate::plugin::{Kind, find};
 use crate::record::files;
 use crate::{Error, Result};
@@ -81,6 +82,8 @@ impl TrialFolder {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
         let owner = format!("process {} on host `{}`, since second {since} of 1970", std::process::id(), host.trim());
         lock.set_len(0).and_then(|()| lock.write_all(owner.as_bytes())).map_err(Error::file("write", &lock_path))?;
+        remove_partial_files(path);
+        remove_partial_files(&path.join(files::CHECKPOINT));
         Ok(TrialFolder { path: path.to_owned(), _lock: lock })
     }
 

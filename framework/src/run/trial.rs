@@ -194,7 +194,9 @@ impl Job<'_> {
         let mut session =
             Session::open(self.splits, context.device, seed, folder.path(), self.label, log, context.stop)?;
         let written = folder.file(files::DESIGN);
-        let design = if written.exists() {
+        // Only a checkpoint of retraining vouches for the design beside it. With any other, what is left of the search is done
+        // (nothing, where its last stage is finished), so that its epochs are in the history.
+        let design = if session.resumed_in("retrain") && written.exists() {
             Design::read(&written)?
         } else {
             let design = match design_file {
@@ -302,7 +304,7 @@ impl Job<'_> {
         };
         let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
         session.stage(&spec, parameters, &mut descents, step, |_| {
-            let measured = evaluate(network, &splits.validation, &splits.normalisation, timesteps, false, device);
+            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device);
             EpochNotes { validation: (measured.loss, measured.accuracy), cost: None, timestep_weights: one_hot.clone() }
         })
     }
@@ -316,8 +318,9 @@ impl Job<'_> {
     ) -> Result<Outcome> {
         let begin = Instant::now();
         let device = self.context.device;
+        let pass = Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL };
         let splits = self.splits;
-        let measured = evaluate(network, &splits.test, &splits.normalisation, design.timesteps, true, device);
+        let measured = evaluate(network, &splits.test, &splits.normalisation, pass, device);
         let evaluate_seconds = begin.elapsed().as_secs_f64();
         let rows = layer_rows(network, &measured.activity, design.timesteps);
         record::write(&folder.file(files::LAYERS), &rows)?;

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
-use crate::plugin::{Network, Normalisation, Pass, Split, Stages};
+use crate::plugin::{Network, Normalisation, Pass, Split};
 
 /// What was measured over a split.
 #[derive(Debug)]
@@ -16,18 +16,17 @@ pub struct Measured {
     pub activity: Vec<Tensor>,
 }
 
-/// Runs `network` over `split` by running statistics. Logits are averaged over timesteps (paper, Eq. 16).
+/// Runs `network` over `split` by running statistics, with what `pass` says of timesteps, measuring and stages of compression. Logits are averaged over timesteps (paper, Eq. 16).
 pub fn evaluate(
     network: &dyn Network,
     split: &Split,
     normalisation: &Normalisation,
-    timesteps: i64,
-    measure: bool,
+    pass: Pass,
     device: Device,
 ) -> Measured {
     const BATCH: usize = 100;
-    let pass = Pass { timesteps, training: false, measure, active: Stages::ALL };
     let order = (0..split.len() as i64).collect();
+    let pass = Pass { training: false, ..pass };
     tch::no_grad(|| {
         let mut correct = Tensor::zeros([], (Kind::Int64, device));
         let mut loss = Tensor::zeros([], (Kind::Double, device));

@@ -134,8 +134,8 @@ impl SearchParts<'_> {
     fn notes(&self, epoch: usize, active: Stages, splits: &crate::plugin::Splits, device: tch::Device) -> EpochNotes {
         tch::no_grad(|| {
             let network: &dyn crate::plugin::Network = self.supernet;
-            let measured =
-                evaluate(network, &splits.validation, &splits.normalisation, self.max_timesteps, true, device);
+            let pass = Pass { timesteps: self.max_timesteps, training: false, measure: true, active };
+            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device);
             let weights = self.gate.weights(epoch);
             let layers = self.supernet.layers();
             let (memory, compute) = cost::search_terms(&layers, active, &measured.activity, &exceedance(&weights));

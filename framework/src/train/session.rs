@@ -177,6 +177,11 @@ impl<'a> Session<'a> {
         &self.history
     }
 
+    /// Whether the checkpoint that the trial goes on from was written while this network (`search`, `retrain`) was trained.
+    pub fn resumed_in(&self, phase: &str) -> bool {
+        self.resumed.as_ref().is_some_and(|checkpoint| checkpoint.phase == phase)
+    }
+
     /// Says which network is trained from here on (`search`, `retrain`) and takes its tensors back from the checkpoint, if
     /// that is where the trial stopped.
     pub fn begin(&mut self, phase: &str, parameters: &Parameters) -> Result<()> {

@@ -1,0 +1,223 @@
+//! A trial that was stopped, however it was, goes on to the numbers that it would have had.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::{
+    Numbers, all_numbers, assert_all_same, assert_same, files, manifest, numbers, run, stderr, stdout, succeed, trial,
+};
+
+/// The tiny manifest with enough epochs that a signal finds every stage at work.
+fn long(runs: &Path) -> Command {
+    let mut command = run(&manifest("tiny.toml"), runs);
+    command.args(["--set", "search.epochs=8", "--set", "retrain.epochs=16", "--set", "retrain.batch_size=5"]);
+    command
+}
+
+/// What the trials have when nothing stops them, by the name of their folder.
+fn uninterrupted() -> &'static BTreeMap<String, Numbers> {
+    static NUMBERS: OnceLock<BTreeMap<String, Numbers>> = OnceLock::new();
+    NUMBERS.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        succeed(&mut long(folder.path()));
+        all_numbers(folder.path(), "tiny")
+    })
+}
+
+/// Runs until a line on stderr has `words`.
+fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    loop {
+        let from = said.len();
+        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "it ended without `{words}`:\n{said}");
+        if said[from..].contains(words) {
+            return (child, lines);
+        }
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
+    assert!(status.success());
+}
+
+/// Stops the run in `runs` by a signal when `words` were said; what it said afterwards.
+fn stop(runs: &Path, words: &str, name: &str) -> String {
+    let (mut child, mut lines) = run_until(&mut long(runs), words);
+    signal(&child, name);
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "{rest}");
+    rest
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    (folder, runs)
+}
+
+/// The same command again finishes with the numbers of a run that was not stopped.
+fn goes_on(runs: &Path) -> Output {
+    let output = succeed(&mut long(runs));
+    assert_all_same(&all_numbers(runs, "tiny"), uninterrupted());
+    output
+}
+
+fn no_partial_files(runs: &Path) {
+    let left: Vec<String> = files(runs).into_keys().filter(|name| name.contains(".partial-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn ctrl_c_in_the_search() {
+    let (_folder, runs) = folder();
+    let said = stop(&runs, "search  3/8", "INT");
+    assert!(said.contains("stopped on request"), "{said}");
+    assert!(said.contains("the same command goes on from the last checkpoint"), "{said}");
+    no_partial_files(&runs);
+    assert!(!trial(&runs, "tiny", "lite-snn").join("result.parquet").exists());
+    let output = goes_on(&runs);
+    assert!(stderr(&output).contains("search, 8 epochs, going on after epoch "), "{}", stderr(&output));
+}
+
+#[test]
+fn a_request_to_terminate_in_retraining() {
+    let (_folder, runs) = folder();
+    stop(&runs, "retrain  2/16", "TERM");
+    let again = stop(&runs, "retrain  6/16", "INT");
+    assert!(again.contains("goes on"), "{again}");
+    let output = goes_on(&runs);
+    let said = stderr(&output);
+    assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
+    assert!(!said.contains("search, 8 epochs"), "{said}");
+}
+
+#[test]
+fn ctrl_c_in_the_second_trial_keeps_the_first() {
+    let (_folder, runs) = folder();
+    stop(&runs, "[2/2] dense", "INT");
+    let lite = trial(&runs, "tiny", "lite-snn");
+    let before = files(&lite);
+    let output = goes_on(&runs);
+    assert_eq!(stdout(&output).matches("finished before").count(), 1, "{}", stdout(&output));
+    assert!(before == files(&lite), "the finished trial changed");
+}
+
+#[test]
+fn killed_again_and_again() {
+    let (_folder, runs) = folder();
+    // Moments after a stage began: at once, within an epoch, over several ones.
+    for milliseconds in [0, 90, 23, 140, 57, 200, 11] {
+        let mut command = long(&runs);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while lines.read_line(&mut line).unwrap() > 0 && !line.contains(" epochs") {
+            line.clear();
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    goes_on(&runs);
+    no_partial_files(&runs);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_not_used() {
+    let (_folder, runs) = folder();
+    stop(&runs, "retrain  3/16", "INT");
+    let lite = trial(&runs, "tiny", "lite-snn");
+    let latest = lite.join("checkpoint/latest.safetensors");
+    let whole = std::fs::read(&latest).unwrap();
+    for length in [whole.len() / 2, 5, 0] {
+        let copy = runs.with_file_name(format!("cut-{length}"));
+        copy_folder(&runs, &copy);
+        let latest = trial(&copy, "tiny", "lite-snn").join("checkpoint/latest.safetensors");
+        std::fs::write(&latest, &whole[..length]).unwrap();
+        let said = stderr(&goes_on(&copy));
+        assert!(said.contains(&format!("note: `{}` is not a checkpoint", latest.display())), "{said}");
+        assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
+    }
+
+    // The last one of the search, before retraining has one: its last epoch is done again.
+    let early = runs.with_file_name("early");
+    stop(&early, "search  8/8", "INT");
+    let last = trial(&early, "tiny", "lite-snn").join("checkpoint/latest.safetensors");
+    std::fs::write(&last, "not a checkpoint").unwrap();
+    goes_on(&early);
+
+    // Neither is whole: the trial starts again, and says so.
+    std::fs::write(&latest, &whole[..100]).unwrap();
+    std::fs::write(lite.join("checkpoint/previous.safetensors"), "not a checkpoint").unwrap();
+    let said = stderr(&goes_on(&runs));
+    assert!(said.contains("latest.safetensors") && said.contains("previous.safetensors"), "{said}");
+}
+
+#[test]
+fn a_damaged_history_starts_the_trial_again() {
+    let (_folder, runs) = folder();
+    stop(&runs, "retrain  3/16", "INT");
+    let history = trial(&runs, "tiny", "lite-snn").join("history.parquet");
+    let whole = std::fs::read(&history).unwrap();
+    std::fs::write(&history, &whole[..whole.len() / 2]).unwrap();
+    let said = stderr(&goes_on(&runs));
+    assert!(said.contains("history.parquet") && said.contains("the trial starts again"), "{said}");
+}
+
+#[test]
+fn a_damaged_result_is_made_again() {
+    let (_folder, runs) = folder();
+    succeed(&mut long(&runs));
+    let lite = trial(&runs, "tiny", "lite-snn");
+    std::fs::write(lite.join("result.parquet"), "").unwrap();
+    let output = goes_on(&runs);
+    assert_eq!(stdout(&output).matches("finished before").count(), 1, "{}", stdout(&output));
+}
+
+#[test]
+fn what_a_killed_process_was_writing_is_cleared_away() {
+    let (_folder, runs) = folder();
+    stop(&runs, "search  2/8", "INT");
+    let lite = trial(&runs, "tiny", "lite-snn");
+    for name in [".partial-a1b2c3", "checkpoint/.partial-d4e5f6"] {
+        std::fs::write(lite.join(name), "half").unwrap();
+    }
+    goes_on(&runs);
+    no_partial_files(&runs);
+}
+
+#[test]
+fn a_trial_is_not_worked_on_twice_at_once() {
+    let (_folder, runs) = folder();
+    let (mut child, mut lines) = run_until(&mut long(&runs), "search  1/8");
+    let second = long(&runs).output().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{}", stdout(&second));
+    let said = stderr(&second);
+    assert!(said.contains(&format!("is held by process {}", child.id())), "{said}");
+    assert!(said.contains("wait for that process"), "{said}");
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+    for (name, expected) in uninterrupted() {
+        assert_same(&numbers(&runs.join("tiny").join(name)), expected);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for (name, bytes) in files(from) {
+        let path = to.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}

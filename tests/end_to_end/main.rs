@@ -1,0 +1,9 @@
+//! From a manifest to a page, through the built command, as a user would.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod determinism;
+mod interruption;
+mod page;
+mod record;

@@ -1,0 +1,92 @@
+//! Tables, figures and the page.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::{files, floats, litesnn, manifest, run, stdout, succeed, table, trial};
+
+#[test]
+fn a_report_has_tables_figures_and_a_page_that_loads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, out) = (folder.path().join("runs"), folder.path().join("report"));
+    succeed(&mut run(&manifest("tiny.toml"), &runs));
+    let trials_before = files(&runs);
+    let output = succeed(litesnn().arg("report").arg(&runs).arg("--out").arg(&out));
+    assert_eq!(stdout(&output).trim(), out.join("index.html").to_string_lossy());
+    assert!(trials_before == files(&runs), "a report changed a trial");
+
+    let made = files(&out);
+    let of_kind = |extension: &str| -> BTreeSet<String> {
+        made.keys().filter_map(|name| name.strip_suffix(extension).map(str::to_owned)).collect()
+    };
+    for extension in [".md", ".csv", ".tex"] {
+        assert!(of_kind(extension).contains("tiny/comparison"), "{extension}: {:?}", made.keys());
+    }
+    let figures = of_kind(".svg");
+    assert_eq!(figures, of_kind(".png"));
+    for figure in ["accuracy-size", "training-curves", "layers", "cell"] {
+        assert!(figures.contains(&format!("tiny/{figure}")), "{figure}: {figures:?}");
+    }
+    for (name, bytes) in &made {
+        let whole = match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+            Some("png") => bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 1000,
+            Some("svg") => bytes.starts_with(b"<svg") && bytes.trim_ascii_end().ends_with(b"</svg>"),
+            _ => !bytes.is_empty(),
+        };
+        assert!(whole, "{name}");
+    }
+
+    let page = std::str::from_utf8(&made["index.html"]).unwrap();
+    assert!(page.trim_start().to_lowercase().starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for what in loads(page) {
+        assert!(what.starts_with("data:") || what.starts_with('#'), "the page loads {what}");
+    }
+    for words in ["lite-snn", "dense", "<table", "<svg"] {
+        assert!(page.contains(words), "{words}");
+    }
+
+    // The table says what the record says.
+    let csv = std::str::from_utf8(&made["tiny/trials.csv"]).unwrap();
+    let accuracy = floats(&table(&trial(&runs, "tiny", "lite-snn").join("result.parquet")), "test_accuracy")[0];
+    let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    assert!(header.contains(&"test_accuracy"), "{header:?}");
+    assert!(csv.lines().any(|line| line.split(',').any(|cell| cell.parse() == Ok(accuracy))), "{accuracy}\n{csv}");
+
+    // A second report of the same trials is the same, to the byte.
+    succeed(litesnn().arg("report").arg(&runs).arg("--out").arg(&out));
+    let again = files(&out);
+    let differing: Vec<&String> = made.keys().filter(|name| again.get(*name) != made.get(*name)).collect();
+    assert!(differing.is_empty() && again.len() == made.len(), "{differing:?}");
+}
+
+/// Whatever a page would make a browser fetch: `src`, `srcset`, `href` of anything but a link to click, `url(...)`, `@import`.
+fn loads(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (attribute, always) in [("src=", true), ("srcset=", true), ("poster=", true), ("href=", false)] {
+        for (at, _) in page.match_indices(attribute) {
+            let tag = &page[page[..at].rfind('<').map_or(0, |start| start + 1)..at];
+            let clicked = tag.starts_with("a ") || tag.starts_with("a\n");
+            if always || !clicked {
+                let value = page[at + attribute.len()..].trim_start_matches(['"', '\'']);
+                found.push(value.split(['"', '\'', '>', ' ']).next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    for opening in ["url(", "@import", "fetch(", "XMLHttpRequest", "<iframe", "<object", "<embed"] {
+        for (at, _) in page.match_indices(opening) {
+            let value = page[at + opening.len()..].trim_start_matches(['"', '\'', ' ']);
+            found.push(value.chars().take(40).collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_page_would_load_is_found() {
+    let page = r##"<a href="https://a">x</a><link rel="stylesheet" href="b.css"><img src='c.png'><style>@import "d";</style>
+        <path fill="url(#e)"/><use href="#f"/>"##;
+    assert_eq!(
+        loads(page).iter().map(|it| it.split('"').next().unwrap()).collect::<Vec<_>>(),
+        ["c.png", "b.css", "#f", "#e)", "d"]
+    );
+}

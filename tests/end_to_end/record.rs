@@ -1,0 +1,273 @@
+//! What a run leaves behind.
+
+use std::path::{Path, PathBuf};
+
+use polars::prelude::DataFrame;
+use tempfile::TempDir;
+
+use crate::support::{
+    TIME_COLUMNS, assert_same, exact, files, floats, integers, lists, manifest, numbers, run, stderr, stdout, strings,
+    succeed, table, trial,
+};
+
+const TRAIN_EPOCHS: i64 = 2;
+
+struct Tiny {
+    _folder: TempDir,
+    runs: PathBuf,
+    lite: PathBuf,
+    dense: PathBuf,
+    said: String,
+}
+
+fn tiny() -> Tiny {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let output = succeed(&mut run(&manifest("tiny.toml"), &runs));
+    assert!(!stdout(&output).contains("finished before"), "{}", stdout(&output));
+    Tiny {
+        lite: trial(&runs, "tiny", "lite-snn"),
+        dense: trial(&runs, "tiny", "dense"),
+        said: stderr(&output),
+        runs,
+        _folder: folder,
+    }
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}
+
+#[test]
+fn a_trial_leaves_the_files_of_the_design() {
+    let tiny = tiny();
+    for folder in [&tiny.lite, &tiny.dense] {
+        let found: Vec<String> = files(folder).into_keys().collect();
+        assert_eq!(
+            found,
+            [
+                "checkpoint/latest.safetensors",
+                "checkpoint/previous.safetensors",
+                "design.toml",
+                "history.parquet",
+                "layers.parquet",
+                "lock",
+                "log.jsonl",
+                "manifest.toml",
+                "result.parquet",
+            ]
+        );
+    }
+    for words in ["device: cpu", "lite-snn seed 0: search, 2 epochs", "dense seed 0: retrain, 2 epochs", "report"] {
+        assert!(tiny.said.contains(words), "{words} is not in\n{}", tiny.said);
+    }
+    let log = std::fs::read_to_string(tiny.lite.join("log.jsonl")).unwrap();
+    let events: Vec<&str> = log.lines().map(|line| line.split("\"event\":\"").nth(1).unwrap()).collect();
+    assert!(events[0].starts_with("start") && events.last().unwrap().starts_with("finished"), "{log}");
+    assert_eq!(events.iter().filter(|event| event.starts_with("epoch")).count(), 4, "{log}");
+}
+
+#[test]
+fn the_history_has_a_row_for_each_epoch_with_values_that_make_sense() {
+    let tiny = tiny();
+    let history = table(&tiny.lite.join("history.parquet"));
+    assert_eq!(strings(&history, "stage"), ["search", "search", "retrain", "retrain"]);
+    assert_eq!(integers(&history, "epoch"), [1, 2, 1, 2]);
+    for column in ["train_loss", "validation_loss", "images_per_second", "seconds", "learning_rate"] {
+        assert!(floats(&history, column).iter().all(|value| value.is_finite() && *value > 0.0), "{column}");
+    }
+    for (column, images) in [("train_accuracy", 40.0), ("validation_accuracy", 20.0)] {
+        for value in floats(&history, column) {
+            assert!(
+                (0.0..=1.0).contains(&value) && close((value * images).round(), value * images),
+                "{column} {value}"
+            );
+        }
+    }
+    for column in ["memory_bits", "bit_syn_ops", "mean_bits"] {
+        let values = floats(&history, column);
+        assert!(values[..2].iter().all(|value| *value > 0.0), "{column} of the search: {values:?}");
+        assert!(values[2..].iter().all(|value| value.is_nan()), "{column} of retraining: {values:?}");
+    }
+    assert!(floats(&history, "mean_bits")[..2].iter().all(|bits| (1.0..=4.0).contains(bits)));
+    for weights in lists(&history, "timestep_weights") {
+        assert!(close(weights.iter().sum(), 1.0), "{weights:?}");
+    }
+
+    let dense = table(&tiny.dense.join("history.parquet"));
+    assert_eq!(strings(&dense, "stage"), ["retrain", "retrain"]);
+    assert_eq!(lists(&dense, "timestep_weights"), [[0.0, 1.0], [0.0, 1.0]]);
+}
+
+/// Layers and result of a trial, checked against each other and against the formulas of the cost model.
+fn check_cost(folder: &Path, bits: &[f64], rate: f64, timesteps: i64) -> (DataFrame, DataFrame) {
+    let (layers, result) = (table(&folder.join("layers.parquet")), table(&folder.join("result.parquet")));
+    let height = layers.height();
+    assert_eq!(integers(&layers, "index"), (0..height as i64).collect::<Vec<_>>());
+    assert_eq!(result.height(), 1);
+    let [kernel_height, kernel_width, inputs, outputs, map_height, map_width, weights, kept] =
+        ["kernel_height", "kernel_width", "inputs", "outputs", "map_height", "map_width", "weights", "kept_weights"]
+            .map(|column| integers(&layers, column));
+    let [of_weight, memory, macs, syn_ops, bit_syn_ops, multiplications] =
+        ["bits", "memory_bits", "macs", "syn_ops", "bit_syn_ops", "multiplications"]
+            .map(|column| floats(&layers, column));
+    let rates = lists(&layers, "firing_rate");
+    let (names, places) = (strings(&layers, "layer"), strings(&layers, "place"));
+    assert!(places.iter().any(|place| place == "stem") && places.iter().any(|place| place == "classifier"));
+    let mut reading_spikes = 0;
+    for row in 0..height {
+        let name = &names[row];
+        assert_eq!(weights[row], kernel_height[row] * kernel_width[row] * inputs[row] * outputs[row], "{name}");
+        assert!(close(macs[row], (weights[row] * map_height[row] * map_width[row]) as f64), "{name}");
+        assert_eq!(kept[row], weights[row] - (rate * weights[row] as f64).floor() as i64, "{name}");
+        assert!(bits.contains(&of_weight[row]), "{name}: {} bits", of_weight[row]);
+        assert!(close(memory[row], kept[row] as f64 * of_weight[row]), "{name}");
+        let density = kept[row] as f64 / weights[row] as f64;
+        let spikes: f64 = rates[row].iter().sum();
+        assert!(rates[row].iter().all(|rate| (0.0..=1.0).contains(rate)), "{name}: {:?}", rates[row]);
+        assert!(close(syn_ops[row], density * spikes * macs[row]), "{name}: {} SynOps", syn_ops[row]);
+        assert!(close(bit_syn_ops[row], of_weight[row] * syn_ops[row]), "{name}");
+        if rates[row].is_empty() {
+            let reads_the_image = places[row] == "stem";
+            let expected = if reads_the_image { density * macs[row] * timesteps as f64 } else { 0.0 };
+            assert!(close(multiplications[row], expected), "{name}: {} multiplications", multiplications[row]);
+        } else {
+            assert_eq!(rates[row].len() as i64, timesteps, "{name}");
+            assert_eq!(multiplications[row], 0.0, "{name}");
+            reading_spikes += 1;
+        }
+    }
+    assert!(reading_spikes >= 2, "{names:?}");
+    assert!(syn_ops.iter().sum::<f64>() > 0.0, "the network is silent");
+
+    let stored = |row: &usize| places[*row] != "auxiliary";
+    let sum = |values: &[f64]| (0..height).filter(stored).map(|row| values[row]).sum::<f64>();
+    let count = |values: &[i64]| (0..height).filter(stored).map(|row| values[row]).sum::<i64>();
+    for (column, expected) in [
+        ("weight_bits", sum(&memory)),
+        ("syn_ops", sum(&syn_ops)),
+        ("bit_syn_ops", sum(&bit_syn_ops)),
+        ("multiplications", sum(&multiplications)),
+        ("mean_bits", sum(&memory) / count(&kept) as f64),
+        ("energy_mj", (0.9 * sum(&syn_ops) + 3.7 * sum(&multiplications)) * 1e-9),
+    ] {
+        let found = floats(&result, column)[0];
+        assert!(close(found, expected), "{column}: {found} is not {expected}");
+    }
+    assert_eq!(integers(&result, "weights"), [count(&weights)]);
+    assert_eq!(integers(&result, "kept_weights"), [count(&kept)]);
+    assert!(floats(&result, "model_size_bytes")[0] >= sum(&memory) / 8.0);
+    assert_eq!(integers(&result, "timesteps"), [timesteps]);
+    let accuracy = floats(&result, "test_accuracy")[0];
+    assert!((0.0..=1.0).contains(&accuracy) && close((accuracy * 20.0).round(), accuracy * 20.0), "{accuracy}");
+    assert!(floats(&result, "test_loss")[0] > 0.0);
+    assert!(integers(&result, "peak_memory_bytes")[0] > 10 << 20);
+    assert_eq!(integers(&result, "threads"), [1]);
+    assert_eq!(integers(&result, "retrain_epochs"), [TRAIN_EPOCHS]);
+    assert_eq!(strings(&result, "device"), ["cpu"]);
+    assert_eq!(strings(&result, "dataset"), ["Fashion-MNIST (40/20/20)"]);
+    let hash = &strings(&result, "hash")[0];
+    assert!(folder.to_string_lossy().ends_with(hash.as_str()), "{hash}");
+    (layers, result)
+}
+
+#[test]
+fn layers_and_result_agree_with_the_cost_model() {
+    let tiny = tiny();
+    let design = std::fs::read_to_string(tiny.lite.join("design.toml")).unwrap();
+    let steps = design.lines().find_map(|line| line.strip_prefix("timesteps = ")).unwrap().parse().unwrap();
+    let (layers, result) = check_cost(&tiny.lite, &[1.0, 2.0, 4.0], 0.8, steps);
+    assert_eq!(integers(&result, "search_epochs"), [TRAIN_EPOCHS]);
+    // Layers of a cell have the bits that its group in the design says.
+    let (places, bits) = (strings(&layers, "place"), floats(&layers, "bits"));
+    for cell in ["cell0", "cell1"] {
+        let section = design.split(&format!("[compression.gaussian-quantize.{cell}]")).nth(1).unwrap();
+        let decided: f64 = section.lines().find_map(|line| line.strip_prefix("bits = ")).unwrap().parse().unwrap();
+        let rows: Vec<usize> = (0..places.len()).filter(|row| places[*row] == cell).collect();
+        assert!(!rows.is_empty() && rows.iter().all(|row| bits[*row] == decided), "{cell}: {bits:?}, {decided}");
+    }
+
+    let (layers, result) = check_cost(&tiny.dense, &[32.0], 0.0, 2);
+    assert_eq!(integers(&result, "search_epochs"), [0]);
+    assert_eq!(floats(&result, "search_seconds"), [0.0]);
+    let additions: f64 = floats(&layers, "syn_ops").iter().sum();
+    assert!(close(floats(&result, "bit_syn_ops")[0], 32.0 * additions));
+}
+
+#[test]
+fn finished_work_is_not_done_again() {
+    let tiny = tiny();
+    let before = files(&tiny.runs);
+    let output = succeed(&mut run(&manifest("tiny.toml"), &tiny.runs));
+    assert_eq!(stdout(&output).matches("finished before").count(), 2, "{}", stdout(&output));
+    assert!(!stderr(&output).contains("epochs"), "{}", stderr(&output));
+    assert!(before == files(&tiny.runs), "files changed");
+    // A changed setting is other work, beside the old one.
+    succeed(run(&manifest("tiny.toml"), &tiny.runs).args(["--set", "retrain.epochs=1"]));
+    let after = files(&tiny.runs);
+    assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)), "files changed");
+    assert_eq!(std::fs::read_dir(tiny.runs.join("tiny")).unwrap().count(), 4);
+}
+
+#[test]
+fn the_manifest_of_a_trial_runs_again_to_the_same_numbers() {
+    let tiny = tiny();
+    let again = tiny.runs.with_file_name("again");
+    for original in [&tiny.lite, &tiny.dense] {
+        let runs = again.join(original.file_name().unwrap());
+        succeed(&mut run(&original.join("manifest.toml"), &runs));
+        // On its own it has one trial, which is called after the experiment.
+        let copy = trial(&runs, "tiny", "tiny");
+        // The path of a design's file is another one from elsewhere.
+        let settings = |folder: &Path| {
+            let text = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
+            text.lines().filter(|line| !line.starts_with("file = ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(settings(&copy), settings(original));
+        let design = |folder: &Path| std::fs::read_to_string(folder.join("design.toml")).unwrap();
+        assert_eq!(design(&copy), design(original));
+        for name in ["history.parquet", "layers.parquet"] {
+            let [a, b] = [&copy, original].map(|folder| exact(&table(&folder.join(name)), &TIME_COLUMNS));
+            assert_eq!(a, b, "{name}");
+        }
+        // A design is called after the trial that found it, or after what its file holds.
+        let without = [TIME_COLUMNS.as_slice(), &["variant", "hash", "recipe"]].concat();
+        let [a, b] = [&copy, original].map(|folder| exact(&table(&folder.join("result.parquet")), &without));
+        assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn quiet_says_nothing_but_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = succeed(run(&manifest("tiny.toml"), folder.path()).arg("--quiet"));
+    assert_eq!(stderr(&output), "");
+    assert!(stdout(&output).contains("lite-snn seed 0"));
+}
+
+#[test]
+fn a_failed_trial_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second seed's folder cannot be created: a file is in its place.
+    let two_seeds = |runs: &Path| {
+        let mut command = run(&manifest("tiny.toml"), runs);
+        command.args(["--set", "experiment.seeds=[0, 1]"]);
+        command
+    };
+    let whole = folder.path().join("whole");
+    succeed(&mut two_seeds(&whole));
+    let broken = folder.path().join("broken");
+    std::fs::create_dir_all(broken.join("tiny")).unwrap();
+    let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let names: Vec<String> =
+        std::fs::read_dir(whole.join("tiny")).unwrap().map(|entry| name(entry.unwrap().path())).collect();
+    let blocked = names.iter().find(|name| name.starts_with("lite-snn-s1-")).unwrap();
+    std::fs::write(broken.join("tiny").join(blocked), "").unwrap();
+    let output = two_seeds(&broken).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(stdout(&output).matches("failed").count(), 2, "{}", stdout(&output));
+    assert!(stderr(&output).contains(&format!("tiny/{blocked}")), "{}", stderr(&output));
+    for name in names.iter().filter(|name| name.contains("-s0-")) {
+        assert_same(&numbers(&broken.join("tiny").join(name)), &numbers(&whole.join("tiny").join(name)));
+    }
+}
