@@ -1,0 +1,80 @@
+//! Every manifest under `experiments/` loads, with each of its profiles, and runs.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use litesnn_framework::manifest::{Request, load};
+use litesnn_plugins as _;
+use support::{run, succeed};
+use toml_edit::DocumentMut;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Folders whose TOML files are not manifests.
+const NOT_MANIFESTS: [&str; 2] = ["data", "designs"];
+
+datatest_stable::harness! {
+    { test = loads, root = "experiments", pattern = r"\.toml$" },
+    { test = runs, root = "experiments", pattern = r"\.toml$" },
+}
+
+/// The manifest, unless the file is something else: a design, or the base of others.
+fn manifest(path: &Path) -> Result<Option<DocumentMut>, Box<dyn std::error::Error>> {
+    if path.components().any(|part| NOT_MANIFESTS.iter().any(|folder| part.as_os_str() == *folder)) {
+        return Ok(None);
+    }
+    let document: DocumentMut = std::fs::read_to_string(path)?.parse()?;
+    Ok((!document.contains_key("edge")).then_some(document))
+}
+
+fn profiles(document: &DocumentMut) -> Vec<String> {
+    let table = document.get("profile").and_then(|profile| profile.as_table_like());
+    table.map(|table| table.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
+}
+
+fn loads(path: &Path) -> Outcome {
+    let Some(document) = manifest(path)? else { return Ok(()) };
+    let profiles = profiles(&document);
+    for profile in [None].into_iter().chain(profiles.iter().map(Some)) {
+        let request = Request { manifest: path.into(), profile: profile.cloned(), ..Request::default() };
+        let plan = load(&request).map_err(|error| match error {
+            litesnn_framework::Error::Manifest(problems) => {
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            }
+            other => other.to_string(),
+        })?;
+        assert!(!plan.trials.is_empty(), "no trials with profile {profile:?}");
+        assert!(!plan.description.is_empty(), "`experiment.description` says what it is about");
+        for trial in &plan.trials {
+            assert!(trial.depends_on.is_none_or(|source| source < plan.trials.len()), "{}", trial.title());
+            // What a trial keeps as its manifest is a manifest.
+            let text: DocumentMut = trial.manifest_toml(None).parse()?;
+            assert_eq!(text.contains_key("optimizer"), trial.manifest.optimizer.is_some(), "{}", trial.title());
+        }
+    }
+    Ok(())
+}
+
+/// One pass over a few images, so that a manifest that cannot run fails here and not after hours.
+fn runs(path: &Path) -> Outcome {
+    let Some(document) = manifest(path)? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let mut command = run(path, folder.path());
+    if profiles(&document).iter().any(|name| name == "smoke") {
+        command.args(["--profile", "smoke"]);
+    }
+    let searches = document.contains_key("search");
+    for set in ["retrain.epochs=1", "retrain.batch_size=10"]
+        .into_iter()
+        .chain(["search.epochs=1", "search.batch_size=10"].into_iter().filter(|_| searches))
+    {
+        command.args(["--set", set]);
+    }
+    if document.get("dataset").is_some_and(|dataset| dataset.get("fashion-mnist").is_some()) {
+        command.args(["--set", "dataset.fashion-mnist={ train = 20, validation = 20, test = 20 }"]);
+    }
+    succeed(&mut command);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! What the command says, as a user sees it. After a deliberate change: `INSTA_UPDATE=always TRYCMD=overwrite cargo test --release
+//! --workspace --test messages`, and read the difference.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use litesnn_framework::plugin::{Kind, registered};
+use litesnn_plugins as _;
+use support::{litesnn, manifest, root, stderr, stdout, succeed};
+
+/// A folder for a user to stand in, with a manifest that is right.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk(tempfile::tempdir().unwrap());
+        fs::copy(manifest("tiny.toml"), desk.path().join("tiny.toml")).unwrap();
+        desk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A manifest that differs from the right one in one place.
+    fn changed(good: &str, bad: &str) -> Desk {
+        let desk = Desk::new();
+        let text = fs::read_to_string(manifest("tiny.toml")).unwrap();
+        assert!(text.contains(good), "{good}");
+        fs::write(desk.path().join("changed.toml"), text.replacen(good, bad, 1)).unwrap();
+        desk
+    }
+
+    /// What the command says here, in the form of a shell session.
+    fn says(&self, line: &str) -> String {
+        let output = litesnn().args(line.split_whitespace()).current_dir(self.path()).output().unwrap();
+        let (out, err) = (stdout(&output), stderr(&output));
+        for sign in ["panicked", "backtrace", "Exception raised", "frame #", "c10::", "internal error"] {
+            assert!(!out.contains(sign) && !err.contains(sign), "{out}\n{err}");
+        }
+        let code = output.status.code().expect("it was not killed");
+        self.redacted(&format!("$ litesnn {line}\n{out}{err}exit code {code}"))
+    }
+
+    /// Without what differs between machines, and without the lists of plugins, which grow.
+    fn redacted(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (folder, name) in [(self.path(), "[HERE]"), (root(), "[PROJECT]")] {
+            text = text.replace(folder.to_str().unwrap(), name);
+        }
+        let names = |kind: Option<Kind>| {
+            let chosen = registered().into_iter().filter(|plugin| kind.is_none_or(|kind| plugin.kind == kind));
+            chosen.map(|plugin| format!("`{}`", plugin.name)).collect::<Vec<_>>().join(", ")
+        };
+        text = text.replace(&names(None), "[EVERY PLUGIN]");
+        for kind in Kind::ALL {
+            let name = format!(": [EVERY {}]", kind.section().to_uppercase());
+            text = text.replace(&format!(": {}", names(Some(kind))), &name);
+        }
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Checks each message against `tests/snapshots/messages__NAME.snap`.
+macro_rules! say {
+    ($name:ident, $desk:expr, $line:expr) => {
+        #[test]
+        fn $name() {
+            let desk: Desk = $desk;
+            let said = desk.says($line);
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "messages" }, {
+                insta::assert_snapshot!(stringify!($name), said);
+            });
+        }
+    };
+}
+
+const TO_RUN: &str = "run changed.toml --device cpu --threads 1 --quiet";
+
+say!(unknown_plugin_in_a_manifest, Desk::changed("score-prune =", "score-purne ="), TO_RUN);
+say!(unknown_key, Desk::changed("[retrain]\nepochs", "[retrain]\nepoch"), TO_RUN);
+say!(unknown_section, Desk::changed("[retrain]", "[retrian]"), TO_RUN);
+say!(missing_section, Desk::changed("[timesteps.compressive]\nmax = 2\nwarmup = 1", ""), TO_RUN);
+say!(wrong_type, Desk::changed("train = 40", "train = \"forty\""), TO_RUN);
+say!(value_out_of_range, Desk::changed("rate = 0.8", "rate = 1.5"), TO_RUN);
+say!(several_at_once, Desk::changed("nodes = 2\nchannels", "nodes = 0\nchanels"), TO_RUN);
+say!(variant_that_is_not_there, Desk::changed("from = \"lite-snn\"", "from = \"lite\""), TO_RUN);
+say!(not_toml, Desk::changed("epochs = 2", "epochs = = 2"), TO_RUN);
+say!(value_of_toml_cut_short, Desk::changed("cells = [0, 1]", "cells = [0, 1"), TO_RUN);
+say!(missing_manifest, Desk::new(), "run nowhere.toml");
+say!(a_folder_as_manifest, Desk::new(), "plan .");
+say!(unknown_profile, Desk::new(), "run tiny.toml --profile smoke");
+say!(set_of_an_unknown_key, Desk::new(), "run tiny.toml --set retrain.epoch=3");
+say!(set_of_a_wrong_type, Desk::new(), "run tiny.toml --set retrain.epochs=many");
+say!(set_without_a_value, Desk::new(), "run tiny.toml --set retrain.epochs");
+say!(unknown_device, Desk::new(), "run tiny.toml --device tpu");
+say!(no_threads, Desk::new(), "run tiny.toml --threads 0");
+say!(no_manifest_given, Desk::new(), "run");
+say!(unknown_command, Desk::new(), "ruin tiny.toml");
+say!(unknown_plugin, Desk::new(), "plugins score-purne");
+say!(more_images_than_there_are, Desk::changed("train = 40", "train = 4000"), TO_RUN);
+say!(no_such_root, Desk::changed("train = 40", "root = \"elsewhere\"\ntrain = 40"), TO_RUN);
+say!(nothing_to_report, Desk::new(), "report");
+say!(nowhere_to_report_from, Desk::new(), "report elsewhere");
+say!(plan_of_two_variants, Desk::new(), "plan tiny.toml");
+
+#[test]
+fn empty_manifest() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("changed.toml"), "").unwrap();
+    snapshot("empty_manifest", desk.says(TO_RUN));
+}
+
+#[test]
+fn runs_is_a_file() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("runs"), "").unwrap();
+    snapshot("runs_is_a_file", desk.says("run tiny.toml --device cpu --threads 1 --quiet"));
+}
+
+#[test]
+fn diverged() {
+    let desk = Desk::new();
+    let said = desk.says("run tiny.toml --device cpu --threads 1 --quiet --set search.learning_rate=1e38");
+    snapshot("diverged", said.replace("became inf", "became [NO NUMBER]").replace("became NaN", "became [NO NUMBER]"));
+}
+
+#[test]
+fn device_that_is_not_there() {
+    let said = Desk::new().says("run tiny.toml --device cuda:99");
+    let (before, rest) = said.split_once("sees ").unwrap();
+    let (_, after) = rest.split_once(' ').unwrap();
+    snapshot("device_that_is_not_there", format!("{before}sees [N] {after}"));
+}
+
+/// The bundled files, one of them changed.
+fn damaged(name: &str, damage: impl FnOnce(&mut Vec<u8>)) -> Desk {
+    let desk = Desk::changed("train = 40", "root = \"data\"\ntrain = 40");
+    let data = desk.path().join("data");
+    fs::create_dir(&data).unwrap();
+    for (file, bytes) in support::files(&root().join("experiments/data/fashion-mnist")) {
+        if file.ends_with(".gz") {
+            fs::write(data.join(file), bytes).unwrap();
+        }
+    }
+    let path = data.join(name);
+    let mut bytes = fs::read(&path).unwrap();
+    damage(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    desk
+}
+
+#[test]
+fn data_file_cut_short() {
+    let desk = damaged("t10k-images-idx3-ubyte.gz", |bytes| bytes.truncate(bytes.len() / 2));
+    snapshot("data_file_cut_short", desk.says(TO_RUN));
+}
+
+#[test]
+fn data_file_of_another_kind() {
+    let desk = damaged("train-labels-idx1-ubyte.gz", |bytes| *bytes = b"<html>not found</html>".to_vec());
+    snapshot("data_file_of_another_kind", desk.says(TO_RUN));
+}
+
+#[test]
+fn data_file_missing() {
+    let desk = damaged("train-images-idx3-ubyte.gz", |_| ());
+    fs::remove_file(desk.path().join("data/train-images-idx3-ubyte.gz")).unwrap();
+    snapshot("data_file_missing", desk.says(TO_RUN));
+}
+
+fn snapshot(name: &str, said: String) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "messages" }, {
+        insta::assert_snapshot!(name, said);
+    });
+}
+
+/// `tests/messages/*.trycmd`: the help of every command, and the description of plugins.
+#[test]
+fn sessions() {
+    trycmd::TestCases::new().env("NO_COLOR", "1").env("COLUMNS", "100").case("tests/messages/*.trycmd");
+}
+
+#[test]
+fn the_help_of_every_command_is_a_session() {
+    let sessions = fs::read_to_string(root().join("tests/messages/help.trycmd")).unwrap();
+    let help = stdout(&succeed(litesnn().arg("--help")));
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        assert!(
+            sessions.contains(&format!("$ litesnn {command} --help\n")),
+            "tests/messages/help.trycmd lacks {command}"
+        );
+    }
+}
+
+#[test]
+fn the_list_of_plugins_has_every_one() {
+    let list = stdout(&succeed(litesnn().arg("plugins")));
+    for plugin in registered() {
+        assert!(list.contains(plugin.name), "{} is not in\n{list}", plugin.name);
+        let described = stdout(&succeed(litesnn().args(["plugins", plugin.name])));
+        for text in [plugin.name, plugin.summary, plugin.paper, plugin.examples[0]] {
+            assert!(described.contains(text), "{text} is not in\n{described}");
+        }
+    }
+}
