@@ -60,20 +60,20 @@ impl Desk {
             let name = format!(": [EVERY {}]", kind.section().to_uppercase());
             text = text.replace(&format!(": {}", names(Some(kind))), &name);
         }
+        // The hash in a trial's name changes with the versions of plugins.
+        let parts: Vec<&str> = text.split("-s0-").collect();
+        let named = parts[1..].iter().map(|part| format!("-s0-[HASH]{}", &part[16..]));
+        text = parts[..1].iter().map(|part| (*part).to_owned()).chain(named).collect();
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// Checks each message against `tests/snapshots/messages__NAME.snap`.
+/// Checks a message against `tests/messages/NAME.snap`.
 macro_rules! say {
     ($name:ident, $desk:expr, $line:expr) => {
         #[test]
         fn $name() {
-            let desk: Desk = $desk;
-            let said = desk.says($line);
-            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "messages" }, {
-                insta::assert_snapshot!(stringify!($name), said);
-            });
+            snapshot(stringify!($name), $desk.says($line));
         }
     };
 }
