@@ -21,7 +21,6 @@ struct Panel {
     vertical: String,
     lines: Vec<Line>,
     decimals: usize,
-    from_zero: bool,
 }
 
 struct Line {
@@ -67,7 +66,6 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
                 vertical: if loss { "Cross-entropy".into() } else { "Accuracy (%)".into() },
                 lines,
                 decimals: usize::from(loss),
-                from_zero: false,
             });
         }
     }
@@ -101,20 +99,14 @@ pub fn search(experiment: &Experiment) -> Option<Figure> {
         vertical: "Expected bits".into(),
         lines: vec![Line { colour: INK, dashed: false, points: points(rows(), |row| row.mean_bits) }],
         decimals: 2,
-        from_zero: false,
     };
     let lines = (0..count).map(|index| Line {
         colour: colour(index),
         dashed: index % 2 == 1,
         points: points(rows(), move |row| row.timestep_weights.get(index).copied().unwrap_or(f64::NAN)),
     });
-    let timesteps = Panel {
-        title: "Number of timesteps".into(),
-        vertical: "Weight".into(),
-        lines: lines.collect(),
-        decimals: 2,
-        from_zero: true,
-    };
+    let timesteps =
+        Panel { title: "Number of timesteps".into(), vertical: "Weight".into(), lines: lines.collect(), decimals: 2 };
     let key = (0..count).map(|index| (format!("T = {}", index + 1), colour(index), index % 2 == 1)).collect();
     Some(Figure {
         name: "search".into(),
@@ -154,10 +146,7 @@ impl Panel {
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let last = all().map(|point| point.0).fold(1.0, f64::max);
-        let (mut bottom, top) = limits(all().map(|point| point.1), 0.02);
-        if self.from_zero {
-            bottom = 0.0;
-        }
+        let (bottom, top) = limits(all().map(|point| point.1), 0.02);
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .caption(&self.title, text(15.0, INK))

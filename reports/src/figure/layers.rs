@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{GREY, INK, PALE, anchored, colour, shortened, text};
+use super::style::{GREY, INK, PALE, anchored, colour, mark, shortened, text};
 use super::{Content, Drawn, Figure};
 use crate::trials::Trial;
 
@@ -20,7 +20,7 @@ struct Row {
     firing: Vec<f64>,
 }
 
-const TOP: i32 = 62;
+const TOP: i32 = 76;
 const STEP: i32 = 19;
 const NAMES: i32 = 215;
 const PANEL: i32 = 250;
@@ -42,7 +42,7 @@ pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
         name: format!("layers{suffix}"),
         title: format!("Bits and firing rate by layer: {name}"),
         caption: "First seed. A layer is named cell, node, source, operation. Firing rate: spikes of an input neuron at one timestep, \
-                  mean over the test images; one mark for each timestep, numbered. Stem and classifier read no spikes."
+                  mean over the test images, a mark for each timestep. Stem and classifier read no spikes."
             .into(),
         size: ((NAMES + 2 * PANEL + 2 * GAP) as u32, height as u32),
         content: Content::Layers(Layers { rows }),
@@ -66,6 +66,15 @@ impl Layers {
             0.05
         };
         axis(area, second, bottom, "Firing rate (spikes / neuron / timestep)", firing_top, firing_step, 2)?;
+        for step in 0..self.rows.iter().map(|row| row.firing.len()).max().unwrap_or(0) {
+            let x = second + 6 + 58 * step as i32;
+            mark(area, (x, 36), step, 4, true)?;
+            area.draw(&Text::new(
+                format!("t = {}", step + 1),
+                (x + 9, 36),
+                anchored(11.0, INK, HPos::Left, VPos::Center),
+            ))?;
+        }
         let mut shade = 0;
         for (index, row) in self.rows.iter().enumerate() {
             let y = TOP + STEP * index as i32 + STEP / 2;
@@ -86,15 +95,7 @@ impl Layers {
             }
             for (step, firing) in row.firing.iter().enumerate() {
                 let x = second + (firing / firing_top * f64::from(PANEL)) as i32;
-                if row.firing.len() == 1 {
-                    area.draw(&Circle::new((x, y), 4, colour.filled()))?;
-                } else {
-                    area.draw(&Text::new(
-                        (step + 1).to_string(),
-                        (x, y),
-                        anchored(12.0, colour, HPos::Center, VPos::Center),
-                    ))?;
-                }
+                mark(area, (x, y), step, 4, true)?;
             }
             if row.firing.is_empty() {
                 area.draw(&Text::new("–", (second + 6, y), anchored(12.0, GREY, HPos::Left, VPos::Center)))?;

@@ -132,6 +132,6 @@ fn against_dense(experiment: &Experiment) -> Option<Table> {
         .map(str::to_owned)
         .to_vec(),
         rows,
-        notes: vec![format!("Ratios of means; `{}` is in full precision.", dense.name)],
+        notes: vec![format!("Ratios of means; {} is in full precision.", dense.name)],
     })
 }
