@@ -11,8 +11,8 @@
 //! below it.
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, checked};
-use litesnn_framework::{Error, Result, register};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, checked, same_rate};
+use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use tch::Tensor;
@@ -56,19 +56,7 @@ impl Compressor for MagnitudePrune {
         decided: Option<&Decisions>,
         _build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        if let Some(rate) = decided.and_then(|decisions| decisions.get("all")).and_then(|decision| decision.rate)
-            && rate != self.rate
-        {
-            return Err(Error::Plugin {
-                kind: "compressor",
-                name: NAME.into(),
-                message: format!(
-                    "the design was found at rate {rate}, and the manifest says {}; use the same, \
-                     or leave `compression` out of `design.keep`",
-                    self.rate
-                ),
-            });
-        }
+        same_rate(NAME, decided, self.rate)?;
         let count = weight.numel() as i64;
         let removed = (self.rate * count as f64).floor() as i64;
         Ok(Box::new(MagnitudeMask {

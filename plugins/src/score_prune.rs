@@ -10,9 +10,9 @@
 //! ```
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform, checked};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform, checked, same_rate};
 use litesnn_framework::spiking::custom_function;
-use litesnn_framework::{Error, Result, register};
+use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use tch::Tensor;
@@ -56,19 +56,7 @@ impl Compressor for ScorePrune {
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        if let Some(rate) = decided.and_then(|decisions| decisions.get("all")).and_then(|decision| decision.rate)
-            && rate != self.rate
-        {
-            return Err(Error::Plugin {
-                kind: "compressor",
-                name: NAME.into(),
-                message: format!(
-                    "the design was found at rate {rate}, and the manifest says {}; use the same, \
-                     or leave `compression` out of `design.keep`",
-                    self.rate
-                ),
-            });
-        }
+        same_rate(NAME, decided, self.rate)?;
         let count = weight.numel();
         let removed = (self.rate * count as f64).floor() as i64;
         let scores = build.parameter("scores", Role::Score, |_| {

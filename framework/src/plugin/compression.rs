@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::{Build, Role};
-use crate::Result;
 use crate::design::{Decision, Decisions};
+use crate::{Error, Result};
 
 /// Bits of a weight that nothing quantises.
 pub const FULL_PRECISION: f64 = 32.0;
@@ -91,6 +91,21 @@ pub trait Compressor: std::fmt::Debug + Send + Sync {
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>>;
+}
+
+/// Refuses a design that pruner `name` found, under the group `all`, at another rate than the manifest says.
+pub fn same_rate(name: &str, decided: Option<&Decisions>, rate: f64) -> Result<()> {
+    match decided.and_then(|decisions| decisions.get("all")).and_then(|decision| decision.rate) {
+        Some(found) if found != rate => Err(Error::Plugin {
+            kind: "compressor",
+            name: name.to_owned(),
+            message: format!(
+                "the design was found at rate {found}, and the manifest says {rate}; use the same, \
+                 or leave `compression` out of `design.keep`"
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What a compressor does to one layer's weight.

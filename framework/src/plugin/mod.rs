@@ -17,7 +17,7 @@ mod space;
 mod timesteps;
 
 pub use build::{Build, Parameter, Parameters, Role};
-pub use compression::{CompressedWeight, Compressor, LayerSpec, Place, Stage, Stages, WeightTransform};
+pub use compression::{CompressedWeight, Compressor, LayerSpec, Place, Stage, Stages, WeightTransform, same_rate};
 pub use data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
 pub use registry::{Descriptor, Kind, check_registry, find, registered};
 pub use setting::checked;
