@@ -79,11 +79,6 @@ pub struct Design {
 }
 
 impl Design {
-    /// The architecture part.
-    pub fn architecture(&self) -> Architecture {
-        Architecture { space: self.space.clone(), edges: self.edges.clone() }
-    }
-
     /// The design as TOML.
     pub fn to_toml(&self) -> String {
         let body = toml_edit::ser::to_string_pretty(self).expect("a design has only string keys");

@@ -5,7 +5,7 @@
 //! depend on the device.
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use tch::Tensor;
@@ -43,11 +43,6 @@ impl Stream {
         let mut order: Vec<i64> = (0..count as i64).collect();
         order.shuffle(&mut self.0);
         order
-    }
-
-    /// A uniform integer in `0..bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0.next_u64() % bound
     }
 }
 

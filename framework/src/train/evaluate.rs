@@ -16,7 +16,8 @@ pub struct Measured {
     pub activity: Vec<Tensor>,
 }
 
-/// Runs `network` over `split` by running statistics, with what `pass` says of timesteps, measuring and stages of compression. Logits are averaged over timesteps (paper, Eq. 16).
+/// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages of compression, and whether
+/// firing rates are measured. Logits are averaged over timesteps (paper, Eq. 16).
 pub fn evaluate(
     network: &dyn Network,
     split: &Split,

@@ -201,11 +201,6 @@ impl<'a> Session<'a> {
         self.finished.iter().any(|name| name == stage)
     }
 
-    /// Tells the observer.
-    pub fn note(&self, message: &str) {
-        self.observer.event(&Event::Note(message));
-    }
-
     /// Runs a stage to its end, or returns at once when it was finished before an interruption.
     ///
     /// `step` trains on one batch in an epoch (from 0); `notes` is asked after each epoch. Rates of `descents` are set by
