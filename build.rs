@@ -1,12 +1,61 @@
-//! Lets the command and its tests find libtorch, and keeps CUDA's part of it when it is there.
+//! Lets the command and its tests find libtorch, keeps CUDA's part of it when it is there, and tells the command the revision of
+//! its source.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What the command is built from. When one of these changes, it is linked anew anyway.
+const SOURCES: [&str; 14] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "experiments/cli",
+    "framework/Cargo.toml",
+    "framework/build.rs",
+    "framework/cpp",
+    "framework/src",
+    "plugins/Cargo.toml",
+    "plugins/build.rs",
+    "plugins/src",
+    "reports/Cargo.toml",
+    "reports/published",
+    "reports/src",
+];
 
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    if std::path::Path::new(&lib).join("libtorch_cuda.so").exists() {
+    if Path::new(&lib).join("libtorch_cuda.so").exists() {
         // No symbol of it is named, so the linker would drop it and CUDA would look absent.
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
         println!("cargo:rustc-link-arg=-ltorch_cuda");
         println!("cargo:rustc-link-arg=-Wl,--as-needed");
     }
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    // Not LITESNN_*: `cargo run` hands it on, and variables of that name are settings.
+    println!("cargo:rustc-env=SOURCE_REVISION={}", revision().unwrap_or_else(|| "unknown".into()));
+}
+
+/// The commit, with `+changes` where sources differ from it; nothing where this folder is not the root of a clone.
+fn revision() -> Option<String> {
+    let root = std::env::var("CARGO_MANIFEST_DIR").ok()?;
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    if std::fs::canonicalize(top).ok()? != std::fs::canonicalize(root).ok()? {
+        return None;
+    }
+    // Written to by every commit, checkout and rebase.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    if Path::new(&log).exists() {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let status = git(&[["--no-optional-locks", "status", "--porcelain", "--"].as_slice(), &SOURCES].concat())?;
+    Some(if status.is_empty() { commit } else { format!("{commit}+changes") })
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

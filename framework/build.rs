@@ -22,4 +22,6 @@ fn main() {
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // For the build script of a crate with plugins of its own.
+    println!("cargo:libtorch={}", lib.display());
 }

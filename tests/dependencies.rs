@@ -41,6 +41,7 @@ fn packages_know_whom_they_may() {
     assert_eq!(known_by("framework"), names(&[]));
     assert_eq!(known_by("plugins"), names(&["litesnn-framework"]));
     assert_eq!(known_by("reports"), names(&["litesnn-framework"]));
+    assert_eq!(known_by("tests/outside"), names(&["litesnn", "litesnn-framework", "litesnn-plugins"]));
     assert_eq!(known_by("."), names(&["litesnn-framework", "litesnn-plugins", "litesnn-reports"]));
 }
 
@@ -57,13 +58,59 @@ fn sources(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
 }
 
 #[test]
-fn the_framework_and_the_reports_name_no_plugin() {
-    for folder in ["framework/src", "reports/src"] {
+fn the_framework_the_reports_and_the_command_name_no_plugin() {
+    for folder in ["framework/src", "reports/src", "experiments/cli"] {
         for (path, code) in sources(&root().join(folder)) {
             for plugin in registered() {
                 let quoted = format!("\"{}\"", plugin.name);
                 let found: Vec<&String> = code.iter().filter(|line| line.contains(&quoted)).collect();
                 assert!(found.is_empty(), "{folder}/{}: {found:?}", path.display());
+            }
+        }
+    }
+}
+
+/// Plugins that are defined as another one's method in another arrangement: they take its steps, and never its settings.
+const BUILT_ON: [(&str, &[&str]); 2] =
+    [("branch_wise.rs", &["gaussian_quantize::", "score_prune::"]), ("sequential.rs", &["joint::"])];
+
+/// A plugin is one file (or one folder): it uses the framework, and no other plugin.
+#[test]
+fn plugins_do_not_know_each_other() {
+    for (path, code) in sources(&root().join("plugins/src")).iter().filter(|(path, _)| !path.ends_with("lib.rs")) {
+        let own = path.components().next().unwrap().as_os_str().to_string_lossy();
+        let own = format!("crate::{}", own.trim_end_matches(".rs"));
+        let outside = path.components().count() == 1;
+        for line in code {
+            for (at, _) in line.match_indices("crate::") {
+                let allowed =
+                    BUILT_ON.iter().find(|(file, _)| path.ends_with(file)).map_or(&[][..], |(_, others)| others);
+                let known = allowed.iter().any(|other| line[at..].starts_with(&format!("crate::{other}")));
+                assert!(known || line[at..].starts_with(&own), "plugins/src/{}: {}", path.display(), line.trim());
+            }
+            assert!(!(outside && line.contains("super::")), "plugins/src/{}: {}", path.display(), line.trim());
+            assert!(!line.contains("litesnn_plugins"), "plugins/src/{}: {}", path.display(), line.trim());
+        }
+    }
+}
+
+/// Data flow one way through the engine: what comes later in this list may use what comes before, and not the other way round.
+#[test]
+fn the_manifest_runs_nothing_and_the_record_knows_no_network() {
+    const MAY_NOT: [(&str, &[&str]); 4] = [
+        ("manifest", &["run::", "record::", "spiking::", "cost::"]),
+        ("spiking", &["manifest::", "train::", "run::", "record::", "cost::"]),
+        ("cost", &["manifest::", "train::", "run::", "record::"]),
+        ("record", &["manifest::", "train::", "plugin::", "spiking::", "cost::"]),
+    ];
+    for (module, refused) in MAY_NOT {
+        for (path, code) in sources(&root().join("framework/src").join(module)) {
+            for line in code {
+                let used = line.match_indices("crate::").map(|(at, name)| &line[at + name.len()..]);
+                for used in used {
+                    let bad = refused.iter().find(|module| used.starts_with(**module));
+                    assert!(bad.is_none(), "framework/src/{module}/{}: {}", path.display(), line.trim());
+                }
             }
         }
     }
@@ -96,26 +143,6 @@ fn every_file_of_plugins_is_the_plugin_of_its_name() {
     assert_eq!(names.len(), registered().len(), "two plugins share a name");
     for kind in Kind::ALL {
         assert!(registered().iter().any(|plugin| plugin.kind == kind), "no {kind}");
-    }
-}
-
-#[test]
-fn every_plugin_is_documented() {
-    for plugin in registered() {
-        let name = plugin.name;
-        assert!(plugin.version >= 1, "{name}");
-        for text in [plugin.summary, plugin.paper] {
-            assert!(!text.is_empty() && !text.contains('\n') && !text.ends_with('.'), "{name}: {text:?}");
-        }
-        assert!(!plugin.examples.is_empty(), "{name} has no example");
-        let schema = (plugin.schema)().to_value();
-        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
-            let meaning = property["description"].as_str().unwrap_or_default();
-            assert!(!meaning.is_empty(), "`{key}` of {name} has no documentation");
-        }
-        let path = root().join("plugins/src").join(format!("{}.rs", name.replace('-', "_")));
-        let text = std::fs::read_to_string(path).unwrap();
-        assert!(text.starts_with("//! "), "{name} does not begin with what it is and where it comes from");
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use litesnn_framework::manifest::{Request, load};
+use litesnn_framework::manifest::{Plan, Request, load, resolved_toml};
 use litesnn_plugins as _;
 use support::{run, succeed};
 use toml_edit::DocumentMut;
@@ -17,6 +17,7 @@ const NOT_MANIFESTS: [&str; 2] = ["data", "designs"];
 
 datatest_stable::harness! {
     { test = loads, root = "experiments", pattern = r"\.toml$" },
+    { test = loads_again_when_it_is_explained, root = "experiments", pattern = r"\.toml$" },
     { test = runs, root = "experiments", pattern = r"\.toml$" },
 }
 
@@ -57,23 +58,58 @@ fn loads(path: &Path) -> Outcome {
     Ok(())
 }
 
+/// What `litesnn explain MANIFEST` prints is a manifest of the same plan, whatever layers it was put together from.
+fn loads_again_when_it_is_explained(path: &Path) -> Outcome {
+    let Some(document) = manifest(path)? else { return Ok(()) };
+    let profiles = profiles(&document);
+    let folder = tempfile::tempdir()?;
+    let trials = |plan: &Plan| -> Vec<_> {
+        let of = |trial: &litesnn_framework::manifest::Trial| (trial.title(), trial.settings.clone(), trial.depends_on);
+        plan.trials.iter().map(of).collect()
+    };
+    for profile in [None].into_iter().chain(profiles.iter().map(Some)) {
+        for set in [None, Some("experiment.description=changed")] {
+            let request = Request {
+                manifest: path.into(),
+                profile: profile.cloned(),
+                set: set.map(str::to_owned).into_iter().collect(),
+                ..Request::default()
+            };
+            let plan = load(&request)?;
+            let text = resolved_toml(&request)?;
+            // In another folder, so that nothing is relative to the first one.
+            let copy = folder.path().join("copy.toml");
+            std::fs::write(&copy, &text)?;
+            let again = load(&Request { manifest: copy, ..Request::default() })
+                .map_err(|error| format!("{error:?}\n{text}"))?;
+            assert_eq!(trials(&again), trials(&plan), "{profile:?} {set:?}\n{text}");
+            assert!(set.is_none() || text.contains("# `--set experiment.description=changed`; instead of "), "{text}");
+        }
+    }
+    Ok(())
+}
+
 /// One pass over a few images, so that a manifest that cannot run fails here and not after hours.
 fn runs(path: &Path) -> Outcome {
     let Some(document) = manifest(path)? else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let mut command = run(path, folder.path());
+    let mut sets = Vec::new();
     if profiles(&document).iter().any(|name| name == "smoke") {
         command.args(["--profile", "smoke"]);
     }
-    let searches = document.contains_key("search");
-    for set in ["retrain.epochs=1", "retrain.batch_size=10"]
-        .into_iter()
-        .chain(["search.epochs=1", "search.batch_size=10"].into_iter().filter(|_| searches))
-    {
-        command.args(["--set", set]);
+    // A manifest of the paper has a smoke profile that is small enough as it is.
+    if !path.components().any(|part| part.as_os_str() == "paper") {
+        sets.extend(["retrain.epochs=1", "retrain.batch_size=10"]);
+        if document.contains_key("search") {
+            sets.extend(["search.epochs=1", "search.batch_size=10"]);
+        }
+        if document.get("dataset").is_some_and(|dataset| dataset.get("fashion-mnist").is_some()) {
+            sets.push("dataset.fashion-mnist={ train = 20, validation = 20, test = 20 }");
+        }
     }
-    if document.get("dataset").is_some_and(|dataset| dataset.get("fashion-mnist").is_some()) {
-        command.args(["--set", "dataset.fashion-mnist={ train = 20, validation = 20, test = 20 }"]);
+    for set in sets {
+        command.args(["--set", set]);
     }
     succeed(&mut command);
     Ok(())

@@ -34,15 +34,32 @@ impl Desk {
         desk
     }
 
-    /// What the command says here, in the form of a shell session.
+    /// A manifest that has more below it than the right one.
+    fn with(more: &str) -> Desk {
+        let text = fs::read_to_string(manifest("tiny.toml")).unwrap();
+        Desk::new().file("changed.toml", format!("{text}\n{more}"))
+    }
+
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Desk {
+        fs::write(self.path().join(name), text).unwrap();
+        self
+    }
+
+    /// What the command says here, in the form of a shell session; `NAME=value` before the command is an environment variable.
     fn says(&self, line: &str) -> String {
-        let output = litesnn().args(line.split_whitespace()).current_dir(self.path()).output().unwrap();
+        let mut words = line.split_whitespace().peekable();
+        let mut command = litesnn();
+        while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')) {
+            command.env(name, value);
+            words.next();
+        }
+        let output = command.args(words).current_dir(self.path()).output().unwrap();
         let (out, err) = (stdout(&output), stderr(&output));
         for sign in ["panicked", "backtrace", "Exception raised", "frame #", "c10::", "internal error"] {
             assert!(!out.contains(sign) && !err.contains(sign), "{out}\n{err}");
         }
         let code = output.status.code().expect("it was not killed");
-        self.redacted(&format!("$ litesnn {line}\n{out}{err}exit code {code}"))
+        self.redacted(&format!("$ {}\n{out}{err}exit code {code}", shell(line)))
     }
 
     /// Without what differs between machines, and without the lists of plugins, which grow.
@@ -64,7 +81,32 @@ impl Desk {
         let parts: Vec<&str> = text.split("-s0-").collect();
         let named = parts[1..].iter().map(|part| format!("-s0-[HASH]{}", &part[16..]));
         text = parts[..1].iter().map(|part| (*part).to_owned()).chain(named).collect();
-        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        text.split('\n').map(without_sizes).map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A line without what a plan says of the machine and of the versions of plugins.
+fn without_sizes(line: &str) -> String {
+    if let Some((before, _)) = line.split_once(" has ").filter(|_| line.ends_with(" of memory")) {
+        return format!("{before} has [N] of memory");
+    }
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    for index in 0..words.len() {
+        let is_hash = words[index].len() == 16 && words[index].chars().all(|c| c.is_ascii_hexdigit());
+        if is_hash {
+            words[index] = "[HASH..........]".into();
+        } else if words[index].starts_with('~') && words.get(index + 1).is_some_and(|unit| unit == "MB") {
+            words[index] = "~[N]".into();
+        }
+    }
+    words.join(" ")
+}
+
+/// The line as it is typed.
+fn shell(line: &str) -> String {
+    match line.split_once(' ') {
+        Some((variable, rest)) if variable.contains('=') => format!("{variable} litesnn {rest}"),
+        _ => format!("litesnn {line}"),
     }
 }
 
@@ -79,6 +121,8 @@ macro_rules! say {
 }
 
 const TO_RUN: &str = "run changed.toml --device cpu --threads 1 --quiet";
+/// Two files that extend each other.
+const CIRCLE: (&str, &str) = ("extends = \"base.toml\"\n", "# Shared by all.\nextends = \"changed.toml\"\n");
 
 say!(unknown_plugin_in_a_manifest, Desk::changed("score-prune =", "score-purne ="), TO_RUN);
 say!(unknown_key, Desk::changed("[retrain]\nepochs", "[retrain]\nepoch"), TO_RUN);
@@ -91,6 +135,42 @@ say!(variant_that_is_not_there, Desk::changed("from = \"lite-snn\"", "from = \"l
 say!(not_toml, Desk::changed("epochs = 2", "epochs = = 2"), TO_RUN);
 say!(value_of_toml_cut_short, Desk::changed("cells = [0, 1]", "cells = [0, 1"), TO_RUN);
 say!(missing_manifest, Desk::new(), "run nowhere.toml");
+say!(two_plugins_where_one_belongs, Desk::with("[timesteps.fixed]\nsteps = 4\n"), TO_RUN);
+say!(
+    swept_key_that_nothing_reads,
+    Desk::with("[sweep]\n\"optimizer.joit.lambda_memory\" = [1e-7, 1e-6]\nretrain.epoch = [1, 2]\n"),
+    TO_RUN
+);
+say!(
+    section_that_nothing_reads,
+    Desk::changed("remove = [\"optimizer\", \"search\"]", "remove = [\"optimizer\"]"),
+    TO_RUN
+);
+say!(circle_of_extends, Desk::new().file("changed.toml", CIRCLE.0).file("base.toml", CIRCLE.1), TO_RUN);
+say!(extended_file_that_is_not_there, Desk::new().file("changed.toml", "extends = \"bases.toml\"\n"), TO_RUN);
+say!(not_utf_8, Desk::new().file("changed.toml", b"[experiment]\nname = \"caf\xe9\"\n"), TO_RUN);
+say!(newer_version, Desk::changed("[experiment]", "version = 2\n\n[experiment]"), TO_RUN);
+say!(error_in_a_profile, Desk::with("[profile.smoke]\nretrain.epochs = 0\n"), "plan changed.toml --profile smoke");
+say!(
+    error_in_an_extended_file,
+    Desk::changed("batch_size = 20\n\n[retrain]", "batch_size = \"20\"\n\n[retrain]")
+        .file("child.toml", "extends = \"changed.toml\"\n"),
+    "plan child.toml"
+);
+say!(error_in_the_environment, Desk::new(), "LITESNN_RETRAIN__EPOCHS=many plan tiny.toml");
+say!(unknown_key_in_the_environment, Desk::new(), "LITESNN_COMPRESSOR__SCORE_PRUNE__RAET=0.5 plan tiny.toml");
+say!(set_out_of_range, Desk::new(), "plan tiny.toml --set compressor.score-prune.rate=1.5");
+say!(
+    set_that_a_variant_overrules,
+    Desk::with("[[variant]]\nname = \"long\"\nset = { \"retrain.epochs\" = 4 }\n"),
+    "plan changed.toml --set retrain.epochs=3"
+);
+say!(
+    one_problem_in_every_layer,
+    Desk::with("[profile.smoke]\nsearch.clip = \"none\"\n[sweep]\nretrain.momentum = [0.5, 1.5]\n")
+        .file("child.toml", "extends = \"changed.toml\"\n[retrain]\nepoch = 3\n"),
+    "LITESNN_SEARCH__WEIGHT_DECAY=-1 plan child.toml --profile smoke --set space.spike-dhs.nodes=none"
+);
 say!(a_folder_as_manifest, Desk::new(), "plan .");
 say!(unknown_profile, Desk::new(), "run tiny.toml --profile smoke");
 say!(set_of_an_unknown_key, Desk::new(), "run tiny.toml --set retrain.epoch=3");
@@ -105,7 +185,12 @@ say!(more_images_than_there_are, Desk::changed("train = 40", "train = 4000"), TO
 say!(no_such_root, Desk::changed("train = 40", "root = \"elsewhere\"\ntrain = 40"), TO_RUN);
 say!(nothing_to_report, Desk::new(), "report");
 say!(nowhere_to_report_from, Desk::new(), "report elsewhere");
-say!(plan_of_two_variants, Desk::new(), "plan tiny.toml");
+say!(plan_of_two_variants, Desk::new(), "plan tiny.toml --device cpu");
+say!(explain_a_manifest, Desk::new(), "explain tiny.toml --set retrain.epochs=3");
+say!(explain_a_setting, Desk::new(), "explain tiny.toml search.epochs --set search.epochs=3");
+say!(explain_a_section, Desk::new(), "LITESNN_TIMESTEPS__COMPRESSIVE__MAX=3 explain tiny.toml timesteps");
+say!(explain_what_only_a_variant_sets, Desk::new(), "explain tiny.toml timesteps.fixed");
+say!(explain_an_unknown_setting, Desk::new(), "explain tiny.toml retrain.epoch");
 
 #[test]
 fn empty_manifest() {

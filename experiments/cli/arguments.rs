@@ -23,16 +23,24 @@ pub struct Arguments {
 pub enum Command {
     /// Run the trials of manifests; finished ones are not run again, interrupted ones go on.
     Run(Run),
-    /// Show the trials of a manifest without running them.
+    /// Show the trials of a manifest, what is done, and what the rest needs.
     Plan(Plan),
-    /// Show every setting, which layer set it, and what it overrode.
+    /// Show the resolved manifest, or all that is known of one setting.
     Explain(Explain),
+    /// Show what a design costs, by layer and in all: size, operations, energy.
+    Cost(Cost),
     /// Turn finished trials into tables, figures and a page.
     Report(Report),
-    /// List the plugins, or describe one.
+    /// List the plugins, describe one, or begin a new one.
     Plugins(Plugins),
+    /// List, fetch and verify data sets.
+    Data(Data),
+    /// Print the JSON schema of manifests with every plugin, for editors.
+    Schema,
     /// Check libtorch, the device, threads and data.
     Doctor(Doctor),
+    /// Print a script that completes commands and options in a shell.
+    Completions(Completions),
 }
 
 /// What selects and changes a manifest.
@@ -62,6 +70,9 @@ impl Layers {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn run experiments/quickstart.toml\n  \
+                        litesnn run experiments/quickstart.toml --profile smoke --threads 2\n  \
+                        litesnn run experiments/quickstart.toml --set 'experiment.seeds=[0, 1, 2]' --set retrain.epochs=30")]
 pub struct Run {
     /// Manifests.
     #[arg(required = true, value_name = "MANIFEST")]
@@ -77,20 +88,43 @@ pub struct Run {
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
+    /// Run even what is not expected to fit the memory of the device.
+    #[arg(long)]
+    pub force: bool,
     /// Say nothing but results and errors.
     #[arg(long, short)]
     pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn plan experiments/quickstart.toml\n  \
+                        litesnn plan experiments/quickstart.toml --profile smoke --time")]
 pub struct Plan {
     /// The manifest.
     pub manifest: PathBuf,
     #[command(flatten)]
     pub layers: Layers,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads of libtorch; all cores without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Folder of trials.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
+    /// Run a few steps of each trial to estimate its time; takes seconds.
+    #[arg(long)]
+    pub time: bool,
+    /// Print the trials as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn explain experiments/quickstart.toml --profile smoke\n  \
+                        litesnn explain experiments/quickstart.toml search.epochs --profile smoke\n  \
+                        litesnn explain experiments/quickstart.toml compressor")]
 pub struct Explain {
     /// The manifest.
     pub manifest: PathBuf,
@@ -101,6 +135,7 @@ pub struct Explain {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn report\n  litesnn report runs/quickstart --out page")]
 pub struct Report {
     /// A folder of trials: all, one experiment's, or one trial.
     #[arg(default_value = "runs")]
@@ -108,25 +143,151 @@ pub struct Report {
     /// Where the page, tables and figures go.
     #[arg(long, default_value = "report")]
     pub out: PathBuf,
+    /// Compare results at the paper's settings with the published numbers; exit code 3 when one is outside of its
+    /// tolerance, 4 when there is nothing to compare.
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn plugins\n  litesnn plugins score-prune")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Plugins {
-    /// Describe this one.
+    /// Describe this one: documentation, formula, settings, an example.
+    pub name: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Option<PluginsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginsCommand {
+    /// Write the file of a new plugin into the clone around the working directory, and list it.
+    New(New),
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// Its kind.
+    #[arg(value_parser = ["dataset", "space", "compressor", "timesteps", "optimizer"])]
+    pub kind: String,
+    /// Its name in manifests, such as `magnitude-prune`.
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Without a command: every data set that is known, and where it lies.")]
+pub struct Data {
+    #[command(subcommand)]
+    pub action: Option<DataAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataAction {
+    /// Download, check and unpack a data set; an interrupted download goes on.
+    Fetch(DataFetch),
+    /// Check the files of data sets against their checksums.
+    Verify(DataVerify),
+}
+
+#[derive(Debug, Args)]
+pub struct DataFetch {
+    /// The data set, as `litesnn data` lists it.
+    pub name: String,
+    /// Folder for data; without it LITESNN_DATA, else litesnn's cache folder.
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Another address of the same file, or, ending with `/`, of the folder that has it; its checksum has to be the published one.
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// Give up when nothing comes for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// Say nothing but the result and errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DataVerify {
+    /// Only this one, which has to be there; without it all that are.
     pub name: Option<String>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn doctor\n  litesnn doctor --device cuda")]
 pub struct Doctor {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
 }
 
-/// Where data sets are looked for: `LITESNN_DATA`, then the bundled data.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  litesnn completions bash > ~/.local/share/bash-completion/completions/litesnn\n  \
+                        litesnn completions zsh > ~/.zfunc/_litesnn\n  \
+                        litesnn completions fish > ~/.config/fish/completions/litesnn.fish"
+)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn cost experiments/designs/lite-snn-medium.toml\n  \
+                  litesnn cost experiments/designs/lite-snn-medium.toml --dataset cifar100 --json\n  \
+                  litesnn cost runs/quickstart/lite-snn-s0-0123456789abcdef")]
+pub struct Cost {
+    /// A design, a manifest whose variants have designs in files, or the folder of a trial.
+    #[arg(value_name = "DESIGN|MANIFEST|TRIAL")]
+    pub target: PathBuf,
+    #[command(flatten)]
+    pub layers: Layers,
+    /// Count for the images and classes of this data set.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Take the firing rates of this trial's folder.
+    #[arg(long, value_name = "TRIAL", conflicts_with = "spikes")]
+    pub rates: Option<PathBuf>,
+    /// Mean spikes of a neuron over all timesteps, the same in every layer.
+    #[arg(long, value_name = "N")]
+    pub spikes: Option<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where data sets are looked for: `LITESNN_DATA`, then the bundled data, then what `litesnn data fetch` brought.
 pub fn data_store() -> DataStore {
     let mut folders: Vec<PathBuf> = std::env::var_os("LITESNN_DATA").map(PathBuf::from).into_iter().collect();
     folders.push(PathBuf::from("experiments/data"));
     folders.push(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/data")));
-    DataStore::new(folders)
+    let home = data_home();
+    if !folders.contains(&home) {
+        folders.push(home);
+    }
+    let store = DataStore::new(folders);
+    match cache() {
+        Some(folder) => store.with_cache(folder.join("facts")),
+        None => store,
+    }
+}
+
+/// The folder of what can be had again: `LITESNN_CACHE`, else `litesnn` in the user's cache; `experiments/setup-libtorch` uses it
+/// too.
+fn cache() -> Option<PathBuf> {
+    let user = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    variable("LITESNN_CACHE").or_else(|| Some(user()?.join("litesnn")))
+}
+
+/// Where fetched data go: `LITESNN_DATA`, else `data` in the cache folder.
+pub fn data_home() -> PathBuf {
+    let cached = || cache().map(|cache| cache.join("data"));
+    variable("LITESNN_DATA").or_else(cached).unwrap_or_else(|| PathBuf::from("experiments/data"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

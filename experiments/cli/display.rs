@@ -74,7 +74,7 @@ impl Display {
 impl Observer for Display {
     fn event(&self, event: &Event) {
         match event {
-            Event::StageStarted { trial, stage, epochs, done, batches } => {
+            Event::StageStarted { trial, stage, epochs, done, batches, .. } => {
                 *self.stage.borrow_mut() = Stage { name: (*stage).to_owned(), epochs: *epochs, ..Stage::default() };
                 let resumed = if *done > 0 { format!(", going on after epoch {done}") } else { String::new() };
                 self.line(&format!(

@@ -13,10 +13,14 @@ use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, NamedSource, Severity, 
 pub enum Exit {
     /// Everything asked for was done.
     Done = 0,
-    /// A trial failed, or a file could not be used.
+    /// A trial failed, or a file or data could not be used.
     Failed = 1,
-    /// The command line, a manifest or a design is wrong; nothing was started.
+    /// The command line, a manifest or a design is wrong, or a trial does not fit the memory of the device; nothing was started.
     Usage = 2,
+    /// `report --check`: a result is outside of the tolerance around its published number.
+    OutsideTolerance = 3,
+    /// `report --check`: no result was at the paper's settings, so that nothing was checked.
+    NothingToCheck = 4,
     /// Stopped by Ctrl-C or SIGTERM; the same command goes on.
     Interrupted = 130,
 }
@@ -72,16 +76,16 @@ impl Words {
             Words { message: problem.message.clone(), help: problem.help.clone(), source: None, span: None };
         match &problem.location {
             Some(place) if place.length > 0 => {
-                let label = (problem.layer != Layer::File).then(|| format!("set by {}", problem.layer));
+                let label = Some(match &problem.layer {
+                    Layer::Set(_) => "in `--set`".to_owned(),
+                    Layer::Environment(_) => "in the environment".to_owned(),
+                    layer => format!("in {layer}"),
+                });
                 words.source = Some(NamedSource::new(place.path.display().to_string(), place.source.to_string()));
                 words.span = Some(LabeledSpan::new(label, place.offset, place.length));
             }
             Some(place) => words.message = format!("{}: {}", place.path.display(), problem.message),
-            None => {
-                if matches!(problem.layer, Layer::Environment(_) | Layer::Set(_)) {
-                    words.message = format!("{}: {}", problem.layer, problem.message);
-                }
-            }
+            None => {}
         }
         words
     }

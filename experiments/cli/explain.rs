@@ -1,29 +1,45 @@
-//! `litesnn explain`: every setting, and which layer set it.
+//! `litesnn explain`: the resolved manifest with its origins, or all that is known of a setting.
 
 use litesnn_framework::manifest::{self, Layer, Origin};
 
 use crate::arguments::Explain;
-use crate::display;
 use crate::exit::{Exit, Failure};
 
 pub fn explain(options: &Explain) -> Result<Exit, Failure> {
-    let origins = manifest::origins(&options.layers.request(options.manifest.clone()))?;
-    let wanted = options.key.as_deref();
-    let concerns = |key: &str| wanted.is_none_or(|wanted| key == wanted || key.starts_with(&format!("{wanted}.")));
-    let shown: Vec<&Origin> = origins.iter().filter(|origin| concerns(&origin.key)).collect();
-    if shown.is_empty() {
-        let help = Some("`litesnn explain MANIFEST` lists every key".to_owned());
-        return Err(Failure::new(Exit::Usage, format!("no setting `{}`", wanted.unwrap_or_default()), help));
+    let request = options.layers.request(options.manifest.clone());
+    match &options.key {
+        None => print!("{}", manifest::resolved_toml(&request)?),
+        Some(key) => {
+            let origins = manifest::explain(&request, key)?;
+            let texts: Vec<String> = origins.iter().map(describe).collect();
+            println!("{}", texts.join("\n\n"));
+        }
     }
-    let mut table = display::table(["key", "value", "set by", "instead of"]);
-    for origin in shown {
-        let place = match (&origin.layer, &origin.location) {
-            (Layer::Default, _) | (_, None) => origin.layer.to_string(),
-            (layer, Some(place)) => format!("{layer}, {}:{}", place.path.display(), place.line),
-        };
-        let overrode: Vec<String> = origin.overrode.iter().map(|(layer, value)| format!("{value} ({layer})")).collect();
-        table.add_row([origin.key.clone(), origin.value.clone(), place, overrode.join(", ")]);
-    }
-    println!("{table}");
     Ok(Exit::Done)
+}
+
+fn describe(origin: &Origin) -> String {
+    let mut lines = match &origin.value {
+        Some(value) => vec![format!("{} = {value}", origin.key), format!("    set by      {}", origin.place())],
+        None => vec![format!("{} is not set", origin.key)],
+    };
+    for (layer, value) in &origin.overrode {
+        lines.push(format!("    instead of  {value} ({layer})"));
+    }
+    for (layer, value) in &origin.changed {
+        lines.push(match (layer, value) {
+            (Layer::Sweep, Some(values)) => format!("    swept over  {values}"),
+            (layer, Some(value)) => format!("    but         {value} in {layer}"),
+            (layer, None) => format!("    but         not there in {layer}"),
+        });
+    }
+    if let Some(text) = &origin.documentation {
+        lines.push(wrapped(text));
+    }
+    lines.join("\n")
+}
+
+/// Indented text.
+fn wrapped(text: &str) -> String {
+    textwrap::fill(text, textwrap::Options::new(100).initial_indent("    ").subsequent_indent("    "))
 }

@@ -1,35 +1,300 @@
-//! `litesnn plan`: the trials of a manifest.
+//! `litesnn plan`: the trials of a manifest, what is done, and what the rest needs.
 
-use litesnn_framework::manifest;
+use std::collections::BTreeMap;
 
-use crate::arguments::Plan;
+use litesnn_framework::cost::estimate::NetworkSize;
+use litesnn_framework::design::Design;
+use litesnn_framework::manifest::{self, Plan as Trials, Trial};
+use litesnn_framework::record::files;
+use litesnn_framework::run::{Needs, Rehearsal, State, Surveyed, rehearse, survey};
+use litesnn_framework::{Error, device};
+use serde_json::json;
+use tch::Device;
+
+use crate::arguments::{Plan, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
 
+type Looked = [Result<Surveyed, Error>];
+
 pub fn plan(options: &Plan) -> Result<Exit, Failure> {
+    if let Some(threads) = options.threads {
+        tch::set_num_threads(i32::from(threads));
+    }
     let plan = manifest::load(&options.layers.request(options.manifest.clone()))?;
-    let mut table = display::table(["trial", "space", "compressors", "design", "epochs"]);
-    for trial in &plan.trials {
-        let manifest = &trial.manifest;
-        let compressors: Vec<&str> = manifest.compressors().iter().map(|(name, _)| *name).collect();
-        let design = match (trial.depends_on, &manifest.optimizer) {
+    let choice = device::choose(&options.device)?;
+    let store = data_store();
+    let surveyed = survey(&plan, &options.runs, &store);
+    let refused = refuse_what_does_not_fit(&plan, &surveyed, choice.device).err();
+    let rehearsals = match options.time && refused.is_none() {
+        true => rehearsals(&plan, &surveyed, &store, choice.device),
+        false => BTreeMap::new(),
+    };
+    let rows: Vec<Row> =
+        plan.trials.iter().zip(&surveyed).map(|(trial, looked)| row(trial, looked, &rehearsals)).collect();
+    if options.json {
+        let all: Vec<serde_json::Value> = rows.iter().map(Row::json).collect();
+        println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+    } else {
+        let mut table = display::table(["trial", "design", "epochs", "hash", "state", "parameters", "memory", "time"]);
+        for row in &rows {
+            table.add_row(row.cells(&plan));
+        }
+        println!("{table}");
+        notes(&rows, choice.device, options.time);
+    }
+    report_missing(&plan, &surveyed);
+    match refused {
+        Some(failure) => Err(failure),
+        None => Ok(Exit::Done),
+    }
+}
+
+/// Fails when a trial that would run needs more memory than the device has.
+pub fn refuse_what_does_not_fit(plan: &Trials, surveyed: &Looked, device: Device) -> Result<(), Failure> {
+    let Some(available) = device::available_memory(device) else { return Ok(()) };
+    let too_large: Vec<(&Trial, u64)> = plan
+        .trials
+        .iter()
+        .zip(surveyed)
+        .filter_map(|(trial, looked)| {
+            let looked = looked.as_ref().ok().filter(|looked| !matches!(looked.state, State::Done(_)))?;
+            let memory = looked.needs.as_ref().ok()?.memory;
+            (memory > available).then_some((trial, memory))
+        })
+        .collect();
+    let Some((trial, memory)) = too_large.iter().max_by_key(|(_, memory)| *memory) else { return Ok(()) };
+    let others = match too_large.len() {
+        1 => String::new(),
+        more => format!(" ({} trials do not fit)", more),
+    };
+    let message = format!(
+        "trial {} needs about {} of memory, and {} has {}{others}",
+        trial.title(),
+        bytes(*memory),
+        device::name(device),
+        bytes(available)
+    );
+    let help = "nothing was started; a smaller `batch_size` of [search] and [retrain], fewer channels or timesteps need less; \
+                `litesnn run --force` runs it all the same";
+    Err(Failure::new(Exit::Usage, message, Some(help.into())))
+}
+
+/// Short runs of the trials that are not done, by recipe.
+fn rehearsals(
+    plan: &Trials,
+    surveyed: &Looked,
+    store: &litesnn_framework::plugin::DataStore,
+    device: Device,
+) -> BTreeMap<String, Result<Rehearsal, Error>> {
+    let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
+    // A trial whose design another one takes shows the kind of design, even when it is done.
+    let taken = |index: usize| plan.trials.iter().any(|trial| trial.depends_on == Some(index));
+    for (index, looked) in surveyed.iter().enumerate() {
+        let Ok(Surveyed { identity, state, needs: Ok(needs), .. }) = looked else { continue };
+        if all.contains_key(&identity.recipe) || (matches!(state, State::Done(_)) && !taken(index)) {
+            continue;
+        }
+        let trial = &plan.trials[index];
+        let given = match (trial.depends_on, trial.manifest.design.as_ref().and_then(|design| design.file.as_ref())) {
+            (Some(source), _) => match &surveyed[source] {
+                Ok(source) => Design::read(&source.folder.join(files::DESIGN)).ok().or_else(|| {
+                    let rehearsed = all.get(&source.identity.recipe)?.as_ref().ok()?;
+                    Some(rehearsed.design.clone())
+                }),
+                Err(_) => None,
+            },
+            (None, Some(file)) => Design::read(file).ok(),
+            (None, None) => None,
+        };
+        if given.is_none() && trial.manifest.design.is_some() {
+            continue;
+        }
+        eprintln!("timing a few steps of {} ...", trial.title());
+        all.insert(identity.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
+    }
+    all
+}
+
+/// What is shown of a trial.
+struct Row<'a> {
+    trial: &'a Trial,
+    looked: Option<&'a Surveyed>,
+    /// Seconds that it takes from here, or took when it is done.
+    seconds: Option<f64>,
+}
+
+fn row<'a>(
+    trial: &'a Trial,
+    looked: &'a Result<Surveyed, Error>,
+    rehearsals: &BTreeMap<String, Result<Rehearsal, Error>>,
+) -> Row<'a> {
+    let looked = looked.as_ref().ok();
+    let whole = looked
+        .and_then(|looked| rehearsals.get(&looked.identity.recipe))
+        .and_then(|rehearsal| rehearsal.as_ref().ok())
+        .map(Rehearsal::seconds);
+    let seconds = match looked.map(|looked| &looked.state) {
+        Some(State::Done(outcome)) => Some(outcome.search_seconds + outcome.retrain_seconds + outcome.evaluate_seconds),
+        Some(State::Interrupted { seconds, .. }) => whole.map(|whole| (whole - seconds).max(0.0)),
+        _ => whole,
+    };
+    Row { trial, looked, seconds }
+}
+
+impl Row<'_> {
+    fn needs(&self) -> Option<&Needs> {
+        self.looked?.needs.as_ref().ok()
+    }
+
+    fn done(&self) -> bool {
+        self.looked.is_some_and(|looked| matches!(looked.state, State::Done(_)))
+    }
+
+    fn epochs(&self) -> (usize, usize) {
+        let manifest = &self.trial.manifest;
+        (manifest.search.as_ref().map_or(0, |search| search.epochs), manifest.retrain.epochs)
+    }
+
+    fn state(&self) -> String {
+        let (search, retrain) = self.epochs();
+        match self.looked.map(|looked| &looked.state) {
+            None => "data not here".into(),
+            Some(State::New) => "new".into(),
+            Some(State::Interrupted { epochs, .. }) => format!("interrupted, {epochs} of {} epochs", search + retrain),
+            Some(State::Running) => "running".into(),
+            Some(State::Done(_)) => "done".into(),
+        }
+    }
+
+    fn cells(&self, plan: &Trials) -> [String; 8] {
+        let manifest = &self.trial.manifest;
+        let design = match (self.trial.depends_on, &manifest.optimizer) {
             (Some(source), _) => format!("of {}", plan.trials[source].title()),
             (None, Some(optimizer)) => format!("searched by {}", optimizer.typetag_name()),
             (None, None) => manifest
                 .design
                 .as_ref()
-                .and_then(|design| design.file.as_ref())
-                .map_or_else(String::new, |file| file.display().to_string()),
+                .and_then(|design| design.file.as_ref()?.file_name())
+                .map_or_else(String::new, |file| file.to_string_lossy().into_owned()),
         };
-        let search = manifest.search.as_ref().map_or(0, |search| search.epochs);
-        table.add_row([
-            trial.title(),
-            manifest.space.typetag_name().to_owned(),
-            if compressors.is_empty() { "none".into() } else { compressors.join(", ") },
+        let (search, retrain) = self.epochs();
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let about = if self.done() { "" } else { "~" };
+        [
+            self.trial.title(),
             design,
-            format!("{search} + {}", manifest.retrain.epochs),
-        ]);
+            format!("{search} + {retrain}"),
+            or_dash(self.looked.map(|looked| looked.identity.hash.clone())),
+            self.state(),
+            or_dash(self.needs().map(parameters)),
+            or_dash(self.needs().map(|needs| format!("~{}", bytes(needs.memory)))),
+            or_dash(self.seconds.map(|seconds| format!("{about}{}", duration(seconds)))),
+        ]
     }
-    println!("{table}");
-    Ok(Exit::Done)
+
+    fn json(&self) -> serde_json::Value {
+        let (search, retrain) = self.epochs();
+        let size = |size: &NetworkSize| json!({ "weights": size.weights, "others": size.others, "macs": size.macs });
+        let needs = self.needs();
+        json!({
+            "trial": self.trial.title(),
+            "variant": self.trial.variant,
+            "seed": self.trial.seed,
+            "point": self.trial.point,
+            "hash": self.looked.map(|looked| &looked.identity.hash),
+            "recipe": self.looked.map(|looked| &looked.identity.recipe),
+            "folder": self.looked.map(|looked| &looked.folder),
+            "state": self.state(),
+            "search_epochs": search,
+            "retrain_epochs": retrain,
+            "supernet": needs.and_then(|needs| needs.supernet.as_ref()).map(size),
+            "network": needs.map(|needs| size(&needs.network)),
+            "network_is_known": needs.map(|needs| needs.decided),
+            "memory_bytes": needs.map(|needs| needs.memory),
+            "seconds": self.seconds,
+        })
+    }
+}
+
+fn parameters(needs: &Needs) -> String {
+    let about = if needs.decided { "" } else { "~" };
+    let network = format!("{about}{}", count(needs.network.weights));
+    match &needs.supernet {
+        Some(supernet) => format!("{} > {network}", count(supernet.weights)),
+        None => network,
+    }
+}
+
+/// What holds for all rows.
+fn notes(rows: &[Row], device: Device, timed: bool) {
+    if let Some(available) = device::available_memory(device) {
+        eprintln!("{} has {} of memory", device::name(device), bytes(available));
+    }
+    let open: Vec<&Row> = rows.iter().filter(|row| !row.done()).collect();
+    let seconds: f64 = open.iter().filter_map(|row| row.seconds).sum();
+    match (timed, open.is_empty()) {
+        (_, true) => eprintln!("all trials are done"),
+        (true, false) => eprintln!("what is not done takes ~{}", duration(seconds)),
+        (false, false) => eprintln!("`--time` runs a few steps of each trial to say how long it takes"),
+    }
+}
+
+/// Says why trials have no hash, each reason once.
+fn report_missing(plan: &Trials, surveyed: &Looked) {
+    let mut said: Vec<String> = Vec::new();
+    for (trial, looked) in plan.trials.iter().zip(surveyed) {
+        let error = match looked {
+            Err(error) if trial.depends_on.is_none() => error,
+            Ok(Surveyed { needs: Err(error), .. }) => error,
+            _ => continue,
+        };
+        let text = error.to_string();
+        if !said.contains(&text) {
+            eprintln!("note: {}: {text}", trial.title());
+            if let Some(hint) = error.hint() {
+                eprintln!("      {hint}");
+            }
+            said.push(text);
+        }
+    }
+}
+
+fn count(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", number as f64 / 1e3),
+        _ => format!("{:.1} M", number as f64 / 1e6),
+    }
+}
+
+fn bytes(number: u64) -> String {
+    match number {
+        0..1_000_000_000 => format!("{:.0} MB", number as f64 / 1e6),
+        _ => format!("{:.1} GB", number as f64 / 1e9),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1} s"),
+        ..120.0 => format!("{seconds:.0} s"),
+        ..7200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!([count(7), count(26_412), count(14_120_000)], ["7", "26.4 k", "14.1 M"]);
+        assert_eq!([bytes(269_400_000), bytes(23_000_000_000)], ["269 MB", "23.0 GB"]);
+        assert_eq!(
+            [duration(0.25), duration(34.2), duration(200.0), duration(9000.0)],
+            ["0.2 s", "34 s", "3 min", "2.5 h"]
+        );
+    }
 }

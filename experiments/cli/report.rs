@@ -1,5 +1,7 @@
 //! `litesnn report`: tables, figures and the page.
 
+use litesnn_reports::check::Check;
+
 use crate::arguments::Report;
 use crate::exit::{Exit, Failure};
 
@@ -9,5 +11,38 @@ pub fn report(options: &Report) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.hint()))?;
     eprintln!("{} tables and {} figures; open the page:", summary.tables, summary.figures);
     println!("{}", summary.page.display());
+    if options.check { judge(&summary.check) } else { Ok(Exit::Done) }
+}
+
+/// Says of every published number whether it was reproduced.
+fn judge(check: &Check) -> Result<Exit, Failure> {
+    for verdict in &check.verdicts {
+        println!("{} {}", if verdict.inside { "inside " } else { "outside" }, verdict.text);
+    }
+    for row in &check.unchecked {
+        eprintln!("not checked: {row}");
+    }
+    if check.verdicts.is_empty() {
+        return Err(Failure::new(
+            Exit::NothingToCheck,
+            "nothing was checked: no result here is at the paper's settings".into(),
+            Some(
+                "run a manifest that says `experiment.reproduces`, without a profile and without changed settings, on the \
+                 paper's data"
+                    .into(),
+            ),
+        ));
+    }
+    let outside: Vec<&str> = check.outside().map(|verdict| verdict.text.as_str()).collect();
+    if !outside.is_empty() {
+        let message = format!(
+            "{} of {} numbers are outside of their tolerance:\n{}",
+            outside.len(),
+            check.verdicts.len(),
+            outside.join("\n")
+        );
+        return Err(Failure::new(Exit::OutsideTolerance, message, None));
+    }
+    eprintln!("all {} numbers are within their tolerance", check.verdicts.len());
     Ok(Exit::Done)
 }

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::Table;
 use litesnn_framework::manifest;
-use litesnn_framework::run::{Context, Finished, run_plan};
+use litesnn_framework::run::{Context, Finished, run_plan, survey};
 use litesnn_framework::{Error, device};
 
 use crate::arguments::{Run, data_store};
 use crate::display::{self, Display};
 use crate::exit::{Exit, Failure};
+use crate::plan::refuse_what_does_not_fit;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -24,6 +25,12 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
         .collect::<Result<Vec<_>, _>>()?;
     let choice = device::choose(&options.device)?;
+    let store = data_store();
+    if !options.force {
+        for plan in &plans {
+            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device)?;
+        }
+    }
     let display = Display::new(options.quiet);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
     ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))
@@ -31,8 +38,9 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
 
     let context = Context {
         runs: options.runs.clone(),
-        store: data_store(),
+        store,
         device: choice.device,
+        revision: env!("SOURCE_REVISION"),
         observer: &display,
         stop: &STOP,
     };

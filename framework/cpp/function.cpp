@@ -1,4 +1,5 @@
 // A node of the autograd graph whose backward pass is a callback. All mathematics is on the other side of it, in Rust.
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
@@ -95,6 +96,17 @@ int litesnn_function_apply(at::Tensor **inputs, int input_count, at::Tensor **ou
 
 void litesnn_parallel_for(int64_t count, int64_t grain, void *closure, void (*body)(void *, int64_t, int64_t)) {
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(closure, begin, end); });
+}
+
+// Free memory of an accelerator in bytes; 0 is success.
+int litesnn_free_memory(int index, uint64_t *free) {
+  try {
+    *free = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(index)).first;
+    return 0;
+  } catch (const std::exception &error) {
+    last_error = error.what();
+    return 1;
+  }
 }
 
 const char *litesnn_last_error() { return last_error.c_str(); }

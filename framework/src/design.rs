@@ -51,6 +51,9 @@ pub struct Decision {
 /// What one compressor decided, by the name of the group of layers (`cell0`, `stem`, `all`: the compressor chooses).
 pub type Decisions = BTreeMap<String, Decision>;
 
+/// What every compressor decided, by its name.
+pub type Compression = BTreeMap<String, Decisions>;
+
 /// The discrete architecture that a supernet decodes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
@@ -75,10 +78,51 @@ pub struct Design {
     pub edges: Vec<Edge>,
     /// Decisions by compressor.
     #[serde(default)]
-    pub compression: BTreeMap<String, Decisions>,
+    pub compression: Compression,
+    /// The network that the design was found for; a manifest that takes the design over has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<DesignNetwork>,
+    /// How its published cost was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
+}
+
+/// `[network]`: with it a design is a whole network, whose cost can be told without a manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DesignNetwork {
+    /// Channels, height, width of the input.
+    pub input: [i64; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// Settings of the search space, as in a manifest's `[space.NAME]`.
+    pub space: serde_json::Value,
+    /// Settings of the compressors in their order, each as in a manifest's `[[compressor]]`.
+    #[serde(default)]
+    pub compressor: Vec<serde_json::Value>,
+}
+
+/// `[accounting]`: what a published table counted otherwise than the network runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounting {
+    /// Timesteps over which the stem's multiplications are counted, where these are not the design's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiplication_timesteps: Option<i64>,
+    /// Fraction of the weights that is kept, where operations are counted by it and not by the whole weights that a mask keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub density: Option<f64>,
+    /// Mean spikes of a neuron over all timesteps, where firing rates by layer are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<f64>,
 }
 
 impl Design {
+    /// The edges, with the space that they belong to.
+    pub fn architecture(&self) -> Architecture {
+        Architecture { space: self.space.clone(), edges: self.edges.clone() }
+    }
+
     /// The design as TOML.
     pub fn to_toml(&self) -> String {
         let body = toml_edit::ser::to_string_pretty(self).expect("a design has only string keys");
@@ -128,6 +172,8 @@ mod tests {
                 "gaussian-quantize".to_owned(),
                 Decisions::from([("cell0".to_owned(), Decision { bits: Some(4), rate: None })]),
             )]),
+            network: None,
+            accounting: None,
         }
     }
 

@@ -25,3 +25,6 @@ pub mod spiking;
 pub mod train;
 
 pub use error::{Error, Result};
+
+#[doc(hidden)] // For `register!`.
+pub use inventory;

@@ -12,7 +12,7 @@ use tch::Tensor;
 
 /// One reproducible stream of random numbers.
 #[derive(Debug, Clone)]
-pub struct Stream(ChaCha8Rng);
+pub struct Stream(Option<ChaCha8Rng>);
 
 impl Stream {
     /// Opens the stream for `purpose` (a path such as `"search/order"`) and `index` (an epoch, say) under `seed`.
@@ -21,29 +21,48 @@ impl Stream {
         hasher.update(&seed.to_le_bytes());
         hasher.update(&index.to_le_bytes());
         hasher.update(purpose.as_bytes());
-        Stream(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
+        Stream(Some(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())))
+    }
+
+    /// A stream for networks that are counted and never run: its tensors hold ones, in the memory of a single number.
+    pub fn outline() -> Stream {
+        Stream(None)
     }
 
     /// A tensor of independent draws from N(0, 1), f32 on the CPU.
     pub fn normal(&mut self, shape: &[i64]) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;
-        let values: Vec<f32> = (&mut self.0).sample_iter(StandardNormal).take(count).collect();
+        let Some(numbers) = &mut self.0 else { return flat_ones(shape) };
+        let values: Vec<f32> = numbers.sample_iter(StandardNormal).take(count).collect();
         Tensor::from_slice(&values).view(shape)
     }
 
     /// A tensor of independent draws from U(low, high), f32 on the CPU.
     pub fn uniform(&mut self, shape: &[i64], low: f64, high: f64) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;
-        let values: Vec<f32> = (0..count).map(|_| (low + (high - low) * self.0.random::<f64>()) as f32).collect();
+        let Some(numbers) = &mut self.0 else { return flat_ones(shape) };
+        let values: Vec<f32> = (0..count).map(|_| (low + (high - low) * numbers.random::<f64>()) as f32).collect();
         Tensor::from_slice(&values).view(shape)
+    }
+
+    /// Independent draws from 0, 1, ..., `below` - 1, all alike.
+    pub fn integers(&mut self, count: usize, below: i64) -> Vec<i64> {
+        let Some(numbers) = &mut self.0 else { return vec![0; count] };
+        (0..count).map(|_| numbers.random_range(0..below)).collect()
     }
 
     /// The numbers `0..count` in random order.
     pub fn permutation(&mut self, count: usize) -> Vec<i64> {
         let mut order: Vec<i64> = (0..count as i64).collect();
-        order.shuffle(&mut self.0);
+        if let Some(numbers) = &mut self.0 {
+            order.shuffle(numbers);
+        }
         order
     }
+}
+
+fn flat_ones(shape: &[i64]) -> Tensor {
+    Tensor::ones([0i64; 0], (tch::Kind::Float, tch::Device::Cpu)).expand(shape, false)
 }
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use tch::{Device, Kind, Tensor};
 #[serde(deny_unknown_fields)]
 pub struct Compressive {
     /// Largest number of timesteps; the candidates are 1..=max (paper: 6).
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("x-unit" = "timesteps"))]
     pub max: std::num::NonZeroU16,
     /// Epochs with uniform weights before psi moves (paper: 5).
     #[serde(default = "paper_warmup")]
+    #[schemars(extend("x-unit" = "epochs"))]
     pub warmup: usize,
 }
 
@@ -38,6 +39,7 @@ register! {
     summary: "searches the number of timesteps by trainable weights",
     paper: "Liu et al., LitE-SNN, IJCAI 2024",
     examples: ["[timesteps.compressive]\nmax = 4\nwarmup = 1"],
+    file: "compressive.rs",
 }
 
 #[typetag::serde(name = "compressive")]

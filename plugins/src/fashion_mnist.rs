@@ -20,15 +20,15 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use litesnn_framework::plugin::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::plugin::{
+    Archive, Counts, DataStore, Dataset, Files, Form, Images, Normalisation, Source, SourceFile, Splits, partition,
+};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 const NAME: &str = "fashion-mnist";
 const CLASSES: [&str; 10] =
@@ -51,12 +51,15 @@ pub struct FashionMnist {
     pub root: Option<PathBuf>,
     /// Number of images to train on, balanced over the classes; absent: all there are.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "images"))]
     pub train: Option<NonZeroUsize>,
     /// Number of images to validate on, balanced over the classes; absent: all there are, or 5,000 from the end of the training file.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "images"))]
     pub validation: Option<NonZeroUsize>,
     /// Number of images to test on, balanced over the classes; absent: all there are.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "images"))]
     pub test: Option<NonZeroUsize>,
 }
 
@@ -71,55 +74,106 @@ register! {
         "[dataset.fashion-mnist]",
         "[dataset.fashion-mnist]\ntrain = 1000\nvalidation = 200\ntest = 500",
     ],
+    file: "fashion_mnist.rs",
 }
 
 #[typetag::serde(name = "fashion-mnist")]
 impl Dataset for FashionMnist {
+    fn form(&self) -> ([i64; 3], usize) {
+        ([1, SIDE as i64, SIDE as i64], CLASSES.len())
+    }
+
+    fn files(&self, store: &DataStore) -> Result<Vec<PathBuf>> {
+        let folder = self.folder(store)?;
+        let names = ["train", "validation", "t10k"];
+        let files =
+            names.iter().flat_map(|name| [format!("{name}-images-idx3-ubyte"), format!("{name}-labels-idx1-ubyte")]);
+        Ok(files.filter_map(|file| find(&folder, &file)).collect())
+    }
+
     fn open(&self, store: &DataStore) -> Result<Splits> {
         let folder = self.folder(store)?;
-        let trained = Samples::read(&folder, "train")?;
-        let tested = Samples::read(&folder, "t10k")?;
-        let separate = match find(&folder, "validation-images-idx3-ubyte") {
-            Some(_) => Some(Samples::read(&folder, "validation")?),
+        let validation = match find(&folder, "validation-images-idx3-ubyte") {
+            Some(_) => Some(read(&folder, "validation")?),
             None => None,
         };
-
-        let (validation, left) = match &separate {
-            Some(samples) => {
-                let there = samples.all();
-                (
-                    samples.take(&first(&samples.labels, &there, count("validation", self.validation, there.len())?)),
-                    trained.all(),
-                )
-            }
-            None => {
-                let (held_out, left) = self.hold_out(&trained)?;
-                (trained.take(&held_out), left)
-            }
+        let files = Files { train: read(&folder, "train")?, validation, test: read(&folder, "t10k")? };
+        let count = |wanted: Option<NonZeroUsize>| wanted.map(NonZeroUsize::get);
+        let counts = Counts {
+            train: count(self.train),
+            validation: count(self.validation),
+            test: count(self.test),
+            held_out: HELD_OUT,
         };
-        let train = trained.take(&first(&trained.labels, &left, count("train", self.train, left.len())?));
-        let there = tested.all();
-        let test = tested.take(&first(&tested.labels, &there, count("test", self.test, there.len())?));
-
-        Ok(Splits {
-            info: DataInfo {
-                shape: [1, SIDE as i64, SIDE as i64],
-                classes: CLASSES.map(str::to_owned).to_vec(),
-                digest: digest(&[&train, &validation, &test]),
-                title: format!(
-                    "Fashion-MNIST ({}/{}/{})",
-                    train.labels.len(),
-                    validation.labels.len(),
-                    test.labels.len()
-                ),
-            },
-            normalisation: Normalisation { mean: vec![0.2860], std: vec![0.3530] },
-            train: train.split()?,
-            validation: validation.split()?,
-            test: test.split()?,
-        })
+        partition(NAME, files, counts)?.into_splits(
+            "Fashion-MNIST",
+            CLASSES.map(str::to_owned).to_vec(),
+            Normalisation { mean: vec![0.2860], std: vec![0.3530] },
+        )
     }
 }
+
+/// The full set, for `root = "fashion-mnist-full"`: without `root` the bundled subset is used. Addresses are those of the authors'
+/// page; sizes and SHA-256 those in TensorFlow Datasets (`url_checksums/fashion_mnist.txt`). Debian's package
+/// `dataset-fashion-mnist` packs its files anew: their checksums are others.
+const SOURCE: Source = Source {
+    name: NAME,
+    title: "Fashion-MNIST",
+    folder: "fashion-mnist-full",
+    licence: "MIT",
+    citation: "Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017",
+    page: "https://github.com/zalandoresearch/fashion-mnist",
+    archives: &[
+        Archive {
+            url: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz",
+            bytes: 26_421_880,
+            sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            form: Form::File,
+        },
+        Archive {
+            url: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-labels-idx1-ubyte.gz",
+            bytes: 29_515,
+            sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            form: Form::File,
+        },
+        Archive {
+            url: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-images-idx3-ubyte.gz",
+            bytes: 4_422_102,
+            sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            form: Form::File,
+        },
+        Archive {
+            url: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/t10k-labels-idx1-ubyte.gz",
+            bytes: 5_148,
+            sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            form: Form::File,
+        },
+    ],
+    files: &[
+        SourceFile {
+            name: "train-images-idx3-ubyte.gz",
+            bytes: 26_421_880,
+            sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        },
+        SourceFile {
+            name: "train-labels-idx1-ubyte.gz",
+            bytes: 29_515,
+            sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        },
+        SourceFile {
+            name: "t10k-images-idx3-ubyte.gz",
+            bytes: 4_422_102,
+            sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        },
+        SourceFile {
+            name: "t10k-labels-idx1-ubyte.gz",
+            bytes: 5_148,
+            sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ],
+};
+
+litesnn_framework::inventory::submit! { SOURCE }
 
 impl FashionMnist {
     /// The folder that `root` names, or the bundled one.
@@ -145,127 +199,36 @@ impl FashionMnist {
             }),
         }
     }
-
-    /// Splits a training file into its end, for validation, and what is left to train on.
-    fn hold_out(&self, samples: &Samples) -> Result<(Vec<usize>, Vec<usize>)> {
-        let total = samples.labels.len();
-        let wanted = self.validation.map_or(HELD_OUT.min(total / 10), NonZeroUsize::get);
-        if wanted == 0 || wanted >= total {
-            return Err(refusal(format!(
-                "`validation` = {wanted} does not fit: it is taken from the end of the training file, which has {total} images, \
-                 and some have to be left to train on"
-            )));
-        }
-        let backwards: Vec<usize> = samples.all().into_iter().rev().collect();
-        let held_out = first(&samples.labels, &backwards, wanted);
-        let mut left = samples.all();
-        left.retain(|index| held_out.binary_search(index).is_err());
-        Ok((held_out, left))
-    }
 }
 
 fn refusal(message: String) -> Error {
     Error::Plugin { kind: "dataset", name: NAME.into(), message }
 }
 
-/// How many of the `there` images of a split are asked for.
-fn count(key: &str, wanted: Option<NonZeroUsize>, there: usize) -> Result<usize> {
-    match wanted.map(NonZeroUsize::get) {
-        Some(wanted) if wanted > there => {
-            Err(refusal(format!("`{key}` = {wanted} is more than there is: {there} images are available")))
-        }
-        Some(wanted) => Ok(wanted),
-        None => Ok(there),
+/// Reads `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`.
+fn read(folder: &Path, name: &str) -> Result<Images> {
+    let (images_file, images) = read_idx(folder, &format!("{name}-images-idx3-ubyte"), &[SIDE, SIDE])?;
+    let (labels_file, labels) = read_idx(folder, &format!("{name}-labels-idx1-ubyte"), &[])?;
+    if images.len() / PIXELS != labels.len() {
+        return Err(Error::Content {
+            path: labels_file,
+            message: format!(
+                "has {} labels, and `{}` has {} images",
+                labels.len(),
+                images_file.display(),
+                images.len() / PIXELS
+            ),
+            hint: "both files have to come from the same set".into(),
+        });
     }
-}
-
-/// `wanted` of the indices in `order`, ascending: class after class the first of each, then the second of each, and so on.
-fn first(labels: &[u8], order: &[usize], wanted: usize) -> Vec<usize> {
-    let mut seen = [0_usize; CLASSES.len()];
-    let mut ranked: Vec<(usize, u8, usize)> = order
-        .iter()
-        .map(|&index| {
-            let label = labels[index];
-            let rank = seen[usize::from(label)];
-            seen[usize::from(label)] += 1;
-            (rank, label, index)
-        })
-        .collect();
-    ranked.sort_unstable();
-    let mut chosen: Vec<usize> = ranked.into_iter().take(wanted).map(|(_, _, index)| index).collect();
-    chosen.sort_unstable();
-    chosen
-}
-
-/// Identifies the content in use, whatever files and settings it came from.
-fn digest(splits: &[&Samples]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for samples in splits {
-        hasher.update(&(samples.labels.len() as u64).to_le_bytes());
-        hasher.update(&samples.labels);
-        hasher.update(&samples.pixels);
+    if let Some(position) = labels.iter().position(|&label| usize::from(label) >= CLASSES.len()) {
+        return Err(Error::Content {
+            path: labels_file,
+            message: format!("has label {} at position {position}; labels are 0 to 9", labels[position]),
+            hint: REPLACE.into(),
+        });
     }
-    hasher.finalize().to_hex().to_string()
-}
-
-/// Images and labels, decoded.
-#[derive(Debug)]
-struct Samples {
-    pixels: Vec<u8>,
-    labels: Vec<u8>,
-}
-
-impl Samples {
-    /// Reads `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`.
-    fn read(folder: &Path, name: &str) -> Result<Samples> {
-        let (images_file, images) = read_idx(folder, &format!("{name}-images-idx3-ubyte"), &[SIDE, SIDE])?;
-        let (labels_file, labels) = read_idx(folder, &format!("{name}-labels-idx1-ubyte"), &[])?;
-        if images.len() / PIXELS != labels.len() {
-            return Err(Error::Content {
-                path: labels_file,
-                message: format!(
-                    "has {} labels, and `{}` has {} images",
-                    labels.len(),
-                    images_file.display(),
-                    images.len() / PIXELS
-                ),
-                hint: "both files have to come from the same set".into(),
-            });
-        }
-        if let Some(position) = labels.iter().position(|&label| usize::from(label) >= CLASSES.len()) {
-            return Err(Error::Content {
-                path: labels_file,
-                message: format!("has label {} at position {position}; labels are 0 to 9", labels[position]),
-                hint: REPLACE.into(),
-            });
-        }
-        Ok(Samples { pixels: images, labels })
-    }
-
-    fn all(&self) -> Vec<usize> {
-        (0..self.labels.len()).collect()
-    }
-
-    fn take(&self, indices: &[usize]) -> Samples {
-        let pixels = |index: usize| -> Range<usize> { index * PIXELS..(index + 1) * PIXELS };
-        Samples {
-            pixels: indices.iter().flat_map(|&index| &self.pixels[pixels(index)]).copied().collect(),
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
-        }
-    }
-
-    fn split(&self) -> Result<Split> {
-        let labels: Vec<i64> = self.labels.iter().copied().map(i64::from).collect();
-        Ok(Split {
-            images: Tensor::f_from_slice(&self.pixels)?.f_reshape([
-                labels.len() as i64,
-                1,
-                SIDE as i64,
-                SIDE as i64,
-            ])?,
-            labels: Tensor::f_from_slice(&labels)?,
-        })
-    }
+    Ok(Images::new([1, SIDE, SIDE], images, labels))
 }
 
 /// The file of that name in `folder`, gzipped or not.
@@ -332,7 +295,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use litesnn_framework::plugin::Kind;
+    use litesnn_framework::plugin::{Kind, Split};
     use tempfile::TempDir;
 
     use super::*;
@@ -487,7 +450,7 @@ mod tests {
         let error = open(&folder, |settings| settings.train = NonZeroUsize::new(91)).unwrap_err().to_string();
         assert!(error.contains("90 images are available"), "{error}");
         let error = open(&folder, |settings| settings.validation = NonZeroUsize::new(100)).unwrap_err().to_string();
-        assert!(error.contains("which has 100 images"), "{error}");
+        assert!(error.contains("which have 100 images"), "{error}");
     }
 
     #[test]

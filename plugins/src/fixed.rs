@@ -1,4 +1,10 @@
 //! A fixed number of timesteps: nothing is searched.
+//!
+//! Source: the usual practice; the mean of logits over timesteps is LitE-SNN's (Liu et al., IJCAI 2024), Eq. 16.
+//!
+//! ```text
+//! w_T = 1, all other w_i = 0          L_CE = CE((1/T) sum_t O(t), y)
+//! ```
 
 use litesnn_framework::plugin::{Build, TimestepGate, TimestepSearcher};
 use litesnn_framework::{Result, register};
@@ -11,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 #[serde(deny_unknown_fields)]
 pub struct Fixed {
     /// Number of timesteps.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("x-unit" = "timesteps"))]
     pub steps: std::num::NonZeroU16,
 }
 
@@ -23,6 +29,7 @@ register! {
     summary: "a fixed number of timesteps",
     paper: "the usual practice; mean of logits over timesteps as in Liu et al., IJCAI 2024, Eq. 16",
     examples: ["[timesteps.fixed]\nsteps = 4"],
+    file: "fixed.rs",
 }
 
 #[typetag::serde(name = "fixed")]

@@ -19,7 +19,7 @@ use litesnn_framework::spiking::custom_function;
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const NAME: &str = "gaussian-quantize";
 
@@ -29,9 +29,11 @@ const NAME: &str = "gaussian-quantize";
 pub struct GaussianQuantize {
     /// Candidate bit-widths of the cells' weights, ascending; one candidate is uniform quantisation. From 1, 2, 3, 4, 5, 6, 8.
     #[serde(default = "paper_bits", deserialize_with = "candidates")]
+    #[schemars(length(min = 1), inner(range(min = 1, max = 8)), extend("x-unit" = "bits"))]
     pub bits: Vec<u32>,
     /// Bit-width of the stem and the classifier in the final network.
     #[serde(default = "paper_outside_bits", deserialize_with = "width")]
+    #[schemars(range(min = 1, max = 8), extend("x-unit" = "bits"))]
     pub outside_bits: u32,
 }
 
@@ -50,7 +52,7 @@ fn step_of(bits: u32) -> Option<f64> {
     STEPS.iter().find(|(known, _)| *known == bits).map(|(_, step)| *step)
 }
 
-fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
+pub(crate) fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
     let rule = "a list of bit-widths, ascending, each one of 1, 2, 3, 4, 5, 6, 8";
     let ascending = |bits: &[u32]| bits.windows(2).all(|pair| pair[0] < pair[1]);
     let holds =
@@ -58,7 +60,7 @@ fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error>
     checked(input, holds, rule)
 }
 
-fn width<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+pub(crate) fn width<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
     checked(input, |&bits| step_of(bits).is_some(), "a bit-width of 1, 2, 3, 4, 5, 6, 8")
 }
 
@@ -73,12 +75,17 @@ register! {
         "[[compressor]]\ngaussian-quantize = { bits = [1, 2, 4] }",
         "[[compressor]]\ngaussian-quantize = { bits = [4] }",
     ],
+    file: "gaussian_quantize.rs",
 }
 
 #[typetag::serde(name = "gaussian-quantize")]
 impl Compressor for GaussianQuantize {
     fn stage(&self) -> Stage {
         Stage::Quantize
+    }
+
+    fn straight_through(&self) -> &'static [Role] {
+        &[Role::Weight]
     }
 
     fn attach(
@@ -88,87 +95,134 @@ impl Compressor for GaussianQuantize {
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        let refuse = |message: String| Error::Plugin { kind: "compressor", name: NAME.into(), message };
+        let choice = BitChoice::attach(NAME, layer, weight, (&self.bits, self.outside_bits), decided, build)?;
+        Ok(Box::new(MixedQuantizer { choice }))
+    }
+}
+
+/// Which of several bit-widths the weights of a group of layers have: open in a search, decided afterwards.
+pub(crate) struct BitChoice {
+    group: String,
+    /// Bit-widths, ascending; one when nothing is open.
+    pub(crate) candidates: Vec<u32>,
+    /// beta; absent with one candidate.
+    logits: Option<Tensor>,
+    device: Device,
+    /// Whether a search is to record its decision.
+    pub(crate) searched: bool,
+}
+
+impl BitChoice {
+    /// The choice of compressor `name` for a layer; `widths` are its candidates for cells and its bit-width outside of them.
+    pub(crate) fn attach(
+        name: &str,
+        layer: &LayerSpec,
+        weight: &Tensor,
+        widths: (&[u32], u32),
+        decided: Option<&Decisions>,
+        build: &mut Build,
+    ) -> Result<BitChoice> {
+        let refuse = |message: String| Error::Plugin { kind: "compressor", name: name.into(), message };
         if weight.numel() < 2 {
             return Err(refuse(format!("layer `{}` has one weight, which has no standard deviation", layer.name)));
         }
+        let (bits, outside) = widths;
         let group = layer.place.group();
         let chosen = match (layer.place, decided) {
             (Place::Cell(_), None) => None,
             (Place::Cell(_), Some(decisions)) => match decisions.get(&group).and_then(|decision| decision.bits) {
-                Some(bits) if self.bits.contains(&bits) => Some(bits),
-                Some(bits) => {
+                Some(found) if bits.contains(&found) => Some(found),
+                Some(found) => {
                     return Err(refuse(format!(
-                        "the design gives {group} {bits} bits, and the manifest's candidates are {:?}",
-                        self.bits
+                        "the design gives {group} {found} bits, and the manifest's candidates are {bits:?}"
                     )));
                 }
-                None if self.bits.len() == 1 => Some(self.bits[0]),
+                None if bits.len() == 1 => Some(bits[0]),
                 None => {
                     return Err(refuse(format!(
-                        "the design has no bits for {group}, and the manifest leaves a choice of {:?}; \
-                         name one candidate, or take a design with [compression.{NAME}]",
-                        self.bits
+                        "the design has no bits for {group}, and the manifest leaves a choice of {bits:?}; \
+                         name one candidate, or take a design with [compression.{name}]"
                     )));
                 }
             },
-            _ => Some(self.outside_bits),
+            _ => Some(outside),
         };
-        let candidates = chosen.map_or_else(|| self.bits.clone(), |bits| vec![bits]);
+        let candidates = chosen.map_or_else(|| bits.to_vec(), |bits| vec![bits]);
         let logits = (candidates.len() > 1).then(|| {
             let count = candidates.len() as i64;
             build
                 .root()
-                .at(NAME)
+                .at(name)
                 .at(&group)
                 .parameter("bit_logits", Role::BitLogit, |stream| stream.normal(&[count]) * 1e-3)
         });
-        Ok(Box::new(MixedQuantizer { group, candidates, logits, searched: decided.is_none() }))
+        Ok(BitChoice { group, candidates, logits, device: weight.device(), searched: decided.is_none() })
     }
-}
 
-struct MixedQuantizer {
-    group: String,
-    candidates: Vec<u32>,
-    /// beta; absent with one candidate.
-    logits: Option<Tensor>,
-    searched: bool,
-}
-
-impl WeightTransform for MixedQuantizer {
-    fn transform(&self, weight: &Tensor) -> Tensor {
+    /// softmax(beta), `[candidates]`.
+    pub(crate) fn probabilities(&self) -> Tensor {
         match &self.logits {
-            Some(logits) => mixed_quantize(weight, &logits.softmax(0, Kind::Float), &self.candidates),
-            None => mixed_quantize(weight, &Tensor::ones([1], (Kind::Float, weight.device())), &self.candidates),
+            Some(logits) => logits.softmax(0, Kind::Float),
+            None => Tensor::ones([1], (Kind::Float, self.device)),
         }
     }
 
-    fn bits(&self) -> Option<Tensor> {
+    /// Expected bits, a scalar (paper, Eq. 19).
+    pub(crate) fn expected(&self) -> Tensor {
         let widths: Vec<f32> = self.candidates.iter().map(|&bits| bits as f32).collect();
-        let device = self.logits.as_ref().map_or(tch::Device::Cpu, Tensor::device);
-        let widths = Tensor::from_slice(&widths).to_device(device);
-        Some(match &self.logits {
-            Some(logits) => (logits.softmax(0, Kind::Float) * widths).sum(Kind::Float),
-            None => widths.sum(Kind::Float),
-        })
+        (self.probabilities() * Tensor::from_slice(&widths).to_device(self.device)).sum(Kind::Float)
     }
 
-    fn decide(&self) -> Option<(String, Decision)> {
-        let index = self.logits.as_ref().map_or(0, |logits| logits.argmax(0, false).int64_value(&[]) as usize);
-        let decision = Decision { bits: Some(self.candidates[index]), rate: None };
+    /// The candidate of the largest beta.
+    pub(crate) fn chosen(&self) -> usize {
+        self.logits.as_ref().map_or(0, |logits| logits.argmax(0, false).int64_value(&[]) as usize)
+    }
+
+    /// What a search decided for the group.
+    pub(crate) fn decide(&self, rate: Option<f64>) -> Option<(String, Decision)> {
+        let decision = Decision { bits: Some(self.candidates[self.chosen()]), rate };
         self.searched.then(|| (self.group.clone(), decision))
     }
 }
 
+/// `2 bits`: how the record names a form of a weight.
+pub(crate) fn form_name(bits: u32) -> String {
+    format!("{bits} bit{}", if bits == 1 { "" } else { "s" })
+}
+
+struct MixedQuantizer {
+    choice: BitChoice,
+}
+
+impl WeightTransform for MixedQuantizer {
+    fn transform(&self, weight: &Tensor) -> Tensor {
+        mixed_quantize(weight, &self.choice.probabilities(), &self.choice.candidates)
+    }
+
+    fn bits(&self) -> Option<Tensor> {
+        Some(self.choice.expected())
+    }
+
+    fn forms(&self, weight: &Tensor) -> Vec<(String, Tensor)> {
+        let sigma = weight.std(true);
+        let form = |bits: u32| (form_name(bits), quantize(weight, &sigma, bits));
+        self.choice.candidates.iter().map(|&bits| form(bits)).collect()
+    }
+
+    fn decide(&self) -> Option<(String, Decision)> {
+        self.choice.decide(None)
+    }
+}
+
 /// Q_b(w) for a weight of standard deviation `sigma` (a scalar tensor).
-fn quantize(weight: &Tensor, sigma: &Tensor, bits: u32) -> Tensor {
+pub(crate) fn quantize(weight: &Tensor, sigma: &Tensor, bits: u32) -> Tensor {
     let step = sigma * step_of(bits).expect("settings were checked");
     let limit = f64::from(2u32.pow(bits)) / 2.0 - 0.5;
     ((weight / &step + 0.5).round() - 0.5).clamp(-limit, limit) * step
 }
 
 /// sum_b p_b Q_b(W) as one autograd node with the straight-through gradient.
-fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -> Tensor {
+pub(crate) fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -> Tensor {
     let forward = || {
         let sigma = weight.std(true);
         let forms: Vec<Tensor> = candidates.iter().map(|&bits| quantize(weight, &sigma, bits)).collect();
@@ -189,7 +243,6 @@ fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     #[test]
     fn levels_for_unit_variance_are_the_published_ones() {

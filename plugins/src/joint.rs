@@ -11,11 +11,14 @@
 //! ```
 //!
 //! L_mem is in bits, L_comp in bit-operations an image. The authors' program sums L_comp over its batch of 30; their lambda of
-//! 5e-14 is 1.5e-12 here.
+//! 5e-14 is 1.5e-12 here. With `lambda_unit = "relative"` both terms are divided by what they are for the same layers in full
+//! precision, nothing pruned, every neuron firing at every timestep: then a lambda travels between data sets and widths.
+//!
+//! A rate of 0 leaves its logits as they are: `architecture_rate = 0` decodes an architecture from the random initial alpha, and
+//! is the "joint without A" of an ablation.
 
-use litesnn_framework::design::Design;
-use litesnn_framework::plugin::{Optimizer, Role, Stages};
-use litesnn_framework::train::{Algorithm, Rate, Search, StepReport, clip_gradients};
+use litesnn_framework::plugin::{Optimizer, Role};
+use litesnn_framework::train::{Algorithm, Found, Rate, Regime, Search, StepReport, clip_gradients};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,8 @@ pub struct Joint {
     /// Weight of L_comp, per bit-operation of an image (paper, medium: 1.5e-12).
     #[schemars(range(min = 0.0))]
     pub lambda_compute: f64,
+    /// What the lambdas multiply: the terms themselves, or the terms relative to the network's own dense cost.
+    pub lambda_unit: Unit,
     /// Adam's learning rate for scores and bit logits (paper: 0.01).
     #[schemars(range(min = 0.0))]
     pub compression_rate: f64,
@@ -45,11 +50,22 @@ pub struct Joint {
     pub weight_decay: f64,
 }
 
+/// What a lambda multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Bits, and bit-operations an image, as in the paper.
+    Absolute,
+    /// Fractions of the dense network's bits and bit-operations.
+    Relative,
+}
+
 impl Default for Joint {
     fn default() -> Self {
         Joint {
             lambda_memory: 5e-10,
             lambda_compute: 1.5e-12,
+            lambda_unit: Unit::Absolute,
             compression_rate: 0.01,
             architecture_rate: 0.001,
             timestep_rate: 0.025,
@@ -62,49 +78,78 @@ register! {
     kind: Optimizer,
     name: "joint",
     settings: Joint,
-    version: 1,
+    version: 2,
     summary: "architecture, pruning, bits and timesteps together, in two passes a step",
     paper: "Liu et al., LitE-SNN, IJCAI 2024",
-    examples: ["[optimizer.joint]\nlambda_memory = 5e-10\nlambda_compute = 1.5e-12"],
+    examples: [
+        "[optimizer.joint]\nlambda_memory = 5e-10\nlambda_compute = 1.5e-12",
+        "[optimizer.joint]\nlambda_memory = 0.5\nlambda_compute = 1.0\nlambda_unit = \"relative\"",
+    ],
+    file: "joint.rs",
 }
 
 #[typetag::serde(name = "joint")]
 impl Optimizer for Joint {
-    fn search(&self, search: &mut Search) -> Result<Design> {
+    fn search(&self, search: &mut Search) -> Result<Found> {
+        let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
+        let all = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
+        self.stage(search, "search", epochs, regime, &all)?;
+        Ok(search.decode().into())
+    }
+}
+
+impl Joint {
+    /// A stage that moves the weights on a first pass, and the parameters of `roles` on a second.
+    pub(crate) fn stage(
+        &self,
+        search: &mut Search,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        roles: &[Role],
+    ) -> Result<()> {
         let adam = Algorithm::Adam { weight_decay: self.weight_decay };
         let timestep_rate = Rate::Cosine { start: self.timestep_rate, end: self.timestep_rate / 25.0 };
         let timestep_sgd = Algorithm::Sgd { momentum: 0.9, weight_decay: 3e-4 };
         let constant = Rate::Constant;
+        let moving = |of: &[Role]| of.iter().copied().filter(|role| roles.contains(role)).collect::<Vec<_>>();
+        let compression = moving(&[Role::Score, Role::BitLogit]);
+        let architecture = moving(&[Role::ArchitectureLogit]);
+        let timesteps = moving(&[Role::TimestepLogit]);
         let mut descents = [
             search.weight_descent(),
-            search.descent("compression", &[Role::Score, Role::BitLogit], adam, constant(self.compression_rate)),
-            search.descent("architecture", &[Role::ArchitectureLogit], adam, constant(self.architecture_rate)),
-            search.descent("timesteps", &[Role::TimestepLogit], timestep_sgd, timestep_rate),
+            search.descent("compression", &compression, adam, constant(self.compression_rate)),
+            search.descent("architecture", &architecture, adam, constant(self.architecture_rate)),
+            search.descent("timesteps", &timesteps, timestep_sgd, timestep_rate),
         ];
-        let active = Stages::ALL;
-        let (epochs, clip) = (search.parts().training.epochs, search.parts().training.clip);
-        search.stage("search", epochs, active, &mut descents, |parts, batch, epoch, descents| {
+        let (memory_unit, compute_unit) = match self.lambda_unit {
+            Unit::Absolute => (1.0, 1.0),
+            Unit::Relative => search.parts().dense_cost(),
+        };
+        let clip = search.parts().training.clip;
+        search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
 
-            parts.parameters.zero_grad();
-            let response = parts.forward(batch, active, false);
-            let loss = parts.cross_entropy(&response, batch, epoch);
+            parts.parameters().zero_grad();
+            let response = parts.forward(batch, regime, false);
+            let loss = parts.cross_entropy(&response, batch, epoch, regime);
             loss.f_backward()?;
             clip_gradients(weights.tensors(), clip);
             weights.step();
 
-            parts.parameters.zero_grad();
-            let second = parts.forward(batch, active, true);
-            let losses = parts.losses(&second, batch, epoch, active);
-            let total = losses.cross_entropy
-                + losses.memory.to_kind(Kind::Float) * self.lambda_memory
-                + losses.compute.to_kind(Kind::Float) * self.lambda_compute;
-            total.f_backward()?;
-            others.iter_mut().for_each(|descent| descent.step());
+            if others.iter().any(|descent| descent.tensors().next().is_some()) {
+                parts.parameters().zero_grad();
+                let second = parts.forward(batch, regime, true);
+                let losses = parts.losses(&second, batch, epoch, regime);
+                let total = losses.cross_entropy
+                    + losses.memory.to_kind(Kind::Float) * (self.lambda_memory / memory_unit)
+                    + losses.compute.to_kind(Kind::Float) * (self.lambda_compute / compute_unit);
+                total.f_backward()?;
+                others.iter_mut().for_each(|descent| descent.step());
+            }
 
             let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
             Ok(StepReport { loss: loss.detach(), logits })
-        })?;
-        Ok(search.decode())
+        })
     }
 }

@@ -11,10 +11,10 @@
 //! below it.
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, checked, same_rate};
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, same_rate};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 const NAME: &str = "magnitude-prune";
@@ -23,14 +23,9 @@ const NAME: &str = "magnitude-prune";
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MagnitudePrune {
-    /// Fraction of each layer's weights that is removed, 0 <= rate < 1.
-    #[serde(deserialize_with = "rate")]
-    #[schemars(range(min = 0.0, max = 1.0))]
+    /// Fraction of each layer's weights that is removed.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0, "x-unit" = "of the weights"))]
     pub rate: f64,
-}
-
-fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
-    checked(input, |rate| (0.0..1.0).contains(rate), "the fraction of weights removed, 0 <= rate < 1")
 }
 
 register! {
@@ -41,6 +36,7 @@ register! {
     summary: "removes the smallest weights, layer by layer",
     paper: "Han et al., Learning both Weights and Connections, NeurIPS 2015",
     examples: ["[[compressor]]\nmagnitude-prune = { rate = 0.8 }"],
+    file: "magnitude_prune.rs",
 }
 
 #[typetag::serde(name = "magnitude-prune")]
@@ -104,7 +100,8 @@ mod tests {
         let init = |_: &mut _| Tensor::from_slice(values).view([1, -1]);
         let plugin = MagnitudePrune { rate };
         let mut build = Build::new(parameters, 0, Device::Cpu);
-        CompressedWeight::new(layer, init, [(NAME, &plugin as &dyn Compressor)], None, &mut build).unwrap()
+        let (stack, nothing_decided) = ([(NAME, &plugin as &dyn Compressor)], Default::default());
+        CompressedWeight::new(layer, init, stack, &nothing_decided, true, &mut build).unwrap()
     }
 
     fn values(tensor: &Tensor) -> Vec<f32> {
@@ -135,11 +132,5 @@ mod tests {
         let weight = compressed(&mut parameters, &[0.1, -0.9, 0.5, -0.2], 0.5);
         weight.value(Stages::ALL).sum(Kind::Float).backward();
         assert_eq!(values(&weight.raw().grad()), [0., 1., 1., 0.]);
-    }
-
-    #[test]
-    fn a_rate_of_one_is_refused() {
-        let error = serde_json::from_str::<MagnitudePrune>(r#"{ "rate": 1.0 }"#).unwrap_err().to_string();
-        assert!(error.starts_with("1 is not the fraction of weights removed, 0 <= rate < 1"), "{error}");
     }
 }

@@ -25,11 +25,11 @@ const NAME: &str = "score-prune";
 pub struct ScorePrune {
     /// Fraction of each layer's weights that is removed, 0 <= rate < 1 (paper: 0.5, 0.8, 0.9).
     #[serde(deserialize_with = "rate")]
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0, "x-unit" = "of the weights"))]
     pub rate: f64,
 }
 
-fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+pub(crate) fn rate<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
     checked(input, |rate| (0.0..1.0).contains(rate), "the fraction of weights removed, 0 <= rate < 1")
 }
 
@@ -41,12 +41,17 @@ register! {
     summary: "removes the weights of least trained score, layer by layer",
     paper: "Sehwag et al., HYDRA, NeurIPS 2020; Liu et al., LitE-SNN, IJCAI 2024",
     examples: ["[[compressor]]\nscore-prune = { rate = 0.8 }"],
+    file: "score_prune.rs",
 }
 
 #[typetag::serde(name = "score-prune")]
 impl Compressor for ScorePrune {
     fn stage(&self) -> Stage {
         Stage::Prune
+    }
+
+    fn straight_through(&self) -> &'static [Role] {
+        &[Role::Score]
     }
 
     fn attach(
@@ -59,11 +64,7 @@ impl Compressor for ScorePrune {
         same_rate(NAME, decided, self.rate)?;
         let count = weight.numel();
         let removed = (self.rate * count as f64).floor() as i64;
-        let scores = build.parameter("scores", Role::Score, |_| {
-            let fan_in = weight.size()[1..].iter().product::<i64>().max(1) as f64;
-            let largest = weight.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
-            weight.detach() * ((6.0 / fan_in).sqrt() / largest)
-        });
+        let scores = build.parameter("scores", Role::Score, |_| initial_scores(weight));
         Ok(Box::new(ScoreMask { scores, kept: count as i64 - removed, rate: self.rate, searched: decided.is_none() }))
     }
 }
@@ -85,13 +86,25 @@ impl WeightTransform for ScoreMask {
         Some(Tensor::from(density).to_device(self.scores.device()))
     }
 
+    /// Weights that were trained without it are what their scores start from.
+    fn switch_on(&self, weight: &Tensor) {
+        tch::no_grad(|| self.scores.shallow_clone().copy_(&initial_scores(weight)));
+    }
+
     fn decide(&self) -> Option<(String, Decision)> {
         self.searched.then(|| ("all".to_owned(), Decision { bits: None, rate: Some(self.rate) }))
     }
 }
 
+/// sqrt(6 / fan_in) · W / max|W|.
+pub(crate) fn initial_scores(weight: &Tensor) -> Tensor {
+    let fan_in = weight.size()[1..].iter().product::<i64>().max(1) as f64;
+    let largest = weight.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
+    weight.detach() * ((6.0 / fan_in).sqrt() / largest)
+}
+
 /// Ones on the `kept` scores of largest magnitude, as one autograd node with the straight-through gradient.
-fn top_mask(scores: &Tensor, kept: i64) -> Tensor {
+pub(crate) fn top_mask(scores: &Tensor, kept: i64) -> Tensor {
     let forward = || {
         let flat = scores.flatten(0, -1);
         let (_, index) = flat.abs().topk(kept, 0, true, false);

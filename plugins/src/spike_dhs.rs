@@ -6,9 +6,10 @@
 //! image [B, C, H, W] -> stem: conv 3x3, BN, LIF -> cells -> mean over the map -> classifier -> logits [T, B, K]
 //! ```
 //!
-//! A cell has two inputs, the outputs s0 and s1 of the two cells before it, and `nodes` nodes. Node j reads s0, s1 and the nodes
-//! before it; edges are numbered by node, then by source. A node is a layer of LIF neurons on the sum of its edges' currents;
-//! the cell's output is all nodes side by side. All cells share their edges (alpha); bits belong to a cell.
+//! A cell has two inputs, the outputs s0 and s1 of the two cells before it (of the first cell, both are the stem's), and `nodes`
+//! nodes. Node j reads s0, s1 and the nodes before it; edges are numbered by node, then by source. A node is a layer of LIF
+//! neurons on the sum of its edges' currents; the cell's output is all nodes side by side. All cells share their edges (alpha);
+//! bits belong to a cell.
 //!
 //! | candidate | edge from s0, s1 | edge from a node |
 //! |---|---|---|
@@ -18,27 +19,42 @@
 //! In the search, an edge's current is the mean of its candidates weighted by softmax(alpha). Decoding keeps the two edges of
 //! each node with the largest weight of `conv3x3`, and on each the candidate of the largest weight.
 //!
-//! Differences from the authors' program, which smaller experiments favour: a candidate hands its current to the node (there: a
-//! neuron on each candidate); s0 of the first cell is the stem's output (there: no s0 in the search); statistics of BN are over
-//! all timesteps (there: each timestep's own); `skip` between nodes stays an identity in the final network (there: a convolution).
+//! # The paper's text and the authors' program
+//!
+//! They differ. The defaults follow the text; the program's way is an option, and the published sizes and operation counts
+//! (Tables 2 and 5) need those marked with a star.
+//!
+//! | setting | default | the authors' program |
+//! |---|---|---|
+//! | `final_nodes`* | all of the 4 nodes that are searched | 3: the first three nodes are decoded |
+//! | `skip`* | `identity`: a decoded `skip` between nodes passes the spikes on | `convolution`: it becomes a CompConv |
+//! | `downsampling` | `stride`: convolutions into a smaller map have stride 2 | `resize`: nearest neighbour, then stride 1 (in the final network; the supernet has strides) |
+//! | `candidates` | `current`: a candidate hands its current to the node | `spike`: a LIF layer on each candidate of the supernet |
+//! | `search_stem` | `spiking`: conv, BN, LIF as in the final network | `plain`: no LIF in the supernet |
+//! | `pooling` | `mean`: the classifier reads firing rates | `spiking`: a LIF layer on the pooled map, in the final network |
+//! | `classifier`* | `biased`: linear with bias | `normalised`: linear without bias, then BN, in the final network |
+//! | `normalisation` | `all-timesteps`: one mean and variance over all timesteps | `each-timestep`: each timestep's own |
+//!
+//! Two things of the program have no option. Its supernet gives the first cell no s0, which leaves an untrained alpha. And its
+//! pooling neurons keep their potential from one batch to the next, so that an image's logits depend on the one before.
+//! Table 1 prints the stem as "Conv-Spike-BN", which would hand real numbers to the cells; the program's order is used.
 //!
 //! In the search, stem and classifier are neither compressed nor counted, as in the authors' program; in the final network the
-//! compressors act on them too.
+//! compressors act on them too, and on the auxiliary head: a classifier on the output of cell 2n/3, used in training only.
 
-use litesnn_framework::cost::{Input, LayerShape};
-use litesnn_framework::design::{Architecture, Decisions, Design, Edge};
-use litesnn_framework::plugin::{
-    Build, CompressedWeight, Compressor, DataInfo, LayerSpec, Network, Pass, Place, Response, Role, SearchSpace,
-    Supernet, SynapseLayer, checked,
-};
+#[path = "spike_dhs/head.rs"]
+mod head;
+#[path = "spike_dhs/network.rs"]
+mod network;
+
+use litesnn_framework::design::{Architecture, Compression, Edge};
+use litesnn_framework::plugin::{Build, Compressor, DataInfo, Network, Role, SearchSpace, Supernet, checked};
 use litesnn_framework::random::Stream;
-use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::{Dspike, Lif};
+use litesnn_framework::spiking::layer::Statistics;
 use litesnn_framework::{Error, Result, register};
+use network::Builder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
-use tch::{Kind, Tensor};
 
 const NAME: &str = "spike-dhs";
 const SKIP: &str = "skip";
@@ -54,14 +70,34 @@ pub struct SpikeDhs {
     /// (paper: [0, 0, 1, 1, 1, 2, 2, 2]).
     #[serde(deserialize_with = "levels")]
     pub cells: Vec<u32>,
-    /// Nodes of a cell, 1 to 16.
+    /// Nodes of a cell, 1 to 16 (paper: 4).
     #[serde(deserialize_with = "nodes")]
     pub nodes: usize,
+    /// Nodes of a cell of the final network: the first ones of those that are searched; 0 for all (authors' program: 3).
+    #[serde(deserialize_with = "final_nodes")]
+    pub final_nodes: usize,
     /// Channels of one node at level 0; a cell has nodes x channels x 2^level.
     pub channels: Channels,
     /// Stride of the stem's convolution: 1, 2 or 4.
     #[serde(deserialize_with = "stem_stride")]
     pub stem_stride: i64,
+    /// What a decoded `skip` between two nodes is in the final network.
+    pub skip: Skip,
+    /// How an input of a cell gets smaller in the final network.
+    pub downsampling: Downsampling,
+    /// What a candidate operation of the supernet hands to its node.
+    pub candidates: Handed,
+    /// The stem of the supernet.
+    pub search_stem: SearchStem,
+    /// How the last map is pooled in the final network.
+    pub pooling: Pooling,
+    /// The classifier of the final network.
+    pub classifier: Classifier,
+    /// What batch normalisation averages over.
+    pub normalisation: Statistics,
+    /// Weight of the auxiliary head's loss in retraining; 0 for no such head (paper: 0.4).
+    #[serde(deserialize_with = "weight")]
+    pub auxiliary: f64,
     /// Decay of the membrane potential from one timestep to the next, 0 to 1 (paper: 0.2).
     #[serde(deserialize_with = "decay")]
     pub tau: f64,
@@ -71,6 +107,66 @@ pub struct SpikeDhs {
     /// Temperature of the Dspike surrogate gradient, more than 0 (paper: 3).
     #[serde(deserialize_with = "positive")]
     pub temperature: f64,
+}
+
+/// What a decoded `skip` between two nodes is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skip {
+    /// The spikes themselves.
+    Identity,
+    /// A CompConv 3x3 with BN, as on every other edge.
+    Convolution,
+}
+
+/// How an input of a cell gets smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Downsampling {
+    /// By the stride of the convolution that reads it.
+    Stride,
+    /// By nearest neighbour, before a convolution of stride 1.
+    Resize,
+}
+
+/// What a candidate operation hands to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handed {
+    /// Its current.
+    Current,
+    /// The spikes of a LIF layer of its own.
+    Spike,
+}
+
+/// The stem of the supernet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SearchStem {
+    /// Convolution, BN, LIF.
+    Spiking,
+    /// Convolution and BN: the first cells read real numbers, and each counts as a spike at every timestep.
+    Plain,
+}
+
+/// How the last map is pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// The mean over the map.
+    Mean,
+    /// A LIF layer on the mean over the map.
+    Spiking,
+}
+
+/// The last layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Classifier {
+    /// Linear with bias.
+    Biased,
+    /// Linear without bias, then BN over the classes.
+    Normalised,
 }
 
 fn levels<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
@@ -83,12 +179,20 @@ fn nodes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
     checked(input, |nodes| (1..=16).contains(nodes), "1 to 16")
 }
 
+fn final_nodes<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
+    checked(input, |nodes| (0..=16).contains(nodes), "0 (all) to 16")
+}
+
 fn channels<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
     checked(input, |channels| (1..=65_536).contains(channels), "1 to 65536")
 }
 
 fn stem_stride<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
     checked(input, |stride| [1, 2, 4].contains(stride), "1, 2 or 4")
+}
+
+fn weight<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+    checked(input, |value: &f64| value.is_finite() && *value >= 0.0, "0 or more")
 }
 
 fn decay<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
@@ -121,9 +225,18 @@ impl Default for SpikeDhs {
     fn default() -> Self {
         SpikeDhs {
             cells: vec![0, 0, 1, 1, 1, 2, 2, 2],
-            nodes: 3,
+            nodes: 4,
+            final_nodes: 0,
             channels: Channels { search: 12, retrain: 48 },
             stem_stride: 1,
+            skip: Skip::Identity,
+            downsampling: Downsampling::Stride,
+            candidates: Handed::Current,
+            search_stem: SearchStem::Spiking,
+            pooling: Pooling::Mean,
+            classifier: Classifier::Biased,
+            normalisation: Statistics::AllTimesteps,
+            auxiliary: 0.4,
             tau: 0.2,
             threshold: 0.5,
             temperature: 3.0,
@@ -135,10 +248,14 @@ register! {
     kind: Space,
     name: "spike-dhs",
     settings: SpikeDhs,
-    version: 1,
+    version: 2,
     summary: "cells of spiking nodes, 3x3 convolution or skip on every edge",
     paper: "Che et al., SpikeDHS, NeurIPS 2022; Liu et al., LitE-SNN, IJCAI 2024",
-    examples: ["[space.spike-dhs]\ncells = [0, 1, 2]\nnodes = 3\nchannels = { search = 4, retrain = 8 }\nstem_stride = 2"],
+    examples: [
+        "[space.spike-dhs]\ncells = [0, 1, 2]\nnodes = 3\nchannels = { search = 4, retrain = 8 }\nstem_stride = 2",
+        "[space.spike-dhs]\nnodes = 4\nfinal_nodes = 3\nskip = \"convolution\"\nclassifier = \"normalised\"",
+    ],
+    file: "spike_dhs.rs",
 }
 
 #[typetag::serde(name = "spike-dhs")]
@@ -149,25 +266,60 @@ impl SearchSpace for SpikeDhs {
         compressors: &[(&str, &dyn Compressor)],
         build: &mut Build,
     ) -> Result<Box<dyn Supernet>> {
-        let edges = self.edges().into_iter().map(|edge| (edge, Candidates::All)).collect::<Vec<_>>();
+        let edges = links(self.nodes).into_iter().map(|edge| (edge, Candidates::All)).collect::<Vec<_>>();
         let count = edges.len() as i64;
         let alpha =
             build.parameter("architecture_logits", Role::ArchitectureLogit, |stream| stream.normal(&[count, 2]) * 1e-3);
-        let plan = Builder { space: self, channels: self.channels.search, data, compressors, decided: None };
-        Ok(Box::new(plan.body(&edges, Some(alpha), build)?))
+        let builder = Builder {
+            space: self,
+            nodes: self.nodes,
+            channels: self.channels.search,
+            data,
+            compressors,
+            compression: &Compression::new(),
+            open: true,
+            supernet: true,
+        };
+        Ok(Box::new(builder.body(&edges, Some(alpha), build)?))
     }
 
     fn network(
         &self,
-        design: &Design,
+        architecture: &Architecture,
+        compression: &Compression,
+        open: bool,
         data: &DataInfo,
         compressors: &[(&str, &dyn Compressor)],
         build: &mut Build,
     ) -> Result<Box<dyn Network>> {
-        let edges = self.design_edges(design)?;
-        let decided = Some(&design.compression);
-        let plan = Builder { space: self, channels: self.channels.retrain, data, compressors, decided };
-        Ok(Box::new(plan.body(&edges, None, build)?))
+        let edges = self.links_of(architecture)?;
+        let builder = Builder {
+            space: self,
+            nodes: self.kept_nodes(),
+            channels: self.channels.retrain,
+            data,
+            compressors,
+            compression,
+            open,
+            supernet: false,
+        };
+        Ok(Box::new(builder.body(&edges, None, build)?))
+    }
+
+    fn sample(&self, random: &mut Stream) -> Architecture {
+        let all = links(self.kept_nodes());
+        let mut edges = Vec::new();
+        for node in 0..self.kept_nodes() {
+            let links: Vec<&Link> = all.iter().filter(|link| link.node == node).collect();
+            let mut kept: Vec<usize> =
+                random.permutation(links.len()).into_iter().take(KEPT_EDGES).map(|index| index as usize).collect();
+            kept.sort_unstable();
+            for link in kept.into_iter().map(|index| links[index]) {
+                let skip = link.source >= 2 && random.permutation(2)[0] == 0;
+                edges.push(link.edge(if skip { SKIP } else { CONVOLUTION }));
+            }
+        }
+        Architecture { space: NAME.into(), edges }
     }
 }
 
@@ -187,6 +339,12 @@ struct Link {
     index: usize,
 }
 
+impl Link {
+    fn edge(&self, operation: &str) -> Edge {
+        Edge { node: self.node, from: source_name(self.source), operation: operation.into() }
+    }
+}
+
 /// What is on an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Candidates {
@@ -198,27 +356,33 @@ enum Candidates {
     Identity,
 }
 
+/// All edges of a cell, in order.
+fn links(nodes: usize) -> Vec<Link> {
+    let pairs = (0..nodes).flat_map(|node| (0..node + 2).map(move |source| (node, source)));
+    pairs.enumerate().map(|(index, (node, source))| Link { node, source, index }).collect()
+}
+
 impl SpikeDhs {
-    /// All edges of a cell, in order.
-    fn edges(&self) -> Vec<Link> {
-        let pairs = (0..self.nodes).flat_map(|node| (0..node + 2).map(move |source| (node, source)));
-        pairs.enumerate().map(|(index, (node, source))| Link { node, source, index }).collect()
+    /// Nodes of a cell of the final network.
+    fn kept_nodes(&self) -> usize {
+        if self.final_nodes == 0 { self.nodes } else { self.final_nodes.min(self.nodes) }
     }
 
-    fn design_edges(&self, design: &Design) -> Result<Vec<(Link, Candidates)>> {
+    fn links_of(&self, architecture: &Architecture) -> Result<Vec<(Link, Candidates)>> {
         let refuse = |message: String| Error::Plugin { kind: "space", name: NAME.into(), message };
-        let all = self.edges();
+        let nodes = self.kept_nodes();
+        let all = links(nodes);
         let mut kept = Vec::new();
-        for Edge { node, from, operation } in &design.edges {
+        for Edge { node, from, operation } in &architecture.edges {
             let link = all.iter().find(|link| link.node == *node && source_name(link.source) == *from);
             let link = *link.ok_or_else(|| {
                 refuse(format!(
-                    "the design has an edge from `{from}` to node {node}, and a cell of {} nodes has none",
-                    self.nodes
+                    "the design has an edge from `{from}` to node {node}, and a cell of {nodes} nodes has none"
                 ))
             })?;
             let candidates = match (operation.as_str(), link.source) {
                 (CONVOLUTION, _) | (SKIP, 0 | 1) => Candidates::Convolution,
+                (SKIP, _) if self.skip == Skip::Convolution => Candidates::Convolution,
                 (SKIP, _) => Candidates::Identity,
                 _ => {
                     return Err(refuse(format!(
@@ -231,382 +395,58 @@ impl SpikeDhs {
             }
             kept.push((link, candidates));
         }
-        if let Some(node) = (0..self.nodes).find(|node| !kept.iter().any(|(link, _)| link.node == *node)) {
-            return Err(refuse(format!("the design has no edge to node {node} of {}", self.nodes)));
+        if let Some(node) = (0..nodes).find(|node| !kept.iter().any(|(link, _)| link.node == *node)) {
+            return Err(refuse(format!("the design has no edge to node {node} of {nodes}")));
         }
         kept.sort_by_key(|(link, _)| link.index);
         Ok(kept)
     }
 }
 
-struct Builder<'a> {
-    space: &'a SpikeDhs,
-    channels: i64,
-    data: &'a DataInfo,
-    compressors: &'a [(&'a str, &'a dyn Compressor)],
-    /// Decisions of the compressors; `None` in a search.
-    decided: Option<&'a BTreeMap<String, Decisions>>,
-}
-
-/// Shape of a cell's output.
-#[derive(Clone, Copy)]
-struct MapShape {
-    channels: i64,
-    level: u32,
-    size: (i64, i64),
-}
-
-fn halved(size: (i64, i64), times: u32) -> (i64, i64) {
-    let divisor = 1i64 << times;
-    ((size.0 + divisor - 1) / divisor, (size.1 + divisor - 1) / divisor)
-}
-
-impl Builder<'_> {
-    fn body(&self, edges: &[(Link, Candidates)], alpha: Option<Tensor>, build: &mut Build) -> Result<Body> {
-        let space = self.space;
-        let [channels, height, width] = self.data.shape;
-        let nodes = space.nodes as i64;
-        let stem_channels = nodes * self.channels;
-        let stem_size = halved((height, width), space.stem_stride.trailing_zeros());
-        // Compressors leave the stem and the classifier alone in a search.
-        let outside: &[(&str, &dyn Compressor)] = if self.decided.is_some() { self.compressors } else { &[] };
-
-        let stem_shape = LayerShape {
-            name: "stem".into(),
-            place: Place::Stem,
-            kernel: (3, 3),
-            inputs: channels,
-            outputs: stem_channels,
-            map: stem_size,
-            reads: Input::Image,
-        };
-        let mut at = build.at("stem");
-        let stem = Convolution {
-            weight: self.weight(&stem_shape, outside, kaiming_fan_out, &mut at)?,
-            shape: stem_shape,
-            node: 0,
-            choice: 0,
-        };
-        let stem_norm = BatchNorm::new(stem_channels, &mut at.at("norm"));
-
-        let stem_map = MapShape { channels: stem_channels, level: 0, size: stem_size };
-        let mut inputs = [stem_map, stem_map];
-        let mut cells = Vec::new();
-        for (index, &level) in space.cells.iter().enumerate() {
-            let mut at = build.at(format!("cell{index}"));
-            cells.push(self.cell(index, level, inputs, edges, &mut at)?);
-            let map = MapShape { channels: nodes * (self.channels << level), level, size: halved(stem_size, level) };
-            inputs = [inputs[1], map];
-        }
-
-        let features = inputs[1].channels;
-        let classes = self.data.classes.len() as i64;
-        let head_shape = LayerShape {
-            name: "classifier".into(),
-            place: Place::Classifier,
-            kernel: (1, 1),
-            inputs: features,
-            outputs: classes,
-            map: (1, 1),
-            reads: Input::Pooled,
-        };
-        let mut at = build.at("classifier");
-        let bound = 1.0 / (features as f64).sqrt();
-        let uniform = move |stream: &mut Stream, shape: &[i64]| stream.uniform(shape, -bound, bound);
-        let head = self.weight(&head_shape, outside, uniform, &mut at)?;
-        let head_bias = at.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound));
-        let neuron =
-            Lif { tau: space.tau, threshold: space.threshold, surrogate: Dspike { temperature: space.temperature } };
-        Ok(Body {
-            neuron,
-            stem,
-            stem_norm,
-            stem_stride: space.stem_stride,
-            cells,
-            head,
-            head_shape,
-            head_bias,
-            alpha,
-            edges: space.edges(),
-        })
-    }
-
-    fn weight(
-        &self,
-        shape: &LayerShape,
-        compressors: &[(&str, &dyn Compressor)],
-        init: impl FnOnce(&mut Stream, &[i64]) -> Tensor,
-        build: &mut Build,
-    ) -> Result<CompressedWeight> {
-        let spec = LayerSpec { name: shape.name.clone(), place: shape.place };
-        let dimensions = match shape.place {
-            Place::Classifier => vec![shape.outputs, shape.inputs],
-            _ => vec![shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1],
-        };
-        let compressors = compressors.iter().copied();
-        CompressedWeight::new(spec, |stream| init(stream, &dimensions), compressors, self.decided, build)
-    }
-
-    fn cell(
-        &self,
-        index: usize,
-        level: u32,
-        inputs: [MapShape; 2],
-        edges: &[(Link, Candidates)],
-        build: &mut Build,
-    ) -> Result<Cell> {
-        let width = self.channels << level;
-        let mut groups = Vec::new();
-        let mut identities = Vec::new();
-        for source in 0..self.space.nodes + 2 {
-            let (in_channels, drop) = match inputs.get(source) {
-                Some(map) => (map.channels, level - map.level),
-                None => (width, 0),
-            };
-            let size = match inputs.get(source) {
-                Some(map) => halved(map.size, drop),
-                None => halved(inputs[1].size, level - inputs[1].level),
-            };
-            let mut at = build.at(format!("from_{}", source_name(source)));
-            let mut convolutions = Vec::new();
-            for (link, candidates) in edges.iter().filter(|(link, _)| link.source == source) {
-                let choices: &[(&str, i64)] = match (candidates, source) {
-                    (Candidates::All, 0 | 1) => &[(SKIP, 0), (CONVOLUTION, 1)],
-                    (Candidates::All | Candidates::Convolution, _) => &[(CONVOLUTION, 1)],
-                    (Candidates::Identity, _) => &[],
-                };
-                for (operation, choice) in choices {
-                    let shape = LayerShape {
-                        name: format!("cell{index}.n{}.{}.{operation}", link.node, source_name(source)),
-                        place: Place::Cell(index),
-                        kernel: (3, 3),
-                        inputs: in_channels,
-                        outputs: width,
-                        map: size,
-                        reads: Input::Spikes,
-                    };
-                    let mut here = at.at(format!("n{}.{operation}", link.node));
-                    let weight = self.weight(&shape, self.compressors, kaiming_fan_out, &mut here)?;
-                    convolutions.push(Convolution {
-                        weight,
-                        shape,
-                        node: link.node,
-                        choice: 2 * link.index as i64 + choice,
-                    });
-                }
-                let identity = *candidates == Candidates::Identity || (*candidates == Candidates::All && source >= 2);
-                if identity {
-                    identities.push((source, link.node, 2 * link.index as i64));
-                }
-            }
-            if !convolutions.is_empty() {
-                let norm = BatchNorm::new(width * convolutions.len() as i64, &mut at.at("norm"));
-                let choices: Vec<i64> = convolutions.iter().map(|convolution| convolution.choice).collect();
-                let choices = Tensor::from_slice(&choices).to_device(at.device());
-                groups.push(Group { source, stride: 1 << drop, convolutions, norm, choices });
-            }
-        }
-        Ok(Cell { nodes: self.space.nodes, width, groups, identities })
-    }
-}
-
-/// A convolution 3x3 towards a node.
-struct Convolution {
-    weight: CompressedWeight,
-    shape: LayerShape,
-    node: usize,
-    /// Its place in the flattened alpha.
-    choice: i64,
-}
-
-/// Convolutions of a cell that read the same spikes: one convolution with stacked weights, one normalisation.
-struct Group {
-    source: Source,
-    stride: i64,
-    convolutions: Vec<Convolution>,
-    norm: BatchNorm,
-    choices: Tensor,
-}
-
-struct Cell {
-    nodes: usize,
-    width: i64,
-    groups: Vec<Group>,
-    /// Source, node, place in the flattened alpha.
-    identities: Vec<(Source, usize, i64)>,
-}
-
-/// Spikes `[T·B, C, H, W]` and their rate `[T]`, if it is measured.
-struct Signal {
-    spikes: Tensor,
-    rate: Option<Tensor>,
-}
-
-impl Signal {
-    fn new(spikes: Tensor, pass: &Pass) -> Signal {
-        let rate = pass.measure.then(|| firing_rate(&unfold_time(&spikes, pass.timesteps)));
-        Signal { spikes, rate }
-    }
-}
-
-fn add(sum: &mut Option<Tensor>, term: Tensor) {
-    *sum = Some(match sum.take() {
-        Some(sum) => sum + term,
-        None => term,
-    });
-}
-
-impl Cell {
-    /// `alpha` is the flattened softmax of the architecture logits, in a search.
-    fn forward(
-        &self,
-        s0: &Signal,
-        s1: &Signal,
-        neuron: &Lif,
-        alpha: Option<&Tensor>,
-        pass: &Pass,
-        activity: &mut Vec<Tensor>,
-    ) -> Signal {
-        let mut currents: Vec<Option<Tensor>> = (0..self.nodes).map(|_| None).collect();
-        self.send(0, s0, alpha, pass, &mut currents, activity);
-        self.send(1, s1, alpha, pass, &mut currents, activity);
-        let mut outputs = Vec::new();
-        for node in 0..self.nodes {
-            let current = currents[node].take().expect("every node has an edge");
-            let spikes = fold_time(&neuron.spikes(&unfold_time(&current, pass.timesteps)));
-            let read = self.groups.iter().any(|group| group.source == node + 2);
-            let signal = if read { Signal::new(spikes, pass) } else { Signal { spikes, rate: None } };
-            self.send(node + 2, &signal, alpha, pass, &mut currents, activity);
-            outputs.push(signal.spikes);
-        }
-        Signal::new(Tensor::cat(&outputs, 1), pass)
-    }
-
-    /// Adds what leaves `source` to the currents of the nodes it reaches.
-    fn send(
-        &self,
-        source: Source,
-        signal: &Signal,
-        alpha: Option<&Tensor>,
-        pass: &Pass,
-        currents: &mut [Option<Tensor>],
-        activity: &mut Vec<Tensor>,
-    ) {
-        for group in self.groups.iter().filter(|group| group.source == source) {
-            let weights: Vec<Tensor> =
-                group.convolutions.iter().map(|convolution| convolution.weight.value(pass.active)).collect();
-            let weight = Tensor::cat(&weights, 0);
-            let current = signal.spikes.conv2d(&weight, None::<&Tensor>, [group.stride; 2], [1, 1], [1, 1], 1);
-            let scale = alpha
-                .map(|alpha| alpha.index_select(0, &group.choices).repeat_interleave_self_int(self.width, 0, None));
-            let current = group.norm.forward(&current, scale.as_ref(), pass.training);
-            for (convolution, part) in group.convolutions.iter().zip(current.split(self.width, 1)) {
-                add(&mut currents[convolution.node], part);
-                activity.extend(signal.rate.as_ref().map(Tensor::shallow_clone));
-            }
-        }
-        for &(_, node, choice) in self.identities.iter().filter(|(from, ..)| *from == source) {
-            let term = match alpha {
-                Some(alpha) => &signal.spikes * alpha.get(choice),
-                None => signal.spikes.shallow_clone(),
-            };
-            add(&mut currents[node], term);
+/// The edges that `weights` (softmax(alpha) by edge and candidate, flattened) decode to, for the first `nodes` nodes.
+fn decode(weights: &[f32], nodes: usize) -> Architecture {
+    let of = |link: &Link, choice: usize| weights.get(2 * link.index + choice).copied().unwrap_or(0.0);
+    let all = links(nodes);
+    let mut edges = Vec::new();
+    for node in 0..nodes {
+        let mut links: Vec<&Link> = all.iter().filter(|link| link.node == node).collect();
+        // Stable: of equal weights the earlier edge is kept.
+        links.sort_by(|a, b| of(b, 1).total_cmp(&of(a, 1)));
+        links.truncate(KEPT_EDGES);
+        links.sort_by_key(|link| link.index);
+        for link in links {
+            // On an edge from s0 or s1 both candidates are a convolution.
+            let skip = link.source >= 2 && of(link, 0) > of(link, 1);
+            edges.push(link.edge(if skip { SKIP } else { CONVOLUTION }));
         }
     }
+    Architecture { space: NAME.into(), edges }
 }
 
-/// A network of this space: the supernet when it has alpha, the network of a design when not.
-struct Body {
-    neuron: Lif,
-    stem: Convolution,
-    stem_norm: BatchNorm,
-    stem_stride: i64,
-    cells: Vec<Cell>,
-    head: CompressedWeight,
-    head_shape: LayerShape,
-    head_bias: Tensor,
-    alpha: Option<Tensor>,
-    edges: Vec<Link>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Body {
-    /// softmax(alpha), flattened: skip and convolution of each edge in turn.
-    fn choice_weights(&self) -> Option<Tensor> {
-        self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
-    }
-}
-
-impl Network for Body {
-    fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
-        let alpha = self.choice_weights();
-        let mut activity = Vec::new();
-        if pass.measure {
-            // The stem reads the image, the same at every timestep.
-            activity.push(Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        }
-        // A static image drives the same current at every timestep: convolved and normalised once.
-        let weight = self.stem.weight.value(pass.active);
-        let current = images.conv2d(&weight, None::<&Tensor>, [self.stem_stride; 2], [1, 1], [1, 1], 1);
-        let current = self.stem_norm.forward(&current, None, pass.training);
-        let spikes = fold_time(&self.neuron.spikes_of_constant(&current, pass.timesteps));
-        let mut before = Signal::new(spikes, pass);
-        let mut last =
-            Signal { spikes: before.spikes.shallow_clone(), rate: before.rate.as_ref().map(Tensor::shallow_clone) };
-        for cell in &self.cells {
-            let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
-            before = std::mem::replace(&mut last, output);
-        }
-        let features = last.spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
-        activity.extend(last.rate);
-        let logits = features.linear(&self.head.value(pass.active), Some(&self.head_bias));
-        Response { logits: unfold_time(&logits, pass.timesteps), auxiliary: None, activity }
+    #[test]
+    fn decoding_keeps_the_two_strongest_convolutions_of_each_of_the_first_nodes() {
+        // Rows of (skip, convolution) for the 5 edges of two nodes, then a third node that is not decoded.
+        let weights = [0.5, 0.5, 0.2, 0.8, 0.9, 0.1, 0.4, 0.6, 0.7, 0.3, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
+        let edges = decode(&weights, 2).edges;
+        let shown: Vec<String> =
+            edges.iter().map(|edge| format!("{}->n{} {}", edge.from, edge.node, edge.operation)).collect();
+        assert_eq!(shown, ["s0->n0 conv3x3", "s1->n0 conv3x3", "s1->n1 conv3x3", "n0->n1 skip"]);
     }
 
-    fn layers(&self) -> Vec<SynapseLayer<'_>> {
-        let alpha = self.choice_weights();
-        let searched = alpha.is_some();
-        let mut layers =
-            vec![SynapseLayer { shape: &self.stem.shape, weight: &self.stem.weight, presence: None, searched: false }];
-        for cell in &self.cells {
-            for convolution in cell.groups.iter().flat_map(|group| &group.convolutions) {
-                layers.push(SynapseLayer {
-                    shape: &convolution.shape,
-                    weight: &convolution.weight,
-                    presence: alpha.as_ref().map(|alpha| alpha.get(convolution.choice)),
-                    searched,
-                });
-            }
+    #[test]
+    fn a_sampled_architecture_has_two_edges_a_node_and_is_reproducible() {
+        let space = SpikeDhs { nodes: 4, final_nodes: 3, ..SpikeDhs::default() };
+        let sample = |index| space.sample(&mut Stream::open(1, "test", index));
+        assert_eq!(sample(0), sample(0));
+        assert!((1..20).any(|index| sample(index) != sample(0)));
+        for index in 0..20 {
+            let architecture = sample(index);
+            assert_eq!(architecture.edges.len(), 6);
+            assert_eq!(space.links_of(&architecture).unwrap().len(), 6);
         }
-        layers.push(SynapseLayer { shape: &self.head_shape, weight: &self.head, presence: None, searched: false });
-        layers
-    }
-
-    fn full_precision_parameters(&self) -> u64 {
-        let norms = self.cells.iter().flat_map(|cell| &cell.groups).map(|group| group.norm.parameters());
-        norms.sum::<u64>() + self.stem_norm.parameters() + self.head_bias.numel() as u64
-    }
-}
-
-impl Supernet for Body {
-    fn decode(&self) -> Architecture {
-        let weights = self.choice_weights().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
-        let weights = weights.unwrap_or_default();
-        let of = |link: &Link, choice: usize| weights.get(2 * link.index + choice).copied().unwrap_or(0.0);
-        let nodes = self.edges.iter().map(|link| link.node + 1).max().unwrap_or(0);
-        let mut edges = Vec::new();
-        for node in 0..nodes {
-            let mut links: Vec<&Link> = self.edges.iter().filter(|link| link.node == node).collect();
-            // Stable: of equal weights the earlier edge is kept.
-            links.sort_by(|a, b| of(b, 1).total_cmp(&of(a, 1)));
-            links.truncate(KEPT_EDGES);
-            links.sort_by_key(|link| link.index);
-            for link in links {
-                // On an edge from s0 or s1 both candidates are a convolution.
-                let skip = link.source >= 2 && of(link, 0) > of(link, 1);
-                let operation = if skip { SKIP } else { CONVOLUTION };
-                edges.push(Edge { node, from: source_name(link.source), operation: operation.into() });
-            }
-        }
-        Architecture { space: NAME.into(), edges }
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::plugin::{Build, Compressor, DataInfo, Parameters, Role, SearchSpace, Stages, TimestepSearcher};
-use litesnn_framework::train::{Algorithm, Batch, Descent, Rate, SearchParts, clip_gradients};
+use litesnn_framework::plugin::{Build, Compressor, DataInfo, Parameters, Role, SearchSpace, TimestepSearcher};
+use litesnn_framework::train::{Algorithm, Batch, Descent, Open, Rate, SearchParts, Searched, clip_gradients};
 use litesnn_plugins as _;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -129,28 +129,26 @@ fn one_search_step_equals_the_reference_in_pytorch() {
     let supernet = space.supernet(&data, &compressors, &mut build).unwrap();
     reference.load(&parameters);
     let parts = SearchParts {
-        space: "spike-dhs",
-        supernet: supernet.as_ref(),
-        gate: gate.as_ref(),
-        parameters: &parameters,
+        open: Open { network: Searched::Supernet(supernet), gate, parameters },
         training: &serde_json::from_value(json!({ "epochs": 1 })).unwrap(),
         max_timesteps: searcher.max(),
     };
+    let (parameters, regime) = (parts.parameters(), parts.whole());
 
     // First pass: the weights.
     parameters.zero_grad();
-    let loss = parts.cross_entropy(&parts.forward(&batch, Stages::ALL, false), &batch, 0);
+    let loss = parts.cross_entropy(&parts.forward(&batch, regime, false), &batch, 0, regime);
     loss.backward();
     reference.compare("first/loss", "first/loss", &loss);
-    reference.compare_all("first/gradient", &parameters, &[Role::Weight], Tensor::grad);
-    let mut descent = Descent::new("weights", &parameters, &[Role::Weight], SGD, Rate::Constant(LEARNING_RATE));
+    reference.compare_all("first/gradient", parameters, &[Role::Weight], Tensor::grad);
+    let mut descent = Descent::new("weights", parameters, &[Role::Weight], SGD, Rate::Constant(LEARNING_RATE));
     clip_gradients(descent.tensors(), CLIP);
     descent.step();
-    reference.compare_all("first/weight", &parameters, &[Role::Weight], Tensor::shallow_clone);
+    reference.compare_all("first/weight", parameters, &[Role::Weight], Tensor::shallow_clone);
 
     // Second pass: everything else.
     parameters.zero_grad();
-    let losses = parts.losses(&parts.forward(&batch, Stages::ALL, true), &batch, 0, Stages::ALL);
+    let losses = parts.losses(&parts.forward(&batch, regime, true), &batch, 0, regime);
     let total = &losses.cross_entropy
         + losses.memory.to_kind(Kind::Float) * LAMBDA_MEMORY
         + losses.compute.to_kind(Kind::Float) * LAMBDA_COMPUTE;
@@ -159,6 +157,6 @@ fn one_search_step_equals_the_reference_in_pytorch() {
     reference.compare("second/loss", "second/memory", &losses.memory);
     reference.compare("second/loss", "second/compute", &losses.compute);
     reference.compare("second/loss", "second/total", &total);
-    reference.compare_all("second/gradient", &parameters, &OTHERS, Tensor::grad);
+    reference.compare_all("second/gradient", parameters, &OTHERS, Tensor::grad);
     reference.finish();
 }

@@ -8,6 +8,16 @@ pub enum Error {
     /// Nothing was found.
     #[error("no finished trial lies under `{}`", .0.display())]
     NoTrials(PathBuf),
+    /// A manifest reproduces what no publication here has.
+    #[error("experiment `{experiment}` says that it reproduces `{name}`, which is not known")]
+    UnknownPublication {
+        /// What it says.
+        name: String,
+        /// The experiment.
+        experiment: String,
+        /// Names that are known.
+        known: Vec<String>,
+    },
     /// A folder could not be made.
     #[error("cannot create `{}`: {source}", path.display())]
     Create {
@@ -42,6 +52,10 @@ impl Error {
             Error::NoTrials(_) => Some(
                 "run a manifest first (`litesnn run experiments/quickstart.toml`), or name its folder of trials".into(),
             ),
+            Error::UnknownPublication { known, .. } => {
+                let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                Some(format!("`experiment.reproduces` is one of {}", known.join(", ")))
+            }
             Error::Framework(error) => error.hint(),
             _ => None,
         }

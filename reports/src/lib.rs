@@ -5,10 +5,12 @@
 //!                 -> figure (SVG, PNG)                    -> page (index.html)
 //! ```
 
+pub mod check;
 mod error;
 pub mod figure;
 pub mod metric;
 mod page;
+pub mod published;
 pub mod table;
 pub mod trials;
 
@@ -35,6 +37,8 @@ pub struct Summary {
     pub tables: usize,
     /// Number of figures.
     pub figures: usize,
+    /// How the results compare with published numbers.
+    pub check: check::Check,
 }
 
 /// Makes everything.
@@ -43,6 +47,7 @@ pub fn report(request: &Request) -> Result<Summary, Error> {
     if found.experiments.is_empty() {
         return Err(Error::NoTrials(request.runs.clone()));
     }
+    let check = check::check(&found.experiments)?;
     create(&request.out)?;
     let (mut tables, mut figures) = (0, 0);
     let mut sections = Vec::new();
@@ -50,7 +55,7 @@ pub fn report(request: &Request) -> Result<Summary, Error> {
         let folder = request.out.join(&experiment.name);
         create(&folder)?;
         let mut section = page::Section::new(experiment);
-        for (name, table) in table::of_experiment(experiment) {
+        for (name, table) in table::of_experiment(experiment)? {
             for (extension, text) in [
                 ("md", table::markdown::render(&table)),
                 ("csv", table::csv::render(&table)?),
@@ -58,11 +63,11 @@ pub fn report(request: &Request) -> Result<Summary, Error> {
             ] {
                 write(&folder.join(format!("{name}.{extension}")), text.as_bytes())?;
             }
-            section.add_table(name, &table);
+            section.add_table(&name, &table);
             tables += 1;
         }
         write(&folder.join("trials.csv"), table::csv::trials(experiment)?.as_bytes())?;
-        for figure in figure::of_experiment(experiment) {
+        for figure in figure::of_experiment(experiment)? {
             let svg = figure.svg()?;
             write(&folder.join(format!("{}.svg", figure.name)), svg.as_bytes())?;
             figure.png(&folder.join(format!("{}.png", figure.name)))?;
@@ -73,7 +78,7 @@ pub fn report(request: &Request) -> Result<Summary, Error> {
     }
     let page = request.out.join("index.html");
     write(&page, page::render(&sections, &found.unfinished)?.as_bytes())?;
-    Ok(Summary { page, tables, figures })
+    Ok(Summary { page, tables, figures, check })
 }
 
 fn create(folder: &Path) -> Result<(), Error> {

@@ -25,10 +25,39 @@ impl Metric {
         if self.unit.is_empty() { self.title.to_owned() } else { format!("{} ({})", self.title, self.unit) }
     }
 
-    /// A value of this metric as text.
+    /// A value of this metric as text. A whole number's mean over seeds need not be whole.
     pub fn format(&self, value: f64) -> String {
-        format!("{value:.*}", self.decimals)
+        let broken = self.decimals == 0 && value.abs() < 100.0 && value.fract() != 0.0;
+        shown(value, if broken { 1 } else { self.decimals })
     }
+
+    /// A value of this metric as text, with two significant digits at least: small networks stand beside published ones.
+    pub fn format_finely(&self, value: f64) -> String {
+        shown(value, fine_decimals(value, self.decimals))
+    }
+
+    /// Mean ± deviation, both with the decimals that the mean needs for two significant digits.
+    pub fn format_spread(&self, mean: f64, deviation: Option<f64>) -> String {
+        spread(mean, deviation, fine_decimals(mean, self.decimals))
+    }
+}
+
+/// As many decimals as two significant digits need, `least` at least.
+pub fn fine_decimals(value: f64, least: usize) -> usize {
+    let first = if value == 0.0 { 0.0 } else { -value.abs().log10().floor() };
+    if first.is_finite() { least.max((first + 1.0).clamp(0.0, 9.0) as usize) } else { least }
+}
+
+/// Mean ± deviation, or the mean alone.
+pub fn spread(mean: f64, deviation: Option<f64>, decimals: usize) -> String {
+    match deviation.filter(|deviation| deviation.is_finite()) {
+        Some(deviation) => format!("{} ± {}", shown(mean, decimals), shown(deviation, decimals)),
+        None => shown(mean, decimals),
+    }
+}
+
+fn shown(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() }
 }
 
 macro_rules! metrics {
@@ -50,6 +79,18 @@ metrics! {
     SEARCH_TIME: "search_s", "Search", "s", None, 0, |o| o.search_seconds;
     RETRAIN_TIME: "retrain_s", "Retrain", "s", None, 0, |o| o.retrain_seconds;
     EVALUATE_TIME: "evaluate_s", "Evaluate", "s", None, 1, |o| o.evaluate_seconds;
+    // In the units and with the decimals of published tables.
+    PUBLISHED_ACCURACY: "accuracy_percent", "Accuracy", "%", Some(true), 2, |o| 100.0 * o.test_accuracy;
+    PUBLISHED_MODEL_SIZE: "model_size_mb", "Model size", "MB", Some(false), 2, |o| o.model_size_bytes / 1e6;
+    PUBLISHED_BIT_SYN_OPS: "bit_synops_m", "Bit-SynOps", "M / image", Some(false), 0, |o| o.bit_syn_ops / 1e6;
+    PUBLISHED_BITS: "bits", "Bitwidth", "bit", Some(false), 2, |o| o.mean_bits;
+    DESIGN_COST: "design_cost_days", "Design cost", "device days", Some(false), 2, |o| o.search_device_seconds / 86_400.0;
+    DESIGN_TIME: "design_cost_hours", "Design cost", "device hours", Some(false), 1, |o| o.search_device_seconds / 3600.0;
+    ADDITIONS: "additions_m", "Additions", "M / image", Some(false), 2, |o| o.syn_ops / 1e6;
+    MULTIPLICATIONS: "multiplications_m", "Multiplications", "M / image", Some(false), 2, |o| o.multiplications / 1e6;
+    PUBLISHED_ENERGY: "energy_mj", "Energy", "mJ / image", Some(false), 2, |o| o.energy_mj;
+    ANN_OPERATIONS: "ann_operations_m", "Operations of an ANN", "M / image", Some(false), 2, |o| o.ann_operations / 1e6;
+    ANN_ENERGY: "ann_energy_mj", "Energy of an ANN", "mJ / image", Some(false), 2, |o| o.ann_energy_mj;
 }
 
 /// The columns of the comparison.
@@ -65,3 +106,26 @@ pub const COMPARED: [Metric; 10] = [
     RETRAIN_TIME,
     EVALUATE_TIME,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_networks_keep_two_digits_beside_published_decimals() {
+        for (value, text) in [(3.6, "3.60"), (0.55, "0.55"), (0.00039, "0.00039"), (0.0, "0.00"), (f64::NAN, "–")] {
+            assert_eq!(PUBLISHED_MODEL_SIZE.format_finely(value), text);
+        }
+        for (value, text) in [(2863.4, "2863"), (12.3, "12"), (0.93, "0.93"), (-0.0123, "-0.012")] {
+            assert_eq!(PUBLISHED_BIT_SYN_OPS.format_finely(value), text);
+        }
+        assert_eq!(PUBLISHED_MODEL_SIZE.format_spread(0.00039, Some(0.000085)), "0.00039 ± 0.00009");
+        assert_eq!(PUBLISHED_ACCURACY.format_spread(95.6, None), "95.60");
+    }
+
+    #[test]
+    fn the_mean_of_whole_numbers_need_not_be_whole() {
+        assert_eq!(TIMESTEPS.format(6.0), "6");
+        assert_eq!(TIMESTEPS.format(16.0 / 3.0), "5.3");
+    }
+}

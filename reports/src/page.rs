@@ -9,7 +9,8 @@ use crate::Error;
 use crate::figure::Figure;
 use crate::metric;
 use crate::table::{Table, html};
-use crate::trials::Experiment;
+use crate::trials::{Experiment, Trial};
+use litesnn_framework::record::files;
 
 /// What the page says of one experiment.
 #[derive(Debug, Serialize)]
@@ -18,7 +19,8 @@ pub struct Section {
     lead: String,
     tables: Vec<TablePart>,
     figures: Vec<FigurePart>,
-    trials: Vec<Provenance>,
+    rows: Vec<RowPart>,
+    groups: Vec<GroupPart>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,50 +37,101 @@ struct FigurePart {
     svg: String,
 }
 
+/// The figures of one row.
+#[derive(Debug, Serialize)]
+struct RowPart {
+    name: String,
+    figures: Vec<FigurePart>,
+}
+
+/// The trials of one row: where cells of tables lead to.
+#[derive(Debug, Serialize)]
+struct GroupPart {
+    name: String,
+    anchor: String,
+    remark: String,
+    trials: Vec<Provenance>,
+}
+
 #[derive(Debug, Serialize)]
 struct Provenance {
-    variant: String,
     seed: i64,
     hash: String,
     folder: String,
     accuracy: String,
     device: String,
+    hardware: String,
     threads: i64,
     memory: String,
-    seconds: String,
+    stages: Vec<String>,
     program: String,
+    revision: String,
+    dataset: String,
     data: String,
-    profile: String,
+    files: Vec<(&'static str, String)>,
+}
+
+impl Provenance {
+    fn of(trial: &Trial) -> Provenance {
+        let o = &trial.outcome;
+        let stages = trial.stages.iter().map(|stage| match stage.epochs {
+            0 => format!("{} {:.1} s", stage.stage, stage.seconds),
+            epochs => format!("{} {:.1} s ({epochs} epochs)", stage.stage, stage.seconds),
+        });
+        // What is not there, or cannot be read, is not shown; the folder says more.
+        let text = |name| Some((name, std::fs::read_to_string(trial.folder.join(name)).ok()?));
+        Provenance {
+            seed: o.seed,
+            hash: o.hash.clone(),
+            folder: trial.folder.display().to_string(),
+            accuracy: metric::ACCURACY.format((metric::ACCURACY.value)(o)),
+            device: o.device.clone(),
+            hardware: o.hardware.clone(),
+            threads: o.threads,
+            memory: format!("{:.0}", o.peak_memory_bytes as f64 / 1e6),
+            stages: stages.collect(),
+            program: o.program.clone(),
+            revision: if o.revision.is_empty() { "unknown".into() } else { o.revision.clone() },
+            dataset: o.dataset.clone(),
+            data: o.data_digest.chars().take(12).collect(),
+            files: [files::MANIFEST, files::DESIGN].into_iter().filter_map(text).collect(),
+        }
+    }
 }
 
 impl Section {
     /// The section of an experiment, without tables and figures yet.
     pub fn new(experiment: &Experiment) -> Section {
-        let trials = experiment.trials().map(|trial| {
-            let o = &trial.outcome;
-            Provenance {
-                variant: o.variant.clone(),
-                seed: o.seed,
-                hash: o.hash.clone(),
-                folder: trial.folder.display().to_string(),
-                accuracy: metric::ACCURACY.format((metric::ACCURACY.value)(o)),
-                device: o.device.clone(),
-                threads: o.threads,
-                memory: format!("{:.0}", o.peak_memory_bytes as f64 / 1e6),
-                seconds: format!("{:.0}", o.search_seconds + o.retrain_seconds + o.evaluate_seconds),
-                program: o.program.clone(),
-                data: o.data_digest.chars().take(12).collect(),
-                profile: o.profile.clone(),
-            }
+        let groups = experiment.groups.iter().map(|group| GroupPart {
+            name: group.name.clone(),
+            anchor: group.anchor.clone(),
+            remark: group.not_comparable().unwrap_or_default(),
+            trials: group.trials.iter().map(Provenance::of).collect(),
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
-        let lead = format!("{} trials of {}.", experiment.trials().count(), rows.join(", "));
+        let count = experiment.trials().count();
+        let mut lead = format!("{count} trial{}", if count == 1 { "" } else { "s" });
+        lead.push_str(&if rows.len() > 6 {
+            format!(" in {} rows.", rows.len())
+        } else {
+            format!(" of {}.", rows.join(", "))
+        });
+        let mut profiles: Vec<&str> = experiment.groups.iter().map(|group| group.first().profile.as_str()).collect();
+        profiles.dedup();
+        if let [profile] = profiles.as_slice()
+            && !profile.is_empty()
+        {
+            lead.push_str(&format!(
+                " All are of the reduced profile {profile}: not comparable with published numbers."
+            ));
+        }
         Section {
             name: experiment.name.clone(),
             lead,
             tables: Vec::new(),
             figures: Vec::new(),
-            trials: trials.collect(),
+            rows: Vec::new(),
+            groups: groups.collect(),
         }
     }
 
@@ -89,12 +142,15 @@ impl Section {
 
     /// Adds a figure.
     pub fn add_figure(&mut self, figure: &Figure, svg: String) {
-        self.figures.push(FigurePart {
-            name: figure.name.clone(),
-            title: figure.title.clone(),
-            caption: figure.caption.clone(),
-            svg,
-        });
+        let part =
+            FigurePart { name: figure.name.clone(), title: figure.title.clone(), caption: figure.caption.clone(), svg };
+        match &figure.row {
+            None => self.figures.push(part),
+            Some(name) => match self.rows.last_mut().filter(|row| row.name == *name) {
+                Some(row) => row.figures.push(part),
+                None => self.rows.push(RowPart { name: name.clone(), figures: vec![part] }),
+            },
+        }
     }
 }
 

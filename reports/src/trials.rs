@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::design::Design;
-use litesnn_framework::record::{self, Epoch, Layer, Outcome, files};
+use litesnn_framework::record::{self, Epoch, Layer, Outcome, Row, Stage, WeightBin, files};
 use walkdir::WalkDir;
 
 use crate::Error;
+use crate::published::find as find_published;
 
 /// A finished trial.
 #[derive(Debug)]
@@ -17,6 +18,10 @@ pub struct Trial {
     pub outcome: Outcome,
     /// Its epochs.
     pub history: Vec<Epoch>,
+    /// Its stages; empty where an older program recorded none.
+    pub stages: Vec<Stage>,
+    /// The weights of its search in bins; empty without a search.
+    pub weights: Vec<WeightBin>,
     /// Its layers.
     pub layers: Vec<Layer>,
     /// Its design.
@@ -28,11 +33,42 @@ pub struct Trial {
 pub struct Group {
     /// Variant, with the point of the sweep.
     pub name: String,
+    /// Where the page lists its trials: an element's id.
+    pub anchor: String,
     /// Its trials.
     pub trials: Vec<Trial>,
 }
 
 impl Group {
+    /// The result of its first trial; what does not depend on the seed is the same in all.
+    pub fn first(&self) -> &Outcome {
+        &self.trials[0].outcome
+    }
+
+    /// Why its numbers cannot be compared with published ones: a profile, settings that were changed for the run, or other data.
+    /// All trials do the same work, so that one that was asked for without changes vouches for all.
+    pub fn not_comparable(&self) -> Option<String> {
+        let reason = |outcome: &Outcome| {
+            let profile = (!outcome.profile.is_empty()).then(|| format!("profile {}", outcome.profile));
+            let changed =
+                (!outcome.overrides.is_empty()).then(|| format!("changed for the run: {}", outcome.overrides));
+            let part = find_published(&outcome.reproduces, &outcome.experiment).ok();
+            let other = part.is_some_and(|(_, part)| !part.has_data(&outcome.dataset));
+            let data = other.then(|| format!("data: {}", outcome.dataset));
+            let reasons: Vec<String> = profile.into_iter().chain(changed).chain(data).collect();
+            (!reasons.is_empty()).then(|| reasons.join("; "))
+        };
+        let mut reasons = self.trials.iter().map(|trial| reason(&trial.outcome)).collect::<Option<Vec<String>>>()?;
+        reasons.dedup();
+        Some(reasons.join("; "))
+    }
+
+    /// `3 seeds`
+    pub fn seeds(&self) -> String {
+        let count = self.trials.len();
+        format!("{count} seed{}", if count == 1 { "" } else { "s" })
+    }
+
     /// Whether its designs were searched here.
     pub fn searched(&self) -> bool {
         self.trials.iter().any(|trial| trial.outcome.search_epochs > 0)
@@ -40,7 +76,12 @@ impl Group {
 
     /// Mean and, from two trials on, sample standard deviation of a quantity.
     pub fn mean(&self, value: impl Fn(&Outcome) -> f64) -> (f64, Option<f64>) {
-        let values: Vec<f64> = self.trials.iter().map(|trial| value(&trial.outcome)).collect();
+        self.mean_of(|trial| value(&trial.outcome))
+    }
+
+    /// The same for anything that a trial holds.
+    pub fn mean_of(&self, value: impl Fn(&Trial) -> f64) -> (f64, Option<f64>) {
+        let values: Vec<f64> = self.trials.iter().map(value).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
@@ -58,6 +99,41 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// What its manifests say they reproduce, each name once.
+    pub fn reproduces(&self) -> Vec<&str> {
+        self.each(|outcome| &outcome.reproduces)
+    }
+
+    /// The rows of a variant outside of a sweep.
+    pub fn of_variant(&self, variant: &str) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(move |group| group.first().variant == variant && group.first().point.is_empty())
+    }
+
+    /// Titles of its data sets, each once.
+    pub fn datasets(&self) -> Vec<&str> {
+        self.each(|outcome| &outcome.dataset)
+    }
+
+    /// Its devices with their hardware, each once.
+    pub fn devices(&self) -> Vec<String> {
+        let named = |trial: &Trial| {
+            let Outcome { device, hardware, .. } = &trial.outcome;
+            if hardware.is_empty() { device.clone() } else { format!("{device} ({hardware})") }
+        };
+        let mut devices: Vec<String> = self.trials().map(named).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    fn each<'a>(&'a self, value: impl Fn(&'a Outcome) -> &'a str) -> Vec<&'a str> {
+        let mut values: Vec<&str> = self.trials().map(|trial| value(&trial.outcome)).collect();
+        values.retain(|value| !value.is_empty());
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
     /// All trials, in the order of the rows.
     pub fn trials(&self) -> impl Iterator<Item = &Trial> {
         self.groups.iter().flat_map(|group| &group.trials)
@@ -81,7 +157,7 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
     for entry in entries.filter(|entry| entry.file_name() == files::MANIFEST) {
         let Some(folder) = entry.path().parent() else { continue };
         if !folder.join(files::RESULT).exists() {
-            found.unfinished.push((folder.to_owned(), "not finished".into()));
+            found.unfinished.push((folder.to_owned(), progress(folder)));
             continue;
         }
         match read(folder) {
@@ -90,7 +166,7 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
             Err(error) => found.unfinished.push((folder.to_owned(), error.to_string())),
         }
     }
-    trials.sort_by(|a, b| key(a).cmp(&key(b)));
+    trials.sort_by_cached_key(key);
     for trial in trials {
         let name = trial.outcome.experiment.clone();
         if found.experiments.last().is_none_or(|last| last.name != name) {
@@ -99,23 +175,50 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
         let Some(experiment) = found.experiments.last_mut() else { continue };
         match experiment.groups.last_mut().filter(|group| same_row(&group.trials[0], &trial)) {
             Some(group) => group.trials.push(trial),
-            None => experiment.groups.push(Group { name: row_name(&trial.outcome), trials: vec![trial] }),
+            None => {
+                experiment.groups.push(Group { name: String::new(), anchor: String::new(), trials: vec![trial] });
+            }
         }
     }
     for experiment in &mut found.experiments {
+        let first = experiment.groups[0].first().profile.clone();
+        let several = experiment.groups.iter().any(|group| group.first().profile != first);
+        for group in &mut experiment.groups {
+            group.name = row_name(group.first(), several);
+        }
         tell_apart(&mut experiment.groups);
+        let plain: String =
+            experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        for (index, group) in experiment.groups.iter_mut().enumerate() {
+            group.anchor = format!("trials-{plain}-{}", index + 1);
+        }
     }
     Ok(found)
 }
 
-fn row_name(outcome: &Outcome) -> String {
-    let mut remarks: Vec<&str> = vec![&outcome.point];
+/// Variant, point of the sweep by the last segments of its keys, and, among several profiles, the profile.
+fn row_name(outcome: &Outcome, several_profiles: bool) -> String {
+    let point = short_point(&outcome.point);
+    let mut remarks: Vec<&str> = vec![&point];
     let profile = format!("profile {}", outcome.profile);
-    if !outcome.profile.is_empty() {
+    if several_profiles && !outcome.profile.is_empty() {
         remarks.push(&profile);
     }
     remarks.retain(|remark| !remark.is_empty());
     if remarks.is_empty() { outcome.variant.clone() } else { format!("{} ({})", outcome.variant, remarks.join(", ")) }
+}
+
+/// The last segment of every swept key, unless two keys share it.
+fn short_point(point: &str) -> String {
+    let parts: Vec<(&str, &str)> = point.split(", ").map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let mut keys: Vec<String> = parts.iter().map(|(key, _)| last(key)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if point.is_empty() || keys.len() < parts.len() {
+        return point.to_owned();
+    }
+    parts.iter().map(|(key, value)| format!("{}={value}", last(key))).collect::<Vec<_>>().join(", ")
 }
 
 /// Only trials that differ in nothing but the seed are repetitions.
@@ -136,9 +239,41 @@ fn tell_apart(groups: &mut [Group]) {
     }
 }
 
-fn key(trial: &Trial) -> (&str, bool, &str, &str, &str, &str, i64) {
+/// Experiment by experiment: what was searched first, then by variant, by the numbers of the sweep, by profile.
+fn key(trial: &Trial) -> (String, bool, String, Vec<Word>, String, String, i64) {
     let o = &trial.outcome;
-    (&o.experiment, o.search_epochs == 0, &o.variant, &o.point, &o.profile, &o.recipe, o.seed)
+    let texts = (o.experiment.clone(), o.variant.clone(), o.profile.clone(), o.recipe.clone());
+    (texts.0, o.search_epochs == 0, texts.1, words(&o.point), texts.2, texts.3, o.seed)
+}
+
+/// A part of a point of a sweep; numbers are ordered by value: 5e-9 before 1e-8.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Number(i64),
+    Text(String),
+}
+
+fn words(point: &str) -> Vec<Word> {
+    let word = |text: &str| match text.parse::<f64>() {
+        // The bits of a float that is not negative are in the order of its values, and so are these below zero.
+        Ok(number) if number.is_finite() && number >= 0.0 => Word::Number((number + 0.0).to_bits() as i64),
+        Ok(number) if number.is_finite() => Word::Number(-((-number).to_bits() as i64)),
+        _ => Word::Text(text.to_owned()),
+    };
+    point.split(['=', ',', ' ']).filter(|text| !text.is_empty()).map(word).collect()
+}
+
+/// How far a trial without a result came.
+fn progress(folder: &Path) -> String {
+    match record::read::<Epoch>(&folder.join(files::HISTORY)).ok().and_then(|rows| rows.last().cloned()) {
+        Some(last) => format!("not finished: stopped after epoch {} of {}", last.epoch, last.stage),
+        None => "not finished".to_owned(),
+    }
+}
+
+/// A table that older records and some trials lack.
+fn optional<R: Row>(path: &Path) -> Result<Vec<R>, litesnn_framework::Error> {
+    if path.exists() { record::read(path) } else { Ok(Vec::new()) }
 }
 
 fn read(folder: &Path) -> Result<Option<Trial>, litesnn_framework::Error> {
@@ -148,6 +283,8 @@ fn read(folder: &Path) -> Result<Option<Trial>, litesnn_framework::Error> {
     Ok(Some(Trial {
         outcome,
         history: record::read(&folder.join(files::HISTORY))?,
+        stages: optional(&folder.join(files::STAGES))?,
+        weights: optional(&folder.join(files::WEIGHTS))?,
         layers: record::read(&folder.join(files::LAYERS))?,
         design: Design::read(&folder.join(files::DESIGN))?,
         folder: folder.to_owned(),

@@ -7,3 +7,4 @@ mod determinism;
 mod interruption;
 mod page;
 mod record;
+mod speech;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::{files, floats, litesnn, manifest, run, stdout, succeed, table, trial};
+use litesnn_framework::record::{self, Outcome};
+
+use crate::support::{files, floats, litesnn, manifest, run, stderr, stdout, succeed, table, trial};
 
 #[test]
 fn a_report_has_tables_figures_and_a_page_that_loads_nothing() {
@@ -24,7 +26,7 @@ fn a_report_has_tables_figures_and_a_page_that_loads_nothing() {
     }
     let figures = of_kind(".svg");
     assert_eq!(figures, of_kind(".png"));
-    for figure in ["accuracy-size", "training-curves", "layers", "cell"] {
+    for figure in ["accuracy-size", "accuracy-synops", "training-curves", "layers", "cell", "weights"] {
         assert!(figures.contains(&format!("tiny/{figure}")), "{figure}: {figures:?}");
     }
     for (name, bytes) in &made {
@@ -57,6 +59,67 @@ fn a_report_has_tables_figures_and_a_page_that_loads_nothing() {
     let again = files(&out);
     let differing: Vec<&String> = made.keys().filter(|name| again.get(*name) != made.get(*name)).collect();
     assert!(differing.is_empty() && again.len() == made.len(), "{differing:?}");
+}
+
+#[test]
+fn a_check_ends_with_an_exit_code_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.toml");
+    let text = std::fs::read_to_string(manifest("tiny.toml")).unwrap();
+    let named = |reproduces: &str| text.replace("name = \"tiny\"", &format!("name = \"own\"\n{reproduces}"));
+    let check = |manifest: &str, arguments: &[&str]| {
+        let runs = tempfile::tempdir().unwrap();
+        std::fs::write(&path, manifest).unwrap();
+        succeed(run(&path, runs.path()).args(arguments));
+        litesnn()
+            .arg("report")
+            .arg(runs.path())
+            .arg("--check")
+            .arg("--out")
+            .arg(runs.path().join("out"))
+            .output()
+            .unwrap()
+    };
+    let nothing = check(&named(""), &[]);
+    assert_eq!(nothing.status.code(), Some(4), "{}", stderr(&nothing));
+    assert!(stderr(&nothing).contains("nothing was checked"), "{}", stderr(&nothing));
+
+    let table3 = named("reproduces = \"lite-snn/table3\"");
+    let reduced = check(&table3, &["--set", "retrain.epochs=1"]);
+    assert_eq!(reduced.status.code(), Some(4), "{}", stderr(&reduced));
+    assert!(
+        stderr(&reduced).contains("not comparable (changed for the run: retrain.epochs=1; data: Fashion-MNIST"),
+        "{}",
+        stderr(&reduced)
+    );
+
+    // At the manifest's own settings, and on other data than the paper's.
+    let other_data = check(&table3, &[]);
+    assert_eq!(other_data.status.code(), Some(4), "{}", stderr(&other_data));
+
+    // The same result as if it were on the paper's data.
+    let runs = tempfile::tempdir().unwrap();
+    std::fs::write(&path, &table3).unwrap();
+    succeed(&mut run(&path, runs.path()));
+    let result = trial(runs.path(), "own", "lite-snn").join("result.parquet");
+    let mut rows: Vec<Outcome> = record::read(&result).unwrap();
+    rows[0].dataset = "Speech Commands v2, 12 classes (1/2/3)".into();
+    record::write(&result, &rows).unwrap();
+    let outside = litesnn()
+        .arg("report")
+        .arg(runs.path())
+        .arg("--check")
+        .arg("--out")
+        .arg(runs.path().join("out"))
+        .output()
+        .unwrap();
+    assert_eq!(outside.status.code(), Some(3), "{}", stderr(&outside));
+    assert!(stdout(&outside).contains("outside lite-snn/table3, LitE-SNN, Accuracy (%)"), "{}", stdout(&outside));
+    assert!(stderr(&outside).contains("are outside of their tolerance"), "{}", stderr(&outside));
+
+    let unknown = check(&named("reproduces = \"lite-snn/table9\""), &[]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("`lite-snn/table4`"), "{}", stderr(&unknown));
 }
 
 /// Whatever a page would make a browser fetch: `src`, `srcset`, `href` of anything but a link to click, `url(...)`, `@import`.

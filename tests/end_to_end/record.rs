@@ -40,22 +40,22 @@ fn close(a: f64, b: f64) -> bool {
 #[test]
 fn a_trial_leaves_the_files_of_the_design() {
     let tiny = tiny();
-    for folder in [&tiny.lite, &tiny.dense] {
+    for (folder, searched) in [(&tiny.lite, true), (&tiny.dense, false)] {
         let found: Vec<String> = files(folder).into_keys().collect();
-        assert_eq!(
-            found,
-            [
-                "checkpoint/latest.safetensors",
-                "checkpoint/previous.safetensors",
-                "design.toml",
-                "history.parquet",
-                "layers.parquet",
-                "lock",
-                "log.jsonl",
-                "manifest.toml",
-                "result.parquet",
-            ]
-        );
+        let mut expected = vec![
+            "checkpoint/latest.safetensors",
+            "checkpoint/previous.safetensors",
+            "design.toml",
+            "history.parquet",
+            "layers.parquet",
+            "lock",
+            "log.jsonl",
+            "manifest.toml",
+            "result.parquet",
+            "stages.parquet",
+        ];
+        expected.extend(searched.then_some("weights.parquet"));
+        assert_eq!(found, expected);
     }
     for words in ["device: cpu", "lite-snn seed 0: search, 2 epochs", "dense seed 0: retrain, 2 epochs", "report"] {
         assert!(tiny.said.contains(words), "{words} is not in\n{}", tiny.said);
@@ -148,6 +148,14 @@ fn check_cost(folder: &Path, bits: &[f64], rate: f64, timesteps: i64) -> (DataFr
         ("bit_syn_ops", sum(&bit_syn_ops)),
         ("multiplications", sum(&multiplications)),
         ("mean_bits", sum(&memory) / count(&kept) as f64),
+        (
+            // Table 5 of the paper counts the stem twice.
+            "ann_operations",
+            (0..height)
+                .filter(stored)
+                .map(|row| if places[row] == "stem" { 2.0 } else { 1.0 } * macs[row] * kept[row] as f64 / weights[row] as f64)
+                .sum(),
+        ),
         ("energy_mj", (0.9 * sum(&syn_ops) + 3.7 * sum(&multiplications)) * 1e-9),
     ] {
         let found = floats(&result, column)[0];
@@ -191,6 +199,89 @@ fn layers_and_result_agree_with_the_cost_model() {
     assert_eq!(floats(&result, "search_seconds"), [0.0]);
     let additions: f64 = floats(&layers, "syn_ops").iter().sum();
     assert!(close(floats(&result, "bit_syn_ops")[0], 32.0 * additions));
+}
+
+#[test]
+fn stages_add_up_to_the_history_and_to_the_result() {
+    let tiny = tiny();
+    for (folder, names, epochs) in [
+        (&tiny.lite, vec!["search", "retrain", "evaluate"], vec![2, 2, 0]),
+        (&tiny.dense, vec!["retrain", "evaluate"], vec![2, 0]),
+    ] {
+        let [stages, history, result] =
+            ["stages", "history", "result"].map(|name| table(&folder.join(format!("{name}.parquet"))));
+        assert_eq!(strings(&stages, "stage"), names);
+        assert_eq!(integers(&stages, "epochs"), epochs);
+        let (seconds, device) = (floats(&stages, "seconds"), floats(&stages, "device_seconds"));
+        // One thread: the processor works as long as the clock runs, give or take what other processes take.
+        assert!(device.iter().all(|time| *time > 0.0), "{device:?}");
+        let of_history: f64 = floats(&history, "seconds").iter().sum();
+        assert!(close(seconds[..names.len() - 1].iter().sum(), of_history));
+        let row = |name: &str| names.iter().position(|stage| *stage == name);
+        let value = |values: &[f64], name: &str| row(name).map_or(0.0, |index| values[index]);
+        assert!(close(floats(&result, "search_seconds")[0], value(&seconds, "search")));
+        assert!(close(floats(&result, "search_device_seconds")[0], value(&device, "search")));
+        assert!(close(floats(&result, "retrain_seconds")[0], value(&seconds, "retrain")));
+        let revision = &strings(&result, "revision")[0];
+        assert!(revision == "unknown" || revision.split('+').next().unwrap().len() == 12, "{revision}");
+    }
+}
+
+#[test]
+fn the_bins_of_the_weights_hold_every_weight_of_the_search_once_in_each_form() {
+    let tiny = tiny();
+    let bins = table(&tiny.lite.join("weights.parquet"));
+    let (layers, forms) = (strings(&bins, "layer"), strings(&bins, "form"));
+    let (counts, removed) = (integers(&bins, "count"), integers(&bins, "removed"));
+    let (low, high) = (floats(&bins, "low"), floats(&bins, "high"));
+    let total = |values: &[i64], layer: &str, form: &str| -> i64 {
+        (0..layers.len()).filter(|row| layers[*row] == layer && forms[*row] == form).map(|row| values[row]).sum()
+    };
+    let names: std::collections::BTreeSet<&String> = layers.iter().collect();
+    assert!(names.len() > 4, "{names:?}");
+    for layer in names {
+        let (all, zeros) = (total(&counts, layer, "weight"), total(&removed, layer, "weight"));
+        assert_eq!(zeros, (0.8 * all as f64).floor() as i64, "{layer}");
+        for form in ["1 bit", "2 bits", "4 bits", "used"] {
+            assert_eq!((total(&counts, layer, form), total(&removed, layer, form)), (all, zeros), "{layer} {form}");
+        }
+    }
+    for row in 0..layers.len() {
+        assert!(close(high[row] - low[row], 0.05) || (high[row] - low[row] - 0.05).abs() < 1e-9);
+        // One bit: the levels are +-0.798 sigma.
+        let at = [-0.8, 0.75].iter().any(|edge| (low[row] - edge).abs() < 1e-9);
+        assert!(forms[row] != "1 bit" || at, "{} {}", layers[row], low[row]);
+        // What was removed is used as zero.
+        assert!(forms[row] != "used" || removed[row] == 0 || low[row] == 0.0, "{} {}", layers[row], low[row]);
+    }
+}
+
+#[test]
+fn a_record_says_what_was_changed_and_what_it_reproduces() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.toml");
+    let text = std::fs::read_to_string(manifest("tiny.toml")).unwrap();
+    let text = text.replace("name = \"tiny\"", "name = \"own\"\nreproduces = \"lite-snn/table4\"")
+        + "\n[profile.short]\nretrain.epochs = 1\n";
+    std::fs::write(&path, &text).unwrap();
+    let told = |arguments: &[&str], path: &Path| {
+        let runs = tempfile::tempdir().unwrap();
+        succeed(run(path, runs.path()).args(arguments));
+        let trial = trial(runs.path(), "own", "lite-snn");
+        let result = table(&trial.join("result.parquet"));
+        let kept = std::fs::read_to_string(trial.join("manifest.toml")).unwrap().contains("reproduces");
+        let [reproduces, overrides] = ["reproduces", "overrides"].map(|column| strings(&result, column).remove(0));
+        (reproduces, overrides, kept)
+    };
+    let answer = |overrides: &str, kept| ("lite-snn/table4".to_owned(), overrides.to_owned(), kept);
+    assert_eq!(told(&[], &path), answer("", true));
+    assert_eq!(told(&["--set", "experiment.seeds=[3]"], &path), answer("", true));
+    assert_eq!(told(&["--set", "search.epochs=1"], &path), answer("search.epochs=1", false));
+    assert_eq!(told(&["--profile", "short"], &path), answer("", false));
+    // Another file's settings are not the published ones.
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, "extends = \"own.toml\"\n[retrain]\nepochs = 1\n").unwrap();
+    assert_eq!(told(&[], &other), (String::new(), String::new(), false));
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn litesnn() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("LITESNN_CACHE", env!("CARGO_TARGET_TMPDIR"));
     command.env("NO_COLOR", "1").env("COLUMNS", "100").env_remove("CLICOLOR_FORCE").env_remove("FORCE_COLOR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -110,10 +111,12 @@ pub fn lists(table: &DataFrame, column: &str) -> Vec<Vec<f64>> {
 }
 
 /// Columns that measure time or the machine: they differ between runs of the same work.
-pub const TIME_COLUMNS: [&str; 7] = [
+pub const TIME_COLUMNS: [&str; 9] = [
     "images_per_second",
     "seconds",
+    "device_seconds",
     "search_seconds",
+    "search_device_seconds",
     "retrain_seconds",
     "evaluate_seconds",
     "peak_memory_bytes",
@@ -145,7 +148,10 @@ pub type Numbers = BTreeMap<String, String>;
 
 pub fn numbers(folder: &Path) -> Numbers {
     let mut all = Numbers::new();
-    for name in ["history", "layers", "result"] {
+    for name in ["history", "stages", "weights", "layers", "result"] {
+        if name == "weights" && !folder.join("weights.parquet").exists() {
+            continue;
+        }
         for (column, cells) in exact(&table(&folder.join(format!("{name}.parquet"))), &TIME_COLUMNS) {
             all.extend(cells.into_iter().enumerate().map(|(row, cell)| (format!("{name}.{column}[{row}]"), cell)));
         }

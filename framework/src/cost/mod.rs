@@ -14,9 +14,11 @@
 //! Quantities are f64 tensors, so that the same lines serve gradients and reports. Layers that read the image do
 //! multiplications (weights · H W · T · density) and no SynOps; the classifier reads pooled values and counts in the size alone.
 
+pub mod estimate;
+
 use tch::{Kind, Tensor};
 
-use crate::plugin::{Place, Stages, SynapseLayer};
+use crate::plugin::{FULL_PRECISION, Place, Stages, SynapseLayer};
 
 /// Energy of one addition (accumulate), in picojoule (45 nm; paper Table 5).
 pub const ADDITION_PJ: f64 = 0.9;
@@ -137,6 +139,15 @@ pub fn search_terms(
         compute += cost.bit_syn_ops;
     }
     (memory, compute)
+}
+
+/// [`search_terms`] of the same layers in full precision, with nothing pruned, fully present, and every input neuron firing at
+/// each of `timesteps`: 32 · weights summed, and 32 · T · MACs summed.
+pub fn dense_terms(layers: &[SynapseLayer], timesteps: i64) -> (f64, f64) {
+    let searched = || layers.iter().filter(|synapses| synapses.searched).map(|synapses| synapses.shape);
+    let weights: f64 = searched().map(LayerShape::weights).sum();
+    let macs: f64 = searched().map(LayerShape::macs).sum();
+    (FULL_PRECISION * weights, FULL_PRECISION * timesteps as f64 * macs)
 }
 
 /// Energy of one image in millijoule.

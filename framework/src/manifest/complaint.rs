@@ -1,6 +1,6 @@
 //! What serde says of a value, in the words of a manifest.
 
-use super::names::{did_you_mean, listed};
+use super::names::{did_you_mean, listed, nearest};
 use super::source::Mark;
 
 /// How a table is called in a message.
@@ -21,6 +21,8 @@ pub(super) struct Complaint {
     pub(super) help: Option<String>,
     /// The field that is missing, when that is the complaint.
     pub(super) missing: Option<String>,
+    /// The field that was probably meant by an unknown one.
+    pub(super) meant: Option<String>,
 }
 
 impl Complaint {
@@ -31,11 +33,18 @@ impl Complaint {
         let quoted: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         let (name, known) =
             quoted.split_first().map_or((String::new(), &[][..]), |(name, known)| (name.clone(), known));
-        let say = |message: String, mark: Mark, help: Option<String>| Complaint { message, mark, help, missing: None };
+        let say = |message: String, mark: Mark, help: Option<String>| Complaint {
+            message,
+            mark,
+            help,
+            missing: None,
+            meant: None,
+        };
         if text.starts_with("unknown field") {
             let table = full.split_last().map_or(full.as_slice(), |(_, table)| table);
             let message = format!("unknown key `{name}` in {}{}", heading(table), did_you_mean(&name, known));
-            return say(message, Mark::Key, Some(format!("known keys: {}", listed(known))));
+            let meant = nearest(&name, known).map(str::to_owned);
+            return Complaint { meant, ..say(message, Mark::Key, Some(format!("known keys: {}", listed(known)))) };
         }
         if text.starts_with("unknown variant") {
             let message = format!("`{key}` cannot be `{name}`{}", did_you_mean(&name, known));
@@ -47,8 +56,13 @@ impl Complaint {
         }
         for start in ["invalid type: ", "invalid value: ", "invalid length "] {
             if let Some((found, expected)) = text.strip_prefix(start).and_then(|rest| rest.split_once(", expected ")) {
+                // The range is of interest where the type is right.
+                let expected = match in_words(expected) {
+                    "an integer of 0 or more" if !found.starts_with("integer") => "an integer",
+                    expected => expected,
+                };
                 let found = found_in_words(found, start);
-                let message = format!("`{key}` is {found}, expected {}", in_words(expected));
+                let message = format!("`{key}` is {found}, expected {expected}");
                 return say(message, Mark::Value, None);
             }
         }

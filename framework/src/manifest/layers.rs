@@ -4,8 +4,10 @@
 //! a section of one plugin replaces that section. And `[[compressor]]` is kept as a table by name beside the order of the
 //! names, so that a dotted path can reach into it; a layer that gives the array replaces both.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -48,6 +50,40 @@ pub(super) struct Overlay {
     base: Vec<String>,
     /// ... and where in the file that is.
     at: Vec<String>,
+    /// Outside of files: what the user wrote.
+    written: Option<Written>,
+}
+
+/// A setting as it stands on the command line or in the environment: `KEY=VALUE`.
+#[derive(Clone)]
+struct Written {
+    /// What stands for a file's name in a message.
+    place: &'static str,
+    text: Arc<str>,
+    /// The last segment of the key, in bytes of the text.
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Written {
+    /// `separator` divides the segments of a key.
+    fn new(place: &'static str, text: &str, separator: &str) -> Written {
+        let equals = text.find('=').unwrap_or(text.len());
+        let last = text[..equals].rfind(separator).map_or(0, |at| at + separator.len());
+        Written { place, text: text.into(), key: last..equals, value: (equals + 1).min(text.len())..text.len() }
+    }
+
+    fn locate(&self, mark: Mark) -> Location {
+        let range = match mark {
+            Mark::Key => &self.key,
+            Mark::Value => &self.value,
+        };
+        Location::new(self.place.into(), Arc::clone(&self.text), range.start, range.end)
+    }
+
+    fn whole(&self) -> Location {
+        Location::new(self.place.into(), Arc::clone(&self.text), 0, self.text.len())
+    }
 }
 
 impl Provider for Overlay {
@@ -63,7 +99,7 @@ impl Provider for Overlay {
 impl Overlay {
     /// A layer that is a whole tree: a file (`at` is empty) or a profile in it.
     fn whole(layer: Layer, tree: Dict, file: &Rc<SourceFile>, at: Vec<String>) -> Overlay {
-        Overlay { layer, tree, order: None, file: Some(Rc::clone(file)), base: Vec::new(), at }
+        Overlay { layer, tree, order: None, file: Some(Rc::clone(file)), base: Vec::new(), at, written: None }
     }
 
     /// A layer that sets one path.
@@ -80,7 +116,7 @@ impl Overlay {
             .fold(value, |inner, key| Value::Dict(Tag::Default, Dict::from([(key.clone(), inner)])));
         let tree = path.first().map(|key| Dict::from([(key.clone(), nested)])).unwrap_or_default();
         let (file, at) = place.map_or((None, Vec::new()), |(file, at)| (Some(file), at));
-        Overlay { layer, tree, order: None, file, base: path.to_vec(), at }
+        Overlay { layer, tree, order: None, file, base: path.to_vec(), at, written: None }
     }
 
     /// Where a path of the manifest is in the layer's file.
@@ -101,7 +137,10 @@ impl Overlay {
             message,
             key: (!path.is_empty()).then(|| path.join(".")),
             layer: self.layer.clone(),
-            location: self.place(path).map(|(file, at)| file.locate(&at, mark)),
+            location: match &self.written {
+                Some(written) => Some(written.locate(mark)),
+                None => self.place(path).map(|(file, at)| file.locate(&at, mark)),
+            },
             help,
         }
     }
@@ -292,9 +331,21 @@ impl Stack {
         self.overlays.iter().rev().find_map(|overlay| overlay.order.as_deref()).unwrap_or_default()
     }
 
+    /// Whether any layer sets anything at or below a path.
+    pub(super) fn sets(&self, path: &[String]) -> bool {
+        self.origin(path).is_some()
+    }
+
     /// The layer that has the last word on a path.
     pub(super) fn origin(&self, path: &[String]) -> Option<&Overlay> {
         self.overlays.iter().rev().find(|overlay| overlay.sets(path))
+    }
+
+    /// The folder that a relative path at `path` begins in: that of the file that sets it, else of the manifest.
+    pub(super) fn folder(&self, path: &[String]) -> &Path {
+        let main = || self.overlays.iter().find(|overlay| overlay.layer == Layer::File);
+        let folder = self.origin(path).and_then(Overlay::folder).or_else(|| main().and_then(Overlay::folder));
+        folder.unwrap_or(Path::new(""))
     }
 
     /// A problem with what is at a path, or with the lack of it.
@@ -507,8 +558,10 @@ fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Box<Problem>> {
         return Ok(None);
     }
     let layer = Layer::Environment(name.to_owned());
+    let written = Written::new("environment", &format!("{name}={value}"), "__");
     let problem = |message: String, help: Option<String>| {
-        Box::new(Problem { message, key: None, layer: layer.clone(), location: None, help })
+        let location = Some(written.whole());
+        Box::new(Problem { message, key: None, layer: layer.clone(), location, help })
     };
     let segments: Vec<&str> = rest.split("__").collect();
     if segments.iter().any(|segment| segment.is_empty()) || segments.len() > DEEPEST {
@@ -521,20 +574,21 @@ fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Box<Problem>> {
         path.push(known.unwrap_or_else(|| segment.to_lowercase()));
     }
     let value = parse_value(value).map_err(|message| problem(message, None))?;
-    Ok(Some(Overlay::entry(layer, &path, value, None)))
+    Ok(Some(Overlay { written: Some(written), ..Overlay::entry(layer, &path, value, None) }))
 }
 
 /// A setting from the command line.
 fn command_line(argument: &str) -> Result<Overlay, Box<Problem>> {
     let layer = Layer::Set(argument.to_owned());
+    let written = Written::new("command line", argument, ".");
     let problem = |message: String| {
         let help = Some("`--set search.epochs=3` sets one key".to_owned());
-        Box::new(Problem { message, key: None, layer: layer.clone(), location: None, help })
+        Box::new(Problem { message, key: None, layer: layer.clone(), location: Some(written.whole()), help })
     };
     let (key, value) = argument.split_once('=').ok_or_else(|| problem("this is not KEY=VALUE".into()))?;
     let path = split_path(key.trim()).map_err(problem)?;
     let value = parse_value(value).map_err(problem)?;
-    Ok(Overlay::entry(layer, &path, value, None))
+    Ok(Overlay { written: Some(written), ..Overlay::entry(layer, &path, value, None) })
 }
 
 #[cfg(test)]
@@ -558,7 +612,7 @@ mod tests {
         assert_eq!(
             *settings,
             json!({"epochs": 3, "batch_size": 12, "clip": 3.0, "weight_decay": 0.4, "momentum": 0.5,
-                   "learning_rate": 0.025, "learning_rate_end": 0.0})
+                   "learning_rate": 0.025, "learning_rate_end": 0.0, "augment": {"crop": 0, "flip": false, "cutout": 0}})
         );
     }
 
@@ -590,7 +644,9 @@ mod tests {
         let message = Desk::good("").variable("LITESNN_SEARCH__EPOCH", "3").message();
         assert!(
             message.starts_with(
-                "environment variable `LITESNN_SEARCH__EPOCH`: unknown key `epoch` in [search]; did you mean `epochs`?"
+                "environment:1:17: unknown key `epoch` in [search]; did you mean `epochs`?\n  \
+                 |\n1 | LITESNN_SEARCH__EPOCH=3\n  |                 ^^^^^\n  \
+                 = in the environment variable `LITESNN_SEARCH__EPOCH`"
             ),
             "{message}"
         );
@@ -600,7 +656,7 @@ mod tests {
     #[test]
     fn an_argument_that_is_no_setting_is_a_problem() {
         let message = |argument: &str| Desk::good("").set(argument).message();
-        assert!(message("search.epochs").starts_with("`--set search.epochs`: this is not KEY=VALUE"));
+        assert!(message("search.epochs").starts_with("command line:1:1: this is not KEY=VALUE"));
         assert!(message("search.epochs=[1").contains("the value is not valid TOML"));
         assert!(!message("=1").is_empty());
         assert!(message("a..b=1").contains("`a..b` is not a dotted path"));

@@ -24,6 +24,7 @@
 //! - All [`Problem`]s of a manifest are reported at once, each with its place and the layer that set the value.
 
 mod complaint;
+mod explain;
 mod layers;
 mod names;
 mod origins;
@@ -37,8 +38,10 @@ mod source;
 mod text;
 mod variants;
 
+pub use explain::resolved_toml;
 pub use layers::Request;
-pub use origins::{Origin, origins};
+pub use names::nearest;
+pub use origins::{Origin, explain, origins};
 pub use plan::{Plan, Trial, load};
 pub use problem::{Layer, Location, Problem};
-pub use settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};
+pub use settings::{Augment, DesignSource, Experiment, Manifest, Part, Training, VERSION};

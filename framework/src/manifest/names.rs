@@ -33,28 +33,65 @@ pub(super) fn plugins(kind: Kind) -> Vec<String> {
     registered().into_iter().filter(|plugin| plugin.kind == kind).map(|plugin| plugin.name.to_owned()).collect()
 }
 
+/// The schema that a path leads into, and what is left of the path there.
+fn schema_of(path: &[String]) -> Option<(Schema, &[String])> {
+    let (section, rest) = path.split_first()?;
+    if let Some(kind) = kind_of(section) {
+        let (name, rest) = rest.split_first()?;
+        return Some(((find(kind, name)?.schema)(), rest));
+    }
+    let schema = match section.as_str() {
+        "experiment" => schema_for!(Experiment),
+        "design" => schema_for!(DesignSource),
+        "search" | "retrain" => schema_for!(Training),
+        _ => return None,
+    };
+    Some((schema, rest))
+}
+
 /// The names that can stand below a path; none where that is not known.
 pub(super) fn below(path: &[String]) -> Vec<String> {
-    let Some((section, rest)) = path.split_first() else {
-        return SECTIONS.map(str::to_owned).to_vec();
-    };
-    let (schema, rest) = match (kind_of(section), rest.split_first()) {
-        (Some(kind), None) => return plugins(kind),
-        (Some(kind), Some((name, rest))) => match find(kind, name) {
-            Some(plugin) => ((plugin.schema)(), rest),
-            None => return Vec::new(),
-        },
-        (None, _) => match section.as_str() {
-            "experiment" => (schema_for!(Experiment), rest),
-            "design" => (schema_for!(DesignSource), rest),
-            "search" | "retrain" => (schema_for!(Training), rest),
-            _ => return Vec::new(),
-        },
-    };
-    let properties = Properties::of(&schema);
+    match path {
+        [] => return SECTIONS.map(str::to_owned).to_vec(),
+        [section] => {
+            if let Some(kind) = kind_of(section) {
+                return plugins(kind);
+            }
+        }
+        _ => {}
+    }
+    let Some((schema, rest)) = schema_of(path) else { return Vec::new() };
     rest.iter()
-        .try_fold(properties, |properties, key| properties.below(key))
+        .try_fold(Properties::of(&schema), |properties, key| properties.below(key))
         .map_or_else(Vec::new, |found| found.names())
+}
+
+/// What a setting means, in one line: from the documentation of its plugin or section.
+pub(super) fn documentation(path: &[String]) -> Option<String> {
+    // An element of a list is described with the list.
+    let end = path.iter().position(|segment| segment.parse::<usize>().is_ok()).unwrap_or(path.len());
+    match &path[..end] {
+        [] => None,
+        [section] if section == "version" => Some("Version of the manifest's format.".into()),
+        [section] => match kind_of(section) {
+            Some(kind) => Some(format!("The plugin of the kind {kind}.")),
+            None => description(schema_of(path)?.0.as_value()),
+        },
+        [section, name] if kind_of(section).is_some() => {
+            find(kind_of(section)?, name).map(|plugin| format!("{} ({}).", plugin.summary, plugin.paper))
+        }
+        path => {
+            let (schema, rest) = schema_of(path)?;
+            let (last, above) = rest.split_last()?;
+            let properties = above.iter().try_fold(Properties::of(&schema), |found, key| found.below(key))?;
+            description(properties.object.get("properties")?.get(last)?)
+        }
+    }
+}
+
+fn description(schema: &Value) -> Option<String> {
+    let text = schema.get("description")?.as_str()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// The properties of an object in a JSON schema.
@@ -107,7 +144,7 @@ fn object<'a>(root: &'a Value, schema: &'a Value, depth: usize) -> Option<&'a Ma
 }
 
 /// The known name that was probably meant.
-pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let folded = fold(name);
     let limit = (folded.chars().count() / 3).max(1);
     let closest = known.iter().min_by_key(|candidate| strsim::damerau_levenshtein(&folded, &fold(candidate)))?;
@@ -174,6 +211,16 @@ mod tests {
         assert_eq!(below(&path("space.test-grid")), ["channels", "nodes"]);
         assert_eq!(below(&path("space.test-grid.channels")), ["retrain", "search"]);
         assert!(below(&path("nonsense.x")).is_empty());
+    }
+
+    #[test]
+    fn settings_are_described_by_their_own_documentation() {
+        let of = |text: &str| documentation(&text.split('.').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(of("search.epochs").as_deref(), Some("Passes over the training split (1 or more)."));
+        assert_eq!(of("experiment.seeds.1"), of("experiment.seeds"));
+        assert_eq!(of("space.test-grid.channels.search").as_deref(), Some("Channels of the supernet."));
+        assert!(of("timesteps").is_some() && of("timesteps.test-open").is_some());
+        assert_eq!(of("search.epoch"), None);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use figment::value::Value;
 use serde_json::Value as Json;
 
-use super::layers::{Request, Stack, lookup, stack};
-use super::problem::{Layer, Location};
+use super::layers::{Request, Stack, lookup, split_path, stack};
+use super::names::{SECTIONS, below, did_you_mean, documentation, kind_of};
+use super::problem::{Layer, Location, Problem};
 use super::resolve::{resolve, toml_text};
 use super::text;
+use super::variants::{Swept, Variant, sweep, variants};
 use crate::{Error, Result};
 
 /// One setting and where it comes from.
@@ -14,40 +16,148 @@ use crate::{Error, Result};
 pub struct Origin {
     /// Dotted path; a compressor is named: `compressor.score-prune.rate`.
     pub key: String,
-    /// The value as TOML.
-    pub value: String,
+    /// The value as TOML; none where nothing but a variant sets it.
+    pub value: Option<String>,
     /// The layer that set it.
     pub layer: Layer,
     /// Where, when that layer is a file.
     pub location: Option<Location>,
     /// What other layers had set, the nearest first.
     pub overrode: Vec<(Layer, String)>,
+    /// What the setting means, from its plugin's or section's own documentation.
+    pub documentation: Option<String>,
+    /// What variants and the sweep make of it; none where a variant removes it.
+    pub changed: Vec<(Layer, Option<String>)>,
 }
 
-/// The origin of every setting of a manifest before variants and sweep, defaults included, by key. What a layer lost because a
-/// later one names another plugin is not told.
+/// The origin of every setting of a manifest, defaults included, by key. What a layer lost because a later one names another
+/// plugin is not told.
 pub fn origins(request: &Request) -> Result<Vec<Origin>> {
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
+    if problems.is_empty() { Ok(origins_of(&base)) } else { Err(Error::Manifest(problems)) }
+}
+
+/// The origins of the settings at or below `key`, with what variants and the sweep make of them. Settings that the manifest could
+/// have there and has not are among them. A key that is not one is a problem.
+pub fn explain(request: &Request, key: &str) -> Result<Vec<Origin>> {
+    let mut problems = Vec::new();
+    let base = stack(request, &mut problems).map_err(Error::Manifest)?;
+    let merged = base.merged();
+    let variants = variants(&base, &merged, &mut problems);
+    let sweep = sweep(&base, &merged, &mut problems);
     if !problems.is_empty() {
         return Err(Error::Manifest(problems));
     }
+    let unknown = |message: String, help: &str| {
+        Error::Manifest(vec![Problem {
+            message,
+            key: None,
+            layer: Layer::Default,
+            location: None,
+            help: Some(help.into()),
+        }])
+    };
+    let path = split_path(key).map_err(|message| unknown(message, "`search.epochs` is the path of a setting"))?;
+    let mut all = origins_of(&base);
+    let absent = |path: &[String], all: &[Origin]| {
+        let key = path.join(".");
+        !all.iter().any(|origin| origin.key == key || origin.key.starts_with(&format!("{key}.")))
+    };
+    for leaf in variants.iter().flat_map(|variant| &variant.sets).flat_map(|overlay| overlay.leaves()) {
+        if absent(&leaf, &all) && !matches!(leaf[..], [ref section] if kind_of(section).is_some()) {
+            all.push(unset(&leaf));
+        }
+    }
+    all.retain(|origin| split_path(&origin.key).is_ok_and(|at| at.starts_with(&path)));
+    // What could be set as well, in the tables that are there.
+    let mut tables: Vec<Vec<String>> = all.iter().filter_map(|origin| parent(&origin.key)).collect();
+    let empty = all.iter().filter(|origin| origin.value.as_deref() == Some("{}"));
+    tables.extend(empty.filter_map(|origin| split_path(&origin.key).ok()));
+    tables.extend((path.len() > 1 || kind_of(&path[0]).is_none()).then(|| path.clone()));
+    for table in tables.iter().filter(|table| table.starts_with(&path)) {
+        for name in below(table) {
+            let full = [table.as_slice(), &[name]].concat();
+            let own_plugin = table.len() > 1 || kind_of(&table[0]).is_none();
+            if own_plugin && absent(&full, &all) && documentation(&full).is_some() {
+                all.push(unset(&full));
+            }
+        }
+    }
+    if all.is_empty() && documentation(&path).is_some() {
+        all.push(unset(&path));
+    }
+    if all.is_empty() {
+        let settings = origins_of(&base).into_iter().map(|origin| origin.key);
+        let known: Vec<String> = SECTIONS.iter().map(|section| (*section).to_owned()).chain(settings).collect();
+        let message = format!("no setting `{key}`{}", did_you_mean(key, &known));
+        return Err(unknown(message, "`litesnn explain MANIFEST` shows every setting"));
+    }
+    for origin in &mut all {
+        origin.changed = changed(&base, &variants, &sweep, &split_path(&origin.key).unwrap_or_default());
+    }
+    all.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(all)
+}
+
+fn parent(key: &str) -> Option<Vec<String>> {
+    let mut path = split_path(key).ok()?;
+    path.pop();
+    (!path.is_empty()).then_some(path)
+}
+
+fn unset(path: &[String]) -> Origin {
+    Origin {
+        key: path.join("."),
+        value: None,
+        layer: Layer::Default,
+        location: None,
+        overrode: Vec::new(),
+        documentation: documentation(path),
+        changed: Vec::new(),
+    }
+}
+
+fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String]) -> Vec<(Layer, Option<String>)> {
+    let mut all = Vec::new();
+    // The table that a default belongs to.
+    let table = &path[..path.len().min(if kind_of(&path[0]).is_some() { 2 } else { 1 })];
+    for variant in variants {
+        let layer = || Layer::Variant(variant.name.clone());
+        let there = lookup(&variant.stack.merged(), table).is_some();
+        match variant.stack.origin(path) {
+            Some(overlay) if overlay.layer == layer() => {
+                all.push((layer(), overlay.get(path).map(toml_text)));
+            }
+            None if base.sets(path) || (base.sets(table) && !there) => all.push((layer(), None)),
+            _ => {}
+        }
+    }
+    for swept in sweep.iter().filter(|swept| swept.path == path) {
+        let values: Vec<&str> = swept.values.iter().map(|(text, _)| text.as_str()).collect();
+        all.push((Layer::Sweep, Some(values.join(", "))));
+    }
+    all
+}
+
+/// The origins of a stack of layers, by key.
+pub(super) fn origins_of(base: &Stack) -> Vec<Origin> {
     let mut all: Vec<Origin> = Vec::new();
     for overlay in base.overlays() {
         for leaf in overlay.leaves() {
             let key = leaf.join(".");
             if !all.iter().any(|origin| origin.key == key) {
-                all.extend(origin(&base, &leaf));
+                all.extend(origin(base, &leaf));
             }
         }
     }
     let mut defaults = Vec::new();
-    for (section, settings) in resolve(&base).0.settings() {
-        collect_defaults(&base, &mut vec![section], &settings, &mut defaults);
+    for (section, settings) in resolve(base).0.settings() {
+        collect_defaults(base, &mut vec![section], &settings, &mut defaults);
     }
     all.extend(defaults);
     all.sort_by(|one, other| one.key.cmp(&other.key));
-    Ok(all)
+    all
 }
 
 fn origin(base: &Stack, path: &[String]) -> Option<Origin> {
@@ -58,11 +168,11 @@ fn origin(base: &Stack, path: &[String]) -> Option<Origin> {
     let winner = layers.next()?;
     let overrode = layers.filter_map(|overlay| Some((overlay.layer.clone(), toml_text(overlay.get(path)?)))).collect();
     Some(Origin {
-        key: path.join("."),
-        value: toml_text(value),
+        value: Some(toml_text(value)),
         layer: winner.layer.clone(),
         location: base.location(path),
         overrode,
+        ..unset(path)
     })
 }
 
@@ -75,13 +185,9 @@ fn collect_defaults(base: &Stack, path: &mut Vec<String>, settings: &Json, all: 
                 path.pop();
             }
         }
-        value if base.origin(path).is_none() => all.extend(text::value(value).map(|value| Origin {
-            key: path.join("."),
-            value: value.to_string(),
-            layer: Layer::Default,
-            location: None,
-            overrode: Vec::new(),
-        })),
+        value if base.origin(path).is_none() => {
+            all.extend(text::value(value).map(|value| Origin { value: Some(value.to_string()), ..unset(path) }))
+        }
         _ => {}
     }
 }
@@ -91,19 +197,57 @@ mod tests {
     use super::super::sample::Desk;
     use super::*;
 
+    fn find<'a>(all: &'a [Origin], key: &str) -> &'a Origin {
+        all.iter().find(|origin| origin.key == key).unwrap_or_else(|| panic!("{key}: {all:#?}"))
+    }
+
     #[test]
     fn every_setting_tells_who_set_it_and_what_it_overrode() {
         let desk = Desk::good("[profile.smoke.search]\nepochs = 2\n").profile("smoke").set("search.epochs=1");
         let all = origins(&desk.request).unwrap();
-        let find = |key: &str| all.iter().find(|origin| origin.key == key).unwrap_or_else(|| panic!("{key}: {all:#?}"));
-        let epochs = find("search.epochs");
-        assert_eq!((epochs.value.as_str(), &epochs.layer), ("1", &Layer::Set("search.epochs=1".into())));
+        let epochs = find(&all, "search.epochs");
+        assert_eq!((epochs.value.as_deref(), &epochs.layer), (Some("1"), &Layer::Set("search.epochs=1".into())));
         let overrode = [(Layer::Profile("smoke".into()), "2".to_owned()), (Layer::File, "3".to_owned())];
         assert_eq!(epochs.overrode, overrode);
-        let rate = find("compressor.test-prune.rate");
-        assert_eq!((rate.value.as_str(), rate.location.as_ref().map(|at| at.line)), ("0.8", Some(15)));
-        let clip = find("search.clip");
-        assert_eq!((clip.value.as_str(), &clip.layer, &clip.location), ("5.0", &Layer::Default, &None));
-        assert_eq!(find("optimizer.test-joint.lambda").value, "5e-10");
+        let rate = find(&all, "compressor.test-prune.rate");
+        assert_eq!((rate.value.as_deref(), rate.location.as_ref().map(|at| at.line)), (Some("0.8"), Some(15)));
+        let clip = find(&all, "search.clip");
+        assert_eq!((clip.value.as_deref(), &clip.layer, &clip.location), (Some("5.0"), &Layer::Default, &None));
+        assert_eq!(find(&all, "optimizer.test-joint.lambda").value.as_deref(), Some("5e-10"));
+    }
+
+    #[test]
+    fn a_key_is_explained_with_its_documentation_and_what_variants_make_of_it() {
+        let more = "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\nremove = [\"optimizer\", \"search\"]\n\
+                    set = { \"retrain.epochs\" = 9, timesteps = { test-steady = { steps = 4 } }, design.from = \"a\" }\n\
+                    [sweep]\ncompressor.test-prune.rate = [0.1, 2e-1]\n";
+        let desk = Desk::good(more);
+        let one = |key: &str| {
+            let all = explain(&desk.request, key).unwrap();
+            find(&all, key).clone()
+        };
+        let b = || Layer::Variant("b".into());
+        let epochs = one("retrain.epochs");
+        assert_eq!(epochs.documentation.as_deref(), Some("Passes over the training split (1 or more)."));
+        assert_eq!(epochs.changed, [(b(), Some("9".into()))]);
+        assert_eq!(one("search.clip").changed, [(b(), None)]);
+        assert_eq!(one("search.epochs").changed, [(b(), None)]);
+        assert_eq!(one("compressor.test-prune.rate").changed, [(Layer::Sweep, Some("0.1, 2e-1".into()))]);
+        let steps = one("timesteps.test-steady.steps");
+        assert_eq!((steps.value, steps.changed), (None, vec![(b(), Some("4".into()))]));
+        let root = one("dataset.test-pictures.root");
+        assert_eq!((root.value, root.changed), (None, vec![]));
+        let all = explain(&desk.request, "space").unwrap();
+        let keys: Vec<&str> = all.iter().map(|origin| origin.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["space.test-grid.channels.retrain", "space.test-grid.channels.search", "space.test-grid.nodes"]
+        );
+        let error = |key: &str| match explain(&desk.request, key) {
+            Err(Error::Manifest(problems)) => problems[0].to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(error("search.epoch").starts_with("no setting `search.epoch`; did you mean `search.epochs`?"));
+        assert!(error("a..b").contains("not a dotted path"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::layers::{Overlay, Request, Stack, stack};
 use super::names::{did_you_mean, listed};
 use super::problem::{Layer, Problem};
-use super::resolve::{Sections, resolve};
+use super::resolve::{Sections, resolve, toml_text};
 use super::settings::Manifest;
 use super::source::Mark;
 use super::text;
@@ -41,6 +41,11 @@ pub struct Trial {
     pub point: Vec<(String, String)>,
     /// The seed.
     pub seed: u64,
+    /// What the manifest says it reproduces.
+    pub reproduces: Option<String>,
+    /// Settings that the environment or the command line changed, `key=value`. Names, seeds and where data lie (`root`) change
+    /// no number and are left out.
+    pub overrides: Vec<String>,
     /// The settings, ready to use; `experiment.seeds` holds the seed alone, and the path of a design's file is absolute.
     pub manifest: Manifest,
     /// The same settings as JSON, with every default.
@@ -79,7 +84,7 @@ impl Trial {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -90,8 +95,14 @@ pub fn load(request: &Request) -> Result<Plan> {
     let merged = base.merged();
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
-    let mut planner =
-        Planner { base: &base, variants: &variants, sweep: &sweep, drafts: Vec::new(), found: Vec::new() };
+    let mut planner = Planner {
+        base: &base,
+        profile: request.profile.as_deref(),
+        variants: &variants,
+        sweep: &sweep,
+        drafts: Vec::new(),
+        found: Vec::new(),
+    };
     planner.plan(&mut problems);
     let Planner { drafts, found, .. } = planner;
     gather(found, &variants, &mut problems);
@@ -158,6 +169,7 @@ struct Draft {
 
 struct Planner<'a> {
     base: &'a Stack,
+    profile: Option<&'a str>,
     variants: &'a [Variant],
     sweep: &'a [Swept],
     drafts: Vec<Draft>,
@@ -279,6 +291,15 @@ impl Planner<'_> {
         // Plugins cannot be cloned, so that each trial reads its own.
         let mut manifest = resolve(stack).0.into_manifest()?;
         manifest.experiment.seeds = vec![seed];
+        let overrides = self.overrides();
+        // It is said of the settings of one file as they stand there: not of a file that extends it, and, in the manifest that
+        // the trial keeps and that runs without a profile, not of settings that were changed.
+        let at = ["experiment".to_owned(), "reproduces".to_owned()];
+        let extended = stack.origin(&at).is_some_and(|overlay| matches!(overlay.layer, Layer::Extends(_)));
+        let reproduces = manifest.experiment.reproduces.take().filter(|_| !extended);
+        if self.profile.is_none() && overrides.is_empty() {
+            manifest.experiment.reproduces.clone_from(&reproduces);
+        }
         if let Some(design) = &mut manifest.design
             && let Some(file) = &mut design.file
         {
@@ -286,13 +307,29 @@ impl Planner<'_> {
         }
         let variant = self.variants[index].name.clone();
         match serde_json::to_value(&manifest) {
-            Ok(settings) => Some(Trial { variant, point: point.to_vec(), seed, manifest, settings, depends_on }),
+            Ok(settings) => {
+                let point = point.to_vec();
+                Some(Trial { variant, point, seed, reproduces, overrides, manifest, settings, depends_on })
+            }
             Err(error) => {
                 let message = format!("a plugin's settings cannot be written: {error}");
                 self.found.push((index, stack.problem(&[], Mark::Value, message, None)));
                 None
             }
         }
+    }
+
+    /// What the environment and the command line changed that can change a number.
+    fn overrides(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for overlay in self.base.overlays().iter().filter(|overlay| by_user(overlay)) {
+            let counts = |leaf: &Vec<String>| leaf[0] != "experiment" && leaf.last().is_none_or(|name| name != "root");
+            for leaf in overlay.leaves().into_iter().filter(counts) {
+                let value = overlay.get(&leaf).map(toml_text).unwrap_or_default();
+                all.push(format!("{}={value}", leaf.join(".")));
+            }
+        }
+        all
     }
 
     /// Reports that a trial's source has no trial of the same seed, unless the source itself has a problem.
@@ -315,7 +352,6 @@ impl Planner<'_> {
     /// Settings of the command line and the environment that a variant or the sweep would overrule without a word: those
     /// that a variant or the sweep sets as well, and those that no variant keeps.
     fn lost_overrides(&self) -> Vec<Problem> {
-        let by_user = |overlay: &&Overlay| matches!(overlay.layer, Layer::Environment(_) | Layer::Set(_));
         let above: Vec<&Overlay> = self
             .variants
             .iter()
@@ -323,7 +359,7 @@ impl Planner<'_> {
             .chain(self.sweep.iter().flat_map(|swept| &swept.values).map(|(_, overlay)| overlay))
             .collect();
         let mut problems = Vec::new();
-        for overlay in self.base.overlays().iter().filter(by_user) {
+        for overlay in self.base.overlays().iter().filter(|overlay| by_user(overlay)) {
             for leaf in overlay.leaves() {
                 if matches!(leaf[0].as_str(), "variant" | "sweep") {
                     continue;
@@ -335,7 +371,7 @@ impl Planner<'_> {
                 };
                 let winner = above.iter().find(overlaps);
                 let message = match winner {
-                    Some(winner) => format!("`{}` is set by the {} as well, which wins", leaf.join("."), winner.layer),
+                    Some(winner) => format!("`{}` is set by {} as well, which wins", leaf.join("."), winner.layer),
                     None => {
                         let kept = |variant: &Variant| {
                             let layers = variant.stack.overlays();
@@ -357,6 +393,11 @@ impl Planner<'_> {
         }
         problems
     }
+}
+
+/// Whether a layer comes from the command line or the environment.
+fn by_user(overlay: &Overlay) -> bool {
+    matches!(overlay.layer, Layer::Environment(_) | Layer::Set(_))
 }
 
 impl Variant {
@@ -392,11 +433,8 @@ fn points(counts: &[usize]) -> impl Iterator<Item = Vec<Option<usize>>> {
 }
 
 /// The path of a design's file: relative to the file that names it.
-fn design_path(stack: &Stack, file: &Path) -> PathBuf {
-    let origin = stack.origin(&["design".to_owned(), "file".to_owned()]);
-    let main = || stack.overlays().iter().find(|overlay| overlay.layer == Layer::File);
-    let folder = origin.and_then(Overlay::folder).or_else(|| main().and_then(Overlay::folder));
-    absolute(&folder.unwrap_or(Path::new("")).join(file))
+pub(super) fn design_path(stack: &Stack, file: &Path) -> PathBuf {
+    absolute(&stack.folder(&["design".to_owned(), "file".to_owned()]).join(file))
 }
 
 /// What is wrong with the design file that a manifest names.
@@ -639,7 +677,7 @@ remove = ["optimizer"]
             desk()
                 .set("search.epochs=1")
                 .headline()
-                .ends_with("`search.epochs` is set by the variant `b` as well, which wins")
+                .ends_with("`search.epochs` is set by variant `b` as well, which wins")
         );
         // Variant `a` keeps it.
         assert_eq!(desk().set("compressor.test-prune.rate=0.5").plan().trials.len(), 2);

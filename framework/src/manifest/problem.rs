@@ -28,14 +28,14 @@ pub enum Layer {
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Layer::Default => f.write_str("default"),
-            Layer::Extends(path) => write!(f, "extended file `{}`", path.display()),
-            Layer::File => f.write_str("file"),
+            Layer::Default => f.write_str("the defaults"),
+            Layer::Extends(path) => write!(f, "the extended file `{}`", path.display()),
+            Layer::File => f.write_str("the manifest"),
             Layer::Profile(name) => write!(f, "profile `{name}`"),
-            Layer::Environment(name) => write!(f, "environment variable `{name}`"),
+            Layer::Environment(name) => write!(f, "the environment variable `{name}`"),
             Layer::Set(argument) => write!(f, "`--set {argument}`"),
             Layer::Variant(name) => write!(f, "variant `{name}`"),
-            Layer::Sweep => f.write_str("sweep"),
+            Layer::Sweep => f.write_str("the sweep"),
         }
     }
 }
@@ -90,14 +90,14 @@ pub struct Problem {
     pub key: Option<String>,
     /// The layer that set it.
     pub layer: Layer,
-    /// Where, when that layer is a file.
+    /// Where: in a file, or in what was written on the command line or in the environment.
     pub location: Option<Location>,
     /// What would be right.
     pub help: Option<String>,
 }
 
 impl fmt::Display for Problem {
-    /// Place and message; below them the line with the place marked, the layer if it is not the file, and the help.
+    /// Place and message; below them the line with the place marked, the layer that set it, and the help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut margin = 0;
         match &self.location {
@@ -115,13 +115,10 @@ impl fmt::Display for Problem {
                 let marks = "^".repeat(marked.max(1));
                 write!(f, "\n{:margin$} |\n{number} | {text}\n{:margin$} | {indent}{marks}", "", "")?;
             }
-            None if matches!(self.layer, Layer::Environment(_) | Layer::Set(_)) => {
-                write!(f, "{}: {}", self.layer, self.message)?;
-            }
             None => f.write_str(&self.message)?,
         }
-        if self.location.is_some() && !matches!(self.layer, Layer::File | Layer::Default) {
-            write!(f, "\n{:margin$} = set by {}", "", self.layer)?;
+        if self.location.as_ref().is_some_and(|at| at.length > 0) {
+            write!(f, "\n{:margin$} = in {}", "", self.layer)?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n{:margin$} = help: {help}", "")?;
@@ -148,13 +145,10 @@ mod tests {
     fn a_problem_shows_its_line_with_the_place_marked() {
         let mut problem = problem("[search]\n\tepoch = 3\n", 10, 15);
         let shown = "a.toml:2:2: unknown key `epoch` in [search]; did you mean `epochs`?\n  \
-                     |\n2 | \tepoch = 3\n  | \t^^^^^\n  = help: known keys: `epochs`";
+                     |\n2 | \tepoch = 3\n  | \t^^^^^\n  = in the manifest\n  = help: known keys: `epochs`";
         assert_eq!(problem.to_string(), shown);
         problem.layer = Layer::Profile("smoke".into());
-        assert!(problem.to_string().contains("\n  = set by profile `smoke`\n"), "{problem}");
-        problem.location = None;
-        problem.layer = Layer::Environment("LITESNN_SEARCH__EPOCH".into());
-        assert!(problem.to_string().starts_with("environment variable `LITESNN_SEARCH__EPOCH`: unknown"), "{problem}");
+        assert!(problem.to_string().contains("\n  = in profile `smoke`\n"), "{problem}");
     }
 
     #[test]

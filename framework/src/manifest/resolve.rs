@@ -3,11 +3,13 @@
 use figment::value::{Dict, Num, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::complaint::{Complaint, heading};
 use super::layers::Stack;
-use super::names::{Properties, SECTIONS, did_you_mean, kind_of, listed, plugins, unfit_for_folder};
+use super::names::{
+    Properties, SECTIONS, did_you_mean, documentation, kind_of, listed, nearest, plugins, unfit_for_folder,
+};
 use super::problem::Problem;
 use super::settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};
 use super::source::Mark;
@@ -79,13 +81,19 @@ impl Sections {
 
 /// A value of a layer as TOML.
 pub(super) fn toml_text(value: &Value) -> String {
-    let mut reader = Reader { stack: &Stack::default(), tree: Map::new(), problems: Vec::new() };
+    let mut reader = Reader { stack: &Stack::default(), tree: Map::new(), problems: Vec::new(), meant: Vec::new() };
     text::value(&reader.json(value, &mut Vec::new())).map_or_else(String::new, |value| value.to_string())
+}
+
+/// Settings of layers as JSON.
+pub(super) fn tree_as_json(tree: &Dict) -> Map<String, Json> {
+    let mut reader = Reader { stack: &Stack::default(), tree: Map::new(), problems: Vec::new(), meant: Vec::new() };
+    reader.object(tree, &mut Vec::new())
 }
 
 /// Reads the sections of a stack of layers.
 pub(super) fn resolve(stack: &Stack) -> (Sections, Vec<Problem>) {
-    let mut reader = Reader { stack, tree: Map::new(), problems: Vec::new() };
+    let mut reader = Reader { stack, tree: Map::new(), problems: Vec::new(), meant: Vec::new() };
     reader.tree = reader.object(&stack.merged(), &mut Vec::new());
     let sections = reader.sections();
     reader.check(&sections);
@@ -96,6 +104,8 @@ struct Reader<'a> {
     stack: &'a Stack,
     tree: Map<String, Json>,
     problems: Vec<Problem>,
+    /// Names that were probably meant by unknown ones: that they are missing is the same problem.
+    meant: Vec<String>,
 }
 
 fn path<const N: usize>(segments: [&str; N]) -> Vec<String> {
@@ -104,6 +114,11 @@ fn path<const N: usize>(segments: [&str; N]) -> Vec<String> {
 
 impl Reader<'_> {
     fn report(&mut self, path: &[String], mark: Mark, message: String, help: Option<String>) {
+        // What a value has to be is best said by the setting's own documentation.
+        let help = help.or_else(|| match mark {
+            Mark::Value => documentation(path).map(|text| format!("`{}`: {text}", path.join("."))),
+            Mark::Key => None,
+        });
         let problem = self.stack.problem(path, mark, message, help);
         self.problems.push(problem);
     }
@@ -163,6 +178,7 @@ impl Reader<'_> {
             let table = matches!(self.tree.get(&key), Some(Json::Object(_) | Json::Array(_)));
             let what = if table { format!("unknown section [{key}]") } else { format!("unknown key `{key}`") };
             let message = format!("{what}{}", did_you_mean(&key, &near));
+            self.meant.extend(nearest(&key, &near).map(str::to_owned));
             self.report(&[key], Mark::Key, message, Some(format!("known sections: {}", listed(&near))));
         }
         Sections {
@@ -220,7 +236,8 @@ impl Reader<'_> {
             [.., last] => {
                 // A plugin that does not exist is more likely a key in the wrong place or a misspelt section.
                 let message = format!("[{section}] takes one plugin, and {} are given", listed(&names));
-                self.report(&path([section, last]), Mark::Key, message, help());
+                let help = format!("leave one; known plugins of this kind: {}", listed(&plugins(kind)));
+                self.report(&path([section, last]), Mark::Key, message, Some(help));
                 None
             }
         }
@@ -268,6 +285,10 @@ impl Reader<'_> {
         let given = settings.clone();
         let plugin: T = self.read(&at[..1], Json::Object(Map::from_iter([(name.to_owned(), settings)])))?;
         let written = serde_json::to_value(&plugin).ok();
+        for (key, why) in descriptor.out_of_range(&given) {
+            let full = [at.as_slice(), &key].concat();
+            self.report(&full, Mark::Value, format!("`{}` {why}", full.join(".")), None);
+        }
         let schema = (descriptor.schema)();
         let written = written.as_ref().and_then(|written| written.get(name));
         self.unread(&at, &given, written, Properties::of(&schema));
@@ -309,6 +330,10 @@ impl Reader<'_> {
             }
             let full = [at, &inner].concat();
             self.report(&full, complaint.mark, complaint.message, complaint.help);
+            if let (Some(meant), Some((_, table))) = (complaint.meant, inner.split_last()) {
+                // It is there, under another name.
+                taken_out.push([table, &[meant]].concat());
+            }
             let out = take_out(&mut value, &inner).filter(|out| out.len() > kept && complaint.missing.is_none());
             taken_out.push(out?);
         }
@@ -343,12 +368,13 @@ impl Reader<'_> {
             let message = format!("this manifest is of version {version}, and this program reads 1 to {VERSION}");
             self.report(&path(["version"]), Mark::Value, message, None);
         }
-        if let Some(experiment) = &sections.experiment {
-            self.check_experiment(experiment);
+        // What is right in a section is checked although something else in it is wrong.
+        if let Some(experiment) = self.partly("experiment", json!({ "name": "name" })) {
+            self.check_experiment(&experiment);
         }
-        for (section, training) in [("search", &sections.search), ("retrain", &sections.retrain)] {
-            if let Some(training) = training {
-                self.check_training(section, training);
+        for section in ["search", "retrain"] {
+            if let Some(training) = self.partly(section, json!({ "epochs": 1 })) {
+                self.check_training(section, &training);
             }
         }
         if let Some(design) = &sections.design {
@@ -356,12 +382,34 @@ impl Reader<'_> {
         }
     }
 
+    /// A section without the keys that cannot be read; `needed` stands for those that it cannot do without.
+    fn partly<T: DeserializeOwned>(&self, section: &str, needed: Json) -> Option<T> {
+        let mut good = needed.as_object()?.clone();
+        for (key, value) in self.tree.get(section)?.as_object()? {
+            let before = good.insert(key.clone(), value.clone());
+            if serde_json::from_value::<T>(Json::Object(good.clone())).is_err() {
+                match before {
+                    Some(needed) => good.insert(key.clone(), needed),
+                    None => good.remove(key),
+                };
+            }
+        }
+        serde_json::from_value(Json::Object(good)).ok()
+    }
+
     fn missing(&mut self, section: &str, or: Option<&str>) {
+        if self.meant.iter().any(|meant| meant == section) {
+            return;
+        }
         let (shown, mut help) = match kind_of(section) {
             Some(kind) => {
-                (format!("[{section}.NAME]"), format!("known plugins of this kind: {}", listed(&plugins(kind))))
+                let known = listed(&plugins(kind));
+                (
+                    format!("[{section}.NAME]"),
+                    format!("known plugins of this kind: {known}; `litesnn plugins NAME` shows an example"),
+                )
             }
-            None => (format!("[{section}]"), format!("add [{section}]")),
+            None => (format!("[{section}]"), format!("add [{section}] and its keys below it")),
         };
         if let Some(or) = or {
             help = format!("{help}; {or}");
@@ -484,9 +532,9 @@ mod tests {
         assert_eq!(
             wrong("[retrain]\nepochs = 5", "[retrain]\nepochs = 5\nlearning-rate = 0.1"),
             "a.toml:28:1: unknown key `learning-rate` in [retrain]; did you mean `learning_rate`?\n   \
-             |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   \
-             = help: known keys: `epochs`, `batch_size`, `learning_rate`, `learning_rate_end`, `momentum`, \
-             `weight_decay`, `clip`"
+             |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   = in the manifest\n   \
+             = help: known keys: `epochs`, `samples`, `batch_size`, `learning_rate`, `learning_rate_end`, `momentum`, \
+             `weight_decay`, `clip`, `augment`"
         );
     }
 
@@ -502,7 +550,7 @@ mod tests {
             (
                 "train = 20",
                 "train = \"x\"",
-                "a.toml:6:9: `dataset.test-pictures.train` is the string \"x\", expected an integer of 0 or more",
+                "a.toml:6:9: `dataset.test-pictures.train` is the string \"x\", expected an integer",
             ),
             (
                 "train = 20",
@@ -568,6 +616,21 @@ mod tests {
             ),
             ("epochs = 3", "epochs = 3\nclip = -1", "a.toml:25:8: `search.clip` is -1, and has to be 0 or more"),
             (
+                "epochs = 5",
+                "epochs = 5\n[retrain.augment]\nflop = true",
+                "a.toml:29:1: unknown key `flop` in [retrain.augment]; did you mean `flip`?",
+            ),
+            (
+                "epochs = 3",
+                "epochs = 3\naugment = { crop = -1 }",
+                "a.toml:25:20: `search.augment.crop` is the integer `-1`, expected an integer of 0 or more",
+            ),
+            (
+                "epochs = 3",
+                "epochs = 3\naugment = true",
+                "a.toml:25:11: `search.augment` is the boolean `true`, expected a table",
+            ),
+            (
                 "name = \"good\"",
                 "name = \"a/b\"",
                 "a.toml:3:8: `experiment.name` is `a/b`, which cannot be the name of a folder: only letters, digits, `-`, `_` and `.` are allowed",
@@ -606,12 +669,28 @@ mod tests {
                 "unknown key `trian` in [dataset.test-pictures]; did you mean `train`?",
                 "`dataset.test-pictures.root` is the integer `3`, expected a path",
                 "`compressor.test-prune.rate` is the string \"much\", expected a number",
-                "missing key `epochs` in [search]",
                 "unknown key `epoch` in [search]; did you mean `epochs`?",
                 "`search.clip` is the string \"x\", expected a number",
                 "`retrain.epochs` is 0, and has to be 1 or more",
             ]
         );
+    }
+
+    #[test]
+    fn a_range_is_checked_although_the_section_cannot_be_read() {
+        let text = GOOD
+            .replace("epochs = 3", "epoch = 3\nclip = \"x\"\nmomentum = 2.0")
+            .replace("name = \"good\"", "name = \"a/b\"\ndescription = 1");
+        let all = Desk::new(text).messages().join("\n");
+        for want in [
+            "`search.momentum` is 2",
+            "`search.clip` is the string",
+            "unknown key `epoch`",
+            "`a/b`",
+            "`experiment.description`",
+        ] {
+            assert!(all.contains(want), "{want}\n{all}");
+        }
     }
 
     #[test]

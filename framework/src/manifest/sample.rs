@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{Plan, Problem, Request, load};
-use crate::design::{Decisions, Design};
+use crate::design::{Architecture, Compression, Decisions};
 use crate::plugin::{
     Build, Compressor, DataInfo, DataStore, Dataset, LayerSpec, Network, Optimizer, SearchSpace, Splits, Stage,
     Supernet, TimestepGate, TimestepSearcher, WeightTransform,
 };
-use crate::train::Search;
+use crate::random::Stream;
+use crate::train::{Found, Search};
 use crate::{Error, Result};
 
 fn settings_only<T>() -> Result<T> {
@@ -24,22 +25,29 @@ fn settings_only<T>() -> Result<T> {
 struct Pictures {
     #[serde(default)]
     train: usize,
+    /// Where the pictures are.
     #[serde(default)]
     root: Option<PathBuf>,
 }
 
 #[typetag::serde(name = "test-pictures")]
 impl Dataset for Pictures {
+    fn form(&self) -> ([i64; 3], usize) {
+        ([1, 8, 8], 2)
+    }
+
     fn open(&self, _: &DataStore) -> Result<Splits> {
         settings_only()
     }
 }
 
-crate::register! { kind: Dataset, name: "test-pictures", settings: Pictures, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Dataset, name: "test-pictures", settings: Pictures, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Channels {
+    /// Channels
+    /// of the supernet.
     search: u32,
     retrain: u32,
 }
@@ -60,12 +68,24 @@ impl SearchSpace for Grid {
         settings_only()
     }
 
-    fn network(&self, _: &Design, _: &DataInfo, _: &Named, _: &mut Build) -> Result<Box<dyn Network>> {
+    fn network(
+        &self,
+        _: &Architecture,
+        _: &Compression,
+        _: bool,
+        _: &DataInfo,
+        _: &Named,
+        _: &mut Build,
+    ) -> Result<Box<dyn Network>> {
         settings_only()
+    }
+
+    fn sample(&self, _: &mut Stream) -> Architecture {
+        Architecture { space: "test-grid".into(), edges: Vec::new() }
     }
 }
 
-crate::register! { kind: Space, name: "test-grid", settings: Grid, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Space, name: "test-grid", settings: Grid, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,7 +134,7 @@ impl Compressor for Prune {
     }
 }
 
-crate::register! { kind: Compressor, name: "test-prune", settings: PruneSettings, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Compressor, name: "test-prune", settings: PruneSettings, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Round {
@@ -138,7 +158,7 @@ impl Compressor for Round {
     }
 }
 
-crate::register! { kind: Compressor, name: "test-round", settings: Round, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Compressor, name: "test-round", settings: Round, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,7 +181,7 @@ impl TimestepSearcher for Steady {
     }
 }
 
-crate::register! { kind: Timesteps, name: "test-steady", settings: Steady, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Timesteps, name: "test-steady", settings: Steady, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +200,7 @@ impl TimestepSearcher for Open {
     }
 }
 
-crate::register! { kind: Timesteps, name: "test-open", settings: Open, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Timesteps, name: "test-open", settings: Open, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -191,12 +211,12 @@ struct Joint {
 
 #[typetag::serde(name = "test-joint")]
 impl Optimizer for Joint {
-    fn search(&self, _: &mut Search) -> Result<Design> {
+    fn search(&self, _: &mut Search) -> Result<Found> {
         settings_only()
     }
 }
 
-crate::register! { kind: Optimizer, name: "test-joint", settings: Joint, version: 1, summary: "", paper: "", examples: [] }
+crate::register! { kind: Optimizer, name: "test-joint", settings: Joint, version: 1, summary: "", paper: "", examples: [], file: "sample.rs" }
 
 /// A manifest that is right.
 pub(super) const GOOD: &str = r#"

@@ -22,6 +22,10 @@ pub struct Experiment {
     /// One sentence for the report.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// The published table or figure that it reproduces, `lite-snn/table4`: `litesnn report` puts its numbers beside the
+    /// published ones. It holds for this file's settings: a manifest that `extends` it has to say so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproduces: Option<String>,
 }
 
 fn first_seed() -> Vec<u64> {
@@ -53,6 +57,10 @@ pub struct DesignSource {
     /// The parts of the design that are used; the manifest's plugins say the rest.
     #[serde(default = "all_parts")]
     pub keep: Vec<Part>,
+    /// Takes a random design of equal cost instead: edges are drawn anew and bits are dealt anew to the cells, until weight memory
+    /// and bit-operations lie within 5 %. The control that a search has to beat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redraw: bool,
 }
 
 fn all_parts() -> Vec<Part> {
@@ -66,6 +74,11 @@ pub struct Training {
     /// Passes over the training split (1 or more).
     #[schemars(range(min = 1))]
     pub epochs: usize,
+    /// Images that are trained on: so many of the training split, the same in every epoch and for every seed; without it, all
+    /// (paper's search: half).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub samples: Option<std::num::NonZeroUsize>,
     /// Images of one step (1 or more).
     #[serde(default = "defaults::batch_size")]
     #[schemars(range(min = 1))]
@@ -90,6 +103,22 @@ pub struct Training {
     #[serde(default = "defaults::clip")]
     #[schemars(range(min = 0.0))]
     pub clip: f64,
+    /// What is done to training images at random; without it, nothing.
+    #[serde(default)]
+    pub augment: Augment,
+}
+
+/// `[search.augment]` and `[retrain.augment]`: what is done to each training image at random (paper: crop 4 and flip, and in
+/// retraining cutout 16).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// Zeros that are padded on every side before the image's size is cut out at random; 0: no crop.
+    pub crop: u32,
+    /// Whether every other image is mirrored, left and right.
+    pub flip: bool,
+    /// Side of a square that is set to zero after normalisation; 0: no cutout.
+    pub cutout: u32,
 }
 
 mod defaults {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use figment::value::{Dict, Tag, Value};
 use toml_edit::{Document, Item, TableLike};
 
+use super::names::did_you_mean;
 use super::problem::{Layer, Location, Problem};
 
 /// What of a setting is marked.
@@ -32,8 +33,9 @@ impl SourceFile {
             let help = help.map(str::to_owned);
             Box::new(Problem { message, key: None, layer: layer.clone(), location, help })
         };
-        let bytes = std::fs::read(path)
-            .map_err(|error| problem(format!("cannot read `{}`: {error}", path.display()), None, None))?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            problem(format!("cannot read `{}`: {error}{}", path.display(), neighbour(path)), None, None)
+        })?;
         let text: Arc<str> = match String::from_utf8(bytes) {
             Ok(text) => text.into(),
             Err(error) => {
@@ -49,7 +51,8 @@ impl SourceFile {
             let span = error.span().unwrap_or(0..0);
             let location = Location::new(path.into(), Arc::clone(&text), span.start, span.end.max(span.start + 1));
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            problem(format!("not valid TOML: {message}"), Some(location), None)
+            let help = "a line is `key = value`, `[section]` or `[[section]]`; text stands in \"quotes\"";
+            problem(format!("not valid TOML: {message}"), Some(location), Some(help))
         })?;
         let file = SourceFile { path: path.into(), text, document };
         if file.document.is_empty() {
@@ -104,6 +107,20 @@ impl SourceFile {
         }
         let text = self.text.get(node.span()?)?;
         (!text.contains('\n')).then(|| text.to_owned())
+    }
+}
+
+/// `; did you mean ...?`, for a file that is not there and one beside it that is.
+fn neighbour(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    match (path.exists(), path.file_name()) {
+        (false, Some(name)) => did_you_mean(&name.to_string_lossy(), &names),
+        _ => String::new(),
     }
 }
 

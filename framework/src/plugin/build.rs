@@ -62,6 +62,19 @@ impl Parameters {
         trainable.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
+    /// Takes the values of `other`'s tensors; every tensor has to be there in its shape. What else `other` has is left alone.
+    pub fn copy_from(&self, other: &Parameters) -> Result<(), String> {
+        let given: BTreeMap<&str, &Tensor> = other.named().collect();
+        for (name, tensor) in self.named() {
+            let value = given.get(name).ok_or_else(|| format!("there is no tensor `{name}`"))?;
+            if value.size() != tensor.size() {
+                return Err(format!("`{name}` has shape {:?}, not {:?}", value.size(), tensor.size()));
+            }
+            tch::no_grad(|| tensor.shallow_clone().copy_(value));
+        }
+        Ok(())
+    }
+
     /// Forgets the gradients of all trainable tensors.
     pub fn zero_grad(&self) {
         for parameter in &self.trainable {
@@ -76,12 +89,20 @@ pub struct Build<'a> {
     path: String,
     seed: u64,
     device: Device,
+    /// Shapes alone count.
+    outline: bool,
 }
 
 impl<'a> Build<'a> {
     /// Starts at the root.
     pub fn new(parameters: &'a mut Parameters, seed: u64, device: Device) -> Build<'a> {
-        Build { parameters, path: String::new(), seed, device }
+        Build { parameters, path: String::new(), seed, device, outline: false }
+    }
+
+    /// Builds networks that are counted and never run: parameters have their shape and no memory. No value in them means
+    /// anything.
+    pub fn outline(parameters: &'a mut Parameters) -> Build<'a> {
+        Build { parameters, path: String::new(), seed: 0, device: Device::Cpu, outline: true }
     }
 
     /// The device of every tensor.
@@ -97,12 +118,12 @@ impl<'a> Build<'a> {
     /// The same build, one step further down the path.
     pub fn at(&mut self, name: impl std::fmt::Display) -> Build<'_> {
         let path = self.join(&name.to_string());
-        Build { parameters: self.parameters, path, seed: self.seed, device: self.device }
+        Build { parameters: self.parameters, path, ..*self }
     }
 
     /// The same build at the root: for a tensor that several layers share.
     pub fn root(&mut self) -> Build<'_> {
-        Build { parameters: self.parameters, path: String::new(), seed: self.seed, device: self.device }
+        Build { parameters: self.parameters, path: String::new(), ..*self }
     }
 
     fn join(&self, name: &str) -> String {
@@ -116,8 +137,14 @@ impl<'a> Build<'a> {
         if let Some(&index) = self.parameters.by_name.get(&name) {
             return self.parameters.trainable[index].tensor.shallow_clone();
         }
-        let value = init(&mut Stream::open(self.seed, &name, 0));
-        let tensor = value.detach().to_kind(tch::Kind::Float).to_device(self.device).copy().set_requires_grad(true);
+        let tensor = if self.outline {
+            let mut stream = Stream::outline();
+            let shape = init(&mut stream).size();
+            stream.normal(&shape).set_requires_grad(true)
+        } else {
+            let value = init(&mut Stream::open(self.seed, &name, 0));
+            value.detach().to_kind(tch::Kind::Float).to_device(self.device).copy().set_requires_grad(true)
+        };
         self.parameters.by_name.insert(name.clone(), self.parameters.trainable.len());
         self.parameters.trainable.push(Parameter { name, role, tensor: tensor.shallow_clone() });
         tensor
@@ -150,5 +177,15 @@ mod tests {
         assert!(a.equal(&b));
         assert_eq!(second.of(&[Role::Score]).count(), 1);
         assert!(b.requires_grad());
+    }
+
+    #[test]
+    fn an_outline_has_the_shapes_and_one_number() {
+        let mut parameters = Parameters::default();
+        let mut build = Build::outline(&mut parameters);
+        // 4 TB, if it had memory.
+        let tensor = build.at("x").parameter("w", Role::Weight, |stream| stream.normal(&[1_000_000, 1_000_000]));
+        assert_eq!((tensor.numel(), tensor.stride()), (1_000_000_000_000, vec![0, 0]));
+        assert!(tensor.requires_grad());
     }
 }

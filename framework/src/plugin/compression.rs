@@ -1,9 +1,9 @@
 //! Compressors: transforms of a layer's weight, and the stack of them that a layer applies.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Build, Role};
-use crate::design::{Decision, Decisions};
+use crate::design::{Compression, Decision, Decisions};
 use crate::{Error, Result};
 
 /// Bits of a weight that nothing quantises.
@@ -30,6 +30,8 @@ pub struct Stages {
 impl Stages {
     /// Everything acts.
     pub const ALL: Stages = Stages { prune: true, quantize: true };
+    /// Nothing acts.
+    pub const NONE: Stages = Stages { prune: false, quantize: false };
 
     /// Whether `stage` acts.
     pub fn contains(self, stage: Stage) -> bool {
@@ -80,6 +82,12 @@ pub trait Compressor: std::fmt::Debug + Send + Sync {
     /// What sequential optimisation switches it on with.
     fn stage(&self) -> Stage;
 
+    /// Roles whose gradient is a rule of its own (a straight-through estimator) and not the derivative of the value. To all
+    /// other parameters the conformance kit compares it with finite differences.
+    fn straight_through(&self) -> &'static [Role] {
+        &[]
+    }
+
     /// Creates the transform of one layer's `weight` (`[out, in, kh, kw]` or `[out, in]`).
     ///
     /// `decided` is `None` in a search; afterwards it holds what this compressor decided (empty for a network that was not
@@ -93,10 +101,11 @@ pub trait Compressor: std::fmt::Debug + Send + Sync {
     ) -> Result<Box<dyn WeightTransform>>;
 }
 
-/// Refuses a design that pruner `name` found, under the group `all`, at another rate than the manifest says.
+/// Refuses a design that pruner `name` found, in any group, at another rate than the manifest says.
 pub fn same_rate(name: &str, decided: Option<&Decisions>, rate: f64) -> Result<()> {
-    match decided.and_then(|decisions| decisions.get("all")).and_then(|decision| decision.rate) {
-        Some(found) if found != rate => Err(Error::Plugin {
+    let mut rates = decided.into_iter().flat_map(Decisions::values).filter_map(|decision| decision.rate);
+    match rates.find(|found| *found != rate) {
+        Some(found) => Err(Error::Plugin {
             kind: "compressor",
             name: name.to_owned(),
             message: format!(
@@ -131,6 +140,18 @@ pub trait WeightTransform {
         None
     }
 
+    /// Told when it is switched on with a weight that was trained without it; a network that begins with it is not told.
+    fn switch_on(&self, _weight: &Tensor) {}
+
+    /// Told when a search is over whose trained tensors the final network takes over by name: what was decided for moves into
+    /// the tensors that the final network has.
+    fn conclude(&self, _weight: &Tensor) {}
+
+    /// The forms among which a search chooses, by name (`2 bits`), each of the weight's shape: for the record only.
+    fn forms(&self, _weight: &Tensor) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
     /// What the search decided here, and the group of layers it holds for; `None` when there was nothing to decide.
     fn decide(&self) -> Option<(String, Decision)> {
         None
@@ -155,19 +176,20 @@ pub struct CompressedWeight {
 impl CompressedWeight {
     /// Creates the weight from `init` and attaches `compressors` (name and plugin) to it.
     ///
-    /// `decided` gives each compressor's decisions by its name, or is `None` in a search.
+    /// A compressor finds its decisions in `compression`; where it has none, they are still searched if `open`.
     pub fn new<'a>(
         layer: LayerSpec,
         init: impl FnOnce(&mut crate::random::Stream) -> Tensor,
         compressors: impl IntoIterator<Item = (&'a str, &'a dyn Compressor)>,
-        decided: Option<&std::collections::BTreeMap<String, Decisions>>,
+        compression: &Compression,
+        open: bool,
         build: &mut Build,
     ) -> Result<CompressedWeight> {
         let weight = build.parameter("weight", Role::Weight, init);
         let none = Decisions::new();
         let mut stack = Vec::new();
         for (name, compressor) in compressors {
-            let decided = decided.map(|all| all.get(name).unwrap_or(&none));
+            let decided = compression.get(name).or_else(|| (!open).then_some(&none));
             let transform = compressor.attach(&layer, &weight, decided, build)?;
             stack.push(Attached { compressor: name.to_owned(), stage: compressor.stage(), transform });
         }
@@ -206,17 +228,51 @@ impl CompressedWeight {
             .unwrap_or_else(|| Tensor::from(FULL_PRECISION).to_device(self.weight.device()))
     }
 
-    /// Fraction of the weights that stays, a scalar: the product over the stack.
+    /// Fraction of the weights that stays, a scalar. Where several compressors remove weights, it is counted: what one of them
+    /// removes another one may remove, too.
     pub fn density(&self, active: Stages) -> Tensor {
         let all = self.stack.iter().filter(|attached| active.contains(attached.stage));
-        all.filter_map(|attached| attached.transform.density())
-            .reduce(|product, density| product * density)
-            .unwrap_or_else(|| Tensor::from(1.0).to_device(self.weight.device()))
+        let mut promised: Vec<Tensor> = all.filter_map(|attached| attached.transform.density()).collect();
+        match promised.len() {
+            0 => Tensor::from(1.0).to_device(self.weight.device()),
+            1 => promised.remove(0),
+            _ => tch::no_grad(|| self.value(active).ne(0.0).mean(Kind::Double)),
+        }
     }
 
-    /// What every compressor decided here: compressor, group, decision.
-    pub fn decisions(&self) -> impl Iterator<Item = (&str, String, Decision)> {
-        self.stack.iter().filter_map(|attached| {
+    /// Whether a compressor of these stages is attached.
+    pub fn is_compressed(&self, stages: Stages) -> bool {
+        self.stack.iter().any(|attached| stages.contains(attached.stage))
+    }
+
+    /// Tells the transforms of `stages` that they are switched on; see [`WeightTransform::switch_on`].
+    pub fn switch_on(&self, stages: Stages) {
+        for attached in self.stack.iter().filter(|attached| stages.contains(attached.stage)) {
+            attached.transform.switch_on(&self.weight);
+        }
+    }
+
+    /// Tells the transforms that the search is over; see [`WeightTransform::conclude`].
+    pub fn conclude(&self) {
+        for attached in &self.stack {
+            attached.transform.conclude(&self.weight);
+        }
+    }
+
+    /// The forms that every compressor makes of the weight that reaches it.
+    pub fn forms(&self) -> Vec<(String, Tensor)> {
+        let mut weight = self.weight.shallow_clone();
+        let mut all = Vec::new();
+        for attached in &self.stack {
+            all.extend(attached.transform.forms(&weight));
+            weight = attached.transform.transform(&weight);
+        }
+        all
+    }
+
+    /// What the compressors of these stages decided here: compressor, group, decision.
+    pub fn decisions(&self, stages: Stages) -> impl Iterator<Item = (&str, String, Decision)> {
+        self.stack.iter().filter(move |attached| stages.contains(attached.stage)).filter_map(|attached| {
             attached.transform.decide().map(|(group, decision)| (attached.compressor.as_str(), group, decision))
         })
     }

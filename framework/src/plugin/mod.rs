@@ -10,17 +10,30 @@
 
 mod build;
 mod compression;
+pub mod conformance;
 mod data;
+mod description;
+mod facts;
+mod images;
+mod records;
 mod registry;
 mod setting;
+mod source;
 mod space;
 mod timesteps;
 
 pub use build::{Build, Parameter, Parameters, Role};
-pub use compression::{CompressedWeight, Compressor, LayerSpec, Place, Stage, Stages, WeightTransform, same_rate};
-pub use data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+pub use compression::{
+    CompressedWeight, Compressor, FULL_PRECISION, LayerSpec, Place, Stage, Stages, WeightTransform, same_rate,
+};
+pub use data::{DataInfo, DataStore, Dataset, Normalisation, Preparation, Split, Splits};
+pub use description::{Limits, Setting, plain_schema, settings_schema};
+pub use facts::DataFacts;
+pub use images::{Counts, Files, Images, Parts, partition};
+pub use records::{RecordFiles, Records};
 pub use registry::{Descriptor, Kind, check_registry, find, registered};
 pub use setting::checked;
+pub use source::{Archive, Form, Source, SourceFile, note, sources};
 pub use space::{Activity, Network, Pass, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 

@@ -60,26 +60,50 @@ pub struct Descriptor {
     pub examples: &'static [&'static str],
     /// JSON schema of its settings, from the struct's own documentation.
     pub schema: fn() -> Schema,
+    /// The text of its file, which begins with its documentation.
+    pub source: &'static str,
 }
 
 inventory::collect!(Descriptor);
 
-/// Registers a plugin: `register! { kind: Compressor, name: "score-prune", settings: ScorePrune, version: 1, summary: "...",
-/// paper: "...", examples: ["..."] }`.
+/// Registers a plugin.
+///
+/// ```text
+/// register! {
+///     kind: Compressor,
+///     name: "score-prune",
+///     settings: ScorePrune,
+///     version: 1,
+///     summary: "removes the weights of least trained score, layer by layer",
+///     paper: "Sehwag et al., HYDRA, NeurIPS 2020",
+///     examples: ["[[compressor]]\nscore-prune = { rate = 0.8 }"],
+///     file: "score_prune.rs",
+/// }
+/// ```
+///
+/// `file` is the file that this stands in: its documentation (`//!`) is what `litesnn plugins NAME` shows, formula included.
 #[macro_export]
 macro_rules! register {
+    ($($fields:tt)*) => {
+        $crate::inventory::submit! { $crate::descriptor! { $($fields)* } }
+    };
+}
+
+/// The [`Descriptor`](crate::plugin::Descriptor) that [`register!`](crate::register) would submit, by itself.
+#[macro_export]
+macro_rules! descriptor {
     (kind: $kind:ident, name: $name:literal, settings: $settings:ty, version: $version:literal,
-     summary: $summary:literal, paper: $paper:literal, examples: [$($example:literal),* $(,)?] $(,)?) => {
-        inventory::submit! {
-            $crate::plugin::Descriptor {
-                kind: $crate::plugin::Kind::$kind,
-                name: $name,
-                version: $version,
-                summary: $summary,
-                paper: $paper,
-                examples: &[$($example),*],
-                schema: || schemars::schema_for!($settings),
-            }
+     summary: $summary:literal, paper: $paper:literal, examples: [$($example:literal),* $(,)?],
+     file: $file:literal $(,)?) => {
+        $crate::plugin::Descriptor {
+            kind: $crate::plugin::Kind::$kind,
+            name: $name,
+            version: $version,
+            summary: $summary,
+            paper: $paper,
+            examples: &[$($example),*],
+            schema: $crate::plugin::settings_schema::<$settings>,
+            source: include_str!($file),
         }
     };
 }

@@ -45,6 +45,12 @@ macro_rules! shown {
 }
 shown!(f64, i64, u32, usize);
 
+impl Shown for String {
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
 impl<T: Display> Shown for Vec<T> {
     fn shown(&self) -> String {
         let items: Vec<String> = self.iter().map(T::to_string).collect();

@@ -5,7 +5,8 @@ use tch::Tensor;
 use super::{Build, CompressedWeight, Compressor, DataInfo, Stages};
 use crate::Result;
 use crate::cost::LayerShape;
-use crate::design::{Architecture, Decisions, Design};
+use crate::design::{Architecture, Compression};
+use crate::random::Stream;
 
 /// Compressors in the order of the manifest, with their names.
 pub type NamedCompressors<'a> = [(&'a str, &'a dyn Compressor)];
@@ -17,14 +18,20 @@ pub trait SearchSpace: std::fmt::Debug + Send + Sync {
     fn supernet(&self, data: &DataInfo, compressors: &NamedCompressors, build: &mut Build)
     -> Result<Box<dyn Supernet>>;
 
-    /// The network of one design. Compressors find their decisions in `design.compression`.
+    /// The final network of one architecture. A compressor finds its decisions in `compression`; where it has none, they are
+    /// still searched if `open`, as in a supernet.
     fn network(
         &self,
-        design: &Design,
+        architecture: &Architecture,
+        compression: &Compression,
+        open: bool,
         data: &DataInfo,
         compressors: &NamedCompressors,
         build: &mut Build,
     ) -> Result<Box<dyn Network>>;
+
+    /// A random architecture, each of a decoded one's size as likely as any other.
+    fn sample(&self, random: &mut Stream) -> Architecture;
 }
 
 /// How a forward pass is made.
@@ -76,21 +83,21 @@ pub trait Network {
 
     /// Number of parameters outside of synapse weights that are stored in full precision: normalisation and biases.
     fn full_precision_parameters(&self) -> u64;
+
+    /// What the compressors of these stages decided, by their names; the first layer of a group speaks for it.
+    fn decisions(&self, stages: Stages) -> Compression {
+        let mut all = Compression::new();
+        for layer in self.layers() {
+            for (compressor, group, decision) in layer.weight.decisions(stages) {
+                all.entry(compressor.to_owned()).or_default().entry(group).or_insert(decision);
+            }
+        }
+        all
+    }
 }
 
 /// A network that contains every architecture of its space.
 pub trait Supernet: Network {
     /// The architecture with the largest weights.
     fn decode(&self) -> Architecture;
-
-    /// The decisions of every compressor, by its name; the first layer of a group speaks for it.
-    fn decisions(&self) -> std::collections::BTreeMap<String, Decisions> {
-        let mut all = std::collections::BTreeMap::<String, Decisions>::new();
-        for layer in self.layers() {
-            for (compressor, group, decision) in layer.weight.decisions() {
-                all.entry(compressor.to_owned()).or_default().entry(group).or_insert(decision);
-            }
-        }
-        all
-    }
 }

@@ -3,17 +3,20 @@
 //! | file | a row is | struct |
 //! |---|---|---|
 //! | `history.parquet` | one epoch of one stage | [`Epoch`] |
+//! | `stages.parquet` | one stage of the trial | [`Stage`] |
+//! | `weights.parquet` | one bin of the weights of a searched layer; absent without a search | [`WeightBin`] |
 //! | `layers.parquet` | one layer of the final network | [`Layer`] |
 //! | `result.parquet` | the trial (one row) | [`Outcome`] |
 //!
-//! Every table has a column `schema` with [`SCHEMA`].
+//! Every table has a column `schema` with [`SCHEMA`]. A table of an older schema is read too: a column of words that it lacks is
+//! empty, one of decimal numbers is NaN.
 
 mod parquet;
 
 pub use parquet::{Row, read, write};
 
 /// Version of the tables. A reader refuses a newer one.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// File names in a trial folder.
 pub mod files {
@@ -21,8 +24,14 @@ pub mod files {
     pub const MANIFEST: &str = "manifest.toml";
     /// What the search decided.
     pub const DESIGN: &str = "design.toml";
+    /// The design at the point where a sequential search went on with one architecture.
+    pub const SETTLED: &str = "settled.toml";
     /// [`super::Epoch`] rows.
     pub const HISTORY: &str = "history.parquet";
+    /// [`super::Stage`] rows.
+    pub const STAGES: &str = "stages.parquet";
+    /// [`super::WeightBin`] rows.
+    pub const WEIGHTS: &str = "weights.parquet";
     /// [`super::Layer`] rows.
     pub const LAYERS: &str = "layers.parquet";
     /// One [`super::Outcome`] row; its presence means that the trial is finished.
@@ -38,7 +47,7 @@ pub mod files {
 parquet::table! {
     /// One epoch of one stage.
     pub struct Epoch {
-        /// `search` (or a step of it, `search-A`), `retrain`.
+        /// The name that the optimizer gave it; `retrain` after a search.
         pub stage: String,
         /// From 1.
         pub epoch: i64,
@@ -64,6 +73,47 @@ parquet::table! {
         pub images_per_second: f64,
         /// Wall time of the epoch in seconds. A time column.
         pub seconds: f64,
+        /// Time of the device in seconds: on a CPU the processor time of all threads, on a GPU the wall time, for which the
+        /// trial holds it. A time column.
+        pub device_seconds: f64,
+    }
+}
+
+parquet::table! {
+    /// One stage of a trial, in order. The search's stages together are the cost of designing.
+    pub struct Stage {
+        /// `search` (or its steps, `search-A`), `retrain`, `evaluate`.
+        pub stage: String,
+        /// Epochs; 0 for the evaluation.
+        pub epochs: i64,
+        /// Wall time in seconds. A time column.
+        pub seconds: f64,
+        /// Time of the device in seconds, see [`Epoch::device_seconds`]. A time column.
+        pub device_seconds: f64,
+        /// Device.
+        pub device: String,
+    }
+}
+
+parquet::table! {
+    /// One bin of a distribution over the weights of a searched layer, at the end of the search. Bins without weights have no
+    /// row.
+    pub struct WeightBin {
+        /// Name of the layer in the supernet.
+        pub layer: String,
+        /// `weight`: the trained tensor. `used`: what the layer computes with, all compressors applied. Otherwise a form that a
+        /// compressor gives (`2 bits`).
+        pub form: String,
+        /// Standard deviation of the trained tensor: the unit of the edges.
+        pub sigma: f64,
+        /// Lower edge, in units of sigma. The outermost bins also hold what lies beyond them.
+        pub low: f64,
+        /// Upper edge, in units of sigma.
+        pub high: f64,
+        /// Weights whose value in this form lies in the bin.
+        pub count: i64,
+        /// Those of them that the layer uses as zero.
+        pub removed: i64,
     }
 }
 
@@ -126,6 +176,11 @@ parquet::table! {
         pub profile: String,
         /// Swept keys and their values, `key=value`, joined by `, `; empty outside a sweep.
         pub point: String,
+        /// The published table that the manifest says it reproduces (`experiment.reproduces`), or empty.
+        pub reproduces: String,
+        /// Settings that the command line or the environment changed, `key=value`, joined by `, `. Seeds, names and where data
+        /// lie (`root`) are not among them.
+        pub overrides: String,
         /// Title of the data set with its subset.
         pub dataset: String,
         /// Digest of the data.
@@ -154,6 +209,11 @@ parquet::table! {
         pub multiplications: f64,
         /// Energy per image in millijoule.
         pub energy_mj: f64,
+        /// Operations of an ANN with the same kept weights: each does one multiplication and one addition at every place of its
+        /// map (paper, Table 5).
+        pub ann_operations: f64,
+        /// Energy of these in millijoule.
+        pub ann_energy_mj: f64,
         /// Wall time of the search, 0 without one. A time column.
         pub search_seconds: f64,
         /// Wall time of retraining. A time column.
@@ -164,14 +224,20 @@ parquet::table! {
         pub search_epochs: i64,
         /// Epochs of retraining.
         pub retrain_epochs: i64,
+        /// Time of the device in the search, see [`Epoch::device_seconds`]. A time column.
+        pub search_device_seconds: f64,
         /// Device.
         pub device: String,
+        /// Model of the processor, or of the GPU; empty where it is not known.
+        pub hardware: String,
         /// Threads of libtorch.
         pub threads: i64,
         /// Peak resident memory of the process in bytes. A time column.
         pub peak_memory_bytes: i64,
         /// Version of the program.
         pub program: String,
+        /// Revision of the program's source, with `+changes` where it was built from changed files; `unknown` outside of a clone.
+        pub revision: String,
         /// When it finished, seconds since 1970. A time column.
         pub finished_at: i64,
     }

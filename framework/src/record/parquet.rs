@@ -12,14 +12,27 @@ use crate::{Error, Result};
 pub trait Row: Sized {
     /// Names of the columns that hold times or memory, which differ between equal runs, are documented as "A time column".
     fn to_columns(rows: &[Self]) -> Vec<Column>;
-    /// The rows of a frame with these columns.
-    fn from_frame(frame: &DataFrame) -> PolarsResult<Vec<Self>>;
+    /// The rows of a frame with these columns. An `older` frame may lack those that have a value for that.
+    fn from_frame(frame: &DataFrame, older: bool) -> PolarsResult<Vec<Self>>;
 }
 
 /// A type of field.
 pub(super) trait Field: Sized {
     fn column(name: &str, values: Vec<&Self>) -> Column;
     fn values(column: &Column) -> PolarsResult<Vec<Self>>;
+
+    /// What stands for a column that an older table lacks.
+    fn absent() -> Option<Self> {
+        None
+    }
+
+    /// The column of a frame.
+    fn read(frame: &DataFrame, name: &str, older: bool) -> PolarsResult<Vec<Self>> {
+        match (frame.column(name), Self::absent()) {
+            (Err(_), Some(_)) if older => Ok((0..frame.height()).filter_map(|_| Self::absent()).collect()),
+            (column, _) => Self::values(column?),
+        }
+    }
 }
 
 fn missing(column: &Column) -> PolarsError {
@@ -42,6 +55,9 @@ impl Field for f64 {
     fn values(column: &Column) -> PolarsResult<Vec<Self>> {
         column.f64()?.iter().map(|value| value.ok_or_else(|| missing(column))).collect()
     }
+    fn absent() -> Option<Self> {
+        Some(f64::NAN)
+    }
 }
 
 impl Field for String {
@@ -50,6 +66,9 @@ impl Field for String {
     }
     fn values(column: &Column) -> PolarsResult<Vec<Self>> {
         column.str()?.iter().map(|value| value.map(str::to_owned).ok_or_else(|| missing(column))).collect()
+    }
+    fn absent() -> Option<Self> {
+        Some(String::new())
     }
 }
 
@@ -85,9 +104,12 @@ macro_rules! table {
                 vec![$($crate::record::parquet::Field::column(
                     stringify!($field), rows.iter().map(|row| &row.$field).collect())),*]
             }
-            fn from_frame(frame: &polars::prelude::DataFrame) -> polars::prelude::PolarsResult<Vec<Self>> {
-                $(let mut $field = <$type as $crate::record::parquet::Field>::values(
-                    frame.column(stringify!($field))?)?.into_iter();)*
+            fn from_frame(
+                frame: &polars::prelude::DataFrame,
+                older: bool,
+            ) -> polars::prelude::PolarsResult<Vec<Self>> {
+                $(let mut $field = <$type as $crate::record::parquet::Field>::read(
+                    frame, stringify!($field), older)?.into_iter();)*
                 Ok((0..frame.height())
                     .map(|_| $name { $($field: $field.next().expect("columns of a frame are equally long")),* })
                     .collect())
@@ -122,7 +144,7 @@ pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
             "upgrade litesnn",
         ));
     }
-    R::from_frame(&frame).map_err(damaged)
+    R::from_frame(&frame, newest.is_some_and(|schema| schema < SCHEMA)).map_err(damaged)
 }
 
 #[cfg(test)]
@@ -145,6 +167,7 @@ mod tests {
             timestep_weights: vec![0.25; 4],
             images_per_second: 100.0,
             seconds: 1.0,
+            device_seconds: 2.0,
         }
     }
 
@@ -160,6 +183,30 @@ mod tests {
         assert_eq!(rows[0].timestep_weights, vec![0.25; 4]);
         write::<Epoch>(&path, &[]).unwrap();
         assert_eq!(read::<Epoch>(&path).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn a_table_of_an_older_schema_lacks_what_came_later_and_one_of_this_schema_may_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.parquet");
+        let write_without = |column: &str, schema: u32| {
+            let mut columns = Epoch::to_columns(&[epoch(1), epoch(2)]);
+            columns.retain(|found| found.name() != column);
+            columns.push(Column::new("schema".into(), vec![schema; 2]));
+            let mut frame = DataFrame::new(2, columns).unwrap();
+            ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
+        };
+        write_without("device_seconds", SCHEMA - 1);
+        let rows: Vec<Epoch> = read(&path).unwrap();
+        assert!(rows[1].device_seconds.is_nan() && rows[1].epoch == 2);
+        write_without("stage", SCHEMA - 1);
+        assert_eq!(read::<Epoch>(&path).unwrap()[0].stage, "");
+        write_without("epoch", SCHEMA - 1);
+        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("epoch"));
+        write_without("device_seconds", SCHEMA);
+        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("device_seconds"));
+        write_without("", SCHEMA + 1);
+        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("reads up to"));
     }
 
     #[test]

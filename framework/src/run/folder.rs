@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -13,13 +13,19 @@ use crate::record::files;
 use crate::{Error, Result};
 
 /// What makes a trial the same work: its resolved settings without names and descriptions, the data, the design it takes over,
-/// and the versions of its plugins. 16 hex digits. Without a seed it says what repetitions with other seeds have in common.
+/// and the versions of its plugins. Where the data lies (the setting `root` of a data set) is left out: the digest says what lies
+/// there. 16 hex digits. Without a seed it says what repetitions with other seeds have in common.
 pub fn trial_hash(settings: &Value, seed: Option<u64>, data_digest: &str, taken_design: &str) -> String {
     let mut work = settings.clone();
     let mut versions = Vec::new();
     if let Value::Object(sections) = &mut work {
         sections.remove("experiment");
         sections.remove("design");
+        for dataset in sections.get_mut(Kind::Dataset.section()).and_then(Value::as_object_mut).into_iter().flatten() {
+            if let Some(settings) = dataset.1.as_object_mut() {
+                settings.remove("root");
+            }
+        }
         for kind in Kind::ALL {
             let names: Vec<String> = match sections.get(kind.section()) {
                 Some(Value::Object(section)) => section.keys().cloned().collect(),
@@ -68,7 +74,12 @@ impl TrialFolder {
             .write(true)
             .open(&lock_path)
             .map_err(Error::file("open", &lock_path))?;
-        match lock.try_lock() {
+        // A look at the folder (`State::of`) holds it for a moment.
+        let taken = lock.try_lock().or_else(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            lock.try_lock()
+        });
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
@@ -111,6 +122,9 @@ mod tests {
         assert_ne!(trial_hash(&a, Some(1), "d", ""), trial_hash(&a, Some(0), "d", ""));
         assert_ne!(trial_hash(&a, Some(0), "e", ""), trial_hash(&a, Some(0), "d", ""));
         assert_ne!(trial_hash(&a, Some(0), "d", "x"), trial_hash(&a, Some(0), "d", ""));
+        let at = |root: &str, train: i64| json!({"dataset": {"pictures": {"root": root, "train": train}}});
+        assert_eq!(trial_hash(&at("/a", 5), None, "d", ""), trial_hash(&at("/b", 5), None, "d", ""));
+        assert_ne!(trial_hash(&at("/a", 5), None, "d", ""), trial_hash(&at("/a", 6), None, "d", ""));
         let c = json!({"retrain": {"epochs": 2, "clip": 5.0}});
         assert_ne!(trial_hash(&a, Some(0), "d", ""), trial_hash(&c, Some(0), "d", ""));
     }

@@ -1,10 +1,20 @@
 //! Trials and their folders: from a plan to finished results, each piece of work done once.
 
+pub mod account;
 mod file;
 mod folder;
+mod identity;
 mod log;
+mod redraw;
+mod rehearsal;
+mod survey;
 mod trial;
+mod weights;
 
 pub use file::write_atomically;
 pub use folder::{TrialFolder, trial_hash};
+pub use identity::Identity;
+pub use rehearsal::{Rehearsal, StageTime, rehearse};
+pub use survey::{Needs, State, Surveyed, survey};
 pub use trial::{Context, Finished, run_plan};
+use trial::{Job, guarded};

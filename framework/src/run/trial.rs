@@ -3,23 +3,26 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
+use super::account;
 use super::log::Log;
-use super::{TrialFolder, trial_hash, write_atomically};
-use crate::cost::{self, LayerCost};
-use crate::design::{self, Design};
+use super::redraw::redraw;
+use super::weights::weight_bins;
+use super::{Identity, TrialFolder, write_atomically};
+use crate::cost;
+use crate::design::{self, Architecture, Compression, Design, DesignNetwork};
+use crate::device::Stopwatch;
 use crate::manifest::{Manifest, Part, Plan, Trial};
-use crate::plugin::{Build, DataStore, Network, Parameters, Pass, Place, Role, Splits, Stages};
-use crate::record::{self, Layer, Outcome, files};
+use crate::plugin::{Build, DataStore, Network, Parameters, Pass, Role, Splits, Stages};
+use crate::record::{self, Epoch, Outcome, Stage, files};
 use crate::train::{
-    Algorithm, Descent, EpochNotes, Observer, Rate, Search, SearchParts, Session, StageSpec, StepReport, TrialLabel,
-    clip_gradients, evaluate,
+    Algorithm, Descent, EpochNotes, Found, Observer, Open, Rate, Search, SearchParts, Searched, Session, StageSpec,
+    StepReport, TrialLabel, clip_gradients, evaluate,
 };
 use crate::{Error, Result, device};
 
@@ -31,6 +34,8 @@ pub struct Context<'a> {
     pub store: DataStore,
     /// Device of all tensors.
     pub device: Device,
+    /// Revision of the program's source.
+    pub revision: &'a str,
     /// Told what happens.
     pub observer: &'a dyn Observer,
     /// Set to stop at the next batch.
@@ -53,31 +58,16 @@ pub struct Finished {
 /// Runs every trial of the plan in order. A trial that fails does not stop the others, unless they need its design; a request
 /// to stop does, and is the error.
 pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
-    let mut data: BTreeMap<String, Rc<Splits>> = BTreeMap::new();
     let mut all: Vec<Finished> = Vec::new();
     let mut identities: Vec<Identity> = Vec::new();
     for (index, trial) in plan.trials.iter().enumerate() {
-        let key = trial.settings["dataset"].to_string();
-        let splits = match data.get(&key) {
-            Some(splits) => Rc::clone(splits),
-            None => {
-                let opened = Rc::new(trial.manifest.dataset.open(&context.store)?);
-                data.insert(key, Rc::clone(&opened));
-                opened
-            }
-        };
-        let taken = taken_design(trial, &all, &identities);
-        let taken_identity = taken.as_ref().map(|taken| taken.identity.clone()).unwrap_or_default();
-        let digest = &splits.info.digest;
-        let identity = Identity {
-            hash: trial_hash(&trial.settings, Some(trial.seed), digest, &taken_identity.hash),
-            recipe: trial_hash(&trial.settings, None, digest, &taken_identity.recipe),
-        };
-        let hash = &identity.hash;
-        let folder = context.runs.join(&plan.name).join(format!("{}-s{}-{hash}", trial.folder_name(), trial.seed));
+        let splits = context.store.open(trial.manifest.dataset.as_ref())?;
+        let source = trial.depends_on.map(|source| &identities[source]);
+        let identity = Identity::of(trial, &splits.info.digest, source);
+        let folder = identity.folder(&context.runs, &plan.name, trial);
         let label = TrialLabel { index, count: plan.trials.len(), title: trial.title() };
         let finished = |outcome, cached| Finished { title: trial.title(), folder: folder.clone(), outcome, cached };
-        let outcome = match taken.map(|taken| taken.design).transpose() {
+        let outcome = match taken_design(trial, &all).transpose() {
             Err(error) => finished(Err(error), false),
             Ok(design_file) => {
                 let result = folder.join(files::RESULT);
@@ -100,43 +90,19 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
     Ok(all)
 }
 
-/// What a trial is called by.
-#[derive(Clone, Default)]
-struct Identity {
-    /// Hash of the work.
-    hash: String,
-    /// The same without the seed.
-    recipe: String,
-}
-
-/// A design that comes from a file or another trial.
-struct TakenDesign {
-    /// The file, or why the trial that should have found it did not.
-    design: Result<PathBuf>,
-    /// What stands for it in the hash: it is known before the design is.
-    identity: Identity,
-}
-
-fn taken_design(trial: &Trial, done: &[Finished], identities: &[Identity]) -> Option<TakenDesign> {
+/// The file of a design that comes from a file or another trial, or why the trial that should have found it did not.
+fn taken_design(trial: &Trial, done: &[Finished]) -> Option<Result<PathBuf>> {
     if let Some(source) = trial.depends_on {
-        let design = match &done[source].outcome {
+        return Some(match &done[source].outcome {
             Ok(_) => Ok(done[source].folder.join(files::DESIGN)),
             Err(error) => Err(Error::Plugin {
                 kind: "design",
                 name: done[source].title.clone(),
                 message: format!("its trial failed: {error}"),
             }),
-        };
-        let keep = json!(trial.manifest.design.as_ref().map(|design| &design.keep));
-        let identity =
-            |of: &Identity| Identity { hash: format!("{}:{keep}", of.hash), recipe: format!("{}:{keep}", of.recipe) };
-        return Some(TakenDesign { design, identity: identity(&identities[source]) });
+        });
     }
-    let source = trial.manifest.design.as_ref()?;
-    let file = source.file.as_ref()?;
-    let identity =
-        Design::read(file).map(|design| format!("{}:{}", design.to_toml(), json!(source.keep))).unwrap_or_default();
-    Some(TakenDesign { identity: Identity { hash: identity.clone(), recipe: identity }, design: Ok(file.clone()) })
+    trial.manifest.design.as_ref()?.file.clone().map(Ok)
 }
 
 /// A path to `file` for the manifest in `folder`: relative where both are trials of one experiment, so that it can be moved.
@@ -150,7 +116,7 @@ fn seen_from(folder: &Path, file: &Path) -> PathBuf {
 }
 
 /// Turns a panic of a tensor operation into an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -161,13 +127,13 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-struct Job<'a> {
-    plan: &'a Plan,
-    trial: &'a Trial,
-    splits: &'a Splits,
-    identity: &'a Identity,
-    label: &'a TrialLabel,
-    context: &'a Context<'a>,
+pub(super) struct Job<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) trial: &'a Trial,
+    pub(super) splits: &'a Splits,
+    pub(super) identity: &'a Identity,
+    pub(super) label: &'a TrialLabel,
+    pub(super) context: &'a Context<'a>,
 }
 
 impl Job<'_> {
@@ -179,7 +145,7 @@ impl Job<'_> {
         let log = Log::open(&folder.file(files::LOG), self.context.observer)?;
         log.line(
             "start",
-            json!({ "trial": self.label.title, "program": env!("CARGO_PKG_VERSION"), "process": std::process::id() }),
+            json!({ "trial": self.label.title, "program": env!("CARGO_PKG_VERSION"), "revision": self.context.revision, "process": std::process::id() }),
         );
         let outcome = self.stages(&folder, design_file, &log);
         match &outcome {
@@ -191,23 +157,32 @@ impl Job<'_> {
 
     fn stages(&self, folder: &TrialFolder, design_file: Option<&Path>, log: &Log) -> Result<Outcome> {
         let (context, seed) = (self.context, self.trial.seed);
+        let manifest = self.manifest();
+        for (section, training) in [("search", manifest.search.as_ref()), ("retrain", Some(&manifest.retrain))] {
+            if let Some(training) = training {
+                training.augment.check(section, &self.splits.train)?;
+            }
+        }
         let mut session =
             Session::open(self.splits, context.device, seed, folder.path(), self.label, log, context.stop)?;
         let written = folder.file(files::DESIGN);
         // Only a checkpoint of retraining vouches for the design beside it. With any other, what is left of the search is done
         // (nothing, where its last stage is finished), so that its epochs are in the history.
-        let design = if session.resumed_in("retrain") && written.exists() {
-            Design::read(&written)?
+        let Found { design, trained } = if session.resumed_in("retrain") && written.exists() {
+            Design::read(&written)?.into()
         } else {
-            let design = match design_file {
-                Some(file) => self.take_over(Design::read(file)?)?,
+            let found = match design_file {
+                Some(file) => self.take_over(Design::read(file)?)?.into(),
                 None => self.search(&mut session)?,
             };
-            write_atomically(&written, design.to_toml().as_bytes())?;
-            design
+            write_atomically(&written, found.design.to_toml().as_bytes())?;
+            found
         };
         let (network, parameters) = self.build(&design)?;
-        self.retrain(&mut session, network.as_ref(), &parameters, design.timesteps)?;
+        match trained {
+            Some(trained) => parameters.copy_from(&trained).map_err(Error::Record)?,
+            None => self.retrain(&mut session, network.as_ref(), &parameters, design.timesteps)?,
+        }
         self.measure(&session, network.as_ref(), &design, folder)
     }
 
@@ -216,7 +191,7 @@ impl Job<'_> {
     }
 
     /// The parts of a given design that the manifest keeps.
-    fn take_over(&self, given: Design) -> Result<Design> {
+    pub(super) fn take_over(&self, given: Design) -> Result<Design> {
         let manifest = self.manifest();
         let keeps = |part| manifest.design.as_ref().is_some_and(|source| source.keep.contains(&part));
         let wrong = |message: String| Error::Plugin { kind: "design", name: given.space.clone(), message };
@@ -235,10 +210,33 @@ impl Job<'_> {
                 .ok_or_else(|| wrong("without the design's timesteps, `[timesteps.fixed]` is needed".into()))?
         };
         let compression = if keeps(Part::Compression) { given.compression.clone() } else { BTreeMap::new() };
-        Ok(Design { version: design::VERSION, timesteps, compression, ..given })
+        let taken = Design {
+            version: design::VERSION,
+            timesteps,
+            compression,
+            network: Some(self.design_network()),
+            accounting: None,
+            ..given
+        };
+        match manifest.design.as_ref().is_some_and(|source| source.redraw) {
+            true => redraw(&taken, manifest, &self.splits.info, self.trial.seed),
+            false => Ok(taken),
+        }
     }
 
-    fn search(&self, session: &mut Session) -> Result<Design> {
+    /// The network of this trial, for its design.
+    fn design_network(&self) -> DesignNetwork {
+        let info = &self.splits.info;
+        let settings = &self.trial.settings;
+        DesignNetwork {
+            input: info.shape,
+            classes: info.classes.len(),
+            space: settings["space"].clone(),
+            compressor: settings["compressor"].as_array().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn search(&self, session: &mut Session) -> Result<Found> {
         let manifest = self.manifest();
         let (Some(optimizer), Some(training)) = (&manifest.optimizer, &manifest.search) else {
             return Err(Error::Plugin {
@@ -247,32 +245,47 @@ impl Job<'_> {
                 message: "a search needs the sections [optimizer] and [search]".into(),
             });
         };
-        let mut parameters = Parameters::default();
-        let mut build = Build::new(&mut parameters, self.trial.seed, self.context.device);
-        let gate = manifest.timesteps.attach(&mut build.at("timesteps"))?;
-        let supernet = manifest.space.supernet(&self.splits.info, &manifest.compressors(), &mut build)?;
-        session.begin("search", &parameters)?;
-        let parts = SearchParts {
-            space: manifest.space.typetag_name(),
-            supernet: supernet.as_ref(),
-            gate: gate.as_ref(),
-            parameters: &parameters,
-            training,
-            max_timesteps: manifest.timesteps.max(),
+        let (info, compressors) = (&self.splits.info, manifest.compressors());
+        let open = |make: &dyn Fn(&mut Build) -> Result<Searched>| {
+            let mut parameters = Parameters::default();
+            let mut build = Build::new(&mut parameters, self.trial.seed, self.context.device);
+            let gate = manifest.timesteps.attach(&mut build.at("timesteps"))?;
+            let network = make(&mut build)?;
+            Ok(Open { network, gate, parameters })
         };
-        optimizer.search(&mut Search::new(parts, session))
+        let supernet = open(&|build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?)))?;
+        let settle = |architecture: &Architecture, compression: &Compression| {
+            open(&|build| {
+                let network = manifest.space.network(architecture, compression, true, info, &compressors, build)?;
+                Ok(Searched::Settled(architecture.clone(), network))
+            })
+        };
+        let parts = SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max() };
+        let mut search = Search::new(parts, &manifest.retrain, &settle, session)?;
+        let mut found = optimizer.search(&mut search)?;
+        let bins = weight_bins(search.parts().network());
+        record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        found.design.network = Some(self.design_network());
+        Ok(found)
     }
 
-    fn build(&self, design: &Design) -> Result<(Box<dyn Network>, Parameters)> {
+    pub(super) fn build(&self, design: &Design) -> Result<(Box<dyn Network>, Parameters)> {
         let manifest = self.manifest();
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, self.trial.seed, self.context.device);
-        let network = manifest.space.network(design, &self.splits.info, &manifest.compressors(), &mut build)?;
+        let network = manifest.space.network(
+            &design.architecture(),
+            &design.compression,
+            false,
+            &self.splits.info,
+            &manifest.compressors(),
+            &mut build,
+        )?;
         Ok((network, parameters))
     }
 
     /// Trains weights and scores of the final network by SGD (paper, Section 4.1).
-    fn retrain(
+    pub(super) fn retrain(
         &self,
         session: &mut Session,
         network: &dyn Network,
@@ -285,7 +298,13 @@ impl Job<'_> {
         let algorithm = Algorithm::Sgd { momentum: training.momentum, weight_decay: training.weight_decay };
         let rate = Rate::Cosine { start: training.learning_rate, end: training.learning_rate_end };
         let mut descents = [Descent::new("weights", parameters, &[Role::Weight, Role::Score], algorithm, rate)];
-        let spec = StageSpec { name: "retrain".into(), epochs: training.epochs, batch_size: training.batch_size };
+        let spec = StageSpec {
+            name: "retrain".into(),
+            epochs: training.epochs,
+            samples: training.samples.map(std::num::NonZeroUsize::get),
+            batch_size: training.batch_size,
+            augment: training.augment,
+        };
         let pass = Pass { timesteps, training: true, measure: false, active: Stages::ALL };
         let splits = self.splits;
         let step = |batch: &crate::train::Batch, _: usize, descents: &mut [Descent]| {
@@ -316,26 +335,29 @@ impl Job<'_> {
         design: &Design,
         folder: &TrialFolder,
     ) -> Result<Outcome> {
-        let begin = Instant::now();
         let device = self.context.device;
+        let watch = Stopwatch::start(device);
         let pass = Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL };
         let splits = self.splits;
         let measured = evaluate(network, &splits.test, &splits.normalisation, pass, device);
-        let evaluate_seconds = begin.elapsed().as_secs_f64();
-        let rows = layer_rows(network, &measured.activity, design.timesteps);
+        let mut stages = stage_rows(session.history(), device);
+        let evaluate_seconds = watch.wall();
+        stages.push(Stage {
+            stage: "evaluate".into(),
+            epochs: 0,
+            seconds: evaluate_seconds,
+            device_seconds: watch.device(),
+            device: device::name(device),
+        });
+        record::write(&folder.file(files::STAGES), &stages)?;
+        let rows = account::layers(network, &measured.activity, design.timesteps);
         record::write(&folder.file(files::LAYERS), &rows)?;
+        let totals = account::totals(&rows, network.full_precision_parameters());
 
-        let stored: Vec<&Layer> = rows.iter().filter(|row| row.place != Place::Auxiliary.group()).collect();
-        let sum = |value: fn(&Layer) -> f64| stored.iter().map(|row| value(row)).sum::<f64>();
-        let count = |value: fn(&Layer) -> i64| stored.iter().map(|row| value(row)).sum::<i64>();
-        let seconds = |search: bool| {
-            let of_stage = session.history().iter().filter(|row| (row.stage != "retrain") == search);
-            of_stage.map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds)
-        };
-        let epochs =
-            |search: bool| session.history().iter().filter(|row| (row.stage != "retrain") == search).count() as i64;
-        let (weight_bits, kept_weights) = (sum(|row| row.memory_bits), count(|row| row.kept_weights));
-        let (syn_ops, multiplications) = (sum(|row| row.syn_ops), sum(|row| row.multiplications));
+        let of = |search: bool| session.history().iter().filter(move |row| (row.stage != "retrain") == search);
+        let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
+        let device_seconds = of(true).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
+        let epochs = |search: bool| of(search).count() as i64;
         let point: Vec<String> = self.trial.point.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let outcome = Outcome {
             experiment: self.plan.name.clone(),
@@ -345,29 +367,36 @@ impl Job<'_> {
             recipe: self.identity.recipe.clone(),
             profile: self.plan.profile.clone().unwrap_or_default(),
             point: point.join(", "),
+            reproduces: self.trial.reproduces.clone().unwrap_or_default(),
+            overrides: self.trial.overrides.join(", "),
             dataset: splits.info.title.clone(),
             data_digest: splits.info.digest.clone(),
             test_accuracy: measured.accuracy,
             test_loss: measured.loss,
             timesteps: design.timesteps,
-            mean_bits: weight_bits / (kept_weights.max(1)) as f64,
-            weights: count(|row| row.weights),
-            kept_weights,
-            weight_bits,
-            model_size_bytes: cost::model_size_bytes(weight_bits, network.full_precision_parameters()),
-            syn_ops,
-            bit_syn_ops: sum(|row| row.bit_syn_ops),
-            multiplications,
-            energy_mj: cost::energy_mj(syn_ops, multiplications),
+            mean_bits: totals.weight_bits / totals.kept_weights.max(1) as f64,
+            weights: totals.weights,
+            kept_weights: totals.kept_weights,
+            weight_bits: totals.weight_bits,
+            model_size_bytes: totals.model_size_bytes,
+            syn_ops: totals.syn_ops,
+            bit_syn_ops: totals.bit_syn_ops,
+            multiplications: totals.multiplications,
+            energy_mj: totals.energy_mj,
+            ann_operations: totals.ann_operations,
+            ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
             search_seconds: seconds(true),
             retrain_seconds: seconds(false),
             evaluate_seconds,
             search_epochs: epochs(true),
             retrain_epochs: epochs(false),
+            search_device_seconds: device_seconds,
             device: device::name(device),
+            hardware: device::hardware(device),
             threads: i64::from(tch::get_num_threads()),
             peak_memory_bytes: device::peak_memory() as i64,
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: self.context.revision.to_owned(),
             finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),
         };
         record::write(&folder.file(files::RESULT), std::slice::from_ref(&outcome))?;
@@ -375,43 +404,24 @@ impl Job<'_> {
     }
 }
 
-/// The layers of a network with their cost, for the record.
-fn layer_rows(network: &dyn Network, activity: &[Tensor], timesteps: i64) -> Vec<Layer> {
-    tch::no_grad(|| {
-        let counted = Tensor::ones([timesteps], (Kind::Double, Device::Cpu));
-        let number = |tensor: &Tensor| tensor.double_value(&[]);
-        let layers = network.layers();
-        let rows = layers.iter().enumerate().map(|(index, synapses)| {
-            let activity = activity.get(index).map(|rate| rate.to_device(Device::Cpu));
-            let LayerCost { shape, bits, memory_bits, syn_ops, bit_syn_ops, multiplications, .. } =
-                cost::layer(synapses, Stages::ALL, activity.as_ref(), &counted);
-            let value = synapses.weight.value(Stages::ALL);
-            Layer {
-                index: index as i64,
-                place: shape.place.group(),
-                kernel_height: shape.kernel.0,
-                kernel_width: shape.kernel.1,
-                inputs: shape.inputs,
-                outputs: shape.outputs,
-                map_height: shape.map.0,
-                map_width: shape.map.1,
-                weights: shape.weights() as i64,
-                kept_weights: value.count_nonzero(None::<i64>).int64_value(&[]),
-                bits: number(&bits),
-                memory_bits: number(&memory_bits),
-                macs: shape.macs(),
-                firing_rate: match (shape.reads, &activity) {
-                    (cost::Input::Spikes, Some(rate)) => {
-                        Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default()
-                    }
-                    _ => Vec::new(),
-                },
-                syn_ops: number(&syn_ops),
-                bit_syn_ops: number(&bit_syn_ops),
-                multiplications,
-                layer: shape.name,
+/// The stages of a trial with their time, in order, the evaluation aside.
+fn stage_rows(history: &[Epoch], device: Device) -> Vec<Stage> {
+    let mut rows: Vec<Stage> = Vec::new();
+    for epoch in history {
+        match rows.last_mut().filter(|row| row.stage == epoch.stage) {
+            Some(row) => {
+                row.epochs += 1;
+                row.seconds += epoch.seconds;
+                row.device_seconds += epoch.device_seconds;
             }
-        });
-        rows.collect()
-    })
+            None => rows.push(Stage {
+                stage: epoch.stage.clone(),
+                epochs: 1,
+                seconds: epoch.seconds,
+                device_seconds: epoch.device_seconds,
+                device: device::name(device),
+            }),
+        }
+    }
+    rows
 }

@@ -1,14 +1,27 @@
 //! Layers over time-folded tensors `[T·B, C, H, W]`.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::plugin::{Build, Role};
 
-/// Batch normalisation over batch, time and space (the statistics of all timesteps together; Zheng et al., AAAI 2021).
+/// What the mean and variance of a batch normalisation are taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statistics {
+    /// Batch, space and all timesteps together (Zheng et al., AAAI 2021).
+    AllTimesteps,
+    /// Batch and space of one timestep; running statistics are updated at each.
+    EachTimestep,
+}
+
+/// Batch normalisation.
 ///
 /// y = gamma · (x - mean) / sqrt(var + eps) + beta, each per channel; eps 1e-5, running statistics with momentum 0.1.
 #[derive(Debug)]
 pub struct BatchNorm {
+    statistics: Statistics,
     gamma: Tensor,
     beta: Tensor,
     running_mean: Tensor,
@@ -20,9 +33,10 @@ impl BatchNorm {
     const MOMENTUM: f64 = 0.1;
 
     /// For `channels` channels.
-    pub fn new(channels: i64, build: &mut Build) -> BatchNorm {
+    pub fn new(channels: i64, statistics: Statistics, build: &mut Build) -> BatchNorm {
         let options = (Kind::Float, build.device());
         BatchNorm {
+            statistics,
             gamma: build.parameter("gamma", Role::Weight, |_| Tensor::ones([channels], options)),
             beta: build.parameter("beta", Role::Weight, |_| Tensor::zeros([channels], options)),
             running_mean: build.buffer("running_mean", Tensor::zeros([channels], options)),
@@ -30,23 +44,31 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `[N, C, H, W]`. `scale` (`[C]`) multiplies the output of each channel: it costs nothing here, because it
+    /// Normalises `[T·B, C, ...]`. `scale` (`[C]`) multiplies the output of each channel: it costs nothing here, because it
     /// goes into gamma and beta.
-    pub fn forward(&self, x: &Tensor, scale: Option<&Tensor>, training: bool) -> Tensor {
+    pub fn forward(&self, x: &Tensor, scale: Option<&Tensor>, timesteps: i64, training: bool) -> Tensor {
         let (gamma, beta) = match scale {
             Some(scale) => (&self.gamma * scale, &self.beta * scale),
             None => (self.gamma.shallow_clone(), self.beta.shallow_clone()),
         };
-        x.batch_norm(
-            Some(&gamma),
-            Some(&beta),
-            Some(&self.running_mean),
-            Some(&self.running_variance),
-            training,
-            Self::MOMENTUM,
-            Self::EPSILON,
-            true,
-        )
+        let normalised = |x: &Tensor| {
+            x.batch_norm(
+                Some(&gamma),
+                Some(&beta),
+                Some(&self.running_mean),
+                Some(&self.running_variance),
+                training,
+                Self::MOMENTUM,
+                Self::EPSILON,
+                true,
+            )
+        };
+        // By running statistics all timesteps are alike.
+        if self.statistics == Statistics::AllTimesteps || !training || timesteps == 1 {
+            return normalised(x);
+        }
+        let steps: Vec<Tensor> = x.chunk(timesteps, 0).iter().map(normalised).collect();
+        Tensor::cat(&steps, 0)
     }
 
     /// Number of stored parameters: gamma and beta.
@@ -88,14 +110,29 @@ mod tests {
     #[test]
     fn a_scale_multiplies_the_normalised_channels_and_gets_a_gradient() {
         let mut parameters = Parameters::default();
-        let norm = BatchNorm::new(2, &mut Build::new(&mut parameters, 0, Device::Cpu));
+        let norm = BatchNorm::new(2, Statistics::AllTimesteps, &mut Build::new(&mut parameters, 0, Device::Cpu));
         let x = Tensor::randn([8, 2, 3, 3], (Kind::Float, Device::Cpu));
         let scale = Tensor::from_slice(&[0.25f32, 2.0]).set_requires_grad(true);
-        let scaled = norm.forward(&x, Some(&scale), true);
-        let want = norm.forward(&x, None, true) * scale.view([1, 2, 1, 1]);
+        let scaled = norm.forward(&x, Some(&scale), 4, true);
+        let want = norm.forward(&x, None, 4, true) * scale.view([1, 2, 1, 1]);
         assert!((&scaled - want).abs().max().double_value(&[]) < 1e-6);
         scaled.square().sum(Kind::Float).backward();
         assert!(scale.grad().defined());
+    }
+
+    #[test]
+    fn each_timestep_can_have_its_own_statistics() {
+        let x = Tensor::randn([6, 2, 3, 3], (Kind::Float, Device::Cpu)) * 2.0
+            + Tensor::arange(6, (Kind::Float, Device::Cpu)).view([6, 1, 1, 1]);
+        let normalise = |statistics| {
+            let mut parameters = Parameters::default();
+            let norm = BatchNorm::new(2, statistics, &mut Build::new(&mut parameters, 0, Device::Cpu));
+            norm.forward(&x, None, 3, true)
+        };
+        // Means over batch and space of each timestep, by channel.
+        let means = |y: Tensor| unfold_time(&y, 3).mean_dim([1i64, 3, 4].as_slice(), false, Kind::Float).abs().max();
+        assert!(means(normalise(Statistics::EachTimestep)).double_value(&[]) < 1e-6);
+        assert!(means(normalise(Statistics::AllTimesteps)).double_value(&[]) > 0.1);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Batches of a split in a given order, normalised, on the device.
+//! Batches of a split in a given order, augmented where they are trained on, normalised, on the device.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::plugin::{Normalisation, Split};
+use super::Augmentation;
+use crate::plugin::{Normalisation, Preparation, Split};
+use crate::random::Stream;
 
 /// One batch.
 pub struct Batch {
@@ -33,6 +35,15 @@ pub struct Batches<'a> {
     order: Vec<i64>,
     size: usize,
     next: usize,
+    augmentation: Option<Augmentation>,
+    prepared: Option<Prepared<'a>>,
+}
+
+/// How raw samples become inputs, and the address of the random numbers for it: the batch's number is the index.
+struct Prepared<'a> {
+    preparation: &'a dyn Preparation,
+    seed: u64,
+    purpose: String,
 }
 
 impl<'a> Batches<'a> {
@@ -47,7 +58,21 @@ impl<'a> Batches<'a> {
             order,
             size,
             next: 0,
+            prepared: None,
+            augmentation: None,
         }
+    }
+
+    /// The same batches with every image changed as drawn.
+    pub fn augmented(self, augmentation: Augmentation) -> Self {
+        Batches { augmentation: Some(augmentation), ..self }
+    }
+
+    /// Makes the inputs of each batch by `preparation`, with random numbers that depend on `seed`, `purpose` (stage and epoch) and
+    /// the number of the batch alone.
+    pub fn prepared(self, preparation: Option<&'a dyn Preparation>, seed: u64, purpose: String) -> Self {
+        let prepared = preparation.map(|preparation| Prepared { preparation, seed, purpose });
+        Batches { prepared, ..self }
     }
 
     /// Number of batches.
@@ -63,16 +88,33 @@ impl Iterator for Batches<'_> {
         if self.next >= self.order.len() {
             return None;
         }
+        let number = self.next / self.size;
         let end = (self.next + self.size).min(self.order.len());
         let index = Tensor::from_slice(&self.order[self.next..end]);
         self.next = end;
-        let images = self.split.images.index_select(0, &index).to_device(self.device);
+        let images = self.split.images.index_select(0, &index);
+        let images = match &self.prepared {
+            Some(Prepared { preparation, seed, purpose }) => {
+                preparation.prepare(&images, &mut Stream::open(*seed, purpose, number as u64))
+            }
+            None => images,
+        };
+        let images = images.to_device(self.device);
+        let images = match &self.augmentation {
+            Some(augmentation) => augmentation.cropped_and_mirrored(images, &index),
+            None => images,
+        };
         let images = match images.kind() {
             Kind::Uint8 => images.to_kind(Kind::Float) / 255.0,
             _ => images.to_kind(Kind::Float),
         };
         let labels = self.split.labels.index_select(0, &index).to_device(self.device);
-        Some(Batch { images: (images - &self.mean) / &self.std, labels })
+        let images = (images - &self.mean) / &self.std;
+        let images = match &self.augmentation {
+            Some(augmentation) => augmentation.erased(images, &index),
+            None => images,
+        };
+        Some(Batch { images, labels })
     }
 }
 
@@ -94,5 +136,36 @@ mod tests {
         assert_eq!(Vec::<i64>::try_from(&all[0].labels).unwrap(), [4, 3]);
         assert!((all[0].images.double_value(&[0, 0, 0, 0]) - 1.5).abs() < 1e-6);
         assert!((all[2].images.double_value(&[0, 0, 0, 0]) + 0.5).abs() < 1e-6);
+    }
+
+    /// Raw samples of two numbers become an input of one: their sum and a random number.
+    #[derive(Debug)]
+    struct NoisySum;
+
+    impl Preparation for NoisySum {
+        fn prepare(&self, raw: &Tensor, random: &mut Stream) -> Tensor {
+            let sum = raw.to_kind(Kind::Float).sum_dim_intlist(1, true, Kind::Float);
+            (&sum + random.uniform(&sum.size(), 0.0, 1.0)).view([-1, 1, 1, 1])
+        }
+    }
+
+    #[test]
+    fn raw_samples_are_prepared_before_normalisation_with_numbers_of_their_batch() {
+        let split = Split {
+            images: Tensor::from_slice(&[1i16, 2, 10, 20, 100, 200]).view([3, 2]),
+            labels: Tensor::from_slice(&[0i64, 1, 2]),
+        };
+        let normalisation = Normalisation { mean: vec![3.0], std: vec![0.5] };
+        let inputs = |purpose: &str, skipped: usize| -> Vec<f64> {
+            let batches = Batches::new(&split, &normalisation, vec![2, 1, 0], 2, Device::Cpu);
+            let batches = batches.prepared(Some(&NoisySum), 0, purpose.to_owned());
+            batches.skip(skipped).flat_map(|batch| Vec::<f64>::try_from(batch.images.flatten(0, -1)).unwrap()).collect()
+        };
+        let first = inputs("retrain/prepare/0", 0);
+        let drawn: Vec<f64> = first.iter().zip([300.0, 30.0, 3.0]).map(|(x, sum)| x * 0.5 + 3.0 - sum).collect();
+        assert!(drawn.iter().all(|draw| (0.0..1.0).contains(draw)), "{drawn:?}");
+        assert!((drawn[0] - drawn[2]).abs() > 1e-3, "two batches draw the same number: {drawn:?}");
+        assert_eq!(inputs("retrain/prepare/0", 0), first);
+        assert_ne!(inputs("retrain/prepare/1", 0), first);
     }
 }

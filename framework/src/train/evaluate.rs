@@ -8,11 +8,12 @@ use crate::plugin::{Network, Normalisation, Pass, Split};
 /// What was measured over a split.
 #[derive(Debug)]
 pub struct Measured {
-    /// Fraction of images whose largest mean logit is their class.
+    /// Fraction of images whose largest mean logit is their class; NaN for a split without images.
     pub accuracy: f64,
-    /// Cross-entropy of the mean logits.
+    /// Cross-entropy of the mean logits; NaN for a split without images.
     pub loss: f64,
-    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless asked for.
+    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless asked for, and for a split without
+    /// images.
     pub activity: Vec<Tensor>,
 }
 
@@ -46,7 +47,8 @@ pub fn evaluate(
                 }
             }
         }
-        let count = split.len().max(1) as f64;
+        // Of no images: NaN, "not measured", and not a wrong answer.
+        let count = split.len() as f64;
         Measured {
             accuracy: correct.double_value(&[]) / count,
             loss: loss.double_value(&[]) / count,

@@ -1,6 +1,7 @@
-//! Training: batches, descent by parameter role, schedules, the epoch loop that search and retraining share, checkpoints,
+//! Training: batches, their augmentation, descent by parameter role, schedules, the epoch loop that search and retraining share, checkpoints,
 //! evaluation.
 
+mod augment;
 mod batch;
 mod checkpoint;
 mod descent;
@@ -8,9 +9,10 @@ mod evaluate;
 mod search;
 mod session;
 
+pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
 pub use checkpoint::Checkpoint;
 pub use descent::{Algorithm, Descent, Rate, clip_gradients};
 pub use evaluate::{Measured, evaluate};
-pub use search::{Losses, Optimizer, Search, SearchParts};
+pub use search::{Found, Gating, Losses, Open, Optimizer, Regime, Search, SearchParts, Searched, Settle};
 pub use session::{EpochNotes, Event, Observer, Session, StageSpec, StepReport, TrialLabel};

@@ -1,34 +1,109 @@
-//! The optimizer plugin's trait, and what it is handed: a supernet, its parameters by role, the data, the losses.
+//! The optimizer plugin's trait, and what it is handed: a network with open decisions, its parameters by role, the data, the
+//! losses.
+
+use std::num::NonZeroUsize;
 
 use tch::{Kind, Tensor};
 
 use super::{Algorithm, Batch, Descent, EpochNotes, Rate, Session, StageSpec, StepReport, evaluate};
 use crate::Result;
 use crate::cost;
-use crate::design::{self, Design};
+use crate::design::{self, Architecture, Compression, Design};
 use crate::manifest::Training;
 use crate::plugin::{
-    Parameters, Pass, Response, Role, Stages, Supernet, TimestepGate, exceedance, prefix_cross_entropy,
+    Network, Parameters, Pass, Response, Role, Stages, Supernet, TimestepGate, exceedance, prefix_cross_entropy,
 };
+use crate::record::files;
+use crate::run::write_atomically;
 
 /// An optimizer: it searches a supernet and returns the design it found. It decides which roles of parameters move when.
 #[typetag::serde]
 pub trait Optimizer: std::fmt::Debug + Send + Sync {
     /// Searches.
-    fn search(&self, search: &mut Search) -> Result<Design>;
+    fn search(&self, search: &mut Search) -> Result<Found>;
+
+    /// The roles of parameters that a search moves.
+    fn moves(&self) -> &'static [Role] {
+        &[Role::Weight, Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit]
+    }
 }
 
-/// The supernet and what belongs to it.
-pub struct SearchParts<'a> {
-    /// Name of the space.
-    pub space: &'a str,
-    /// The network that contains every architecture.
-    pub supernet: &'a dyn Supernet,
+/// What a search found.
+pub struct Found {
+    /// The design.
+    pub design: Design,
+    /// The weights that it was found with, when they are the final ones: nothing is retrained then.
+    pub trained: Option<Parameters>,
+}
+
+impl From<Design> for Found {
+    /// A design that is to be retrained from new weights.
+    fn from(design: Design) -> Found {
+        Found { design, trained: None }
+    }
+}
+
+/// What is still open in a network, and its parameters.
+pub struct Open {
+    /// The network.
+    pub network: Searched,
     /// The timestep searcher's trainable part.
-    pub gate: &'a dyn TimestepGate,
+    pub gate: Box<dyn TimestepGate>,
     /// All tensors.
-    pub parameters: &'a Parameters,
-    /// `[search]`
+    pub parameters: Parameters,
+}
+
+/// A network with open decisions.
+pub enum Searched {
+    /// It contains every architecture.
+    Supernet(Box<dyn Supernet>),
+    /// The final network of one architecture, where compression and timesteps may be open.
+    Settled(Architecture, Box<dyn Network>),
+}
+
+impl Searched {
+    fn network(&self) -> &dyn Network {
+        match self {
+            Searched::Supernet(supernet) => supernet.as_ref(),
+            Searched::Settled(_, network) => network.as_ref(),
+        }
+    }
+
+    fn architecture(&self) -> Architecture {
+        match self {
+            Searched::Supernet(supernet) => supernet.decode(),
+            Searched::Settled(architecture, _) => architecture.clone(),
+        }
+    }
+}
+
+/// What acts in a training pass of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Regime {
+    /// Stages of compression that act.
+    pub active: Stages,
+    /// Timesteps that are run.
+    pub timesteps: i64,
+    /// Whether the gate weighs the numbers of timesteps.
+    pub gating: Gating,
+}
+
+/// What becomes of the gate in a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gating {
+    /// It is left out: all timesteps of the regime count.
+    Off,
+    /// It weighs the numbers of timesteps, after its warm-up epochs.
+    Warming,
+    /// It weighs them from the first epoch on: the weights were trained before.
+    Warm,
+}
+
+/// The network that is searched and what belongs to it.
+pub struct SearchParts<'a> {
+    /// The network and its tensors.
+    pub open: Open,
+    /// How its weights are trained: `[search]` for a supernet, `[retrain]` for a settled architecture.
     pub training: &'a Training,
     /// The largest number of timesteps.
     pub max_timesteps: i64,
@@ -44,24 +119,42 @@ pub struct Losses {
     pub compute: Tensor,
 }
 
+/// Builds the final network of an architecture with the given decisions, what is not decided left open.
+pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
+
 /// A search at work.
 pub struct Search<'a, 'b> {
     parts: SearchParts<'a>,
+    retrain: &'a Training,
+    settle: &'a Settle<'a>,
+    /// What is decided and no longer open in the network.
+    decided: Compression,
     session: &'a mut Session<'b>,
 }
 
 impl<'a, 'b> Search<'a, 'b> {
-    /// Joins the parts with the session that runs their stages.
-    pub fn new(parts: SearchParts<'a>, session: &'a mut Session<'b>) -> Search<'a, 'b> {
-        Search { parts, session }
+    /// Joins the supernet with the session that runs its stages. `retrain` and `settle` serve [`Search::settle`].
+    pub fn new(
+        parts: SearchParts<'a>,
+        retrain: &'a Training,
+        settle: &'a Settle<'a>,
+        session: &'a mut Session<'b>,
+    ) -> Result<Search<'a, 'b>> {
+        session.begin("search", &parts.open.parameters)?;
+        Ok(Search { parts, retrain, settle, decided: Compression::new(), session })
     }
 
-    /// The supernet and what belongs to it.
+    /// The network and what belongs to it.
     pub fn parts(&self) -> &SearchParts<'a> {
         &self.parts
     }
 
-    /// SGD on the weights as `[search]` says.
+    /// `[retrain]`
+    pub fn retrain(&self) -> &Training {
+        self.retrain
+    }
+
+    /// SGD on the weights as the manifest says.
     pub fn weight_descent(&self) -> Descent {
         let training = self.parts.training;
         self.descent(
@@ -74,7 +167,7 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// A descent over the parameters of some roles.
     pub fn descent(&self, name: &str, roles: &[Role], algorithm: Algorithm, rate: Rate) -> Descent {
-        Descent::new(name, self.parts.parameters, roles, algorithm, rate)
+        Descent::new(name, &self.parts.open.parameters, roles, algorithm, rate)
     }
 
     /// Runs a stage of the search. `step` is called for each batch with the epoch (from 0) and `descents`.
@@ -82,62 +175,165 @@ impl<'a, 'b> Search<'a, 'b> {
         &mut self,
         name: &str,
         epochs: usize,
-        active: Stages,
+        regime: Regime,
         descents: &mut [Descent],
         mut step: impl FnMut(&SearchParts, &Batch, usize, &mut [Descent]) -> Result<StepReport>,
     ) -> Result<()> {
         let parts = &self.parts;
-        let spec = StageSpec { name: name.to_owned(), epochs, batch_size: parts.training.batch_size };
+        let spec = StageSpec {
+            name: name.to_owned(),
+            epochs,
+            samples: parts.training.samples.map(NonZeroUsize::get),
+            batch_size: parts.training.batch_size,
+            augment: parts.training.augment,
+        };
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
-            parts.parameters,
+            &parts.open.parameters,
             descents,
             |batch, epoch, descents| step(parts, batch, epoch, descents),
-            |epoch| parts.notes(epoch, active, splits, device),
+            |epoch| parts.notes(epoch, regime, splits, device),
         )
     }
 
-    /// The design that the supernet and the gate decode to now.
+    /// Tells the transforms of `stages` that they are switched on with the weights as they are now, unless the stage of the
+    /// search named `before` has begun already.
+    pub fn switch_on(&self, stages: Stages, before: &str) {
+        if self.session.has_begun(before) {
+            return;
+        }
+        for layer in self.parts.network().layers() {
+            layer.weight.switch_on(stages);
+        }
+    }
+
+    /// Replaces the logits of a role by those of their largest entry alone: a decision that later stages live with.
+    pub fn harden(&self, role: Role) {
+        // exp(-1e4) is zero in f32.
+        const NEVER: f64 = -1e4;
+        tch::no_grad(|| {
+            for parameter in self.parts.open.parameters.of(&[role]) {
+                let mut logits = parameter.tensor.shallow_clone();
+                let largest = logits.argmax(-1, true);
+                let hardened = logits.full_like(NEVER).scatter_value(-1, &largest, 0.0);
+                logits.copy_(&hardened);
+            }
+        });
+    }
+
+    /// Goes on with the final network of the decoded architecture, trained as `[retrain]` says, from new weights. What the
+    /// compressors of `decided` stages decided is kept; the rest stays open.
+    pub fn settle(&mut self, decided: Stages) -> Result<()> {
+        const PHASE: &str = "settled";
+        let file = self.session.folder().join(files::SETTLED);
+        let design = if self.session.resumed_in(PHASE) {
+            // The supernet that it was decoded from is no longer there.
+            Design::read(&file)?
+        } else {
+            let design = Design { compression: self.decisions(decided), ..self.decode() };
+            write_atomically(&file, design.to_toml().as_bytes())?;
+            design
+        };
+        self.parts.open = (self.settle)(&design.architecture(), &design.compression)?;
+        self.parts.training = self.retrain;
+        self.decided = design.compression;
+        self.session.begin(PHASE, &self.parts.open.parameters)
+    }
+
+    fn decisions(&self, stages: Stages) -> Compression {
+        let mut all = self.decided.clone();
+        all.extend(self.parts.network().decisions(stages));
+        all
+    }
+
+    /// The design that the network and the gate decode to now.
     pub fn decode(&self) -> Design {
-        let parts = &self.parts;
+        let architecture = self.parts.open.network.architecture();
         Design {
             version: design::VERSION,
-            space: parts.space.to_owned(),
-            timesteps: parts.gate.decide(),
-            edges: parts.supernet.decode().edges,
-            compression: parts.supernet.decisions(),
+            space: architecture.space,
+            timesteps: self.parts.open.gate.decide(),
+            edges: architecture.edges,
+            compression: self.decisions(Stages::ALL),
+            network: None,
+            accounting: None,
         }
+    }
+
+    /// Takes the parameters as they are now: the final weights of the design.
+    pub fn take_parameters(&mut self) -> Parameters {
+        for layer in self.parts.network().layers() {
+            layer.weight.conclude();
+        }
+        std::mem::take(&mut self.parts.open.parameters)
     }
 }
 
 impl SearchParts<'_> {
-    /// A training pass of the supernet over all timesteps.
-    pub fn forward(&self, batch: &Batch, active: Stages, measure: bool) -> Response {
-        let pass = Pass { timesteps: self.max_timesteps, training: true, measure, active };
-        self.supernet.forward(&batch.images, &pass)
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
+        self.open.network.network()
     }
 
-    /// L_CE alone, in `epoch` (from 0).
-    pub fn cross_entropy(&self, response: &Response, batch: &Batch, epoch: usize) -> Tensor {
-        let weights = self.gate.weights(epoch);
-        (prefix_cross_entropy(&response.logits, &batch.labels) * weights).sum(Kind::Float)
+    /// All tensors.
+    pub fn parameters(&self) -> &Parameters {
+        &self.open.parameters
+    }
+
+    /// Everything acts, and the gate weighs the numbers of timesteps.
+    pub fn whole(&self) -> Regime {
+        Regime { active: Stages::ALL, timesteps: self.max_timesteps, gating: Gating::Warming }
+    }
+
+    /// The relative weight of each number of timesteps, `[T]`.
+    fn timestep_weights(&self, epoch: usize, regime: Regime, device: tch::Device) -> Tensor {
+        match regime.gating {
+            Gating::Off => {}
+            Gating::Warming => return self.open.gate.weights(epoch),
+            Gating::Warm => return self.open.gate.weights(usize::MAX),
+        }
+        let last = Tensor::ones([1], (Kind::Float, device));
+        Tensor::cat(&[Tensor::zeros([regime.timesteps - 1], (Kind::Float, device)), last], 0)
+    }
+
+    /// A training pass over all timesteps of the regime.
+    pub fn forward(&self, batch: &Batch, regime: Regime, measure: bool) -> Response {
+        let pass = Pass { timesteps: regime.timesteps, training: true, measure, active: regime.active };
+        self.network().forward(&batch.images, &pass)
+    }
+
+    /// L_CE, with that of an auxiliary head, in `epoch` (from 0).
+    pub fn cross_entropy(&self, response: &Response, batch: &Batch, epoch: usize, regime: Regime) -> Tensor {
+        let weights = self.timestep_weights(epoch, regime, batch.images.device());
+        let of = |logits: &Tensor| (prefix_cross_entropy(logits, &batch.labels) * &weights).sum(Kind::Float);
+        match &response.auxiliary {
+            Some((auxiliary, weight)) => of(&response.logits) + of(auxiliary) * *weight,
+            None => of(&response.logits),
+        }
     }
 
     /// All terms; the response has to be measured.
-    pub fn losses(&self, response: &Response, batch: &Batch, epoch: usize, active: Stages) -> Losses {
-        let counted = exceedance(&self.gate.weights(epoch));
-        let (memory, compute) = cost::search_terms(&self.supernet.layers(), active, &response.activity, &counted);
-        Losses { cross_entropy: self.cross_entropy(response, batch, epoch), memory, compute }
+    pub fn losses(&self, response: &Response, batch: &Batch, epoch: usize, regime: Regime) -> Losses {
+        let counted = exceedance(&self.timestep_weights(epoch, regime, batch.images.device()));
+        let layers = self.network().layers();
+        let (memory, compute) = cost::search_terms(&layers, regime.active, &response.activity, &counted);
+        Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
     }
 
-    fn notes(&self, epoch: usize, active: Stages, splits: &crate::plugin::Splits, device: tch::Device) -> EpochNotes {
+    /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and every neuron firing at
+    /// every timestep: bits, and bit-operations an image. In these units a lambda travels between data sets and widths.
+    pub fn dense_cost(&self) -> (f64, f64) {
+        cost::dense_terms(&self.network().layers(), self.max_timesteps)
+    }
+
+    fn notes(&self, epoch: usize, regime: Regime, splits: &crate::plugin::Splits, device: tch::Device) -> EpochNotes {
         tch::no_grad(|| {
-            let network: &dyn crate::plugin::Network = self.supernet;
-            let pass = Pass { timesteps: self.max_timesteps, training: false, measure: true, active };
-            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device);
-            let weights = self.gate.weights(epoch);
-            let layers = self.supernet.layers();
+            let active = regime.active;
+            let pass = Pass { timesteps: regime.timesteps, training: false, measure: true, active };
+            let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device);
+            let weights = self.timestep_weights(epoch, regime, device);
+            let layers = self.network().layers();
             let (memory, compute) = cost::search_terms(&layers, active, &measured.activity, &exceedance(&weights));
             let (mut bits, mut count) = (0.0, 0.0);
             for layer in layers.iter().filter(|layer| layer.searched) {
@@ -146,7 +342,12 @@ impl SearchParts<'_> {
             }
             EpochNotes {
                 validation: (measured.loss, measured.accuracy),
-                cost: Some((memory.double_value(&[]), compute.double_value(&[]), bits / f64::max(count, 1.0))),
+                // Without validation images no firing rates are known.
+                cost: Some((
+                    memory.double_value(&[]),
+                    if splits.validation.is_empty() { f64::NAN } else { compute.double_value(&[]) },
+                    bits / f64::max(count, 1.0),
+                )),
                 timestep_weights: Vec::<f64>::try_from(weights.to_kind(Kind::Double)).unwrap_or_default(),
             }
         })

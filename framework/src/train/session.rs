@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Batch, Batches, Checkpoint, Descent};
+use super::{Augmentation, Batch, Batches, Checkpoint, Descent};
+use crate::device::Stopwatch;
+use crate::manifest::Augment;
 use crate::plugin::{Parameters, Splits};
 use crate::random::Stream;
 use crate::record::{self, Epoch, files};
@@ -38,6 +39,8 @@ pub enum Event<'a> {
         done: usize,
         /// Batches of an epoch.
         batches: usize,
+        /// Images that are trained on; `None` for all.
+        samples: Option<usize>,
     },
     /// A batch is done.
     Batch {
@@ -76,8 +79,12 @@ pub struct StageSpec {
     pub name: String,
     /// Passes over the training split.
     pub epochs: usize,
+    /// Images that are trained on; `None` for all.
+    pub samples: Option<usize>,
     /// Images of a step.
     pub batch_size: usize,
+    /// What is done to training images.
+    pub augment: Augment,
 }
 
 /// What a step tells the loop.
@@ -115,6 +122,14 @@ pub struct Session<'a> {
     phase: String,
     finished: Vec<String>,
     resumed: Option<Checkpoint>,
+    shortened: Option<Shortened>,
+}
+
+/// Every stage of a rehearsal ends early.
+#[derive(Clone, Copy)]
+struct Shortened {
+    epochs: usize,
+    batch_size: usize,
 }
 
 impl<'a> Session<'a> {
@@ -169,7 +184,14 @@ impl<'a> Session<'a> {
             phase: String::new(),
             finished,
             resumed,
+            shortened: None,
         })
+    }
+
+    /// Ends every stage after so many epochs, of batches no larger than this, so that its speed is known without its work.
+    /// Observers are still told how many epochs it has.
+    pub fn shorten(&mut self, epochs: usize, batch_size: usize) {
+        self.shortened = Some(Shortened { epochs, batch_size });
     }
 
     /// The rows so far.
@@ -194,6 +216,16 @@ impl<'a> Session<'a> {
             })?;
         }
         Ok(())
+    }
+
+    /// The trial's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder
+    }
+
+    /// Whether `stage` is finished, or goes on from a checkpoint that was written in it.
+    pub fn has_begun(&self, stage: &str) -> bool {
+        self.is_finished(stage) || self.resumed.as_ref().is_some_and(|checkpoint| checkpoint.stage == stage)
     }
 
     /// Whether `stage` was finished before an interruption.
@@ -224,25 +256,47 @@ impl<'a> Session<'a> {
             first = checkpoint.epochs;
         }
         let train = &self.splits.train;
-        let batches = train.len().div_ceil(spec.batch_size);
+        let (epochs, batch_size) = match self.shortened {
+            Some(short) => (spec.epochs.min(short.epochs), spec.batch_size.min(short.batch_size)),
+            None => (spec.epochs, spec.batch_size),
+        };
+        let samples = spec.samples.unwrap_or(train.len()).min(train.len());
+        // Which ones does not depend on the seed, as a smaller data set would not.
+        let chosen =
+            (samples < train.len()).then(|| Stream::open(0, "samples", samples as u64).permutation(train.len()));
+        let batches = samples.div_ceil(batch_size);
         self.observer.event(&Event::StageStarted {
             trial: self.label,
             stage: &spec.name,
             epochs: spec.epochs,
             done: first,
             batches,
+            samples: spec.samples,
         });
-        for epoch in first..spec.epochs {
-            let begin = Instant::now();
+        for epoch in first..epochs {
+            let watch = Stopwatch::start(self.device);
             for descent in descents.iter_mut() {
                 descent.begin_epoch(epoch, spec.epochs);
             }
-            let order = Stream::open(self.seed, &format!("{}/order", spec.name), epoch as u64).permutation(train.len());
+            let mut order = Stream::open(self.seed, &format!("{}/order", spec.name), epoch as u64).permutation(samples);
+            if let Some(chosen) = &chosen {
+                order.iter_mut().for_each(|index| *index = chosen[*index as usize]);
+            }
             let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
             let mut correct = Tensor::zeros([], (Kind::Int64, self.device));
             let mut images = 0;
             let normalisation = &self.splits.normalisation;
-            for (index, batch) in Batches::new(train, normalisation, order, spec.batch_size, self.device).enumerate() {
+            let preparation = self.splits.preparation.as_deref();
+            let mut batches_of_epoch = Batches::new(train, normalisation, order, batch_size, self.device).prepared(
+                preparation,
+                self.seed,
+                format!("{}/prepare/{epoch}", spec.name),
+            );
+            if preparation.is_none() {
+                let augmentation = Augmentation::draw(&spec.augment, train, self.seed, &spec.name, epoch);
+                batches_of_epoch = batches_of_epoch.augmented(augmentation);
+            }
+            for (index, batch) in batches_of_epoch.enumerate() {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
@@ -269,10 +323,10 @@ impl<'a> Session<'a> {
                     done: index + 1,
                     batches,
                     epoch: epoch + 1,
-                    images_per_second: images as f64 / begin.elapsed().as_secs_f64(),
+                    images_per_second: images as f64 / watch.wall(),
                 });
             }
-            let trained = begin.elapsed().as_secs_f64();
+            let trained = watch.wall();
             let notes = notes(epoch);
             let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
             self.history.push(Epoch {
@@ -288,11 +342,12 @@ impl<'a> Session<'a> {
                 mean_bits,
                 timestep_weights: notes.timestep_weights,
                 images_per_second: images as f64 / trained,
-                seconds: begin.elapsed().as_secs_f64(),
+                seconds: watch.wall(),
+                device_seconds: watch.device(),
             });
             // History first: a checkpoint never points at rows that are not there.
             record::write(&self.folder.join(files::HISTORY), &self.history)?;
-            let last = epoch + 1 == spec.epochs;
+            let last = epoch + 1 == epochs;
             if last {
                 self.finished.push(spec.name.clone());
             }

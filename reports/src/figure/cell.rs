@@ -37,16 +37,12 @@ pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
         facts.push(format!("{compressor} — {}", decided.join(";  ")));
     }
     let height = 380 + 24 * facts.len() as u32;
-    Figure {
-        name: format!("cell{suffix}"),
-        title: format!("The searched cell: {name}"),
-        caption: "First seed; all cells of the network share these edges. s0 and s1 are the outputs of the two cells before, n0, n1, … the \
-                  cell's nodes (layers of LIF neurons), and the cell's output is all nodes side by side. Blue: 3x3 convolution; \
-                  orange, dashed: skip."
-            .into(),
-        size: (WIDTH as u32, height),
-        content: Content::Cell(CellDrawing { edges: design.edges.clone(), nodes, facts }),
-    }
+    let caption = "First seed; all cells of the network share these edges. s0 and s1 are the outputs of the two cells before, n0, n1, … the \
+                   cell's nodes (layers of LIF neurons), and the cell's output is all nodes side by side. Blue: 3x3 convolution; \
+                   orange, dashed: skip.";
+    let title = format!("The searched cell: {name}");
+    let content = CellDrawing { edges: design.edges.clone(), nodes, facts };
+    Figure::new(&format!("cell{suffix}"), &title, caption.into(), (WIDTH as u32, height), Content::Cell(content))
 }
 
 impl CellDrawing {
@@ -116,25 +112,36 @@ impl CellDrawing {
         let begin = (f64::from(start.0 + BOX.0 / 2), f64::from(start.1));
         let tip = (f64::from(end.0 - BOX.0 / 2), f64::from(end.1 + shift));
         let reach = ((tip.0 - begin.0) * 0.5).max(30.0);
-        // A cubic curve that leaves and arrives level; it bows outwards where a node lies between.
-        let passes = tip.0 - begin.0 > 260.0 && (begin.1 - tip.1).abs() < 60.0;
-        let bow = match (passes, begin.1 < 190.0) {
-            (true, true) => -70.0,
-            (true, false) => 70.0,
-            _ => 0.0,
+        // A cubic curve that leaves and arrives level.
+        let curve = |bow: f64| -> Vec<(i32, i32)> {
+            let at = |t: f64| {
+                let s = 1.0 - t;
+                let (a, b, c, d) = (s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t);
+                let x = a * begin.0 + b * (begin.0 + reach) + c * (tip.0 - reach) + d * tip.0;
+                let y = a * begin.1 + b * (begin.1 + bow) + c * (tip.1 + bow) + d * tip.1;
+                (x as i32, y as i32)
+            };
+            (0..=40).map(|step| at(f64::from(step) / 40.0)).collect()
         };
-        let at = |t: f64| {
-            let s = 1.0 - t;
-            let (a, b, c, d) = (s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t);
-            let x = a * begin.0 + b * (begin.0 + reach) + c * (tip.0 - reach) + d * tip.0;
-            let y = a * begin.1 + b * (begin.1 + bow) + c * (tip.1 + bow) + d * tip.1;
-            (x as i32, y as i32)
+        // It bows as little as it must to pass the boxes of other nodes; outwards first.
+        let others: Vec<(i32, i32)> = (0..self.nodes)
+            .map(|node| format!("n{node}"))
+            .filter(|name| name != from && name != to)
+            .map(|name| self.centre(&name))
+            .collect();
+        let free = |points: &[(i32, i32)]| {
+            let inside = |(x, y): (i32, i32)| {
+                others.iter().any(|other| (x - other.0).abs() < BOX.0 / 2 + 6 && (y - other.1).abs() < BOX.1 / 2 + 6)
+            };
+            !points.iter().any(|point| inside(*point))
         };
+        let outwards = if begin.1 < 190.0 { -1.0 } else { 1.0 };
+        let bows = [0.0, 70.0, -70.0, 110.0, -110.0, 150.0, -150.0].map(|bow| bow * outwards);
+        let curve = bows.into_iter().map(curve).find(|points| free(points)).unwrap_or_else(|| curve(0.0));
         let style = colour.stroke_width(2);
-        let curve: Vec<(i32, i32)> = (0..=40).map(|step| at(f64::from(step) / 40.0)).collect();
         if dashed {
-            for pair in curve.chunks(2).step_by(2) {
-                area.draw(&PathElement::new(pair.to_vec(), style))?;
+            for dash in curve.chunks(4) {
+                area.draw(&PathElement::new(dash[..dash.len().min(3)].to_vec(), style))?;
             }
         } else {
             area.draw(&PathElement::new(curve, style))?;

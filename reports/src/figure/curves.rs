@@ -3,16 +3,20 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::style::{GREY, INK, PALE, colour, limits, shortened, text};
+use super::style::{GREY, INK, PALE, axis_decimals, colour, key_height, key_places, limits, shortened, text};
 use super::{Content, Drawn, Figure};
 use litesnn_framework::record::Epoch;
 
 use crate::trials::{Experiment, Trial};
 
+/// With more rows than this only validation is drawn.
+const MOST_ROWS: usize = 5;
+const WIDTH: u32 = 860;
+
 /// Panels side by side, under one key.
 pub struct Curves {
     panels: Vec<Panel>,
-    key: Vec<(String, RGBColor, bool)>,
+    key: Vec<(String, RGBColor, Dash)>,
     columns: usize,
 }
 
@@ -20,13 +24,22 @@ struct Panel {
     title: String,
     vertical: String,
     lines: Vec<Line>,
-    decimals: usize,
 }
 
 struct Line {
     colour: RGBColor,
-    dashed: bool,
+    dash: Dash,
     points: Vec<(f64, f64)>,
+}
+
+/// Lengths of dashes and gaps in pixels; none for a solid line.
+type Dash = Option<(u32, u32)>;
+
+const DASHED: Dash = Some((6, 4));
+
+/// Rows that share a colour differ in their dashes.
+fn dash(index: usize) -> Dash {
+    [None, Some((9, 4)), Some((3, 3))][index / 7 % 3]
 }
 
 fn stage_rows(trial: &Trial, retraining: bool) -> impl Iterator<Item = &Epoch> {
@@ -47,6 +60,7 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
         .enumerate()
         .filter_map(|(index, group)| Some((index, group.trials.first()?)))
         .collect();
+    let crowded = firsts.len() > MOST_ROWS;
     for (retraining, stage) in [(false, "Search"), (true, "Retraining")] {
         let shown: Vec<_> = firsts.iter().filter(|(_, trial)| stage_rows(trial, retraining).next().is_some()).collect();
         if shown.is_empty() {
@@ -58,81 +72,92 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
                 let train = |row: &Epoch| if loss { row.train_loss } else { 100.0 * row.train_accuracy };
                 let validation = |row: &Epoch| if loss { row.validation_loss } else { 100.0 * row.validation_accuracy };
                 let colour = colour(*index);
-                lines.push(Line { colour, dashed: true, points: points(stage_rows(trial, retraining), train) });
-                lines.push(Line { colour, dashed: false, points: points(stage_rows(trial, retraining), validation) });
+                if !crowded {
+                    lines.push(Line { colour, dash: DASHED, points: points(stage_rows(trial, retraining), train) });
+                }
+                let dash = if crowded { dash(*index) } else { None };
+                lines.push(Line { colour, dash, points: points(stage_rows(trial, retraining), validation) });
             }
             panels.push(Panel {
                 title: stage.into(),
                 vertical: if loss { "Cross-entropy".into() } else { "Accuracy (%)".into() },
                 lines,
-                decimals: usize::from(loss),
             });
         }
     }
     if panels.is_empty() {
         return None;
     }
-    let mut key: Vec<(String, RGBColor, bool)> = firsts
+    let mut key: Vec<(String, RGBColor, Dash)> = firsts
         .iter()
-        .map(|(index, _)| (shortened(&experiment.groups[*index].name, 40), colour(*index), false))
+        .map(|(index, _)| {
+            let dash = if crowded { dash(*index) } else { None };
+            (shortened(&experiment.groups[*index].name, 40), colour(*index), dash)
+        })
         .collect();
-    key.push(("training".into(), GREY, true));
-    key.push(("validation".into(), GREY, false));
-    let height = 60 + 280 * panels.len().div_ceil(2) as u32;
-    Some(Figure {
-        name: "training-curves".into(),
-        title: "Training curves".into(),
-        caption: "First seed of each row. In the search, loss and accuracy are the supernet's.".into(),
-        size: (860, height),
-        content: Content::Curves(Curves { panels, key, columns: 2 }),
-    })
+    let mut caption = "First seed of each row. In the search, loss and accuracy are the supernet's.".to_owned();
+    if crowded {
+        caption.push_str(" All lines are of the validation split.");
+    } else {
+        key.push(("training".into(), GREY, DASHED));
+        key.push(("validation".into(), GREY, None));
+    }
+    let height = 280 * panels.len().div_ceil(2) as u32;
+    Some(Curves { panels, key, columns: 2 }.figure("training-curves", "Training curves", caption, height))
 }
 
-/// Mean bits and weights of numbers of timesteps over the search of the first row that searched.
-pub fn search(experiment: &Experiment) -> Option<Figure> {
-    let group = experiment.groups.iter().find(|group| group.searched())?;
-    let trial = group.trials.first()?;
+/// Mean bits and weights of numbers of timesteps over the search of a trial; `None` where it did not search.
+pub fn search(trial: &Trial, name: &str, suffix: &str) -> Option<Figure> {
+    stage_rows(trial, false).next()?;
     let rows = || stage_rows(trial, false);
     let count = rows().map(|row| row.timestep_weights.len()).max().unwrap_or(0);
     let bits = Panel {
         title: "Bits of a weight".into(),
         vertical: "Expected bits".into(),
-        lines: vec![Line { colour: INK, dashed: false, points: points(rows(), |row| row.mean_bits) }],
-        decimals: 2,
+        lines: vec![Line { colour: INK, dash: None, points: points(rows(), |row| row.mean_bits) }],
     };
     let lines = (0..count).map(|index| Line {
         colour: colour(index),
-        dashed: index % 2 == 1,
+        dash: if index % 2 == 1 { DASHED } else { None },
         points: points(rows(), move |row| row.timestep_weights.get(index).copied().unwrap_or(f64::NAN)),
     });
-    let timesteps =
-        Panel { title: "Number of timesteps".into(), vertical: "Weight".into(), lines: lines.collect(), decimals: 2 };
-    let key = (0..count).map(|index| (format!("T = {}", index + 1), colour(index), index % 2 == 1)).collect();
-    Some(Figure {
-        name: "search".into(),
-        title: format!("What the search of {} moves", group.name),
-        caption: "First seed. Left: bits of a weight, expected over softmax(beta), mean over searched weights. Right: softmax(psi), \
-                  the weight of each number of timesteps; the largest one is taken."
-            .into(),
-        size: (860, 340),
-        content: Content::Curves(Curves { panels: vec![bits, timesteps], key, columns: 2 }),
-    })
+    let timesteps = Panel { title: "Number of timesteps".into(), vertical: "Weight".into(), lines: lines.collect() };
+    let dash = |index: usize| if index % 2 == 1 { DASHED } else { None };
+    let key = (0..count).map(|index| (format!("T = {}", index + 1), colour(index), dash(index))).collect();
+    let caption = "First seed. Left: bits of a weight, expected over softmax(beta), mean over searched weights. Right: softmax(psi), \
+                   the weight of each number of timesteps; the largest one is taken.";
+    let title = format!("What the search moves: {name}");
+    let curves = Curves { panels: vec![bits, timesteps], key, columns: 2 };
+    Some(curves.figure(&format!("search{suffix}"), &title, caption.into(), 300))
 }
 
 impl Curves {
+    fn places(&self) -> Vec<(u32, u32)> {
+        let names: Vec<String> = self.key.iter().map(|(name, ..)| name.clone()).collect();
+        key_places(&names, 30, WIDTH - 90)
+    }
+
+    fn head(&self) -> u32 {
+        20 + key_height(&self.places())
+    }
+
+    fn figure(self, name: &str, title: &str, caption: String, panels: u32) -> Figure {
+        let size = (WIDTH, self.head() + panels);
+        Figure::new(name, title, caption, size, Content::Curves(self))
+    }
+
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let (head, body) = area.split_vertically(40);
-        let mut x = 70;
-        for (name, colour, dashed) in &self.key {
-            let style = colour.stroke_width(2);
-            if *dashed {
-                head.draw(&PathElement::new(vec![(x, 22), (x + 8, 22)], style))?;
-                head.draw(&PathElement::new(vec![(x + 14, 22), (x + 22, 22)], style))?;
-            } else {
-                head.draw(&PathElement::new(vec![(x, 22), (x + 22, 22)], style))?;
+        let (head, body) = area.split_vertically(self.head());
+        for ((name, colour, dash), (line, x)) in self.key.iter().zip(self.places()) {
+            let (x, y) = (70 + x as i32, 22 + 20 * line as i32);
+            let (length, gap) = dash.map_or((24, 1), |(length, gap)| (length as i32, gap as i32));
+            let mut start = x;
+            while start < x + 24 {
+                let end = (start + length).min(x + 24);
+                head.draw(&PathElement::new(vec![(start, y), (end, y)], colour.stroke_width(2)))?;
+                start = end + gap;
             }
-            head.draw(&Text::new(name.clone(), (x + 28, 15), text(13.0, INK)))?;
-            x += 28 + 9 * name.chars().count() as i32 + 24;
+            head.draw(&Text::new(name.clone(), (x + 30, y - 7), text(13.0, INK)))?;
         }
         let rows = self.panels.len().div_ceil(self.columns);
         for (panel, area) in self.panels.iter().zip(body.split_evenly((rows, self.columns))) {
@@ -153,7 +178,7 @@ impl Panel {
             .x_label_area_size(42)
             .y_label_area_size(58)
             .build_cartesian_2d(0.8..last + 0.2, bottom..top)?;
-        let decimals = self.decimals;
+        let decimals = axis_decimals(top - bottom);
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -170,10 +195,13 @@ impl Panel {
             .draw()?;
         for line in &self.lines {
             let style = line.colour.stroke_width(2);
-            if line.dashed {
-                chart.draw_series(DashedLineSeries::new(line.points.iter().copied(), 6, 4, style))?;
-            } else {
-                chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+            match line.dash {
+                Some((length, gap)) => {
+                    chart.draw_series(DashedLineSeries::new(line.points.iter().copied(), length, gap, style))?;
+                }
+                None => {
+                    chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+                }
             }
             if line.points.len() == 1 {
                 chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 3, line.colour.filled())))?;

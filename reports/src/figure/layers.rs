@@ -38,15 +38,11 @@ pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
         })
         .collect();
     let height = TOP + STEP * rows.len() as i32 + 40;
-    Figure {
-        name: format!("layers{suffix}"),
-        title: format!("Bits and firing rate by layer: {name}"),
-        caption: "First seed. A layer is named cell, node, source, operation. Firing rate: spikes of an input neuron at one timestep, \
-                  mean over the test images, a mark for each timestep. Stem and classifier read no spikes."
-            .into(),
-        size: ((NAMES + 2 * PANEL + 2 * GAP) as u32, height as u32),
-        content: Content::Layers(Layers { rows }),
-    }
+    let caption = "First seed. A layer is named cell, node, source, operation. Firing rate: spikes of an input neuron at one timestep, \
+                   mean over the test images, a mark for each timestep. Stem and classifier read no spikes.";
+    let title = format!("Bits and firing rate by layer: {name}");
+    let size = ((NAMES + 2 * PANEL + 2 * GAP) as u32, height as u32);
+    Figure::new(&format!("layers{suffix}"), &title, caption.into(), size, Content::Layers(Layers { rows }))
 }
 
 impl Layers {

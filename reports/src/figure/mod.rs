@@ -1,19 +1,20 @@
 //! Figures by plotters: one drawing for SVG and PNG.
 
-mod accuracy_size;
 mod cell;
 mod curves;
+mod dots;
 mod layers;
+mod scatter;
 mod style;
+mod weights;
 
 use std::path::Path;
-use std::sync::Once;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::FontStyle;
 
 use crate::Error;
+use crate::published::find;
 use crate::trials::Experiment;
 use style::FONT;
 
@@ -25,12 +26,16 @@ pub struct Figure {
     pub title: String,
     /// What it shows, in sentences.
     pub caption: String,
+    /// The row that it is about, where it is about one.
+    pub row: Option<String>,
     size: (u32, u32),
     content: Content,
 }
 
 enum Content {
-    AccuracySize(accuracy_size::AccuracySize),
+    Scatter(scatter::Scatter),
+    Dots(dots::Dots),
+    Weights(weights::Weights),
     Curves(curves::Curves),
     Layers(layers::Layers),
     Cell(cell::CellDrawing),
@@ -38,23 +43,40 @@ enum Content {
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-/// The figures of an experiment.
-pub fn of_experiment(experiment: &Experiment) -> Vec<Figure> {
-    let mut figures = vec![accuracy_size::figure(experiment)];
+/// The figures of an experiment: those that compare its rows, then those of each row that searched.
+pub fn of_experiment(experiment: &Experiment) -> Result<Vec<Figure>, Error> {
+    let mut published = Vec::new();
+    for name in experiment.reproduces() {
+        published.push(find(name, &experiment.name)?);
+    }
+    let table = published.iter().copied().find(|(publication, _)| !publication.columns.is_empty());
+    let mut figures = scatter::figures(experiment, table);
+    if let Some((publication, part)) = table {
+        figures.extend(dots::schemes(experiment, publication, part));
+    }
+    figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
     figures.extend(curves::training(experiment));
-    figures.extend(curves::search(experiment));
     // One design for each row: the first seed's.
+    let several = experiment.groups.iter().filter(|group| group.searched()).count() > 1;
     for group in experiment.groups.iter().filter(|group| group.searched()) {
         let Some(trial) = group.trials.first() else { continue };
-        let suffix = if experiment.groups.iter().filter(|group| group.searched()).count() > 1 {
-            format!("-{}", file_name(&group.name))
-        } else {
-            String::new()
-        };
-        figures.push(layers::figure(trial, &group.name, &suffix));
-        figures.push(cell::figure(trial, &group.name, &suffix));
+        let suffix = if several { format!("-{}", file_name(&group.name)) } else { String::new() };
+        let of_row = [
+            curves::search(trial, &group.name, &suffix),
+            Some(layers::figure(trial, &group.name, &suffix)),
+            Some(cell::figure(trial, &group.name, &suffix)),
+            weights::figure(trial, &group.name, &suffix),
+        ];
+        figures.extend(of_row.into_iter().flatten().map(|figure| Figure { row: Some(group.name.clone()), ..figure }));
     }
-    figures
+    // Two names that differ in signs only would share a file.
+    for index in 0..figures.len() {
+        let (before, rest) = figures.split_at_mut(index);
+        if before.iter().any(|figure| figure.name == rest[0].name) {
+            rest[0].name = format!("{}-{}", rest[0].name, index + 1);
+        }
+    }
+    Ok(figures)
 }
 
 fn file_name(text: &str) -> String {
@@ -62,6 +84,10 @@ fn file_name(text: &str) -> String {
 }
 
 impl Figure {
+    fn new(name: &str, title: &str, caption: String, size: (u32, u32), content: Content) -> Figure {
+        Figure { name: name.to_owned(), title: title.to_owned(), caption, row: None, size, content }
+    }
+
     /// The figure as SVG, the same text from run to run.
     pub fn svg(&self) -> Result<String, Error> {
         let mut text = String::new();
@@ -80,16 +106,13 @@ impl Figure {
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Result<(), Error> {
-        static FONTS: Once = Once::new();
-        FONTS.call_once(|| {
-            let bytes = include_bytes!("../../fonts/DejaVuSans.ttf");
-            // It can only fail for a damaged file, and this one is part of the program.
-            let _ = plotters::style::register_font(FONT, FontStyle::Normal, bytes);
-        });
+        style::register_font();
         let drawn: Drawn<DB> = (|| {
             area.fill(&WHITE)?;
             match &self.content {
-                Content::AccuracySize(content) => content.draw(area)?,
+                Content::Scatter(content) => content.draw(area)?,
+                Content::Dots(content) => content.draw(area)?,
+                Content::Weights(content) => content.draw(area)?,
                 Content::Curves(content) => content.draw(area)?,
                 Content::Layers(content) => content.draw(area)?,
                 Content::Cell(content) => content.draw(area)?,

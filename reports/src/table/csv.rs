@@ -1,6 +1,6 @@
 //! Tables as CSV.
 
-use super::Table;
+use super::{Row, Table};
 use crate::Error;
 use crate::trials::Experiment;
 
@@ -9,13 +9,21 @@ fn finish(writer: ::csv::Writer<Vec<u8>>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| Error::Csv(error.to_string()))
 }
 
-/// The table as it is shown.
+/// The table as it is shown, with the block that a row stands in as the first column where there are blocks.
 pub fn render(table: &Table) -> Result<String, Error> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     let failed = |error: ::csv::Error| Error::Csv(error.to_string());
-    writer.write_record(&table.headings).map_err(failed)?;
+    let mut block = table.rows.iter().any(|row| matches!(row, Row::Block(_))).then(String::new);
+    let heading = block.as_ref().map(|_| "Block");
+    writer.write_record(heading.into_iter().chain(table.headings.iter().map(String::as_str))).map_err(failed)?;
     for row in &table.rows {
-        writer.write_record(row.iter().map(|cell| &cell.text)).map_err(failed)?;
+        match row {
+            Row::Block(name) => block = Some(name.clone()),
+            Row::Cells(cells) => {
+                let cells = cells.iter().map(|cell| cell.text.as_str());
+                writer.write_record(block.as_deref().into_iter().chain(cells)).map_err(failed)?;
+            }
+        }
     }
     finish(writer)
 }

@@ -1,6 +1,6 @@
 //! Tables as LaTeX, for booktabs.
 
-use super::Table;
+use super::{Row, Table};
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -11,14 +11,20 @@ fn escape(text: &str) -> String {
                 escaped.push(character);
             }
             '\\' => escaped.push_str("\\textbackslash{}"),
+            '`' => escaped.push_str("\\textasciigrave{}"),
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
             '<' => escaped.push_str("\\textless{}"),
             '>' => escaped.push_str("\\textgreater{}"),
             '|' => escaped.push_str("\\textbar{}"),
             '±' => escaped.push_str("$\\pm$"),
+            '†' => escaped.push_str("$^\\dagger$"),
+            '–' => escaped.push_str("--"),
+
             '×' => escaped.push_str("$\\times$"),
             'µ' => escaped.push_str("$\\mu$"),
+            // After a line break it would open an optional argument.
+            '[' => escaped.push_str("{[}"),
             '\n' | '\r' => escaped.push(' '),
             _ => escaped.push(character),
         }
@@ -26,19 +32,46 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The text of a cell: the sign of a negative number is a minus, not a hyphen.
+fn number(text: &str) -> String {
+    match text.strip_prefix('-').filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
+        Some(rest) => format!("$-${}", escape(rest)),
+        None => escape(text),
+    }
+}
+
 /// The table in a `table` environment; needs `\usepackage{booktabs}`.
 pub fn render(table: &Table) -> String {
     let row = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
     let mut text = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n");
+    for (name, reference) in &table.references {
+        text += &format!("  % {}: {}\n", escape(name), escape(reference));
+    }
     text += &format!("  \\caption{{{}. {}}}\n", escape(&table.title), escape(&table.notes.join(" ")));
-    text +=
-        &format!("  \\begin{{tabular}}{{l{}}}\n    \\toprule\n", "r".repeat(table.headings.len().saturating_sub(1)));
+    text += &format!(
+        "  \\begin{{tabular}}{{{}{}}}\n    \\toprule\n",
+        "l".repeat(table.names),
+        "r".repeat(table.headings.len().saturating_sub(table.names))
+    );
     text += &row(table.headings.iter().map(|heading| escape(heading)).collect());
-    text += "    \\midrule\n";
-    for cells in &table.rows {
+    for (index, row_of_table) in table.rows.iter().enumerate() {
+        if index == 0 || matches!(row_of_table, Row::Block(_)) {
+            text += "    \\midrule\n";
+        }
+        let cells = match row_of_table {
+            Row::Block(name) => {
+                text += &format!(
+                    "    \\multicolumn{{{}}}{{l}}{{\\textit{{{}}}}} \\\\\n",
+                    table.headings.len(),
+                    escape(name)
+                );
+                continue;
+            }
+            Row::Cells(cells) => cells,
+        };
         let show = |cell: &super::Cell| match cell.best {
-            true => format!("\\textbf{{{}}}", escape(&cell.text)),
-            false => escape(&cell.text),
+            true => format!("\\textbf{{{}}}", number(cell.shown())),
+            false => number(cell.shown()),
         };
         text += &row(cells.iter().map(show).collect());
     }

@@ -1,26 +1,55 @@
 //! Tables: one model, a file for each form.
 
 pub mod csv;
+mod design_cost;
 pub mod html;
 pub mod latex;
 pub mod markdown;
+mod published;
 
+use crate::Error;
 use crate::metric::{self, Metric};
+use crate::published::find;
 use crate::trials::{Experiment, Group};
 
+/// What a cell holds where there is nothing.
+const NOTHING: &str = "–";
+
 /// A cell.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cell {
     /// As it is shown, without escaping.
     pub text: String,
     /// Whether it is the best of its column.
     pub best: bool,
+    /// Whether it says again what the cell above says; only forms for machines repeat it.
+    pub again: bool,
+    /// The element of the page that it leads to: the trials that it comes from.
+    pub link: Option<String>,
 }
 
 impl Cell {
     fn plain(text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), best: false }
+        Cell { text: text.into(), ..Cell::default() }
     }
+
+    fn of(text: impl Into<String>, group: &Group) -> Cell {
+        Cell { link: Some(group.anchor.clone()), ..Cell::plain(text) }
+    }
+
+    /// What a person reads.
+    fn shown(&self) -> &str {
+        if self.again { "" } else { &self.text }
+    }
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row {
+    /// The heading of the rows below it.
+    Block(String),
+    /// A cell for each column.
+    Cells(Vec<Cell>),
 }
 
 /// A table.
@@ -28,25 +57,38 @@ impl Cell {
 pub struct Table {
     /// Above it.
     pub title: String,
-    /// Headings; the first column holds names, the others numbers.
+    /// Headings.
     pub headings: Vec<String>,
+    /// As many columns hold names, the others numbers.
+    pub names: usize,
     /// Rows.
-    pub rows: Vec<Vec<Cell>>,
+    pub rows: Vec<Row>,
     /// Below it, a sentence each.
     pub notes: Vec<String>,
+    /// Short names in it and what they stand for.
+    pub references: Vec<(String, String)>,
 }
 
 /// The tables of an experiment with their file names.
-pub fn of_experiment(experiment: &Experiment) -> Vec<(&'static str, Table)> {
-    let mut tables = vec![("comparison", comparison(experiment))];
-    tables.extend(against_dense(experiment).map(|table| ("savings", table)));
-    tables
+pub fn of_experiment(experiment: &Experiment) -> Result<Vec<(String, Table)>, Error> {
+    let mut tables = Vec::new();
+    for name in experiment.reproduces() {
+        let (publication, part) = find(name, &experiment.name)?;
+        if !publication.columns.is_empty() {
+            let file = name.rsplit('/').next().unwrap_or(name).to_owned();
+            tables.push((file, published::table(experiment, publication, part)));
+        }
+    }
+    tables.push(("comparison".to_owned(), comparison(experiment)));
+    tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));
+    tables.extend(design_cost::table(experiment).map(|table| ("design-cost".to_owned(), table)));
+    Ok(tables)
 }
 
 /// Mean ± standard deviation, or one number.
 fn measured(group: &Group, metric: &Metric) -> (f64, String) {
     let (mean, deviation) = group.mean(metric.value);
-    let text = match deviation {
+    let text = match deviation.filter(|deviation| deviation.is_finite()) {
         Some(deviation) => format!("{} ± {}", metric.format(mean), metric.format(deviation)),
         None => metric.format(mean),
     };
@@ -59,7 +101,7 @@ fn comparison(experiment: &Experiment) -> Table {
     let mut rows: Vec<Vec<Cell>> = experiment
         .groups
         .iter()
-        .map(|group| vec![Cell::plain(&group.name), Cell::plain(group.trials.len().to_string())])
+        .map(|group| vec![Cell::of(&group.name, group), Cell::of(group.trials.len().to_string(), group)])
         .collect();
     for metric in &metric::COMPARED {
         let column: Vec<(f64, String)> = experiment.groups.iter().map(|group| measured(group, metric)).collect();
@@ -69,15 +111,12 @@ fn comparison(experiment: &Experiment) -> Table {
             Some(false) => values.fold(f64::INFINITY, f64::min),
             None => f64::NAN,
         };
-        for (row, (value, text)) in rows.iter_mut().zip(column) {
-            row.push(Cell { text, best: value == best && experiment.groups.len() > 1 });
+        for ((row, (value, text)), group) in rows.iter_mut().zip(column).zip(&experiment.groups) {
+            row.push(Cell { best: value == best && experiment.groups.len() > 1, ..Cell::of(text, group) });
         }
     }
     let mut notes = Vec::new();
-    let mut datasets: Vec<&str> = experiment.trials().map(|trial| trial.outcome.dataset.as_str()).collect();
-    datasets.sort_unstable();
-    datasets.dedup();
-    notes.push(format!("Data: {}.", datasets.join(", ")));
+    notes.push(format!("Data: {}.", experiment.datasets().join(", ")));
     notes.push(match experiment.groups.iter().all(|group| group.trials.len() == 1) {
         true => "One seed: no spread can be given.".to_owned(),
         false => "Mean ± sample standard deviation over seeds.".to_owned(),
@@ -92,31 +131,45 @@ fn comparison(experiment: &Experiment) -> Table {
     profiles.sort_unstable();
     profiles.dedup();
     if !profiles.is_empty() {
-        notes.push(format!("Holds trials of the reduced profile {}.", profiles.join(", ")));
+        notes.push(format!(
+            "Holds trials of the reduced profile {}: not comparable with published numbers.",
+            profiles.join(", ")
+        ));
     }
-    Table { title: "Comparison".into(), headings, rows, notes }
+    Table {
+        title: "Comparison".into(),
+        headings,
+        names: 1,
+        rows: rows.into_iter().map(Row::Cells).collect(),
+        notes,
+        references: Vec::new(),
+    }
 }
 
-/// Every other row against the one with the most bits, if that one is in full precision.
+/// Every other row against the one with the most bits, if that one is in full precision and nothing is pruned.
 fn against_dense(experiment: &Experiment) -> Option<Table> {
     let bits = |group: &Group| group.mean(metric::MEAN_BITS.value).0;
-    let dense =
-        experiment.groups.iter().max_by(|a, b| bits(a).total_cmp(&bits(b))).filter(|group| bits(group) >= 32.0)?;
-    let rows: Vec<Vec<Cell>> = experiment
+    let dense = experiment
+        .groups
+        .iter()
+        .max_by(|a, b| bits(a).total_cmp(&bits(b)))
+        .filter(|group| bits(group) >= 32.0 && group.first().kept_weights == group.first().weights)?;
+    let rows: Vec<Row> = experiment
         .groups
         .iter()
         .filter(|group| group.name != dense.name)
         .map(|group| {
             let ratio = |metric: &Metric| dense.mean(metric.value).0 / group.mean(metric.value).0;
             let points = group.mean(metric::ACCURACY.value).0 - dense.mean(metric::ACCURACY.value).0;
-            vec![
-                Cell::plain(&group.name),
-                Cell::plain(format!("{points:+.1}")),
-                Cell::plain(format!("{:.0}×", ratio(&metric::WEIGHT_BITS))),
-                Cell::plain(format!("{:.1}×", ratio(&metric::MODEL_SIZE))),
-                Cell::plain(format!("{:.0}×", ratio(&metric::BIT_SYN_OPS))),
-                Cell::plain(format!("{:.1}×", ratio(&metric::ENERGY))),
-            ]
+            let texts = [
+                group.name.clone(),
+                format!("{points:+.1}"),
+                format!("{:.0}×", ratio(&metric::WEIGHT_BITS)),
+                format!("{:.1}×", ratio(&metric::MODEL_SIZE)),
+                format!("{:.0}×", ratio(&metric::BIT_SYN_OPS)),
+                format!("{:.1}×", ratio(&metric::ENERGY)),
+            ];
+            Row::Cells(texts.into_iter().map(|text| Cell::of(text, group)).collect())
         })
         .collect();
     (!rows.is_empty()).then(|| Table {
@@ -131,7 +184,9 @@ fn against_dense(experiment: &Experiment) -> Option<Table> {
         ]
         .map(str::to_owned)
         .to_vec(),
+        names: 1,
         rows,
         notes: vec![format!("Ratios of means; {} is in full precision.", dense.name)],
+        references: Vec::new(),
     })
 }

@@ -1,0 +1,324 @@
+//! `litesnn cost`: what a design costs, by layer and in all, without training it.
+
+use std::path::Path;
+
+use litesnn_framework::design::{Accounting, Design, DesignNetwork};
+use litesnn_framework::manifest::{self, Trial};
+use litesnn_framework::plugin::{Build, Compressor, DataInfo, Dataset, Network, Parameters, SearchSpace};
+use litesnn_framework::record::{self, Layer, files};
+use litesnn_framework::run::account::{self, Totals};
+use litesnn_framework::{Error, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use crate::arguments::Cost;
+use crate::display;
+use crate::exit::{Exit, Failure};
+
+/// A network and what it costs.
+#[derive(Serialize)]
+struct Account {
+    /// The design or the variant.
+    name: String,
+    dataset: String,
+    timesteps: i64,
+    #[serde(flatten)]
+    totals: Totals,
+    /// Additions an image: SynOps.
+    additions: Option<f64>,
+    energy_mj: Option<f64>,
+    layers: Vec<Layer>,
+    #[serde(skip)]
+    notes: Vec<String>,
+}
+
+/// What is needed to build a network.
+struct Blueprint {
+    name: String,
+    design: Design,
+    space: Box<dyn SearchSpace>,
+    compressors: Vec<Box<dyn Compressor>>,
+    info: DataInfo,
+    /// Layers of a run with their firing rates.
+    measured: Vec<Layer>,
+}
+
+pub fn cost(options: &Cost) -> Result<Exit, Failure> {
+    let blueprints = blueprints(options)?;
+    let accounts = blueprints.iter().map(|blueprint| account(blueprint, options)).collect::<Result<Vec<_>>>()?;
+    if options.json {
+        let text = match accounts.as_slice() {
+            [one] => serde_json::to_string_pretty(&document(one)),
+            all => serde_json::to_string_pretty(&all.iter().map(document).collect::<Vec<_>>()),
+        };
+        println!("{}", text.map_err(|error| Failure::internal(&error.to_string()))?);
+    } else {
+        for (index, account) in accounts.iter().enumerate() {
+            if index > 0 {
+                println!();
+            }
+            print(account);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// As JSON; what is not known is null.
+fn document(account: &Account) -> Value {
+    let mut value = json!(account);
+    if account.additions.is_none() {
+        for unknown in ["syn_ops", "bit_syn_ops"] {
+            value[unknown] = Value::Null;
+        }
+    }
+    value
+}
+
+fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
+    let target = &options.target;
+    if target.is_dir() {
+        return Ok(vec![of_trial(target, options)?]);
+    }
+    let text = std::fs::read_to_string(target).map_err(Error::file("read", target))?;
+    // A design has a space by name; a manifest has a section.
+    let table: toml_edit::DocumentMut = match text.parse() {
+        Ok(table) => table,
+        Err(_) => return of_manifest(options),
+    };
+    if table.get("space").is_some_and(toml_edit::Item::is_str) {
+        let design = Design::parse(&text, target)?;
+        return Ok(vec![of_design(design, target, options)?]);
+    }
+    of_manifest(options)
+}
+
+fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
+    let Some(network) = design.network.clone() else {
+        return Err(Error::Content {
+            path: path.to_owned(),
+            message: "has no [network], so that nothing says how wide it is".into(),
+            hint: "give a manifest whose [design] names it, or add [network] as in experiments/designs".into(),
+        });
+    };
+    let wrong = |what: &str| {
+        let (path, what) = (path.to_owned(), what.to_owned());
+        move |error: serde_json::Error| Error::Content {
+            path,
+            message: format!("has a wrong {what} in [network]: {error}"),
+            hint: "its sections are those of a manifest".into(),
+        }
+    };
+    let DesignNetwork { input, classes, space, compressor } = network;
+    let info = DataInfo {
+        shape: input,
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        digest: String::new(),
+        title: format!("{}x{}x{}, {classes} classes", input[0], input[1], input[2]),
+    };
+    Ok(Blueprint {
+        name: path.display().to_string(),
+        space: serde_json::from_value(space).map_err(wrong("space"))?,
+        compressors: serde_json::from_value(Value::Array(compressor)).map_err(wrong("compressor"))?,
+        info: other_data(options)?.unwrap_or(info),
+        design,
+        measured: measured(options.rates.as_deref())?,
+    })
+}
+
+fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
+    let path = folder.join(files::DESIGN);
+    let mut blueprint = of_design(Design::read(&path)?, &path, options)?;
+    if options.rates.is_none() && folder.join(files::LAYERS).exists() {
+        blueprint.measured = measured(Some(folder))?;
+    }
+    Ok(blueprint)
+}
+
+/// The networks of a manifest's first seed: those of designs in files. What is still to be searched has no network yet.
+fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
+    let plan = manifest::load(&options.layers.request(options.target.clone()))?;
+    let mut all = Vec::new();
+    for trial in &plan.trials {
+        let Some(file) = trial.manifest.design.as_ref().and_then(|design| design.file.as_ref()) else { continue };
+        if all.iter().any(|other: &Blueprint| other.name == trial.variant) {
+            continue;
+        }
+        all.push(of_variant(trial, file, options)?);
+    }
+    if all.is_empty() {
+        return Err(Error::Content {
+            path: options.target.clone(),
+            message: "has no variant with a design in a file: its networks are still to be searched".into(),
+            hint: "run it, and give `litesnn cost` the folder of a trial".into(),
+        });
+    }
+    Ok(all)
+}
+
+fn of_variant(trial: &Trial, file: &Path, options: &Cost) -> Result<Blueprint> {
+    let read = |section: &str| trial.settings[section].clone();
+    let unreadable = |error: serde_json::Error| Error::Record(error.to_string());
+    let info = match other_data(options)? {
+        Some(info) => info,
+        None => known_form(trial.manifest.dataset.as_ref())?,
+    };
+    Ok(Blueprint {
+        name: trial.variant.clone(),
+        design: Design::read(file)?,
+        space: serde_json::from_value(read("space")).map_err(unreadable)?,
+        compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
+        info,
+        measured: measured(options.rates.as_deref())?,
+    })
+}
+
+/// The form of the data set that `--dataset` names.
+fn other_data(options: &Cost) -> Result<Option<DataInfo>> {
+    let Some(name) = &options.dataset else { return Ok(None) };
+    let dataset: std::result::Result<Box<dyn Dataset>, _> = serde_json::from_value(json!({ name: {} }));
+    match dataset {
+        Ok(dataset) => known_form(dataset.as_ref()).map(Some),
+        Err(_) => {
+            let known: Vec<&str> = litesnn_framework::plugin::registered()
+                .into_iter()
+                .filter(|plugin| plugin.kind == litesnn_framework::plugin::Kind::Dataset)
+                .map(|plugin| plugin.name)
+                .collect();
+            Err(Error::Plugin {
+                kind: "dataset",
+                name: name.clone(),
+                message: format!("no plugin has this name; known are {}", known.join(", ")),
+            })
+        }
+    }
+}
+
+fn known_form(dataset: &dyn Dataset) -> Result<DataInfo> {
+    let (shape, classes) = dataset.form();
+    let name = dataset.typetag_name();
+    Ok(DataInfo {
+        shape,
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        digest: String::new(),
+        title: format!("{name} ({}x{}x{}, {classes} classes)", shape[0], shape[1], shape[2]),
+    })
+}
+
+fn measured(folder: Option<&Path>) -> Result<Vec<Layer>> {
+    folder.map_or(Ok(Vec::new()), |folder: &Path| record::read(&folder.join(files::LAYERS)))
+}
+
+fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
+    let Blueprint { design, info, .. } = blueprint;
+    let mut parameters = Parameters::default();
+    let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+    let compressors: Vec<(&str, &dyn Compressor)> =
+        blueprint.compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
+    let architecture = design.architecture();
+    let network = blueprint.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
+
+    let accounting = design.accounting.clone().unwrap_or_default();
+    let mut notes = Vec::new();
+    let activity = activity(network.as_ref(), blueprint, options, &accounting, &mut notes)?;
+    let rows = account::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
+    let mut totals = account::totals(&rows, network.full_precision_parameters());
+    if let Some(timesteps) = accounting.multiplication_timesteps.filter(|timesteps| *timesteps != design.timesteps) {
+        let run = totals.multiplications;
+        totals.multiplications *= timesteps as f64 / design.timesteps as f64;
+        notes.push(format!(
+            "multiplications are counted over {timesteps} timesteps, as the design's [accounting] says; its {} timesteps do {:.2} M",
+            design.timesteps,
+            run / 1e6
+        ));
+    }
+    if let Some(density) = accounting.density {
+        totals.ann_operations = account::ann_operations(&rows, |_| density);
+        notes.push(format!(
+            "ANN operations are counted with {density} of the weights, as the design's [accounting] says"
+        ));
+    }
+    let known = activity.is_some();
+    let energy = litesnn_framework::cost::energy_mj(totals.syn_ops, totals.multiplications);
+    Ok(Account {
+        name: blueprint.name.clone(),
+        dataset: info.title.clone(),
+        timesteps: design.timesteps,
+        additions: known.then_some(totals.syn_ops),
+        energy_mj: known.then_some(energy),
+        totals,
+        layers: rows,
+        notes,
+    })
+}
+
+/// Mean spikes of each layer's input neuron by timestep; `None` where nothing is known.
+fn activity(
+    network: &dyn Network,
+    blueprint: &Blueprint,
+    options: &Cost,
+    accounting: &Accounting,
+    notes: &mut Vec<String>,
+) -> Result<Option<Vec<Tensor>>> {
+    let timesteps = blueprint.design.timesteps;
+    let names: Vec<String> = network.layers().iter().map(|layer| layer.shape.name.clone()).collect();
+    if !blueprint.measured.is_empty() && options.spikes.is_none() {
+        let zeros = vec![0.0; timesteps as usize];
+        let rates = names.iter().map(|name| {
+            let row = blueprint.measured.iter().find(|row| row.layer == *name).ok_or_else(|| {
+                Error::Record(format!("the run has no layer `{name}`: its firing rates are those of another network"))
+            })?;
+            let rate = if row.firing_rate.is_empty() { &zeros } else { &row.firing_rate };
+            Ok(Tensor::from_slice(rate))
+        });
+        notes.push("firing rates are those of the run".into());
+        return rates.collect::<Result<Vec<_>>>().map(Some);
+    }
+    let Some(spikes) = options.spikes.or(accounting.spikes) else {
+        notes.push("no firing rates are known: `--rates TRIAL` or `--spikes N` gives SynOps and energy".into());
+        return Ok(None);
+    };
+    notes.push(format!("every neuron spikes {spikes} times an image on average"));
+    let rate = Tensor::from_slice(&vec![spikes / timesteps as f64; timesteps as usize]);
+    Ok(Some(names.iter().map(|_| rate.shallow_clone()).collect()))
+}
+
+fn print(account: &Account) {
+    let million = |value: f64| format!("{:.2} M", value / 1e6);
+    println!("{}, {}, T = {}", account.name, account.dataset, account.timesteps);
+    let mut table = display::table(["layer", "weights", "kept", "bits", "kbit", "MACs", "SynOps", "Bit-SynOps"]);
+    let known = account.additions.is_some();
+    let spiking = |value: f64| if known { million(value) } else { "-".into() };
+    for row in &account.layers {
+        table.add_row([
+            row.layer.clone(),
+            row.weights.to_string(),
+            row.kept_weights.to_string(),
+            format!("{:.2}", row.bits),
+            format!("{:.1}", row.memory_bits / 1e3),
+            million(row.macs),
+            spiking(row.syn_ops),
+            spiking(row.bit_syn_ops),
+        ]);
+    }
+    println!("{table}\n");
+    let totals = &account.totals;
+    let mut table = display::table(["in all", ""]);
+    for (name, value) in [
+        ("parameters", totals.parameters.to_string()),
+        ("kept weights", format!("{} of {}", totals.kept_weights, totals.weights)),
+        ("model size", format!("{:.3} MB", totals.model_size_bytes / 1e6)),
+        ("dense MACs", million(totals.macs)),
+        ("ANN operations", million(totals.ann_operations)),
+        ("multiplications", million(totals.multiplications)),
+        ("additions (SynOps)", account.additions.map_or("-".into(), million)),
+        ("Bit-SynOps", spiking(totals.bit_syn_ops)),
+        ("energy", account.energy_mj.map_or("-".into(), |energy| format!("{energy:.3} mJ"))),
+    ] {
+        table.add_row([name.to_owned(), value]);
+    }
+    println!("{table}");
+    for note in &account.notes {
+        println!("  {note}");
+    }
+}

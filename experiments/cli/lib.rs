@@ -1,0 +1,64 @@
+//! The `litesnn` command as a library, so that a program with plugins of its own is two `use` lines and a call:
+//!
+//! ```text
+//! use litesnn_plugins as _;       // the plugins of this repository, if it wants them
+//! use my_plugins as _;            // its own: the linker drops a crate that nothing names
+//!
+//! fn main() -> std::process::ExitCode {
+//!     litesnn::command()
+//! }
+//! ```
+//!
+//! Results go to stdout, everything else to stderr.
+
+mod arguments;
+mod completions;
+mod cost;
+mod data;
+mod display;
+mod doctor;
+mod exit;
+mod explain;
+mod new;
+mod plan;
+mod plugins;
+mod report;
+mod run;
+mod schema;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::{Exit, Failure};
+
+/// Runs the command line of this process, with the plugins that are linked into it. Call it first thing in `main`.
+pub fn command() -> std::process::ExitCode {
+    litesnn_framework::device::prepare_process();
+    // A refused tensor operation panics in tch; trials catch it, and the message reaches the user as an error.
+    std::panic::set_hook(Box::new(|_| {}));
+    let arguments = Arguments::parse();
+    let outcome = std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Failure::internal(text.unwrap_or("unknown failure")))
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.print().into(),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    litesnn_framework::plugin::check_registry()?;
+    match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Plan(options) => plan::plan(&options),
+        Command::Explain(options) => explain::explain(&options),
+        Command::Cost(options) => cost::cost(&options),
+        Command::Report(options) => report::report(&options),
+        Command::Plugins(options) => plugins::plugins(&options),
+        Command::Data(options) => data::data(&options),
+        Command::Schema => schema::schema(),
+        Command::Doctor(options) => doctor::doctor(&options),
+        Command::Completions(options) => completions::completions(&options),
+    }
+}

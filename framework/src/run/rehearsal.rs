@@ -1,0 +1,203 @@
+//! How long a trial will take: its own code on its own data, cut short.
+//!
+//! Search and retraining run two epochs of a few batches each in a temporary folder, with checkpoints and validation; the second
+//! one counts. What one image and one epoch cost there is scaled to the whole:
+//!
+//! ```text
+//! time = setup + sum over stages of epochs · (training images · a + validation images · v + checkpoint) + test images · v
+//! ```
+//!
+//! The batch is the manifest's unless a step of it would take seconds. Where the timesteps are searched, retraining is taken to
+//! run the mean of the candidates, rounded up: so the estimate can be wrong by what the search saves.
+
+use std::cell::RefCell;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use tch::Device;
+
+use super::{Context, Identity, Job};
+use crate::Result;
+use crate::design::Design;
+use crate::manifest::Plan;
+use crate::plugin::{DataStore, Split, Splits};
+use crate::run::Needs;
+use crate::train::{Event, Observer, Session, TrialLabel};
+
+/// Multiply-accumulate operations of a step that is short enough: about a second of two cores.
+const SHORT: f64 = 2e10;
+/// Forward, and two products of matrices backward.
+const PASSES: f64 = 3.0;
+/// Passes of a search over a batch: the weights', and the others'.
+const SEARCH_PASSES: f64 = 2.0;
+/// Epochs of a stage: one to warm up, one to measure.
+const EPOCHS: usize = 2;
+
+/// What was measured of one stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageTime {
+    /// `search` (or a step of it), `retrain`.
+    pub stage: String,
+    /// Its epochs in the trial.
+    pub epochs: usize,
+    /// Images of an epoch.
+    pub images: usize,
+    /// Seconds to train on an image.
+    pub train: f64,
+    /// Seconds to validate on an image.
+    pub validate: f64,
+    /// Seconds to keep an epoch's history and checkpoint.
+    pub keep: f64,
+}
+
+/// What a short run of a trial showed.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// The stages, in order.
+    pub stages: Vec<StageTime>,
+    /// Seconds outside of the stages: building networks, opening the folder.
+    pub setup: f64,
+    /// A design like the one that the trial will find.
+    pub design: Design,
+    /// Samples of the real splits: validation, test.
+    samples: [usize; 2],
+}
+
+impl Rehearsal {
+    /// Seconds of the whole trial.
+    pub fn seconds(&self) -> f64 {
+        let [validation, test] = self.samples.map(|count| count as f64);
+        let stage = |one: &StageTime| {
+            one.epochs as f64 * (one.images as f64 * one.train + validation * one.validate + one.keep)
+        };
+        let measured = self.stages.last().map_or(0.0, |stage| test * stage.validate);
+        self.setup + self.stages.iter().map(stage).sum::<f64>() + measured
+    }
+}
+
+/// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one that it takes over, where it
+/// takes one.
+pub fn rehearse(
+    plan: &Plan,
+    index: usize,
+    needs: &Needs,
+    design: Option<&Design>,
+    store: &DataStore,
+    device: Device,
+) -> Result<Rehearsal> {
+    let begin = Instant::now();
+    let trial = &plan.trials[index];
+    let manifest = &trial.manifest;
+    let whole = store.open(manifest.dataset.as_ref())?;
+    let timesteps = manifest.timesteps.max() as f64;
+    let largest = |macs: f64, passes: f64| (SHORT / (PASSES * passes * timesteps * macs)).max(1.0) as usize;
+    let searched = needs.supernet.as_ref().map_or(usize::MAX, |size| largest(size.macs, SEARCH_PASSES));
+    let limit = searched.min(largest(needs.network.macs, 1.0));
+    let batch =
+        manifest.search.as_ref().map_or(0, |search| search.batch_size).max(manifest.retrain.batch_size).min(limit);
+    // Two batches of an epoch, or more of the stage that has smaller ones.
+    let train = 2 * batch;
+    let evaluated = largest(needs.network.macs, 1.0 / PASSES).min(100);
+    let splits = Splits {
+        info: whole.info.clone(),
+        normalisation: whole.normalisation.clone(),
+        preparation: whole.preparation.clone(),
+        train: first(&whole.train, train),
+        validation: first(&whole.validation, evaluated),
+        test: first(&whole.test, 1),
+    };
+    let folder = tempfile::tempdir().map_err(crate::Error::file("create", &std::env::temp_dir()))?;
+    let stop = AtomicBool::new(false);
+    let [images, validated] = [&splits.train, &splits.validation].map(|split| split.len().max(1) as f64);
+    let timer = Timer { train: images, whole: whole.train.len(), validation: validated, times: RefCell::default() };
+    let label = TrialLabel { index, count: plan.trials.len(), title: trial.title() };
+    let context = Context {
+        runs: folder.path().into(),
+        store: store.clone(),
+        device,
+        revision: "",
+        observer: &timer,
+        stop: &stop,
+    };
+    let identity = Identity { hash: String::new(), recipe: String::new() };
+    let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context: &context };
+    let opened = begin.elapsed().as_secs_f64();
+    let design = super::guarded(|| {
+        let mut session = Session::open(&splits, device, trial.seed, folder.path(), &label, &timer, &stop)?;
+        session.shorten(EPOCHS, limit);
+        let (design, trained) = match design {
+            Some(design) => (job.take_over(design.clone())?, false),
+            None => {
+                let found = job.search(&mut session)?;
+                // (1 + max) / 2, rounded up.
+                let likely = (manifest.timesteps.max() + 2) / 2;
+                let timesteps = manifest.timesteps.fixed().unwrap_or(likely);
+                (Design { timesteps, ..found.design }, found.trained.is_some())
+            }
+        };
+        let (network, parameters) = job.build(&design)?;
+        if !trained {
+            job.retrain(&mut session, network.as_ref(), &parameters, design.timesteps)?;
+        }
+        Ok(design)
+    })?;
+    let times = timer.times.into_inner();
+    let setup = (begin.elapsed().as_secs_f64() - opened - times.inside).max(0.0);
+    Ok(Rehearsal { stages: times.stages, setup, design, samples: [whole.validation.len(), whole.test.len()] })
+}
+
+fn first(split: &Split, count: usize) -> Split {
+    let count = count.min(split.len()) as i64;
+    Split { images: split.images.narrow(0, 0, count), labels: split.labels.narrow(0, 0, count) }
+}
+
+/// Takes the times of stages from what they tell.
+struct Timer {
+    /// Images of an epoch here.
+    train: f64,
+    /// Images of the whole training split.
+    whole: usize,
+    validation: f64,
+    times: RefCell<Times>,
+}
+
+#[derive(Default)]
+struct Times {
+    stages: Vec<StageTime>,
+    /// Seconds in all stages.
+    inside: f64,
+    /// When the epoch began.
+    begun: Option<Instant>,
+    /// Images that the stage would train on.
+    images: usize,
+}
+
+impl Observer for Timer {
+    fn event(&self, event: &Event) {
+        let mut times = self.times.borrow_mut();
+        match event {
+            Event::StageStarted { samples, .. } => {
+                times.begun = Some(Instant::now());
+                times.images = samples.unwrap_or(usize::MAX);
+            }
+            Event::Epoch { row, epochs, .. } => {
+                let now = Instant::now();
+                let elapsed = times.begun.replace(now).map_or(row.seconds, |begun| (now - begun).as_secs_f64());
+                let trained = self.train / row.images_per_second;
+                let measured = StageTime {
+                    stage: row.stage.clone(),
+                    epochs: *epochs,
+                    images: times.images.min(self.whole),
+                    train: trained / self.train,
+                    validate: (row.seconds - trained).max(0.0) / self.validation,
+                    keep: (elapsed - row.seconds).max(0.0),
+                };
+                times.inside += elapsed;
+                // The last epoch of a stage counts: those before it warm up.
+                times.stages.retain(|stage| stage.stage != row.stage);
+                times.stages.push(measured);
+            }
+            Event::Batch { .. } | Event::Note(_) => {}
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Compressors with faults.
+//!
+//! ```text
+//! W' = (floor(W / d) + 1/2) d, d = max|W| / 2^(b-1)          dW'/dW = 1
+//! ```
+
+use litesnn_framework::design::{Decision, Decisions};
+use litesnn_framework::plugin::{Build, Compressor, Descriptor, LayerSpec, Role, Stage, WeightTransform};
+use litesnn_framework::{Result, descriptor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::{each_breaks, keeps_all, with};
+
+/// A uniform quantiser over the weight's range.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Faulty {
+    /// Bits of a weight.
+    #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 8))]
+    bits: u32,
+    /// What is wrong with it.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    fault: Fault,
+}
+
+fn four() -> u32 {
+    4
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fault {
+    #[default]
+    None,
+    DoublePrecision,
+    UnseededNoise,
+    ScaleOfTheBeginning,
+    CutOff,
+    UndeclaredStraightThrough,
+    PromisesHalf,
+    PromisesOneBit,
+    AlwaysEightBits,
+    ForgetsItsDecision,
+    CommonName,
+    RefusesTheFinalNetwork,
+    PanicsOnOneWeight,
+}
+
+pub const FAULTY: Descriptor = descriptor! {
+    kind: Compressor,
+    name: "faulty",
+    settings: Faulty,
+    version: 1,
+    summary: "a uniform quantiser with a fault",
+    paper: "none",
+    examples: ["[[compressor]]\nfaulty = { bits = 4 }", "[[compressor]]\nfaulty = { bits = 1 }"],
+    file: "compressor.rs",
+};
+
+/// Each fault with the rules that it breaks.
+pub const BROKEN: &[(&str, &[&str])] = &[
+    ("double-precision", &["shape-and-kind"]),
+    ("unseeded-noise", &["same-seed", "save-and-load", "bits", "decisions", "composition", "extremes"]),
+    ("scale-of-the-beginning", &["save-and-load"]),
+    ("cut-off", &["gradients", "composition"]),
+    ("undeclared-straight-through", &["finite-differences"]),
+    ("promises-half", &["density", "composition", "extremes"]),
+    ("promises-one-bit", &["bits", "cost", "decisions", "composition", "extremes"]),
+    ("always-eight-bits", &["cost", "decisions"]),
+    ("forgets-its-decision", &["decisions"]),
+    ("common-name", &["composition"]),
+    ("refuses-the-final-network", &["search"]),
+    ("panics-on-one-weight", &["extremes"]),
+];
+
+#[typetag::serde(name = "faulty")]
+impl Compressor for Faulty {
+    fn stage(&self) -> Stage {
+        Stage::Quantize
+    }
+
+    fn straight_through(&self) -> &'static [Role] {
+        if self.fault == Fault::UndeclaredStraightThrough { &[] } else { &[Role::Weight, Role::Score] }
+    }
+
+    fn attach(
+        &self,
+        layer: &LayerSpec,
+        weight: &Tensor,
+        decided: Option<&Decisions>,
+        build: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        if self.fault == Fault::PanicsOnOneWeight && weight.numel() == 1 {
+            panic!("index out of bounds");
+        }
+        // A layer of a real network, which no weight of the kit's own is.
+        if self.fault == Fault::RefusesTheFinalNetwork && decided.is_some() && layer.name != "layer" {
+            let message = "the final network is not supported".into();
+            return Err(litesnn_framework::Error::Plugin { kind: "compressor", name: "faulty".into(), message });
+        }
+        let forgets = self.fault == Fault::ForgetsItsDecision && decided.is_some();
+        // `score-prune` has its scores under this name.
+        let shift = (self.fault == Fault::CommonName)
+            .then(|| build.parameter("scores", Role::Score, |_| weight.detach().zeros_like()));
+        Ok(Box::new(Uniform {
+            bits: if forgets { 1.max(self.bits / 2) } else { self.bits },
+            fault: self.fault,
+            scale: scale(weight),
+            shift,
+            searched: decided.is_none(),
+        }))
+    }
+}
+
+fn scale(weight: &Tensor) -> Tensor {
+    weight.detach().abs().max()
+}
+
+struct Uniform {
+    bits: u32,
+    fault: Fault,
+    scale: Tensor,
+    shift: Option<Tensor>,
+    searched: bool,
+}
+
+impl WeightTransform for Uniform {
+    fn transform(&self, weight: &Tensor) -> Tensor {
+        let scale = if self.fault == Fault::ScaleOfTheBeginning { self.scale.shallow_clone() } else { scale(weight) };
+        let half = 2f64.powi(self.bits as i32 - 1);
+        let step = scale / half;
+        let value = ((weight.detach() / &step).floor().clamp(-half, half - 1.0) + 0.5) * step;
+        let value = weight + (value - weight).detach();
+        match (self.fault, &self.shift) {
+            (Fault::DoublePrecision, _) => value.to_kind(Kind::Double),
+            (Fault::UnseededNoise, _) => &value + value.randn_like() * 1e-3,
+            (Fault::CutOff, _) => value.detach(),
+            (_, Some(shift)) => &value + (shift - shift.detach()),
+            _ => value,
+        }
+    }
+
+    fn bits(&self) -> Option<Tensor> {
+        Some(Tensor::from(match self.fault {
+            Fault::PromisesOneBit => 1.0,
+            Fault::AlwaysEightBits => 8.0,
+            _ => f64::from(self.bits),
+        }))
+    }
+
+    fn density(&self) -> Option<Tensor> {
+        (self.fault == Fault::PromisesHalf).then(|| Tensor::from(0.5))
+    }
+
+    fn decide(&self) -> Option<(String, Decision)> {
+        self.searched.then(|| ("all".to_owned(), Decision { bits: Some(self.bits), rate: None }))
+    }
+}
+
+#[test]
+fn a_compressor_without_fault_keeps_every_rule() {
+    keeps_all(&FAULTY);
+}
+
+#[test]
+fn a_compressor_with_a_fault_breaks_the_rules_about_it() {
+    each_breaks(BROKEN, &["search"], |fault| {
+        with(&FAULTY, format!("[[compressor]]\nfaulty = {{ bits = 4, fault = \"{fault}\" }}"))
+    });
+}
+
+#[test]
+fn its_author_is_told_what_was_expected_and_what_happened() {
+    for (fault, rule, told) in [
+        (
+            "double-precision",
+            "shape-and-kind",
+            "expected: [4, 3, 3, 3] of Float on Cpu\n  found:    [4, 3, 3, 3] of Double on Cpu",
+        ),
+        ("cut-off", "gradients", "the value is cut off from every trainable tensor"),
+        ("undeclared-straight-through", "finite-differences", "`straight_through` names Weight"),
+        ("promises-half", "density", "54.0 of 108 weights are not zero, as the density says\n  found:    108 are not"),
+        ("promises-one-bit", "bits", "1 bits tell up to 2 values of a channel apart\n  found:    there are 16"),
+        ("common-name", "composition", "two that ask for one name share a tensor"),
+        ("panics-on-one-weight", "extremes", "found:    it panicked: index out of bounds"),
+    ] {
+        let plugin = with(&FAULTY, format!("[[compressor]]\nfaulty = {{ bits = 4, fault = \"{fault}\" }}"));
+        let found = super::broken(plugin, &["search"]);
+        let (_, message) = found.iter().find(|(law, _)| *law == rule).unwrap();
+        assert!(message.contains(told), "{told}\nis not in\n{message}");
+    }
+}
+
+/// Reads every key and keeps quiet.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Deaf {
+    /// Bits of a weight.
+    bits: u32,
+}
+
+#[typetag::serde(name = "deaf")]
+impl Compressor for Deaf {
+    fn stage(&self) -> Stage {
+        Stage::Quantize
+    }
+
+    fn attach(
+        &self,
+        _: &LayerSpec,
+        _: &Tensor,
+        _: Option<&Decisions>,
+        _: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        struct Nothing;
+        impl WeightTransform for Nothing {}
+        Ok(Box::new(Nothing))
+    }
+}
+
+/// A plugin that ignores a misspelt key.
+pub fn deaf() -> &'static Descriptor {
+    const DEAF: Descriptor = descriptor! {
+        kind: Compressor,
+        name: "deaf",
+        settings: Deaf,
+        version: 1,
+        summary: "nothing",
+        paper: "none",
+        examples: ["[[compressor]]\ndeaf = { bits = 4 }"],
+        file: "compressor.rs",
+    };
+    Box::leak(Box::new(DEAF))
+}

@@ -1,0 +1,213 @@
+//! Test accuracy against a cost on a logarithmic axis, with published systems as points.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::style::{GREY, INK, Labels, PALE, anchored, colour, key_height, key_places, limits, mark, shortened, text};
+use super::{Content, Drawn, Figure};
+use crate::metric::{self, Metric};
+use crate::published::{Count, Part, Publication, Quantity};
+use crate::trials::Experiment;
+
+/// A place in the figure: cost, accuracy.
+type Place = (f64, f64);
+
+pub struct Scatter {
+    cost: Metric,
+    accuracy: Metric,
+    series: Vec<Series>,
+    printed: Vec<Printed>,
+}
+
+/// A row that was measured.
+struct Series {
+    name: String,
+    mean: Place,
+    trials: Vec<Place>,
+}
+
+/// A row of a published table.
+struct Printed {
+    name: String,
+    place: Place,
+    /// It is a row that this project repeats.
+    ours: bool,
+}
+
+/// With more rows than this their names stand in a key below the figure.
+const MOST_LABELS: usize = 6;
+const WIDTH: u32 = 860;
+const HEIGHT: u32 = 520;
+
+/// Accuracy against model size and against Bit-SynOps.
+pub fn figures(experiment: &Experiment, published: Option<(&Publication, &Part)>) -> Vec<Figure> {
+    let accuracy = Quantity::Accuracy;
+    let published = published.filter(|(publication, _)| publication.columns.contains(&accuracy));
+    let pairs = [
+        ("accuracy-size", "Accuracy against model size", Quantity::ModelSize, metric::MODEL_SIZE),
+        ("accuracy-synops", "Accuracy against Bit-SynOps", Quantity::BitSynops, metric::BIT_SYN_OPS),
+    ];
+    pairs
+        .into_iter()
+        .map(|(name, title, quantity, own)| {
+            let cost = if published.is_some() { quantity.metric(Count::Snn) } else { own };
+            let scatter = Scatter::new(experiment, published, quantity, cost);
+            let mut caption = format!(
+                "Up and to the left is better. {} is on a logarithmic axis. With several seeds, small open marks are trials \
+                 and the large one is their mean.",
+                cost.title
+            );
+            if !scatter.printed.is_empty() {
+                caption.push_str(" Grey circles: published systems; crosses: the paper's own rows; filled: measured here.");
+            }
+            if experiment.groups.iter().any(|group| group.not_comparable().is_some()) && !scatter.printed.is_empty() {
+                caption.push_str(" † Measured with other settings than the paper's: not comparable with published numbers.");
+            }
+            let size = (WIDTH, HEIGHT + key_height(&scatter.key_places()));
+            Figure::new(name, title, caption, size, Content::Scatter(scatter))
+        })
+        .collect()
+}
+
+/// Ticks of a logarithmic axis: powers of ten, and their multiples by 2 and 5 where there are few.
+fn ticks(left: f64, right: f64) -> Vec<f64> {
+    let decades = (right / left).log10();
+    let powers = left.log10().floor() as i32..=right.log10().ceil() as i32;
+    let within = |value: &f64| (left..=right).contains(value);
+    let multiples: &[f64] = if decades < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    powers.flat_map(|power| multiples.iter().map(move |multiple| multiple * 10f64.powi(power))).filter(within).collect()
+}
+
+impl Scatter {
+    fn new(
+        experiment: &Experiment,
+        published: Option<(&Publication, &Part)>,
+        quantity: Quantity,
+        cost: Metric,
+    ) -> Scatter {
+        let accuracy = metric::ACCURACY;
+        let series = experiment.groups.iter().map(|group| Series {
+            name: group.name.clone()
+                + if published.is_some() && group.not_comparable().is_some() { " †" } else { "" },
+            mean: (group.mean(cost.value).0, group.mean(accuracy.value).0),
+            trials: group
+                .trials
+                .iter()
+                .map(|trial| ((cost.value)(&trial.outcome), (accuracy.value)(&trial.outcome)))
+                .collect(),
+        });
+        // A logarithmic axis has no place for a network that costs nothing.
+        let series = series.filter(|series| series.mean.0 > 0.0).collect();
+        let mut printed = Vec::new();
+        if let Some((publication, part)) = published {
+            for row in &publication.rows {
+                let value = |quantity| row.values(part).and_then(|values| values.get(&quantity)?.value);
+                if let (Some(cost), Some(accuracy)) = (value(quantity), value(Quantity::Accuracy)) {
+                    let ours = row.variant.is_some() && row.cite.is_none();
+                    printed.push(Printed { name: row.name.clone(), place: (cost, accuracy), ours });
+                }
+            }
+        }
+        Scatter { cost, accuracy, series, printed }
+    }
+
+    fn key(&self) -> Vec<String> {
+        let named = if self.series.len() > MOST_LABELS { self.series.as_slice() } else { &[] };
+        named.iter().map(|series| shortened(&series.name, 48)).collect()
+    }
+
+    fn key_places(&self) -> Vec<(u32, u32)> {
+        key_places(&self.key(), 18, WIDTH - 60)
+    }
+
+    pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        let (area, key) = area.split_vertically(HEIGHT);
+        let points = || {
+            let measured = self.series.iter().flat_map(|series| series.trials.iter().chain([&series.mean]));
+            measured.chain(self.printed.iter().map(|printed| &printed.place))
+        };
+        let costs = || points().map(|point| point.0).filter(|cost| *cost > 0.0);
+        let (low, high) = (costs().fold(f64::INFINITY, f64::min), costs().fold(0.0, f64::max));
+        let (low, high) = if low <= high { (low, high) } else { (1.0, 1.0) };
+        // Room on the right for the labels.
+        let (left, right) = (low / 1.6, high * if self.printed.is_empty() { 4.0 } else { 2.5 });
+        let (bottom, top) = limits(points().map(|point| point.1), 2.0);
+        let mut chart = ChartBuilder::on(&area)
+            .margin(14)
+            .margin_right(20)
+            .x_label_area_size(52)
+            .y_label_area_size(62)
+            .build_cartesian_2d((left..right).log_scale().with_key_points(ticks(left, right)), bottom.max(0.0)..top)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(PALE)
+            .axis_style(GREY)
+            .label_style(text(13.0, INK))
+            .axis_desc_style(text(14.0, INK))
+            .x_desc(self.cost.heading())
+            .y_desc(self.accuracy.heading())
+            .x_labels(6)
+            .y_labels(6)
+            .x_label_formatter(&|value| format!("{value:.*}", (-value.log10().floor()).clamp(0.0, 9.0) as usize))
+            .y_label_formatter(&|value| format!("{value:.0}"))
+            .draw()?;
+        let plot = chart.plotting_area();
+        let origin = area.get_base_pixel();
+        let pixel = |place: &Place| {
+            let (x, y) = chart.backend_coord(place);
+            (x - origin.0, y - origin.1)
+        };
+        let (across, down) = plot.get_pixel_range();
+        let room = (across.start - origin.0, down.start - origin.1, across.end - origin.0, down.end - origin.1);
+        let mut labels = Labels::new(room);
+        for printed in &self.printed {
+            labels.block(pixel(&printed.place), 5);
+        }
+        for series in &self.series {
+            labels.block(pixel(&series.mean), 8);
+        }
+        for printed in &self.printed {
+            let at = EmptyElement::at(printed.place);
+            if printed.ours {
+                plot.draw(&(at + Cross::new((0, 0), 5, INK.stroke_width(2))))?;
+            } else {
+                plot.draw(&(at + Circle::new((0, 0), 4, GREY.stroke_width(1))))?;
+            }
+        }
+        for (index, series) in self.series.iter().enumerate() {
+            if series.trials.len() > 1 {
+                for &trial in &series.trials {
+                    mark(plot, trial, index, 4, false)?;
+                }
+            }
+            mark(plot, series.mean, index, 7, true)?;
+        }
+        // The most important labels are placed first.
+        if self.series.len() <= MOST_LABELS {
+            for (index, series) in self.series.iter().enumerate() {
+                let numbers = format!(
+                    "{} %, {} {}",
+                    self.accuracy.format(series.mean.1),
+                    self.cost.format_finely(series.mean.0),
+                    self.cost.unit.split(' ').next().unwrap_or_default()
+                );
+                let label = format!("{}  {numbers}", shortened(&series.name, 34));
+                labels.place(&area, pixel(&series.mean), 9, &label, text(13.0, colour(index)))?;
+            }
+        }
+        for printed in self.printed.iter().filter(|printed| printed.ours) {
+            labels.place(&area, pixel(&printed.place), 8, &printed.name, text(12.0, INK))?;
+        }
+        for printed in self.printed.iter().filter(|printed| !printed.ours) {
+            labels.place(&area, pixel(&printed.place), 6, &printed.name, text(10.0, GREY))?;
+        }
+        for ((index, name), (line, x)) in self.key().into_iter().enumerate().zip(self.key_places()) {
+            let (x, y) = (30 + x as i32, 8 + 20 * line as i32);
+            mark(&key, (x, y), index, 5, true)?;
+            key.draw(&Text::new(name, (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Published tables beside records that are written here, and `--check`.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use litesnn_framework::record::Outcome;
+use litesnn_reports::figure::Figure;
+use litesnn_reports::table::Table;
+use litesnn_reports::trials::Experiment;
+use litesnn_reports::{Request, check, figure, report, table, trials};
+use support::Made;
+
+/// A result of CIFAR-10 in the units of the paper: percent, MB, M.
+fn numbers(accuracy: f64, size: f64, operations: f64) -> impl Fn(&mut Outcome) {
+    move |outcome| {
+        outcome.dataset = "CIFAR-10 (50000/0/10000)".into();
+        outcome.test_accuracy = accuracy / 100.0;
+        outcome.model_size_bytes = size * 1e6;
+        outcome.bit_syn_ops = operations * 1e6;
+    }
+}
+
+fn of_table_4(variant: &str, seed: i64, numbers: impl Fn(&mut Outcome)) -> Made {
+    Made::searched("table4-joint-vs-sequential", variant, seed).with(|outcome| {
+        outcome.reproduces = "lite-snn/table4".into();
+        outcome.search_device_seconds = 432_864.0;
+        numbers(outcome);
+    })
+}
+
+/// Joint large at the paper's settings, twice; joint medium at a reduced profile; sequential in steps; one control.
+fn table_4(runs: &Path) -> Experiment {
+    of_table_4("joint-large", 0, numbers(95.4, 3.5, 2800.0)).write(runs);
+    of_table_4("joint-large", 1, numbers(95.6, 3.6, 2900.0)).write(runs);
+    of_table_4("joint-medium", 0, numbers(61.2, 0.0123, 9.13))
+        .with(|outcome| outcome.profile = "bench".into())
+        .write(runs);
+    let mut sequential = of_table_4("sequential-large", 0, numbers(94.7, 3.43, 2426.0));
+    sequential.search = vec![("search-A", 3), ("search-P", 1), ("search-Q", 2), ("search-T", 1)];
+    sequential.write(runs);
+    let mut control = Made::dense("table4-joint-vs-sequential", "sequential-retrained-large", 0);
+    control.outcome.reproduces = "lite-snn/table4".into();
+    control
+        .with(|outcome| {
+            numbers(95.1, 3.43, 2426.0)(outcome);
+            outcome.search_device_seconds = 0.0;
+            outcome.kept_weights = 200;
+        })
+        .write(runs);
+    only(runs)
+}
+
+fn only(runs: &Path) -> Experiment {
+    let mut found = trials::find(runs).unwrap();
+    assert_eq!((found.experiments.len(), found.unfinished.len()), (1, 0));
+    found.experiments.remove(0)
+}
+
+fn tables(experiment: &Experiment) -> Vec<(String, Table)> {
+    table::of_experiment(experiment).unwrap()
+}
+
+fn named(figures: Vec<Figure>, name: &str) -> Figure {
+    let names: Vec<String> = figures.iter().map(|figure| figure.name.clone()).collect();
+    figures.into_iter().find(|figure| figure.name == name).unwrap_or_else(|| panic!("{name} is not in {names:?}"))
+}
+
+#[test]
+fn table_4_has_every_form() {
+    let runs = tempfile::tempdir().unwrap();
+    let experiment = table_4(runs.path());
+    for (name, content) in tables(&experiment).into_iter().filter(|(name, _)| name != "comparison") {
+        insta::assert_snapshot!(format!("{name}.md"), table::markdown::render(&content));
+        insta::assert_snapshot!(format!("{name}.tex"), table::latex::render(&content));
+        insta::assert_snapshot!(format!("{name}.csv"), table::csv::render(&content).unwrap());
+        insta::assert_snapshot!(format!("{name}.html"), table::html::render(&content));
+    }
+}
+
+#[test]
+fn every_published_row_is_in_every_table_whether_it_was_run_or_not() {
+    for (reproduces, variant) in [
+        ("lite-snn/table2-cifar10", "small"),
+        ("lite-snn/table2-cifar100", "small"),
+        ("lite-snn/table3", "lite-snn"),
+        ("lite-snn/table5", "medium"),
+    ] {
+        let runs = tempfile::tempdir().unwrap();
+        let made = Made::searched("mine", variant, 0).with(|outcome| outcome.reproduces = reproduces.into());
+        made.with(numbers(92.0, 0.56, 300.0)).write(runs.path());
+        let (name, content) = tables(&only(runs.path())).remove(0);
+        assert_eq!(Some(name.as_str()), reproduces.strip_prefix("lite-snn/"));
+        insta::assert_snapshot!(format!("{name}.md"), table::markdown::render(&content));
+    }
+}
+
+#[test]
+fn the_figures_of_the_paper_are_as_they_were() {
+    let runs = tempfile::tempdir().unwrap();
+    let experiment = table_4(runs.path());
+    for name in ["accuracy-size", "accuracy-synops", "joint-sequential", "weights-joint-large"] {
+        let svg = named(figure::of_experiment(&experiment).unwrap(), name).svg().unwrap();
+        insta::assert_snapshot!(format!("{name}.svg"), svg);
+    }
+    let texts = named(figure::of_experiment(&experiment).unwrap(), "accuracy-size").svg().unwrap();
+    assert!(texts.contains("A + P + Q + T (small)"), "published systems are named");
+}
+
+#[test]
+fn a_sweep_is_a_figure_in_the_order_of_its_numbers() {
+    let runs = tempfile::tempdir().unwrap();
+    for (memory, size) in [("1e-9", 0.6), ("5e-9", 0.5), ("1e-8", 0.4), ("1e-10", 0.7)] {
+        for seed in 0..2 {
+            let made = Made::searched("figure3-lambda", "small", seed).with(numbers(92.0 - seed as f64, size, 300.0));
+            made.with(|outcome| {
+                outcome.reproduces = "lite-snn/figure3".into();
+                outcome.point = format!("optimizer.joint.lambda_memory={memory}, optimizer.joint.lambda_compute=0.0");
+                outcome.recipe = memory.into();
+            })
+            .write(runs.path());
+        }
+    }
+    let experiment = only(runs.path());
+    let names: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["1e-10", "1e-9", "5e-9", "1e-8"].map(|memory| format!("small (lambda_memory={memory}, lambda_compute=0.0)"))
+    );
+    insta::assert_snapshot!("sweep.svg", named(figure::of_experiment(&experiment).unwrap(), "sweep").svg().unwrap());
+}
+
+#[test]
+fn a_cell_of_four_nodes_with_skips_is_drawn() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut made = Made::searched("cell", "four", 0);
+    made.edges = vec![
+        (0, "s0", "conv3x3"),
+        (0, "s1", "skip"),
+        (1, "s0", "conv3x3"),
+        (1, "n0", "skip"),
+        (2, "n0", "conv3x3"),
+        (2, "s1", "conv3x3"),
+        (3, "n0", "skip"),
+        (3, "n1", "conv3x3"),
+    ];
+    made.write(runs.path());
+    let cell = named(figure::of_experiment(&only(runs.path())).unwrap(), "cell");
+    insta::assert_snapshot!("cell-of-four-nodes.svg", cell.svg().unwrap());
+}
+
+fn checked(runs: &Path) -> check::Check {
+    check::check(&trials::find(runs).unwrap().experiments).unwrap()
+}
+
+#[test]
+fn results_within_the_tolerance_pass_and_the_others_are_named() {
+    let runs = tempfile::tempdir().unwrap();
+    of_table_4("joint-large", 0, numbers(95.11, 3.3, 2400.0)).write(runs.path());
+    let check = checked(runs.path());
+    assert_eq!(check.verdicts.len(), 3, "{check:?}");
+    assert!(check.outside().next().is_none(), "{check:?}");
+    assert_eq!(check.unchecked.len(), 5, "{check:?}");
+    assert!(check.unchecked[0].contains("A + P + Q + T (large): not run"), "{check:?}");
+
+    // Each quantity just beyond its tolerance.
+    for (accuracy, size, operations, heading) in [
+        (95.09, 3.6, 2863.0, "Accuracy (%)"),
+        (95.6, 3.97, 2863.0, "Model size (MB)"),
+        (95.6, 3.6, 2200.0, "Bit-SynOps (M / image)"),
+    ] {
+        of_table_4("joint-large", 0, numbers(accuracy, size, operations)).write(runs.path());
+        let check = checked(runs.path());
+        let outside: Vec<&str> = check.outside().map(|verdict| verdict.text.as_str()).collect();
+        assert_eq!(outside.len(), 1, "{check:?}");
+        let expected = format!("lite-snn/table4, LitE-SNN (large), {heading}: measured ");
+        assert!(outside[0].starts_with(&expected) && outside[0].contains("published"), "{outside:?}");
+    }
+    // A number that is not there is not within a tolerance.
+    of_table_4("joint-large", 0, numbers(f64::NAN, 3.6, 2863.0)).write(runs.path());
+    assert_eq!(checked(runs.path()).outside().count(), 1);
+}
+
+#[test]
+fn the_mean_over_seeds_is_checked() {
+    let runs = tempfile::tempdir().unwrap();
+    for (seed, accuracy) in [(0, 94.9), (1, 96.1)] {
+        of_table_4("joint-large", seed, numbers(accuracy, 3.6, 2863.0)).write(runs.path());
+    }
+    let check = checked(runs.path());
+    assert!(check.outside().next().is_none(), "{check:?}");
+    assert!(check.verdicts[0].text.contains("95.50 ± 0.85 (2 seeds), published 95.60"), "{check:?}");
+}
+
+#[test]
+fn what_is_not_at_the_papers_settings_is_not_checked() {
+    let changes: [fn(&mut Outcome); 4] = [
+        |outcome| outcome.dataset = "CIFAR-10, files differ from the official ones (50000/0/10000)".into(),
+        |outcome| outcome.profile = "smoke".into(),
+        |outcome| outcome.overrides = "retrain.epochs=1".into(),
+        |outcome| outcome.reproduces = String::new(),
+    ];
+    for change in changes {
+        let runs = tempfile::tempdir().unwrap();
+        of_table_4("joint-large", 0, numbers(10.0, 1.0, 1.0)).with(change).write(runs.path());
+        let check = checked(runs.path());
+        assert!(check.verdicts.is_empty(), "{check:?}");
+    }
+    // The same work, once asked for by overrides and once by the manifest itself, is at the paper's settings.
+    let runs = tempfile::tempdir().unwrap();
+    let changed = |outcome: &mut Outcome| outcome.overrides = "retrain.epochs=200".into();
+    of_table_4("joint-large", 0, numbers(95.6, 3.6, 2863.0)).with(changed).write(runs.path());
+    of_table_4("joint-large", 1, numbers(95.6, 3.6, 2863.0)).write(runs.path());
+    assert_eq!(checked(runs.path()).verdicts.len(), 3);
+}
+
+#[test]
+fn multiplications_are_checked_at_the_timesteps_that_are_run() {
+    let runs = tempfile::tempdir().unwrap();
+    let made = Made::searched("table5-energy", "medium", 0).with(numbers(94.52, 1.23, 913.0)).with(|outcome| {
+        outcome.reproduces = "lite-snn/table5".into();
+        outcome.syn_ops = 271.41e6;
+        outcome.multiplications = 3.981_312e6 * 5.0 * 0.2;
+        outcome.energy_mj = (0.9 * 271.41 + 3.7 * 3.98) * 1e-3;
+        outcome.ann_operations = 413.5e6;
+        outcome.ann_energy_mj = 4.6 * 413.5e-3;
+    });
+    made.write(runs.path());
+    let check = checked(runs.path());
+    assert_eq!(check.verdicts.len(), 6, "{check:?}");
+    assert!(check.outside().next().is_none(), "{check:?}");
+    assert!(check.verdicts.iter().any(|verdict| verdict.text.contains("published 4.78, expected 3.98")), "{check:?}");
+}
+
+#[test]
+fn a_page_says_in_words_what_is_not_comparable() {
+    let (runs, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    table_4(runs.path());
+    report(&Request { runs: runs.path().into(), out: out.path().into() }).unwrap();
+    let page = std::fs::read_to_string(out.path().join("index.html")).unwrap();
+    for words in ["61.20†", "Not comparable with the published numbers", "profile bench", "not run", "Not in the paper"]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+    for extension in ["md", "tex", "csv"] {
+        assert!(out.path().join("table4-joint-vs-sequential").join(format!("table4.{extension}")).exists());
+    }
+}
+
+#[test]
+fn an_unknown_publication_is_an_error_that_names_the_known_ones() {
+    let (runs, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let unknown = |outcome: &mut Outcome| outcome.reproduces = "lite-snn/table44".into();
+    of_table_4("joint-large", 0, numbers(95.6, 3.6, 2863.0)).with(unknown).write(runs.path());
+    let error = report(&Request { runs: runs.path().into(), out: out.path().into() }).unwrap_err();
+    assert!(error.to_string().contains("`lite-snn/table44`"), "{error}");
+    assert!(error.hint().unwrap().contains("`lite-snn/table4`"));
+}

@@ -1,0 +1,151 @@
+//! `litesnn plan` says what `litesnn run` then does.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::Value;
+use support::{files, floats, integers, litesnn, manifest, run, stderr, stdout, succeed, table};
+
+/// The trials of the tiny manifest as `litesnn plan --json` prints them.
+fn plan(runs: &Path, options: &[&str]) -> Vec<Value> {
+    let mut command = litesnn();
+    command.arg("plan").arg(manifest("tiny.toml")).arg("--runs").arg(runs);
+    let output = succeed(command.args(["--json", "--threads", "1", "--device", "cpu"]).args(options));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn states(trials: &[Value]) -> Vec<&str> {
+    trials.iter().map(|trial| trial["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn hashes_states_and_parameters_are_those_of_the_run() {
+    let runs = tempfile::tempdir().unwrap();
+    let before = plan(runs.path(), &[]);
+    assert_eq!(states(&before), ["new", "new"]);
+    assert!(files(runs.path()).is_empty(), "a plan leaves nothing behind");
+    // The dense network's edges are not known before the search; its size does not depend on which convolutions it keeps.
+    assert_eq!(before[1]["network_is_known"], false);
+
+    succeed(&mut run(&manifest("tiny.toml"), runs.path()));
+    let after = plan(runs.path(), &[]);
+    assert_eq!(states(&after), ["done", "done"]);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!((&before["hash"], &before["recipe"]), (&after["hash"], &after["recipe"]));
+        let folder = Path::new(after["folder"].as_str().unwrap());
+        let result = table(&folder.join("result.parquet"));
+        assert_eq!(support::strings(&result, "hash"), [after["hash"].as_str().unwrap()]);
+        assert_eq!(after["network_is_known"], true);
+        // Beside the synapses: scale and shift of each normalised channel, and the classifier's bias.
+        let normalised: i64 = integers(&table(&folder.join("layers.parquet")), "outputs").iter().sum();
+        let classes = 10;
+        let weights = integers(&result, "weights")[0] + 2 * (normalised - classes) + classes;
+        assert_eq!(after["network"]["weights"], weights, "{after}");
+        let seconds: f64 =
+            ["search_seconds", "retrain_seconds", "evaluate_seconds"].map(|it| floats(&result, it)[0]).iter().sum();
+        assert_eq!(after["seconds"], seconds);
+    }
+
+    // Without its result a trial goes on; while another process holds its lock, it runs.
+    let folder = Path::new(after[1]["folder"].as_str().unwrap());
+    fs::remove_file(folder.join("result.parquet")).unwrap();
+    assert_eq!(states(&plan(runs.path(), &[])), ["done", "interrupted, 2 of 2 epochs"]);
+    let lock = File::options().write(true).open(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(states(&plan(runs.path(), &[])), ["done", "running"]);
+}
+
+/// Other processes share the machine while tests run, so that the better of a few attempts counts.
+#[test]
+fn time_is_right_within_a_factor_of_two() {
+    let options = ["--set", "search.epochs=4", "--set", "retrain.epochs=8", "--set", "dataset.fashion-mnist.train=200"];
+    let mut ratios = Vec::new();
+    for _ in 0..4 {
+        let runs = tempfile::tempdir().unwrap();
+        let planned = plan(runs.path(), &[&options[..], &["--time"]].concat());
+        succeed(run(&manifest("tiny.toml"), runs.path()).args(options));
+        let ratio: Vec<f64> = planned
+            .iter()
+            .map(|trial| {
+                let log = fs::read_to_string(Path::new(trial["folder"].as_str().unwrap()).join("log.jsonl")).unwrap();
+                let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                let at =
+                    |event: &str| lines.iter().find(|line| line["event"] == event).unwrap()["time"].as_f64().unwrap();
+                trial["seconds"].as_f64().unwrap() / (at("finished") - at("start"))
+            })
+            .collect();
+        if ratio.iter().all(|ratio| (0.5..2.0).contains(ratio)) {
+            return;
+        }
+        ratios.push(ratio);
+    }
+    panic!("estimate / run, for both trials, four times: {ratios:.2?}");
+}
+
+/// The peak of a process is that of its largest trial: each one runs in a process of its own.
+#[test]
+fn memory_is_right_within_a_factor_of_two() {
+    let peak = |options: &[&str]| {
+        let runs = tempfile::tempdir().unwrap();
+        let planned = plan(runs.path(), options);
+        succeed(run(&manifest("tiny.toml"), runs.path()).args(options));
+        let largest = planned.iter().map(|trial| trial["memory_bytes"].as_f64().unwrap()).fold(0.0, f64::max);
+        let measured = planned.iter().map(|trial| {
+            let folder = Path::new(trial["folder"].as_str().unwrap());
+            integers(&table(&folder.join("result.parquet")), "peak_memory_bytes")[0] as f64
+        });
+        (largest, measured.fold(0.0, f64::max))
+    };
+    let one = |key: &'static str| ["--set", key];
+    let alone = ["--set", "search.epochs=1", "--set", "retrain.epochs=1", "--set", "variant=[{ name = \"lite-snn\" }]"];
+    let wide = [
+        one("space.spike-dhs.channels={ search = 4, retrain = 4 }"),
+        one("space.spike-dhs.stem_stride=1"),
+        one("search.batch_size=40"),
+        one("retrain.batch_size=40"),
+        one("timesteps={ fixed = { steps = 5 } }"),
+    ];
+    let (small, small_measured) = peak(&alone);
+    let (large, large_measured) = peak(&[&alone[..], &wide.concat()].concat());
+    for (estimate, measured) in [(small, small_measured), (large, large_measured)] {
+        assert!((0.5..2.0).contains(&(estimate / measured)), "{estimate} {measured}");
+    }
+    // What the program itself takes hides the networks: the difference is theirs alone.
+    let (estimate, measured) = (large - small, large_measured - small_measured);
+    assert!(measured > 50e6, "{measured} is too little to tell");
+    assert!((0.5..2.0).contains(&(estimate / measured)), "{estimate} {measured}");
+}
+
+#[test]
+fn what_does_not_fit_the_memory_is_refused_before_anything_starts() {
+    for (command, stdout_is_empty) in [("run", true), ("plan", false)] {
+        let runs = tempfile::tempdir().unwrap();
+        let output = litesnn()
+            .arg(command)
+            .arg(manifest("tiny.toml"))
+            .arg("--runs")
+            .arg(runs.path())
+            .args(["--device", "cpu", "--set", "timesteps.compressive.max=65535", "--set", "search.batch_size=40"])
+            .args(["--set", "space.spike-dhs.channels={ search = 64, retrain = 2 }"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert_eq!(stdout(&output).is_empty(), stdout_is_empty);
+        let said = stderr(&output);
+        for part in ["trial lite-snn seed 0 needs about", "of memory, and cpu has", "litesnn run --force"] {
+            assert!(said.contains(part), "{part} is not in\n{said}");
+        }
+        assert!(files(runs.path()).is_empty());
+    }
+}
+
+#[test]
+fn without_its_data_a_trial_is_still_shown() {
+    let runs = tempfile::tempdir().unwrap();
+    let trials = plan(runs.path(), &["--set", "dataset.fashion-mnist.root=elsewhere"]);
+    assert_eq!(states(&trials), ["data not here", "data not here"]);
+    assert!(trials[0]["hash"].is_null() && trials[0]["trial"] == "lite-snn seed 0");
+}
