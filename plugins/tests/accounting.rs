@@ -1,0 +1,332 @@
+//! The accounting of a search is that of the design it decodes to, its gradients are its derivatives, and firing rates and SynOps are
+//! what counting spikes one by one gives.
+
+use litesnn_framework::cost;
+use litesnn_framework::design::Architecture;
+use litesnn_framework::plugin::{
+    Build, Compressor, DataInfo, Network, Normalisation, Parameters, Pass, Role, SearchSpace, Split, Stages, Supernet,
+    TimestepGate, TimestepSearcher, exceedance,
+};
+use litesnn_framework::random::Stream;
+use litesnn_framework::record::Layer;
+use litesnn_framework::run::account;
+use litesnn_framework::train::evaluate;
+use litesnn_plugins as _;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+const MAX_TIMESTEPS: i64 = 3;
+/// The softmax of a logit this far below another is zero in f32.
+const NEVER: f64 = -1e4;
+
+fn data() -> DataInfo {
+    DataInfo {
+        shape: [2, 8, 8],
+        classes: (0..3).map(|class| class.to_string()).collect(),
+        digest: String::new(),
+        title: String::new(),
+    }
+}
+
+/// The space, wide enough in the search to be the final network's width.
+fn space(more: Value) -> Box<dyn SearchSpace> {
+    let mut settings = json!({
+        "cells": [0, 1], "nodes": 3, "channels": { "search": 2, "retrain": 2 }, "stem_stride": 1, "auxiliary": 0.0,
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(json!({ "spike-dhs": settings })).unwrap()
+}
+
+fn compressors(list: Value) -> Vec<Box<dyn Compressor>> {
+    serde_json::from_value(list).unwrap()
+}
+
+fn named(compressors: &[Box<dyn Compressor>]) -> Vec<(&str, &dyn Compressor)> {
+    compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect()
+}
+
+fn images(count: i64) -> Tensor {
+    Stream::open(4, "images", 0).normal(&[count, 2, 8, 8])
+}
+
+/// A supernet with its gate, and what one batch made its neurons do.
+struct Searched {
+    supernet: Box<dyn Supernet>,
+    gate: Box<dyn TimestepGate>,
+    parameters: Parameters,
+    activity: Vec<Tensor>,
+}
+
+fn searched(list: Value) -> Searched {
+    let searcher = json!({ "compressive": { "max": MAX_TIMESTEPS, "warmup": 0 } });
+    let searcher: Box<dyn TimestepSearcher> = serde_json::from_value(searcher).unwrap();
+    let compressors = compressors(list);
+    let mut parameters = Parameters::default();
+    let mut build = Build::new(&mut parameters, 5, Device::Cpu);
+    let gate = searcher.attach(&mut build.at("timesteps")).unwrap();
+    let supernet = space(json!({})).supernet(&data(), &named(&compressors), &mut build).unwrap();
+    let pass = Pass { timesteps: MAX_TIMESTEPS, training: true, measure: true, active: Stages::ALL };
+    let activity = tch::no_grad(|| supernet.forward(&images(4), &pass).activity);
+    Searched { supernet, gate, parameters, activity }
+}
+
+impl Searched {
+    fn counted(&self) -> Tensor {
+        exceedance(&self.gate.weights(usize::MAX))
+    }
+
+    /// L_mem and L_comp of the layers of these names; of all for `None`.
+    fn terms(&self, names: Option<&[String]>) -> (Tensor, Tensor) {
+        let counted = self.counted();
+        let mut layers = self.supernet.layers();
+        let mut activity: Vec<Tensor> = self.activity.iter().map(Tensor::shallow_clone).collect();
+        if let Some(names) = names {
+            let mut keep = layers.iter().map(|layer| names.contains(&layer.shape.name)).collect::<Vec<_>>().into_iter();
+            activity.retain(|_| keep.next().unwrap());
+            layers.retain(|layer| names.contains(&layer.shape.name));
+        }
+        cost::search_terms(&layers, Stages::ALL, &activity, &counted)
+    }
+}
+
+/// Makes every logit of a role certain: of each row, the entry that `choose` names.
+fn decide(parameters: &Parameters, role: Role, mut choose: impl FnMut(i64) -> i64) {
+    tch::no_grad(|| {
+        for parameter in parameters.of(&[role]) {
+            let mut logits = parameter.tensor.shallow_clone();
+            let width = *logits.size().last().unwrap();
+            let _ = logits.fill_(NEVER);
+            let rows = logits.view([-1, width]);
+            for row in 0..rows.size()[0] {
+                let _ = rows.get(row).get(choose(row)).fill_(0.0);
+            }
+        }
+    });
+}
+
+fn number(tensor: &Tensor) -> f64 {
+    tensor.double_value(&[])
+}
+
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1e-12)
+}
+
+/// A supernet counts every edge, the decoded design two a node: compared are the layers that the design keeps.
+#[test]
+fn a_search_without_doubt_costs_what_its_design_costs() {
+    for list in [
+        json!([{ "gaussian-quantize": { "bits": [1, 2, 4] } }, { "score-prune": { "rate": 0.8 } }]),
+        json!([{ "score-prune": { "rate": 0.5 } }, { "gaussian-quantize": { "bits": [1, 2, 4] } }]),
+        json!([{ "branch-wise": { "bits": [1, 2, 4], "rate": 0.8 } }]),
+        json!([{ "magnitude-prune": { "rate": 0.9 } }]),
+        json!([]),
+    ] {
+        let searched = searched(list.clone());
+        // Convolutions everywhere; other bits in each cell; two of three timesteps.
+        decide(&searched.parameters, Role::ArchitectureLogit, |_| 1);
+        let mut cell = 0;
+        decide(&searched.parameters, Role::BitLogit, |_| {
+            cell += 1;
+            cell
+        });
+        decide(&searched.parameters, Role::TimestepLogit, |_| 1);
+        let timesteps = searched.gate.decide();
+        assert_eq!(timesteps, 2);
+
+        let compression = searched.supernet.decisions(Stages::ALL);
+        let architecture = searched.supernet.decode();
+        let compressors = compressors(list.clone());
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 5, Device::Cpu);
+        let network =
+            space(json!({})).network(&architecture, &compression, false, &data(), &named(&compressors), &mut build);
+        let network = network.unwrap();
+        let shapes: Vec<String> = network.layers().iter().map(|layer| layer.shape.name.clone()).collect();
+        let of_search: Vec<String> = searched.supernet.layers().iter().map(|layer| layer.shape.name.clone()).collect();
+        let activity: Vec<Tensor> = shapes
+            .iter()
+            .map(|name| {
+                let index = of_search.iter().position(|other| other == name).unwrap();
+                searched.activity[index].narrow(0, 0, timesteps)
+            })
+            .collect();
+        let rows: Vec<Layer> = account::layers(network.as_ref(), &activity, timesteps)
+            .into_iter()
+            .filter(|row| row.place.starts_with("cell"))
+            .collect();
+        assert_eq!(rows.len(), 2 * 6, "{shapes:?}");
+        let kept: Vec<String> = rows.iter().map(|row| row.layer.clone()).collect();
+        let (memory, compute) = searched.terms(Some(&kept));
+        let memory_bits: f64 = rows.iter().map(|row| row.memory_bits).sum();
+        let bit_syn_ops: f64 = rows.iter().map(|row| row.bit_syn_ops).sum();
+        assert!(close(number(&memory), memory_bits, 1e-6), "{list}: L_mem {memory:?}, cost {memory_bits}");
+        assert!(close(number(&compute), bit_syn_ops, 1e-6), "{list}: L_comp {compute:?}, cost {bit_syn_ops}");
+        assert!(bit_syn_ops > 0.0);
+    }
+}
+
+#[test]
+fn the_gradients_of_the_cost_terms_are_their_derivatives() {
+    const STEP: f64 = 1e-2;
+    let list = json!([{ "gaussian-quantize": { "bits": [1, 2, 4] } }, { "score-prune": { "rate": 0.8 } }]);
+    let searched = searched(list);
+    let mut noise = Stream::open(8, "logits", 0);
+    let roles = [Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
+    tch::no_grad(|| {
+        for parameter in searched.parameters.of(&roles) {
+            parameter.tensor.shallow_clone().copy_(&noise.normal(&parameter.tensor.size()));
+        }
+    });
+    let mut with_gradient = 0;
+    for (term, takes) in [("L_mem", 0), ("L_comp", 1)] {
+        let value = || {
+            let (memory, compute) = searched.terms(None);
+            if takes == 0 { memory } else { compute }
+        };
+        searched.parameters.zero_grad();
+        value().backward();
+        for parameter in searched.parameters.of(&roles) {
+            let gradient = parameter.tensor.grad();
+            let told = |index: i64| if gradient.defined() { gradient.view(-1).double_value(&[index]) } else { 0.0 };
+            let count = parameter.tensor.numel() as i64;
+            let scale = (0..count).map(|index| told(index).abs()).fold(0.0, f64::max);
+            for index in 0..count {
+                let shifted = |step: f64| {
+                    tch::no_grad(|| {
+                        let mut element = parameter.tensor.view(-1).get(index);
+                        let before = element.copy();
+                        let _ = element.g_add_scalar_(step);
+                        let moved = number(&value());
+                        element.copy_(&before);
+                        moved
+                    })
+                };
+                let seen = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
+                let far = (told(index) - seen).abs() > 1e-3 * scale.max(seen.abs()) + 1e-3;
+                assert!(!far, "{term} by {}[{index}]: gradient {}, difference {seen}", parameter.name, told(index));
+            }
+            with_gradient += usize::from(scale > 0.0);
+        }
+    }
+    // Beta of two cells in both terms, alpha and psi in L_comp.
+    assert_eq!(with_gradient, 2 + 2 + 2);
+}
+
+/// Neurons one by one: u(t) = tau u(t-1) (1 - s(t-1)) + x(t), s = u > threshold. Currents of each timestep to spikes.
+fn spikes(currents: &[Tensor]) -> Vec<Tensor> {
+    let mut potential = currents[0].zeros_like();
+    let mut fired = currents[0].zeros_like();
+    let mut all = Vec::new();
+    for current in currents {
+        potential = potential * 0.2 * (1.0 - fired) + current;
+        fired = potential.gt(0.5).to_kind(Kind::Float);
+        all.push(fired.shallow_clone());
+    }
+    all
+}
+
+/// The network again from its weights, a loop over timesteps, one convolution for each edge, every spike kept.
+struct Plain<'a> {
+    parameters: &'a Parameters,
+    network: &'a dyn Network,
+}
+
+impl Plain<'_> {
+    fn tensor(&self, name: &str) -> Tensor {
+        let found = self.parameters.named().find(|(other, _)| *other == name);
+        found.unwrap_or_else(|| panic!("no tensor `{name}`")).1.shallow_clone()
+    }
+
+    fn weight(&self, layer: &str) -> Tensor {
+        let layers = self.network.layers();
+        let found = layers.iter().find(|other| other.shape.name == layer);
+        found.unwrap_or_else(|| panic!("no layer `{layer}`")).weight.value(Stages::ALL)
+    }
+
+    /// Convolved and normalised by running statistics, of channels `from..` of the normalisation.
+    fn current(&self, x: &Tensor, layer: &str, norm: &str, from: i64, stride: i64) -> Tensor {
+        let y = x.conv2d(&self.weight(layer), None::<&Tensor>, [stride; 2], [1, 1], [1, 1], 1);
+        let part = |name: &str| self.tensor(&format!("{norm}.{name}")).narrow(0, from, y.size()[1]).view([1, -1, 1, 1]);
+        (&y - part("running_mean")) / (part("running_variance") + 1e-5).sqrt() * part("gamma") + part("beta")
+    }
+}
+
+#[test]
+fn firing_rates_and_syn_ops_are_those_of_counted_spikes() {
+    const TIMESTEPS: i64 = 3;
+    let edges = json!([
+        { "node": 0, "from": "s0", "operation": "conv3x3" }, { "node": 0, "from": "s1", "operation": "conv3x3" },
+        { "node": 1, "from": "s1", "operation": "conv3x3" }, { "node": 1, "from": "n0", "operation": "conv3x3" },
+    ]);
+    let architecture = Architecture { space: "spike-dhs".into(), edges: serde_json::from_value(edges).unwrap() };
+    let compressors = compressors(json!([{ "score-prune": { "rate": 0.6 } }]));
+    let mut parameters = Parameters::default();
+    let mut build = Build::new(&mut parameters, 6, Device::Cpu);
+    let space = space(json!({ "cells": [0], "nodes": 2 }));
+    let network =
+        space.network(&architecture, &Default::default(), false, &data(), &named(&compressors), &mut build).unwrap();
+    // Scale and shift of normalisation that are not the initial ones.
+    let mut noise = Stream::open(7, "normalisation", 0);
+    tch::no_grad(|| {
+        for parameter in parameters.trainable() {
+            if parameter.name.contains("norm.") {
+                let _ = parameter.tensor.shallow_clone().g_add_(&(noise.normal(&parameter.tensor.size()) * 0.2));
+            }
+        }
+    });
+
+    let count = 7;
+    let split = Split { images: images(count), labels: Tensor::zeros([count], (Kind::Int64, Device::Cpu)) };
+    let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
+    let pass = Pass { timesteps: TIMESTEPS, training: false, measure: true, active: Stages::ALL };
+    let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu);
+    let rows = account::layers(network.as_ref(), &measured.activity, TIMESTEPS);
+    let totals = account::totals(&rows, network.full_precision_parameters());
+
+    let plain = Plain { parameters: &parameters, network: network.as_ref() };
+    let every = |of: &dyn Fn(usize) -> Tensor| (0..TIMESTEPS as usize).map(of).collect::<Vec<Tensor>>();
+    let (stem, first, second) = tch::no_grad(|| {
+        let stem = spikes(&every(&|_| plain.current(&split.images, "stem", "stem.norm", 0, 1)));
+        let from = |at: usize, edge: &str, source: &str, channel: i64, input: &[Tensor]| {
+            let (layer, norm) = (format!("cell0.{edge}.{source}.conv3x3"), format!("cell0.from_{source}.norm"));
+            plain.current(&input[at], &layer, &norm, channel, 1)
+        };
+        let first = spikes(&every(&|at| from(at, "n0", "s0", 0, &stem) + from(at, "n0", "s1", 0, &stem)));
+        // Of the edges from s1, that to n1 is the second one.
+        let second = spikes(&every(&|at| from(at, "n1", "s1", 2, &stem) + from(at, "n1", "n0", 0, &first)));
+        (stem, first, second)
+    });
+    assert!(number(&second[0].sum(Kind::Double)) > 0.0, "the last node is silent");
+
+    let mut syn_ops = 0.0;
+    for (layer, read) in [
+        ("cell0.n0.s0.conv3x3", &stem),
+        ("cell0.n0.s1.conv3x3", &stem),
+        ("cell0.n1.s1.conv3x3", &stem),
+        ("cell0.n1.n0.conv3x3", &first),
+    ] {
+        let row = rows.iter().find(|row| row.layer == layer).unwrap();
+        let neurons = (read[0].numel() as i64 / count) as f64;
+        let mut spikes_of_image = 0.0;
+        for (at, spikes) in read.iter().enumerate() {
+            let spikes = Vec::<f32>::try_from(spikes.flatten(0, -1)).unwrap();
+            let fired = spikes.iter().filter(|spike| **spike == 1.0).count() as f64 / count as f64;
+            // A rounding of sums in another order may let a neuron at its threshold fire or not.
+            assert!(
+                close(row.firing_rate[at], fired / neurons, 5e-3),
+                "{layer}, t = {at}: {fired} / {neurons}, {row:?}"
+            );
+            spikes_of_image += fired;
+        }
+        // Eq. 12: each spike of an input neuron meets the kept weights of its channel, at each place of the map.
+        let weights = Vec::<f32>::try_from(plain.weight(layer).flatten(0, -1)).unwrap();
+        let kept = weights.iter().filter(|weight| **weight != 0.0).count() as f64;
+        let map = (row.map_height * row.map_width) as f64;
+        let counted = spikes_of_image / neurons * kept * map;
+        assert!(close(row.syn_ops, counted, 5e-3), "{layer}: {} SynOps, counted {counted}", row.syn_ops);
+        syn_ops += counted;
+    }
+    assert!(close(totals.syn_ops, syn_ops, 5e-3), "{} {syn_ops}", totals.syn_ops);
+    assert!(totals.syn_ops > 0.0 && close(totals.bit_syn_ops, 32.0 * totals.syn_ops, 1e-9));
+}
