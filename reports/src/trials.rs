@@ -33,6 +33,8 @@ pub struct Trial {
 pub struct Group {
     /// Variant, with the point of the sweep.
     pub name: String,
+    /// The same for the marks of a figure: values of the point without their keys, which [`Experiment::swept`] has.
+    pub label: String,
     /// Where the page lists its trials: an element's id.
     pub anchor: String,
     /// Its trials.
@@ -109,6 +111,13 @@ impl Experiment {
         self.groups.iter().filter(move |group| group.first().variant == variant && group.first().point.is_empty())
     }
 
+    /// `lambda_memory, lambda_compute`: the swept keys whose values stand in labels; nothing outside of a sweep.
+    pub fn swept(&self) -> Option<String> {
+        let group = self.groups.iter().find(|group| group.label != group.name)?;
+        let keys: Vec<String> = point_parts(&group.first().point).into_iter().map(|(key, _)| key).collect();
+        Some(keys.join(", "))
+    }
+
     /// Titles of its data sets, each once.
     pub fn datasets(&self) -> Vec<&str> {
         self.each(|outcome| &outcome.dataset)
@@ -176,7 +185,8 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
         match experiment.groups.last_mut().filter(|group| same_row(&group.trials[0], &trial)) {
             Some(group) => group.trials.push(trial),
             None => {
-                experiment.groups.push(Group { name: String::new(), anchor: String::new(), trials: vec![trial] });
+                let (name, label, anchor) = Default::default();
+                experiment.groups.push(Group { name, label, anchor, trials: vec![trial] });
             }
         }
     }
@@ -184,7 +194,8 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
         let first = experiment.groups[0].first().profile.clone();
         let several = experiment.groups.iter().any(|group| group.first().profile != first);
         for group in &mut experiment.groups {
-            group.name = row_name(group.first(), several);
+            group.name = row_name(group.first(), several, short_point(&group.first().point));
+            group.label = row_name(group.first(), several, brief_point(&group.first().point));
         }
         tell_apart(&mut experiment.groups);
         let plain: String =
@@ -196,9 +207,8 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// Variant, point of the sweep by the last segments of its keys, and, among several profiles, the profile.
-fn row_name(outcome: &Outcome, several_profiles: bool) -> String {
-    let point = short_point(&outcome.point);
+/// Variant, point of the sweep, and, among several profiles, the profile.
+fn row_name(outcome: &Outcome, several_profiles: bool, point: String) -> String {
     let mut remarks: Vec<&str> = vec![&point];
     let profile = format!("profile {}", outcome.profile);
     if several_profiles && !outcome.profile.is_empty() {
@@ -208,17 +218,24 @@ fn row_name(outcome: &Outcome, several_profiles: bool) -> String {
     if remarks.is_empty() { outcome.variant.clone() } else { format!("{} ({})", outcome.variant, remarks.join(", ")) }
 }
 
-/// The last segment of every swept key, unless two keys share it.
-fn short_point(point: &str) -> String {
-    let parts: Vec<(&str, &str)> = point.split(", ").map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+/// Swept keys, by their last segments unless two share it, with their values.
+fn point_parts(point: &str) -> Vec<(String, &str)> {
+    let parts = point.split(", ").filter(|part| !part.is_empty());
+    let parts: Vec<(&str, &str)> = parts.map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let mut keys: Vec<String> = parts.iter().map(|(key, _)| last(key)).collect();
     keys.sort_unstable();
     keys.dedup();
-    if point.is_empty() || keys.len() < parts.len() {
-        return point.to_owned();
-    }
-    parts.iter().map(|(key, value)| format!("{}={value}", last(key))).collect::<Vec<_>>().join(", ")
+    let apart = keys.len() == parts.len();
+    parts.into_iter().map(|(key, value)| (if apart { last(key) } else { key.to_owned() }, value)).collect()
+}
+
+fn short_point(point: &str) -> String {
+    point_parts(point).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn brief_point(point: &str) -> String {
+    point_parts(point).iter().map(|(_, value)| *value).collect::<Vec<_>>().join(", ")
 }
 
 /// Only trials that differ in nothing but the seed are repetitions.
@@ -235,6 +252,7 @@ fn tell_apart(groups: &mut [Group]) {
         if names.iter().filter(|name| **name == group.name).count() > 1 {
             let recipe: String = group.trials[0].outcome.recipe.chars().take(6).collect();
             group.name = format!("{} [{recipe}]", group.name);
+            group.label = format!("{} [{recipe}]", group.label);
         }
     }
 }

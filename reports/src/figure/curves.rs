@@ -92,7 +92,7 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
         .iter()
         .map(|(index, _)| {
             let dash = if crowded { dash(*index) } else { None };
-            (shortened(&experiment.groups[*index].name, 40), colour(*index), dash)
+            (shortened(&experiment.groups[*index].label, 40), colour(*index), dash)
         })
         .collect();
     let mut caption = "First seed of each row. In the search, loss and accuracy are the supernet's.".to_owned();
@@ -101,6 +101,9 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
     } else {
         key.push(("training".into(), GREY, DASHED));
         key.push(("validation".into(), GREY, None));
+    }
+    if let Some(keys) = experiment.swept() {
+        caption.push_str(&format!(" In brackets: {keys}."));
     }
     let height = 280 * panels.len().div_ceil(2) as u32;
     Some(Curves { panels, key, columns: 2 }.figure("training-curves", "Training curves", caption, height))

@@ -64,6 +64,9 @@ pub fn figures(experiment: &Experiment, published: Option<(&Publication, &Part)>
             if experiment.groups.iter().any(|group| group.not_comparable().is_some()) && !scatter.printed.is_empty() {
                 caption.push_str(" † Measured with other settings than the paper's: not comparable with published numbers.");
             }
+            if let Some(keys) = experiment.swept() {
+                caption.push_str(&format!(" In brackets: {keys}."));
+            }
             let size = (WIDTH, HEIGHT + key_height(&scatter.key_places()));
             Figure::new(name, title, caption, size, Content::Scatter(scatter))
         })
@@ -88,7 +91,7 @@ impl Scatter {
     ) -> Scatter {
         let accuracy = metric::ACCURACY;
         let series = experiment.groups.iter().map(|group| Series {
-            name: group.name.clone()
+            name: group.label.clone()
                 + if published.is_some() && group.not_comparable().is_some() { " †" } else { "" },
             mean: (group.mean(cost.value).0, group.mean(accuracy.value).0),
             trials: group
