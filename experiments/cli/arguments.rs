@@ -240,7 +240,7 @@ pub struct Completions {
                   litesnn cost experiments/designs/lite-snn-medium.toml --dataset cifar100 --json\n  \
                   litesnn cost runs/quickstart/lite-snn-s0-0123456789abcdef")]
 pub struct Cost {
-    /// A design, a manifest whose variants have designs in files, or the folder of a trial.
+    /// A design, a manifest (variants with designs in files, and those that have run), or the folder of a trial.
     #[arg(value_name = "DESIGN|MANIFEST|TRIAL")]
     pub target: PathBuf,
     #[command(flatten)]
@@ -248,6 +248,9 @@ pub struct Cost {
     /// Count for the images and classes of this data set.
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
+    /// Folder of trials, in which the designs that a manifest's searches found are looked for.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
     /// Take the firing rates of this trial's folder.
     #[arg(long, value_name = "TRIAL", conflicts_with = "spikes")]
     pub rates: Option<PathBuf>,

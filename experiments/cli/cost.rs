@@ -7,12 +7,13 @@ use litesnn_framework::manifest::{self, Trial};
 use litesnn_framework::plugin::{Build, Compressor, DataInfo, Dataset, Network, Parameters, SearchSpace};
 use litesnn_framework::record::{self, Layer, files};
 use litesnn_framework::run::account::{self, Totals};
+use litesnn_framework::run::survey;
 use litesnn_framework::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::arguments::Cost;
+use crate::arguments::{Cost, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
 
@@ -42,6 +43,7 @@ struct Blueprint {
     info: DataInfo,
     /// Layers of a run with their firing rates.
     measured: Vec<Layer>,
+    notes: Vec<String>,
 }
 
 pub fn cost(options: &Cost) -> Result<Exit, Failure> {
@@ -123,6 +125,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         info: other_data(options)?.unwrap_or(info),
         design,
         measured: measured(options.rates.as_deref())?,
+        notes: Vec::new(),
     })
 }
 
@@ -135,41 +138,67 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     Ok(blueprint)
 }
 
-/// The networks of a manifest's first seed: those of designs in files. What is still to be searched has no network yet.
+/// The networks of a manifest, each variant and point of a sweep once: those of designs in files, and those that trials under
+/// `--runs` have found, with the firing rates of their runs. What is still to be searched has no network yet.
 fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     let plan = manifest::load(&options.layers.request(options.target.clone()))?;
-    let mut all = Vec::new();
-    for trial in &plan.trials {
-        let Some(file) = trial.manifest.design.as_ref().and_then(|design| design.file.as_ref()) else { continue };
-        if all.iter().any(|other: &Blueprint| other.name == trial.variant) {
+    let mut all: Vec<Blueprint> = Vec::new();
+    let mut open = Vec::new();
+    let surveyed = survey(&plan, &options.runs, &data_store());
+    for (trial, looked) in plan.trials.iter().zip(surveyed) {
+        let point: Vec<String> = trial.point.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let name =
+            if point.is_empty() { trial.variant.clone() } else { format!("{} ({})", trial.variant, point.join(", ")) };
+        if all.iter().any(|other| other.name == name) {
             continue;
         }
-        all.push(of_variant(trial, file, options)?);
+        // A trial says what it ran even where a file says the same: it has firing rates.
+        let folder = looked.ok().map(|looked| looked.folder).filter(|folder| folder.join(files::DESIGN).exists());
+        let file = trial.manifest.design.as_ref().and_then(|design| design.file.clone());
+        match (folder, file) {
+            (Some(folder), _) => {
+                all.push(of_variant(name, trial, &folder.join(files::DESIGN), Some(&folder), options)?)
+            }
+            (None, Some(file)) => all.push(of_variant(name, trial, &file, None, options)?),
+            (None, None) => open.push(name),
+        }
     }
+    open.retain(|name| all.iter().all(|found| found.name != *name));
+    open.dedup();
     if all.is_empty() {
         return Err(Error::Content {
             path: options.target.clone(),
-            message: "has no variant with a design in a file: its networks are still to be searched".into(),
-            hint: "run it, and give `litesnn cost` the folder of a trial".into(),
+            message: format!(
+                "has no variant with a known design: {} still to be searched, and nothing is found under `{}`",
+                if open.len() == 1 { "its network is" } else { "its networks are" },
+                options.runs.display()
+            ),
+            hint: "`litesnn run` finds designs; `--runs` names the folder of trials".into(),
         });
+    }
+    if let (Some(last), false) = (all.last_mut(), open.is_empty()) {
+        last.notes.push(format!("not searched yet, and so not counted: {}", open.join(", ")));
     }
     Ok(all)
 }
 
-fn of_variant(trial: &Trial, file: &Path, options: &Cost) -> Result<Blueprint> {
+/// `run` is the folder of a trial that ran it.
+fn of_variant(name: String, trial: &Trial, file: &Path, run: Option<&Path>, options: &Cost) -> Result<Blueprint> {
     let read = |section: &str| trial.settings[section].clone();
     let unreadable = |error: serde_json::Error| Error::Record(error.to_string());
     let info = match other_data(options)? {
         Some(info) => info,
         None => known_form(trial.manifest.dataset.as_ref())?,
     };
+    let rates = run.filter(|folder| folder.join(files::LAYERS).exists());
     Ok(Blueprint {
-        name: trial.variant.clone(),
+        name,
         design: Design::read(file)?,
         space: serde_json::from_value(read("space")).map_err(unreadable)?,
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
         info,
-        measured: measured(options.rates.as_deref())?,
+        measured: measured(options.rates.as_deref().or(rates))?,
+        notes: Vec::new(),
     })
 }
 
@@ -219,7 +248,7 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     let network = blueprint.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
 
     let accounting = design.accounting.clone().unwrap_or_default();
-    let mut notes = Vec::new();
+    let mut notes = blueprint.notes.clone();
     let activity = activity(network.as_ref(), blueprint, options, &accounting, &mut notes)?;
     let rows = account::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
     let mut totals = account::totals(&rows, network.full_precision_parameters());

@@ -17,8 +17,7 @@
 //! W is the trained weight itself, wherever the plugin stands among the compressors.
 
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform};
-use litesnn_framework::spiking::custom_function;
+use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform, straight_through_mask};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -143,7 +142,10 @@ impl WeightTransform for Groups {
     fn mask(&self, transformed: &Tensor) -> Option<Tensor> {
         let kept = self.kept();
         Some(match self.settings.sr_ste {
-            Some(decay) => sr_ste(&self.weight, transformed, &kept, decay),
+            Some(decay) => {
+                let decayed = self.weight.detach() * (kept.ones_like() - &kept) * decay;
+                straight_through_mask(&self.weight, transformed, &kept, decayed)
+            }
             None => kept,
         })
     }
@@ -159,21 +161,6 @@ impl WeightTransform for Groups {
         let rate = 1.0 - f64::from(self.settings.n) / f64::from(self.settings.m);
         self.searched.then(|| (self.settings.pattern(), Decision { bits: None, rate: Some(rate) }))
     }
-}
-
-/// The mask as one autograd node, so that W' = mask · V (V: the weight after all transforms) has the gradient of SR-STE. The product
-/// gives mask · dL/dW'; what the node adds is the rest, (1 - mask) · (dL/dW' + decay · W). It is handed dL/dmask = V · dL/dW'.
-fn sr_ste(weight: &Tensor, transformed: &Tensor, mask: &Tensor, decay: f64) -> Tensor {
-    let forward = || {
-        let removed = mask.ones_like() - mask;
-        let value = transformed.detach();
-        // A value of zero has a mask without gradient.
-        let inverse = value.reciprocal().where_self(&value.ne(0.0), &value.zeros_like());
-        let decayed = weight.detach() * &removed * decay;
-        (vec![mask.shallow_clone()], vec![removed * inverse, decayed])
-    };
-    let backward = |gradients: &[Tensor], saved: &[Tensor]| vec![Some(&gradients[0] * &saved[0] + &saved[1])];
-    custom_function(&[weight], forward, backward).pop().expect("one output was given")
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use polars::prelude::DataFrame;
 use tempfile::TempDir;
 
 use crate::support::{
-    assert_same, files, floats, integers, lists, manifest, numbers, run, stderr, stdout, strings, succeed, table, trial,
+    assert_same, files, floats, integers, lists, litesnn, manifest, numbers, run, stderr, stdout, strings, succeed,
+    table, trial,
 };
 
 const TRAIN_EPOCHS: i64 = 2;
@@ -359,4 +360,33 @@ fn a_failed_trial_does_not_stop_the_others() {
     for name in names.iter().filter(|name| name.contains("-s0-")) {
         assert_same(&numbers(&broken.join("tiny").join(name)), &numbers(&whole.join("tiny").join(name)));
     }
+}
+
+#[test]
+fn the_cost_of_a_manifest_that_ran_is_that_of_its_results() {
+    let tiny = tiny();
+    let output = succeed(litesnn().arg("cost").arg(manifest("tiny.toml")).arg("--json").arg("--runs").arg(&tiny.runs));
+    let accounts: Vec<serde_json::Value> = serde_json::from_str(&stdout(&output)).unwrap();
+    for (account, folder) in accounts.iter().zip([&tiny.lite, &tiny.dense]) {
+        let result = table(&folder.join("result.parquet"));
+        assert_eq!(account["name"].as_str().unwrap(), strings(&result, "variant")[0]);
+        for (key, column) in [
+            ("weight_bits", "weight_bits"),
+            ("model_size_bytes", "model_size_bytes"),
+            ("syn_ops", "syn_ops"),
+            ("additions", "syn_ops"),
+            ("bit_syn_ops", "bit_syn_ops"),
+            ("multiplications", "multiplications"),
+            ("ann_operations", "ann_operations"),
+            ("energy_mj", "energy_mj"),
+        ] {
+            let (counted, recorded) = (account[key].as_f64().unwrap(), floats(&result, column)[0]);
+            assert!(close(counted, recorded), "{}: {key} {counted}, recorded {recorded}", account["name"]);
+        }
+    }
+    // Nothing is known of what was not searched.
+    let elsewhere = tiny.runs.join("elsewhere");
+    let output = litesnn().arg("cost").arg(manifest("tiny.toml")).arg("--runs").arg(&elsewhere).output().unwrap();
+    let said = stderr(&output);
+    assert!(said.contains("has no variant with a known design") && said.contains("elsewhere"), "{said}");
 }

@@ -58,7 +58,8 @@ pub struct DesignSource {
     #[serde(default = "all_parts")]
     pub keep: Vec<Part>,
     /// Takes a random design of equal cost instead: edges are drawn anew and bits are dealt anew to the cells, until weight memory
-    /// and bit-operations lie within 5 %. The control that a search has to beat.
+    /// and bit-operations lie within 5 %, or, where no draw does, as near as one comes, up to 10 %. The control that a search has to
+    /// beat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redraw: bool,
 }

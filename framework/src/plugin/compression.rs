@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::{Build, Role};
 use crate::design::{Compression, Decision, Decisions};
+use crate::spiking::custom_function;
 use crate::{Error, Result};
 
 /// Bits of a weight that nothing quantises.
@@ -115,6 +116,27 @@ pub fn same_rate(name: &str, decided: Option<&Decisions>, rate: f64) -> Result<(
         }),
         _ => Ok(()),
     }
+}
+
+/// A mask, as one autograd node, for a pruner whose removed weights are trained on: with V the weight after all transforms,
+/// W' = mask · V, and
+///
+/// ```text
+/// dL/dW = mask · (dL/dW through V) + (1 - mask) · dL/dW' + added
+/// ```
+///
+/// so that kept weights have the gradient that the transforms give them, and removed ones that of the product, straight through.
+/// `weight` is the trained tensor, `transformed` is V, `mask` holds ones and zeros, and `added` is a term of its own for every weight
+/// (a decay, a prior); all have one shape. A value of V that is zero has no gradient where it is removed.
+pub fn straight_through_mask(weight: &Tensor, transformed: &Tensor, mask: &Tensor, added: Tensor) -> Tensor {
+    let forward = || {
+        let value = transformed.detach();
+        // The node is handed dL/dmask = V · dL/dW'.
+        let inverse = value.reciprocal().where_self(&value.ne(0.0), &value.zeros_like());
+        (vec![mask.shallow_clone()], vec![(mask.ones_like() - mask) * inverse, added])
+    };
+    let backward = |gradients: &[Tensor], saved: &[Tensor]| vec![Some(&gradients[0] * &saved[0] + &saved[1])];
+    custom_function(&[weight], forward, backward).pop().expect("one output was given")
 }
 
 /// What a compressor does to one layer's weight.

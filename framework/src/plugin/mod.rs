@@ -25,6 +25,7 @@ mod timesteps;
 pub use build::{Build, Parameter, Parameters, Role};
 pub use compression::{
     CompressedWeight, Compressor, FULL_PRECISION, LayerSpec, Place, Stage, Stages, WeightTransform, same_rate,
+    straight_through_mask,
 };
 pub use data::{DataInfo, DataStore, Dataset, Normalisation, Preparation, Split, Splits};
 pub use description::{Limits, Setting, plain_schema, settings_schema};

@@ -427,10 +427,8 @@ fn compressors(subject: &Subject) -> Kept {
             let cut = parameters.trainable().iter().find(|parameter| !parameter.tensor.grad().defined());
             let name = cut.map_or("", |parameter| parameter.name.as_str());
             require(name.is_empty(), format!("{what}, {part}: gradients everywhere"), format!("none at `{name}`"))?;
-            let touched = network.layers().iter().any(|layer| {
-                let (bits, density) = (layer.weight.bits(Stages::ALL), layer.weight.density(Stages::ALL));
-                number(&bits) < 32.0 || number(&density) < 1.0
-            });
+            // Not every compressor has removed anything before it is trained.
+            let touched = network.layers().iter().any(|layer| layer.weight.is_compressed(Stages::ALL));
             require(touched, format!("{what}, {part}: layers that are compressed"), "there are none")?;
         }
     }
