@@ -8,7 +8,7 @@ use litesnn_framework::plugin::{Build, Compressor, DataInfo, Dataset, Network, P
 use litesnn_framework::record::{self, Layer, files};
 use litesnn_framework::run::account::{self, Totals};
 use litesnn_framework::run::survey;
-use litesnn_framework::{Error, Result};
+use litesnn_framework::{Error, Result, bounded};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -82,7 +82,7 @@ fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
     if target.is_dir() {
         return Ok(vec![of_trial(target, options)?]);
     }
-    let text = std::fs::read_to_string(target).map_err(Error::file("read", target))?;
+    let text = bounded::text(target).map_err(Error::file("read", target))?;
     // A design has a space by name; a manifest has a section.
     let table: toml_edit::DocumentMut = match text.parse() {
         Ok(table) => table,

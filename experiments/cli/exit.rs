@@ -21,7 +21,7 @@ pub enum Exit {
     OutsideTolerance = 3,
     /// `report --check`: no result was at the paper's settings, so that nothing was checked.
     NothingToCheck = 4,
-    /// Stopped by Ctrl-C or SIGTERM; the same command goes on.
+    /// Stopped by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with a checkpoint; the same command goes on.
     Interrupted = 130,
 }
 

@@ -25,6 +25,7 @@ mod plugins;
 mod report;
 mod run;
 mod schema;
+mod signals;
 
 use clap::Parser;
 

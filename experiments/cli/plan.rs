@@ -44,6 +44,11 @@ pub fn plan(options: &Plan) -> Result<Exit, Failure> {
         notes(&rows, choice.device, options.time);
     }
     report_missing(&plan, &surveyed);
+    for (trial, looked) in plan.trials.iter().zip(&surveyed) {
+        if let Ok(Surveyed { state: State::Failed { error, .. }, .. }) = looked {
+            eprintln!("note: {} failed: {error}", trial.title());
+        }
+    }
     match refused {
         Some(failure) => Err(failure),
         None => Ok(Exit::Done),
@@ -162,6 +167,7 @@ impl Row<'_> {
             None => "data not here".into(),
             Some(State::New) => "new".into(),
             Some(State::Interrupted { epochs, .. }) => format!("interrupted, {epochs} of {} epochs", search + retrain),
+            Some(State::Failed { epochs, .. }) => format!("failed, {epochs} of {} epochs", search + retrain),
             Some(State::Running) => "running".into(),
             Some(State::Done(_)) => "done".into(),
         }

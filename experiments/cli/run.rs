@@ -1,7 +1,5 @@
 //! `litesnn run`: trials, one after another.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use comfy_table::Table;
 use litesnn_framework::manifest;
 use litesnn_framework::run::{Context, Finished, run_plan, survey};
@@ -11,8 +9,7 @@ use crate::arguments::{Run, data_store};
 use crate::display::{self, Display};
 use crate::exit::{Exit, Failure};
 use crate::plan::refuse_what_does_not_fit;
-
-static STOP: AtomicBool = AtomicBool::new(false);
+use crate::signals::stop_on_request;
 
 pub fn run(options: &Run) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
@@ -33,16 +30,13 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
     }
     let display = Display::new(options.quiet);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
-    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))
-        .map_err(|error| Failure::internal(&format!("no handler for Ctrl-C: {error}")))?;
-
     let context = Context {
         runs: options.runs.clone(),
         store,
         device: choice.device,
         revision: env!("SOURCE_REVISION"),
         observer: &display,
-        stop: &STOP,
+        stop: stop_on_request(),
     };
     let mut all = Vec::new();
     for plan in &plans {

@@ -6,7 +6,7 @@
 //!
 //! Draft 7 of JSON Schema, which editors' TOML plugins read.
 
-use litesnn_framework::manifest::{DesignSource, Experiment, Training, VERSION};
+use litesnn_framework::manifest::{DesignSource, Experiment, Interval, Training, VERSION};
 use litesnn_framework::plugin::{Descriptor, Kind, plain_schema, registered, settings_schema};
 use serde_json::{Map, Value, json};
 
@@ -39,6 +39,7 @@ fn manifest(plugins: &[&Descriptor]) -> Value {
         ("design", settings_schema::<DesignSource>(), "Retrain a design instead of searching one."),
         ("search", settings_schema::<Training>(), "How the weights of the supernet are trained."),
         ("retrain", settings_schema::<Training>(), "How the weights of the final network are trained."),
+        ("checkpoint", settings_schema::<Interval>(), "How much work an interruption may cost."),
     ] {
         definitions.insert(name.into(), described(partial(plain_schema(&schema).into()), about));
         layer.insert(name.into(), refer(name));

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::bounded::MOST_TEXT;
+use crate::run::{set_aside, write_atomically};
+use crate::{Error, Result, bounded};
 
 /// Version of the file format that this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
@@ -131,8 +133,28 @@ impl Design {
 
     /// Reads a design; an error names file, line and what was expected.
     pub fn read(path: &Path) -> Result<Design> {
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = bounded::text(path).map_err(Error::file("read", path))?;
         Design::parse(&text, path)
+    }
+
+    /// The design that a checkpoint has as `text`. The file at `path` is made to hold it again where it holds anything else, which is
+    /// kept under another name; `note` is told.
+    pub fn restore(path: &Path, text: &str, note: impl Fn(&str)) -> Result<Design> {
+        let found = match bounded::read(path, MOST_TEXT) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        if found.as_deref() != Some(text.as_bytes()) {
+            let aside = match found {
+                Some(_) => format!(", and what it held is kept as `{}`", set_aside(path)?.display()),
+                None => String::new(),
+            };
+            write_atomically(path, text.as_bytes())?;
+            let why = "is not as the trial's checkpoint has it: it was written again";
+            note(&format!("`{}` {why}{aside}", path.display()));
+        }
+        Design::parse(text, path)
     }
 
     /// Parses the text of `path`.

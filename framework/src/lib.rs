@@ -12,6 +12,7 @@
 //! | [`run`] | one trial of the plan | a finished trial folder |
 //! | [`record`] | what was measured | Parquet files, and back |
 
+pub mod bounded;
 pub mod cost;
 pub mod design;
 pub mod device;

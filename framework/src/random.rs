@@ -33,7 +33,8 @@ impl Stream {
     pub fn normal(&mut self, shape: &[i64]) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;
         let Some(numbers) = &mut self.0 else { return flat_ones(shape) };
-        let values: Vec<f32> = numbers.sample_iter(StandardNormal).take(count).collect();
+        let mut values = room(shape, count);
+        values.extend(numbers.sample_iter::<f32, _>(StandardNormal).take(count));
         Tensor::from_slice(&values).view(shape)
     }
 
@@ -41,7 +42,8 @@ impl Stream {
     pub fn uniform(&mut self, shape: &[i64], low: f64, high: f64) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;
         let Some(numbers) = &mut self.0 else { return flat_ones(shape) };
-        let values: Vec<f32> = (0..count).map(|_| (low + (high - low) * numbers.random::<f64>()) as f32).collect();
+        let mut values = room(shape, count);
+        values.extend((0..count).map(|_| (low + (high - low) * numbers.random::<f64>()) as f32));
         Tensor::from_slice(&values).view(shape)
     }
 
@@ -59,6 +61,19 @@ impl Stream {
         }
         order
     }
+}
+
+/// Room for the values of a tensor.
+///
+/// # Panics
+///
+/// When there is none, as libtorch's own operations do: a trial that does not fit ends as an error, and the process goes on.
+fn room(shape: &[i64], count: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    if values.try_reserve_exact(count).is_err() {
+        panic!("not enough memory: you tried to allocate a tensor of shape {shape:?}");
+    }
+    values
 }
 
 fn flat_ones(shape: &[i64]) -> Tensor {

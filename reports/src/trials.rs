@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::design::Design;
-use litesnn_framework::record::{self, Epoch, Layer, Outcome, Row, Stage, WeightBin, files};
+use litesnn_framework::record::{self, Epoch, Failed, Layer, Outcome, Row, Stage, WeightBin, files};
 use walkdir::WalkDir;
 
 use crate::Error;
@@ -283,6 +283,9 @@ fn words(point: &str) -> Vec<Word> {
 
 /// How far a trial without a result came.
 fn progress(folder: &Path) -> String {
+    if let Some(failed) = Failed::read(folder) {
+        return format!("failed: {}", failed.error);
+    }
     match record::read::<Epoch>(&folder.join(files::HISTORY)).ok().and_then(|rows| rows.last().cloned()) {
         Some(last) => format!("not finished: stopped after epoch {} of {}", last.epoch, last.stage),
         None => "not finished".to_owned(),

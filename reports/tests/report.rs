@@ -97,7 +97,7 @@ fn the_page_is_self_contained_and_escapes_names() {
     report(&request).unwrap();
     let page = std::fs::read_to_string(&summary.page).unwrap();
     assert!(
-        page.contains("layers.parquet") && page.contains("is not a table of the record"),
+        page.contains("layers.parquet") && page.contains("is not a whole table of the record"),
         "a damaged file is named"
     );
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support::{
-    Numbers, all_numbers, assert_all_same, assert_same, files, manifest, numbers, run, stderr, stdout, succeed, trial,
+    Numbers, all_numbers, assert_all_same, assert_same, copy_folder, files, manifest, numbers, run, run_until, signal,
+    stderr, stdout, succeed, trial,
 };
 
 fn long(runs: &Path) -> Command {
@@ -25,27 +26,6 @@ fn uninterrupted() -> &'static BTreeMap<String, Numbers> {
         succeed(&mut long(folder.path()));
         all_numbers(folder.path(), "tiny")
     })
-}
-
-/// Runs until a line on stderr has `words`.
-fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStderr>) {
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    let mut from = 0;
-    while !said[from..].contains(words) {
-        from = said.len();
-        if lines.read_line(&mut said).unwrap() == 0 {
-            let status = child.wait().unwrap();
-            panic!("it ended ({status}) without `{words}`:\n{said}");
-        }
-    }
-    (child, lines)
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
-    assert!(status.success());
 }
 
 /// Stops the long run in `runs` by a signal when `words` were said; what it said afterwards.
@@ -175,14 +155,16 @@ fn a_damaged_checkpoint_is_named_and_not_used() {
 }
 
 #[test]
-fn a_damaged_history_starts_the_trial_again() {
+fn a_damaged_history_is_written_again_from_the_checkpoint() {
     let (_folder, runs) = folder();
     stop(&runs, "retrain  3/16", "INT");
     let history = trial(&runs, "tiny", "lite-snn").join("history.parquet");
     let whole = std::fs::read(&history).unwrap();
     std::fs::write(&history, &whole[..whole.len() / 2]).unwrap();
     let said = stderr(&goes_on(&runs));
-    assert!(said.contains("history.parquet") && said.contains("the trial starts again"), "{said}");
+    assert!(said.contains("history.parquet` was written again from the checkpoint"), "{said}");
+    assert_eq!(std::fs::read(history.with_extension("parquet.damaged")).unwrap(), whole[..whole.len() / 2]);
+    assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
 }
 
 #[test]
@@ -221,13 +203,5 @@ fn a_trial_is_not_worked_on_twice_at_once() {
     assert!(child.wait().unwrap().success(), "{rest}");
     for (name, expected) in uninterrupted() {
         assert_same(&numbers(&runs.join("tiny").join(name)), expected);
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    for (name, bytes) in files(from) {
-        let path = to.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
     }
 }

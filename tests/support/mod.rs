@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use polars::prelude::{AnyValue, DataFrame, ParquetReader, SerReader};
 
@@ -83,6 +84,37 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     all
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    for (name, bytes) in files(from) {
+        let path = to.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Runs until a line on stderr has `words`.
+pub fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStderr>) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    let mut from = 0;
+    while !said[from..].contains(words) {
+        from = said.len();
+        if lines.read_line(&mut said).unwrap() == 0 {
+            let status = child.wait().unwrap();
+            panic!("it ended ({status}) without `{words}`:\n{said}");
+        }
+    }
+    (child, lines)
+}
+
+/// Sends a signal by its name: `INT`.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
+    assert!(status.success());
 }
 
 /// A table of the record, read as any user of Parquet would.

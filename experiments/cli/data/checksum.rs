@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
-use litesnn_framework::Error;
 use litesnn_framework::plugin::Source;
+use litesnn_framework::{Error, bounded};
 use sha2::{Digest, Sha256};
 
 use super::Progress;
@@ -114,7 +114,7 @@ pub fn verify(source: &Source, folder: &Path, progress: &Progress) -> Result<Ver
 }
 
 fn read_list(list: &Path, source: &Source) -> Result<Vec<Expected>, Error> {
-    let text = std::fs::read_to_string(list).map_err(Error::file("read", list))?;
+    let text = bounded::text(list).map_err(Error::file("read", list))?;
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let parts = line.split_once("  ").filter(|(sha256, path)| {

@@ -96,3 +96,72 @@ fn wrong(archive: &Path, message: String) -> Error {
         hint: "it was not unpacked; take it from its official address".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What is tried is counted past the harness: docs/RELIABILITY.md has the number.
+    #[test]
+    #[allow(clippy::explicit_write)]
+    fn archives_that_are_changed_anywhere_are_refused_or_unpacked_in_their_folder() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in [("pictures/one.bin", vec![1; 3000]), ("pictures/inner/two.bin", vec![2; 700])] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, content.as_slice()).unwrap();
+        }
+        let whole = tar.into_inner().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let cases = 300;
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        // A byte of a header of the archive (name, size, kind, checksum), and whether it stands before or behind the packing.
+        let place_of_header = prop_oneof![0usize..512, 3584usize..4096, 0..whole.len()];
+        let strategy =
+            (proptest::collection::vec((place_of_header, any::<u8>()), 1..4), any::<bool>(), 0..2 * whole.len());
+        let counter = std::cell::Cell::new(0);
+        let outcome = TestRunner::new(config).run(&strategy, |(changes, packed, length)| {
+            let number = counter.replace(counter.get() + 1);
+            let mut bytes = if packed { gzip(&whole) } else { whole.clone() };
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] ^= byte;
+                // With the right checksum the header is read to its end.
+                if !packed && at < 512 {
+                    let sum: u32 =
+                        (0..512).map(|i| if (148..156).contains(&i) { 32 } else { u32::from(bytes[i]) }).sum();
+                    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+                }
+            }
+            bytes.truncate(length.max(1));
+            let archive = place.path().join("bad.tar.gz");
+            std::fs::write(&archive, if packed { bytes } else { gzip(&bytes) }).unwrap();
+            let folder = place.path().join(format!("content-{number}"));
+            if let Err(error) = unpack(&archive, "pictures", &folder, &Progress::new(true)) {
+                let text = error.to_string();
+                prop_assert!(text.contains("bad.tar.gz") || text.contains("content-"), "{}", text);
+            }
+            let _ = std::fs::remove_dir_all(&folder);
+            let beside: Vec<_> =
+                std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            prop_assert_eq!(beside, ["bad.tar.gz"]);
+            Ok(())
+        });
+        outcome.unwrap();
+        writeln!(io::stderr(), "bad inputs tried: {cases}  archive").unwrap();
+    }
+}

@@ -44,4 +44,4 @@ pub use names::nearest;
 pub use origins::{Origin, explain, origins};
 pub use plan::{Plan, Trial, load};
 pub use problem::{Layer, Location, Problem};
-pub use settings::{Augment, DesignSource, Experiment, Manifest, Part, Training, VERSION};
+pub use settings::{Augment, DesignSource, Experiment, Interval, Manifest, Part, Training, VERSION};

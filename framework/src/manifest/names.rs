@@ -3,11 +3,11 @@
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
-use super::settings::{DesignSource, Experiment, Training};
+use super::settings::{DesignSource, Experiment, Interval, Training};
 use crate::plugin::{Kind, find, registered};
 
 /// The sections that hold settings, in the order of a manifest.
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "version",
     "experiment",
     "dataset",
@@ -18,6 +18,7 @@ pub(super) const SECTIONS: [&str; 10] = [
     "design",
     "search",
     "retrain",
+    "checkpoint",
 ];
 
 /// The sections that hold exactly one plugin.
@@ -44,6 +45,7 @@ fn schema_of(path: &[String]) -> Option<(Schema, &[String])> {
         "experiment" => schema_for!(Experiment),
         "design" => schema_for!(DesignSource),
         "search" | "retrain" => schema_for!(Training),
+        "checkpoint" => schema_for!(Interval),
         _ => return None,
     };
     Some((schema, rest))

@@ -43,8 +43,8 @@ pub struct Trial {
     pub seed: u64,
     /// What the manifest says it reproduces.
     pub reproduces: Option<String>,
-    /// Settings that the environment or the command line changed, `key=value`. Names, seeds and where data lie (`root`) change
-    /// no number and are left out.
+    /// Settings that the environment or the command line changed, `key=value`. Names, seeds, where data lie (`root`) and when
+    /// checkpoints are written change no number and are left out.
     pub overrides: Vec<String>,
     /// The settings, ready to use; `experiment.seeds` holds the seed alone, and the path of a design's file is absolute.
     pub manifest: Manifest,
@@ -323,7 +323,10 @@ impl Planner<'_> {
     fn overrides(&self) -> Vec<String> {
         let mut all = Vec::new();
         for overlay in self.base.overlays().iter().filter(|overlay| by_user(overlay)) {
-            let counts = |leaf: &Vec<String>| leaf[0] != "experiment" && leaf.last().is_none_or(|name| name != "root");
+            let counts = |leaf: &Vec<String>| {
+                !["experiment", "checkpoint"].contains(&leaf[0].as_str())
+                    && leaf.last().is_none_or(|name| name != "root")
+            };
             for leaf in overlay.leaves().into_iter().filter(counts) {
                 let value = overlay.get(&leaf).map(toml_text).unwrap_or_default();
                 all.push(format!("{}={value}", leaf.join(".")));

@@ -11,7 +11,7 @@ use super::names::{
     Properties, SECTIONS, did_you_mean, documentation, kind_of, listed, nearest, plugins, unfit_for_folder,
 };
 use super::problem::Problem;
-use super::settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};
+use super::settings::{DesignSource, Experiment, Interval, Manifest, Part, Training, VERSION};
 use super::source::Mark;
 use super::text;
 use crate::plugin::{Compressor, Dataset, Kind, Optimizer, SearchSpace, TimestepSearcher, find};
@@ -32,6 +32,7 @@ pub(super) struct Sections {
     pub(super) design: Option<DesignSource>,
     pub(super) search: Option<Training>,
     pub(super) retrain: Option<Training>,
+    pub(super) checkpoint: Interval,
 }
 
 impl Sections {
@@ -48,6 +49,7 @@ impl Sections {
             design: self.design,
             search: self.search,
             retrain: self.retrain?,
+            checkpoint: self.checkpoint,
         })
     }
 
@@ -68,6 +70,7 @@ impl Sections {
         put(&mut settings, "design", self.design.as_ref());
         put(&mut settings, "search", self.search.as_ref());
         put(&mut settings, "retrain", self.retrain.as_ref());
+        put(&mut settings, "checkpoint", Some(&self.checkpoint));
         let mut compressors = Map::new();
         for compressor in &self.compressor {
             if let Ok(Json::Object(named)) = serde_json::to_value(compressor) {
@@ -192,6 +195,7 @@ impl Reader<'_> {
             design: self.table("design"),
             search: self.table("search"),
             retrain: self.table("retrain"),
+            checkpoint: self.table("checkpoint").unwrap_or_default(),
         }
     }
 
@@ -376,6 +380,10 @@ impl Reader<'_> {
             if let Some(training) = self.partly(section, json!({ "epochs": 1 })) {
                 self.check_training(section, &training);
             }
+        }
+        if sections.checkpoint.seconds < 0.0 {
+            let message = format!("`checkpoint.seconds` is {}, and has to be 0 or more", sections.checkpoint.seconds);
+            self.report(&path(["checkpoint", "seconds"]), Mark::Value, message, None);
         }
         if let Some(design) = &sections.design {
             self.check_design(design, sections);

@@ -122,6 +122,24 @@ pub struct Augment {
     pub cutout: u32,
 }
 
+/// `[checkpoint]`: how much work an interruption may cost. It changes no number, and is no part of what makes a trial the same work.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Interval {
+    /// Seconds between two checkpoints, also within an epoch; 0: after every batch.
+    #[schemars(range(min = 0.0), extend("x-unit" = "s"))]
+    pub seconds: f64,
+    /// Epochs between two checkpoints, when they take fewer seconds than that (1 or more); a stage always ends with one.
+    #[schemars(range(min = 1))]
+    pub epochs: std::num::NonZeroUsize,
+}
+
+impl Default for Interval {
+    fn default() -> Interval {
+        Interval { seconds: 600.0, epochs: std::num::NonZeroUsize::MIN }
+    }
+}
+
 mod defaults {
     pub fn batch_size() -> usize {
         50
@@ -169,6 +187,9 @@ pub struct Manifest {
     pub search: Option<Training>,
     /// `[retrain]`
     pub retrain: Training,
+    /// `[checkpoint]`
+    #[serde(default)]
+    pub checkpoint: Interval,
 }
 
 fn version() -> u32 {

@@ -9,6 +9,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::names::did_you_mean;
 use super::problem::{Layer, Location, Problem};
+use crate::bounded::{self, MOST_TEXT};
 
 /// What of a setting is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl SourceFile {
             let help = help.map(str::to_owned);
             Box::new(Problem { message, key: None, layer: layer.clone(), location, help })
         };
-        let bytes = std::fs::read(path).map_err(|error| {
+        let bytes = bounded::read(path, MOST_TEXT).map_err(|error| {
             problem(format!("cannot read `{}`: {error}{}", path.display(), neighbour(path)), None, None)
         })?;
         let text: Arc<str> = match String::from_utf8(bytes) {

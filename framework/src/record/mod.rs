@@ -11,12 +11,14 @@
 //! Every table has a column `schema` with [`SCHEMA`]. A table of an older schema is read too: a column of words that it lacks is
 //! empty, one of decimal numbers is NaN.
 
+mod failed;
 mod parquet;
 
-pub use parquet::{Row, read, write};
+pub use failed::Failed;
+pub use parquet::{Row, from_bytes, read, to_bytes, write};
 
 /// Version of the tables. A reader refuses a newer one.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// File names in a trial folder.
 pub mod files {
@@ -40,6 +42,8 @@ pub mod files {
     pub const CHECKPOINT: &str = "checkpoint";
     /// Log, one JSON object a line.
     pub const LOG: &str = "log.jsonl";
+    /// Why a trial has no result ([`super::Failed`]); absent while it runs, and once it is finished.
+    pub const FAILED: &str = "failed.json";
     /// Held while a process works here.
     pub const LOCK: &str = "lock";
 }

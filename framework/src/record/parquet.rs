@@ -1,12 +1,19 @@
 //! Rows of plain structs to Parquet and back.
+//!
+//! Parquet has no checksum of its own that every reader looks at. So the file's metadata has the BLAKE3 digest of all its bytes, under
+//! the key `litesnn-blake3`; where the digest itself stands, zeros are hashed. A flipped bit anywhere is noticed. Files of schema 2
+//! and older have none.
 
+use std::ops::Range;
+use std::panic::catch_unwind;
 use std::path::Path;
 
+use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
 
 use super::SCHEMA;
 use crate::run::write_atomically;
-use crate::{Error, Result};
+use crate::{Error, Result, bounded};
 
 /// A struct that is a row of a table; declared with the `table!` macro of this module.
 pub trait Row: Sized {
@@ -119,32 +126,81 @@ macro_rules! table {
 }
 pub(super) use table;
 
+/// The key of the digest in a file's metadata.
+const DIGEST: &str = "litesnn-blake3";
+/// The digest in hexadecimal.
+const DIGITS: usize = 64;
+/// The first schema whose files have a digest.
+const DIGEST_SINCE: u32 = 3;
+/// No table of a trial is larger: what is, is not read. (A row of a history has a hundred bytes.)
+const LARGEST: u64 = 1 << 30;
+
 /// Writes `rows` to `path`; the file appears whole or not at all.
 pub fn write<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
+    write_atomically(path, &to_bytes(rows)?)
+}
+
+/// The content of a file with `rows`.
+pub fn to_bytes<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
     let mut columns = vec![Column::new("schema".into(), vec![SCHEMA; rows.len()])];
     columns.extend(R::to_columns(rows));
     let mut frame = DataFrame::new(rows.len(), columns)?;
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
-    write_atomically(path, &bytes)
+    let metadata = KeyValueMetadata::from_static(vec![(DIGEST.to_owned(), "0".repeat(DIGITS))]);
+    ParquetWriter::new(&mut bytes).with_key_value_metadata(Some(metadata)).finish(&mut frame)?;
+    let place = digest_place(&bytes).expect("the key was just written");
+    let digest = blake3::hash(&bytes).to_hex();
+    bytes[place].copy_from_slice(digest.as_bytes());
+    Ok(bytes)
+}
+
+/// Where the digest stands: some bytes behind the last key of that name, which the metadata at the end of the file has.
+fn digest_place(bytes: &[u8]) -> Option<Range<usize>> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let key = bytes.windows(DIGEST.len()).rposition(|window| window == DIGEST.as_bytes())? + DIGEST.len();
+    // Between key and value stand the type of the field and the length of the value: two or three bytes.
+    let start = (key..key + 4)
+        .find(|start| bytes.get(*start..start + DIGITS).is_some_and(|digits| digits.iter().all(is_digit)))?;
+    Some(start..start + DIGITS)
 }
 
 /// Reads a table; an error names the file.
 pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    from_bytes(&bounded::read(path, LARGEST).map_err(Error::file("read", path))?, path)
+}
+
+/// The rows in the content of `path`.
+pub fn from_bytes<R: Row>(bytes: &[u8], path: &Path) -> Result<Vec<R>> {
     let content = |message: String, hint: &str| Error::Content { path: path.into(), message, hint: hint.into() };
-    let damaged = |error: PolarsError| {
-        content(format!("is not a table of the record: {error}"), "move it away and run the manifest again")
+    let damaged = |message: String| {
+        content(format!("is not a whole table of the record: {message}"), "move it away and run the manifest again")
     };
-    let frame = ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(damaged)?;
-    let newest = frame.column("schema").and_then(|column| column.u32().map(|schema| schema.max())).map_err(damaged)?;
+    let place = digest_place(bytes);
+    if let Some(place) = place.clone() {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes[..place.start]).update("0".repeat(DIGITS).as_bytes()).update(&bytes[place.end..]);
+        if hasher.finalize().to_hex().as_bytes() != &bytes[place] {
+            return Err(damaged("its digest does not match".into()));
+        }
+    }
+    // The library checks less of a foreign file than it should, and panics where a check would have to be.
+    let frame = catch_unwind(|| ParquetReader::new(std::io::Cursor::new(bytes)).finish())
+        .map_err(|_| damaged("its pages contradict its metadata".into()))?
+        .map_err(|error| damaged(error.to_string()))?;
+    let newest = frame
+        .column("schema")
+        .and_then(|column| column.u32().map(|schema| schema.max()))
+        .map_err(|error| damaged(error.to_string()))?;
     if newest.is_some_and(|schema| schema > SCHEMA) {
         return Err(content(
             format!("has schema {}, and this program reads up to {SCHEMA}", newest.unwrap_or(0)),
             "upgrade litesnn",
         ));
     }
-    R::from_frame(&frame, newest.is_some_and(|schema| schema < SCHEMA)).map_err(damaged)
+    if place.is_none() && newest.is_none_or(|schema| schema >= DIGEST_SINCE) {
+        return Err(damaged("it has no digest".into()));
+    }
+    R::from_frame(&frame, newest.is_some_and(|schema| schema < SCHEMA)).map_err(|error| damaged(error.to_string()))
 }
 
 #[cfg(test)]
@@ -194,7 +250,15 @@ mod tests {
             columns.retain(|found| found.name() != column);
             columns.push(Column::new("schema".into(), vec![schema; 2]));
             let mut frame = DataFrame::new(2, columns).unwrap();
-            ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
+            let metadata = (schema >= DIGEST_SINCE)
+                .then(|| KeyValueMetadata::from_static(vec![(DIGEST.to_owned(), "0".repeat(DIGITS))]));
+            let mut bytes = Vec::new();
+            ParquetWriter::new(&mut bytes).with_key_value_metadata(metadata).finish(&mut frame).unwrap();
+            if let Some(place) = digest_place(&bytes) {
+                let digest = blake3::hash(&bytes).to_hex();
+                bytes[place].copy_from_slice(digest.as_bytes());
+            }
+            std::fs::write(&path, bytes).unwrap();
         };
         write_without("device_seconds", SCHEMA - 1);
         let rows: Vec<Epoch> = read(&path).unwrap();
@@ -214,10 +278,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.parquet");
         write(&path, &[epoch(1)]).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes.truncate(bytes.len() / 2);
-        std::fs::write(&path, bytes).unwrap();
-        let error = read::<Epoch>(&path).unwrap_err().to_string();
-        assert!(error.contains("history.parquet"), "{error}");
+        let whole = std::fs::read(&path).unwrap();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let error = read::<Epoch>(&path).unwrap_err().to_string();
+            assert!(error.contains("history.parquet` is not a whole table of the record"), "{error}");
+        };
+        refused(&whole[..whole.len() / 2]);
+        refused(&[]);
+        // A bit of every byte, the digest and its key among them.
+        for index in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[index] ^= 1 << (index % 8);
+            refused(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_table_of_this_schema_without_a_digest_is_foreign() {
+        let mut columns = Epoch::to_columns(&[epoch(1)]);
+        columns.push(Column::new("schema".into(), vec![SCHEMA]));
+        let mut frame = DataFrame::new(1, columns).unwrap();
+        let mut bytes = Vec::new();
+        ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        let error = from_bytes::<Epoch>(&bytes, Path::new("a.parquet")).unwrap_err().to_string();
+        assert!(error.contains("it has no digest"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ mod survey;
 mod trial;
 mod weights;
 
-pub use file::write_atomically;
+pub use file::{Staged, set_aside, write_atomically};
 pub use folder::{TrialFolder, trial_hash};
 pub use identity::Identity;
 pub use rehearsal::{Rehearsal, StageTime, rehearse};

@@ -22,7 +22,7 @@ use crate::design::Design;
 use crate::manifest::Plan;
 use crate::plugin::{DataStore, Split, Splits};
 use crate::run::Needs;
-use crate::train::{Event, Observer, Session, TrialLabel};
+use crate::train::{Event, Observer, Session, SessionSpec, TrialLabel};
 
 /// Multiply-accumulate operations of a step that is short enough: about a second of two cores.
 const SHORT: f64 = 2e10;
@@ -123,7 +123,15 @@ pub fn rehearse(
     let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context: &context };
     let opened = begin.elapsed().as_secs_f64();
     let design = super::guarded(|| {
-        let mut session = Session::open(&splits, device, trial.seed, folder.path(), &label, &timer, &stop)?;
+        let spec = SessionSpec {
+            splits: &splits,
+            device,
+            seed: trial.seed,
+            folder: folder.path(),
+            trial: "",
+            interval: manifest.checkpoint,
+        };
+        let mut session = Session::open(spec, &label, &timer, &stop)?;
         session.shorten(EPOCHS, limit);
         let (design, trained) = match design {
             Some(design) => (job.take_over(design.clone())?, false),
@@ -137,7 +145,7 @@ pub fn rehearse(
         };
         let (network, parameters) = job.build(&design)?;
         if !trained {
-            job.retrain(&mut session, network.as_ref(), &parameters, design.timesteps)?;
+            job.retrain(&mut session, network.as_ref(), &parameters, &design)?;
         }
         Ok(design)
     })?;

@@ -8,7 +8,7 @@ use crate::cost::estimate::NetworkSize;
 use crate::design::Design;
 use crate::manifest::{Manifest, Part, Plan, Trial};
 use crate::plugin::{Build, DataFacts, DataStore, Parameters, Stages};
-use crate::record::{self, Epoch, Outcome, files};
+use crate::record::{self, Epoch, Failed, Outcome, files};
 use crate::{Error, Result, device};
 
 /// What a run loads beside its tensors and what is there before it begins: kernels, threads, tables.
@@ -25,6 +25,13 @@ pub enum State {
         epochs: usize,
         /// Seconds that they took.
         seconds: f64,
+    },
+    /// It ended with an error; the same command tries again from its last checkpoint.
+    Failed {
+        /// Epochs that are finished, of all stages.
+        epochs: usize,
+        /// The error.
+        error: String,
     },
     /// A process works on it.
     Running,
@@ -43,7 +50,11 @@ impl State {
         if held {
             return State::Running;
         }
-        match record::read::<Epoch>(&folder.join(files::HISTORY)) {
+        let history = record::read::<Epoch>(&folder.join(files::HISTORY));
+        if let Some(failed) = Failed::read(folder) {
+            return State::Failed { epochs: history.map_or(0, |rows| rows.len()), error: failed.error };
+        }
+        match history {
             Ok(rows) if !rows.is_empty() => {
                 State::Interrupted { epochs: rows.len(), seconds: rows.iter().map(|row| row.seconds).sum() }
             }

@@ -13,16 +13,16 @@ use super::account;
 use super::log::Log;
 use super::redraw::redraw;
 use super::weights::weight_bins;
-use super::{Identity, TrialFolder, write_atomically};
+use super::{Identity, TrialFolder, set_aside, write_atomically};
 use crate::cost;
 use crate::design::{self, Architecture, Compression, Design, DesignNetwork};
 use crate::device::Stopwatch;
 use crate::manifest::{Manifest, Part, Plan, Trial};
 use crate::plugin::{Build, DataStore, Network, Parameters, Pass, Role, Splits, Stages};
-use crate::record::{self, Epoch, Outcome, Stage, files};
+use crate::record::{self, Epoch, Failed, Outcome, Stage, files};
 use crate::train::{
-    Algorithm, Descent, EpochNotes, Found, Observer, Open, Rate, Search, SearchParts, Searched, Session, StageSpec,
-    StepReport, TrialLabel, clip_gradients, evaluate,
+    Algorithm, Descent, EpochNotes, Event, Found, Observer, Open, Rate, Search, SearchParts, Searched, Session,
+    SessionSpec, StageSpec, StepReport, TrialLabel, clip_gradients, evaluate,
 };
 use crate::{Error, Result, device};
 
@@ -123,7 +123,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("unknown failure");
-        Err(Error::Tensor(text.lines().next().unwrap_or_default().to_owned()))
+        Err(Error::of_panic(text))
     })
 }
 
@@ -142,17 +142,43 @@ impl Job<'_> {
         let shown = design_file.map(|file| seen_from(path, file));
         let manifest_text = self.trial.manifest_toml(shown.as_deref());
         write_atomically(&folder.file(files::MANIFEST), manifest_text.as_bytes())?;
+        Failed::clear(path)?;
         let log = Log::open(&folder.file(files::LOG), self.context.observer)?;
         log.line(
             "start",
             json!({ "trial": self.label.title, "program": env!("CARGO_PKG_VERSION"), "revision": self.context.revision, "process": std::process::id() }),
         );
-        let outcome = self.stages(&folder, design_file, &log);
+        if let Some(owner) = folder.left_by() {
+            log.event(&Event::Note(&format!("`{}` was left by {owner}; this process goes on with it", path.display())));
+        }
+        let outcome = guarded(|| {
+            self.put_away_damaged(&folder.file(files::RESULT), &log)?;
+            self.stages(&folder, design_file, &log)
+        });
         match &outcome {
             Ok(outcome) => log.line("finished", json!(outcome)),
-            Err(error) => log.line("failed", json!(error.to_string())),
+            Err(Error::Interrupted) => log.line("stopped", json!(Error::Interrupted.to_string())),
+            Err(error) => {
+                log.line("failed", json!(error.to_string()));
+                // The error itself says more than that it could not be marked, on a full disk for example.
+                let _ = Failed::write(path, error);
+            }
         }
         outcome
+    }
+
+    /// Renames a result that cannot be used: it is made again.
+    fn put_away_damaged(&self, result: &Path, log: &Log) -> Result<()> {
+        match record::read::<Outcome>(result) {
+            Err(error @ Error::Content { .. }) => {
+                let aside = set_aside(result)?;
+                log.event(&Event::Note(&format!("{error}; it is kept as `{}`", aside.display())));
+                Ok(())
+            }
+            Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn stages(&self, folder: &TrialFolder, design_file: Option<&Path>, log: &Log) -> Result<Outcome> {
@@ -163,12 +189,21 @@ impl Job<'_> {
                 training.augment.check(section, &self.splits.train)?;
             }
         }
-        let mut session =
-            Session::open(self.splits, context.device, seed, folder.path(), self.label, log, context.stop)?;
+        let spec = SessionSpec {
+            splits: self.splits,
+            device: context.device,
+            seed,
+            folder: folder.path(),
+            trial: &self.identity.hash,
+            interval: manifest.checkpoint,
+        };
+        let mut session = Session::open(spec, self.label, log, context.stop)?;
         let written = folder.file(files::DESIGN);
         // Only a checkpoint of retraining vouches for the design beside it. With any other, what is left of the search is done
         // (nothing, where its last stage is finished), so that its epochs are in the history.
-        let Found { design, trained } = if session.resumed_in("retrain") && written.exists() {
+        let Found { design, trained } = if let Some(text) = session.resumed_design("retrain") {
+            Design::restore(&written, text, |message| session.note(message))?.into()
+        } else if session.resumed_in("retrain") {
             Design::read(&written)?.into()
         } else {
             let found = match design_file {
@@ -181,7 +216,7 @@ impl Job<'_> {
         let (network, parameters) = self.build(&design)?;
         match trained {
             Some(trained) => parameters.copy_from(&trained).map_err(Error::Record)?,
-            None => self.retrain(&mut session, network.as_ref(), &parameters, design.timesteps)?,
+            None => self.retrain(&mut session, network.as_ref(), &parameters, &design)?,
         }
         self.measure(&session, network.as_ref(), &design, folder)
     }
@@ -290,11 +325,11 @@ impl Job<'_> {
         session: &mut Session,
         network: &dyn Network,
         parameters: &Parameters,
-        timesteps: i64,
+        design: &Design,
     ) -> Result<()> {
-        let training = &self.manifest().retrain;
+        let (training, timesteps) = (&self.manifest().retrain, design.timesteps);
         let device = self.context.device;
-        session.begin("retrain", parameters)?;
+        session.begin("retrain", &design.to_toml(), parameters)?;
         let algorithm = Algorithm::Sgd { momentum: training.momentum, weight_decay: training.weight_decay };
         let rate = Rate::Cosine { start: training.learning_rate, end: training.learning_rate_end };
         let mut descents = [Descent::new("weights", parameters, &[Role::Weight, Role::Score], algorithm, rate)];

@@ -75,6 +75,11 @@ impl<'a> Batches<'a> {
         Batches { prepared, ..self }
     }
 
+    /// Without the first batches: an epoch that goes on.
+    pub fn after(self, batches: usize) -> Self {
+        Batches { next: batches.saturating_mul(self.size), ..self }
+    }
+
     /// Number of batches.
     pub fn count_all(&self) -> usize {
         self.order.len().div_ceil(self.size)
@@ -159,13 +164,18 @@ mod tests {
         let inputs = |purpose: &str, skipped: usize| -> Vec<f64> {
             let batches = Batches::new(&split, &normalisation, vec![2, 1, 0], 2, Device::Cpu);
             let batches = batches.prepared(Some(&NoisySum), 0, purpose.to_owned());
-            batches.skip(skipped).flat_map(|batch| Vec::<f64>::try_from(batch.images.flatten(0, -1)).unwrap()).collect()
+            batches
+                .after(skipped)
+                .flat_map(|batch| Vec::<f64>::try_from(batch.images.flatten(0, -1)).unwrap())
+                .collect()
         };
         let first = inputs("retrain/prepare/0", 0);
         let drawn: Vec<f64> = first.iter().zip([300.0, 30.0, 3.0]).map(|(x, sum)| x * 0.5 + 3.0 - sum).collect();
         assert!(drawn.iter().all(|draw| (0.0..1.0).contains(draw)), "{drawn:?}");
         assert!((drawn[0] - drawn[2]).abs() > 1e-3, "two batches draw the same number: {drawn:?}");
         assert_eq!(inputs("retrain/prepare/0", 0), first);
+        assert_eq!(inputs("retrain/prepare/0", 1), first[2..]);
+        assert!(inputs("retrain/prepare/0", 2).is_empty());
         assert_ne!(inputs("retrain/prepare/1", 0), first);
     }
 }

@@ -1,4 +1,7 @@
 //! Checkpoints in safetensors: written whole, checked by a digest, with the one before kept.
+//!
+//! A checkpoint is all that a trial needs to go on: tensors, the epochs so far as `history.parquet` has them, the design that is
+//! retrained, and how far an epoch is that is not finished.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,31 +10,81 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::plugin::Parameters;
-use crate::run::write_atomically;
-use crate::{Error, Result};
+use crate::run::Staged;
+use crate::{Error, Result, bounded};
 
 const LATEST: &str = "latest.safetensors";
 const PREVIOUS: &str = "previous.safetensors";
 const PARAMETER: &str = "parameter/";
 const DESCENT: &str = "descent/";
+/// The rows of the history, as the bytes of a Parquet file.
+const HISTORY: &str = "history";
+/// What the digest has always covered; checkpoints of older programs have no other keys.
+const FIRST_KEYS: [&str; 5] = ["phase", "stage", "epochs", "finished", "history"];
 
-/// The state of a trial between two epochs.
+/// The state of a trial between two batches.
 #[derive(Debug, Default)]
 pub struct Checkpoint {
+    /// Hash of the trial that it belongs to; empty where an older program wrote it.
+    pub trial: String,
     /// The network that was trained: `search` or `retrain`.
     pub phase: String,
     /// The stage that was running.
     pub stage: String,
     /// Its finished epochs.
     pub epochs: usize,
+    /// What the epoch after them has so far.
+    pub begun: Begun,
     /// Stages finished before it, in order.
     pub finished: Vec<String>,
     /// Rows of the history that belong to it.
     pub history: usize,
+    /// These rows, as a Parquet file; empty where an older program wrote it.
+    pub rows: Vec<u8>,
+    /// The design that is trained in this phase, as TOML; empty where nothing is decided yet.
+    pub design: String,
     /// Parameters and buffers by name.
     pub tensors: BTreeMap<String, Tensor>,
     /// State of the descents by name.
     pub descent: BTreeMap<String, Tensor>,
+}
+
+/// An epoch that is not finished: its batches so far, and their sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Begun {
+    /// Batches that are done.
+    pub batches: usize,
+    /// Images in them.
+    pub images: usize,
+    /// Sum of the loss over the images.
+    pub loss: f64,
+    /// Images that were classified correctly.
+    pub correct: i64,
+    /// Wall time.
+    pub seconds: f64,
+    /// Time of the device.
+    pub device_seconds: f64,
+}
+
+impl Begun {
+    fn to_text(self) -> String {
+        let Begun { batches, images, loss, correct, seconds, device_seconds } = self;
+        // Rust writes as many digits as it takes to read the same bits again.
+        format!("{batches} {images} {loss:?} {correct} {seconds:?} {device_seconds:?}")
+    }
+
+    fn from_text(text: &str) -> Option<Begun> {
+        let mut words = text.split(' ');
+        let begun = Begun {
+            batches: words.next()?.parse().ok()?,
+            images: words.next()?.parse().ok()?,
+            loss: words.next()?.parse().ok()?,
+            correct: words.next()?.parse().ok()?,
+            seconds: words.next()?.parse().ok()?,
+            device_seconds: words.next()?.parse().ok()?,
+        };
+        words.next().is_none().then_some(begun)
+    }
 }
 
 fn bytes_of(tensor: &Tensor) -> Vec<u8> {
@@ -68,9 +121,15 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes to `folder`; what was there becomes the previous checkpoint.
+    /// Writes to `folder`; what was there becomes the previous checkpoint. Until the new one is whole on the disk, both stay.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        // Not the folder above it: a trial whose folder was removed must not go on as if it were there.
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::file("create", folder)(error));
+            }
+            _ => {}
+        }
         let mut content: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         for (prefix, tensors) in [(PARAMETER, &self.tensors), (DESCENT, &self.descent)] {
             for (name, tensor) in tensors {
@@ -81,6 +140,10 @@ impl Checkpoint {
                 content.push((format!("{prefix}{name}"), kind, shape, bytes_of(tensor)));
             }
         }
+        if !self.rows.is_empty() {
+            content.push((HISTORY.to_owned(), Dtype::U8, vec![self.rows.len()], self.rows.clone()));
+        }
+        content.sort_by(|a, b| order(&a.0).cmp(&order(&b.0)));
         let views: Vec<(&str, TensorView)> = content
             .iter()
             .map(|(name, kind, shape, bytes)| Ok((name.as_str(), TensorView::new(*kind, shape.clone(), bytes)?)))
@@ -92,6 +155,9 @@ impl Checkpoint {
             ("epochs".to_owned(), self.epochs.to_string()),
             ("finished".to_owned(), self.finished.join(",")),
             ("history".to_owned(), self.history.to_string()),
+            ("trial".to_owned(), self.trial.clone()),
+            ("begun".to_owned(), self.begun.to_text()),
+            ("design".to_owned(), self.design.clone()),
         ]);
         metadata.insert(
             "digest".to_owned(),
@@ -99,26 +165,27 @@ impl Checkpoint {
         );
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| Error::Record(error.to_string()))?;
         let latest = folder.join(LATEST);
+        let staged = Staged::write(&latest, &bytes)?;
         if latest.exists() {
             let previous = folder.join(PREVIOUS);
             std::fs::rename(&latest, &previous).map_err(Error::file("rename", &latest))?;
         }
-        write_atomically(&latest, &bytes)
+        staged.publish()
     }
 
-    /// The newest checkpoint in `folder` that is whole, and a message for each one that is not.
-    pub fn newest(folder: &Path) -> (Option<Checkpoint>, Vec<String>) {
-        let mut damaged = Vec::new();
+    /// The newest checkpoint in `folder` that is whole, and each newer file that is not, with what is wrong with it.
+    pub fn newest(folder: &Path) -> (Option<Checkpoint>, Vec<(PathBuf, Error)>) {
+        let mut unusable = Vec::new();
         for path in [folder.join(LATEST), folder.join(PREVIOUS)] {
-            if !path.exists() {
+            if path.symlink_metadata().is_err() {
                 continue;
             }
             match Checkpoint::read(&path) {
-                Ok(checkpoint) => return (Some(checkpoint), damaged),
-                Err(error) => damaged.push(error.to_string()),
+                Ok(checkpoint) => return (Some(checkpoint), unusable),
+                Err(error) => unusable.push((path, error)),
             }
         }
-        (None, damaged)
+        (None, unusable)
     }
 
     /// Reads one file.
@@ -128,7 +195,8 @@ impl Checkpoint {
             message,
             hint: "it is not used; training goes on from the one before, or from the start".into(),
         };
-        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        // As large as the memory is: that is checked when it is asked for.
+        let bytes = bounded::read(path, u64::MAX).map_err(Error::file("read", path))?;
         let damaged = |error: safetensors::SafeTensorError| content(format!("is not a checkpoint: {error}"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
@@ -143,7 +211,15 @@ impl Checkpoint {
         if computed != field("digest")? {
             return Err(content("is damaged: its digest does not match".into()));
         }
+        let later = |name: &str| metadata.get(name).cloned().unwrap_or_default();
+        let begun = match metadata.get("begun") {
+            None => Begun::default(),
+            Some(text) => Begun::from_text(text).ok_or_else(|| content(format!("has a `begun` of `{text}`")))?,
+        };
         let mut checkpoint = Checkpoint {
+            trial: later("trial"),
+            design: later("design"),
+            begun,
             phase: field("phase")?,
             stage: field("stage")?,
             epochs: number("epochs")?,
@@ -152,6 +228,10 @@ impl Checkpoint {
             ..Checkpoint::default()
         };
         for (name, view) in stored {
+            if name == HISTORY {
+                checkpoint.rows = view.data().to_vec();
+                continue;
+            }
             let kind = match view.dtype() {
                 Dtype::F32 => Kind::Float,
                 Dtype::F64 => Kind::Double,
@@ -170,16 +250,23 @@ impl Checkpoint {
     }
 }
 
-/// The order in which tensors enter the digest: parameters, then descents, each by name.
-fn order(name: &str) -> (bool, &str) {
-    (name.starts_with(DESCENT), name)
+/// The order in which tensors enter the digest: parameters, then descents, then the history, each by name.
+fn order(name: &str) -> (bool, bool, &str) {
+    (name == HISTORY, name.starts_with(DESCENT), name)
 }
 
 fn digest<'a>(metadata: &HashMap<String, String>, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut hasher = blake3::Hasher::new();
-    for key in ["phase", "stage", "epochs", "finished", "history"] {
+    for key in FIRST_KEYS {
         hasher.update(metadata.get(key).map_or("", String::as_str).as_bytes());
         hasher.update(b"\0");
+    }
+    let mut others: Vec<(&String, &String)> =
+        metadata.iter().filter(|(key, _)| *key != "digest" && !FIRST_KEYS.contains(&key.as_str())).collect();
+    others.sort_unstable();
+    for text in others.into_iter().flat_map(|(key, value)| [key, value]) {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
     }
     for (name, bytes) in tensors {
         hasher.update(name.as_bytes());
@@ -195,9 +282,13 @@ mod tests {
 
     fn example(epochs: usize) -> Checkpoint {
         Checkpoint {
+            trial: "0123456789abcdef".into(),
             phase: "search".into(),
             stage: "search".into(),
             epochs,
+            begun: Begun { batches: 3, images: 60, loss: 0.1 + 0.2, correct: 7, seconds: 1.5, device_seconds: 2.5 },
+            rows: vec![1, 2, 3],
+            design: "version = 1\n".into(),
             finished: vec!["warm-up".into()],
             history: epochs,
             tensors: BTreeMap::from([("b".to_owned(), Tensor::from_slice(&[1f32, 2., epochs as f32]))]),
@@ -217,6 +308,8 @@ mod tests {
         let checkpoint = checkpoint.unwrap();
         assert!(damaged.is_empty(), "{damaged:?}");
         assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, vec!["warm-up".to_owned()]));
+        assert_eq!(checkpoint.begun, example(2).begun);
+        assert_eq!((checkpoint.rows, checkpoint.design), (vec![1, 2, 3], "version = 1\n".to_owned()));
         assert_eq!(checkpoint.tensors["b"].double_value(&[2]), 2.0);
         assert_eq!(checkpoint.descent["a/2/b"].kind(), Kind::Double);
     }
@@ -228,14 +321,26 @@ mod tests {
         example(2).write(folder.path()).unwrap();
         let latest = folder.path().join(LATEST);
         let whole = std::fs::read(&latest).unwrap();
-        for index in [whole.len() - 1, 9, whole.len() / 2] {
+        for index in 0..whole.len() {
             let mut bytes = whole.clone();
-            bytes[index] ^= 4;
+            bytes[index] ^= 1 << (index % 8);
             std::fs::write(&latest, bytes).unwrap();
             let (checkpoint, damaged) = Checkpoint::newest(folder.path());
             assert_eq!(damaged.len(), 1, "byte {index}");
-            assert!(damaged[0].contains(LATEST), "{damaged:?}");
+            assert!(damaged[0].1.to_string().contains(LATEST), "{damaged:?}");
             assert_eq!(checkpoint.unwrap().epochs, 1);
         }
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_leaves_both_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        example(1).write(folder.path()).unwrap();
+        example(2).write(folder.path()).unwrap();
+        let mut broken = example(3);
+        broken.tensors.insert("bool".into(), Tensor::from(true));
+        assert!(broken.write(folder.path()).is_err());
+        let epochs = |name: &str| Checkpoint::read(&folder.path().join(name)).unwrap().epochs;
+        assert_eq!((epochs(LATEST), epochs(PREVIOUS)), (2, 1));
     }
 }

@@ -58,6 +58,7 @@ pub struct Descent {
     rate: f64,
     parameters: Vec<(String, Tensor)>,
     state: BTreeMap<String, Vec<Tensor>>,
+    held: bool,
 }
 
 impl Descent {
@@ -70,6 +71,7 @@ impl Descent {
             rate: schedule.at(0, 1),
             parameters: parameters.of(roles).map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect(),
             state: BTreeMap::new(),
+            held: false,
         }
     }
 
@@ -88,8 +90,16 @@ impl Descent {
         self.rate
     }
 
+    /// Makes steps move nothing from here on, so that a step can be looked at.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
     /// One step along the gradients there are; a parameter without gradient stays.
     pub fn step(&mut self) {
+        if self.held {
+            return;
+        }
         let rate = self.rate;
         tch::no_grad(|| {
             for (name, tensor) in &mut self.parameters {

@@ -140,7 +140,7 @@ impl<'a, 'b> Search<'a, 'b> {
         settle: &'a Settle<'a>,
         session: &'a mut Session<'b>,
     ) -> Result<Search<'a, 'b>> {
-        session.begin("search", &parts.open.parameters)?;
+        session.begin("search", "", &parts.open.parameters)?;
         Ok(Search { parts, retrain, settle, decided: Compression::new(), session })
     }
 
@@ -227,18 +227,21 @@ impl<'a, 'b> Search<'a, 'b> {
     pub fn settle(&mut self, decided: Stages) -> Result<()> {
         const PHASE: &str = "settled";
         let file = self.session.folder().join(files::SETTLED);
-        let design = if self.session.resumed_in(PHASE) {
+        let design = match self.session.resumed_design(PHASE) {
             // The supernet that it was decoded from is no longer there.
-            Design::read(&file)?
-        } else {
-            let design = Design { compression: self.decisions(decided), ..self.decode() };
-            write_atomically(&file, design.to_toml().as_bytes())?;
-            design
+            Some(text) => Design::restore(&file, text, |message| self.session.note(message))?,
+            None if self.session.resumed_in(PHASE) => Design::read(&file)?,
+            None => {
+                let design = Design { compression: self.decisions(decided), ..self.decode() };
+                write_atomically(&file, design.to_toml().as_bytes())?;
+                design
+            }
         };
         self.parts.open = (self.settle)(&design.architecture(), &design.compression)?;
         self.parts.training = self.retrain;
+        let text = design.to_toml();
         self.decided = design.compression;
-        self.session.begin(PHASE, &self.parts.open.parameters)
+        self.session.begin(PHASE, &text, &self.parts.open.parameters)
     }
 
     fn decisions(&self, stages: Stages) -> Compression {

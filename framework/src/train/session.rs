@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Augmentation, Batch, Batches, Checkpoint, Descent};
+use super::diagnosis::{self, Watched};
+use super::{Augmentation, Batch, Batches, Begun, Checkpoint, Descent};
 use crate::device::Stopwatch;
-use crate::manifest::Augment;
+use crate::manifest::{Augment, Interval};
 use crate::plugin::{Parameters, Splits};
 use crate::random::Stream;
 use crate::record::{self, Epoch, files};
+use crate::run::set_aside;
 use crate::{Error, Result};
 
 /// Which trial an event belongs to.
@@ -106,6 +109,22 @@ pub struct EpochNotes {
     pub timestep_weights: Vec<f64>,
 }
 
+/// What a session works on, and where.
+pub struct SessionSpec<'a> {
+    /// The data.
+    pub splits: &'a Splits,
+    /// The device.
+    pub device: Device,
+    /// The seed.
+    pub seed: u64,
+    /// The trial's folder.
+    pub folder: &'a Path,
+    /// The trial's hash: a checkpoint of another one is not taken.
+    pub trial: &'a str,
+    /// When checkpoints are written.
+    pub interval: Interval,
+}
+
 /// A trial at work: what its stages share.
 pub struct Session<'a> {
     /// The data.
@@ -114,15 +133,19 @@ pub struct Session<'a> {
     pub device: Device,
     /// The seed.
     pub seed: u64,
-    folder: &'a Path,
+    spec: SessionSpec<'a>,
     label: &'a TrialLabel,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
     history: Vec<Epoch>,
     phase: String,
+    /// The design that is trained in this phase, as TOML.
+    design: String,
     finished: Vec<String>,
     resumed: Option<Checkpoint>,
     shortened: Option<Shortened>,
+    /// When the last checkpoint was written.
+    kept: Instant,
 }
 
 /// Every stage of a rehearsal ends early.
@@ -133,58 +156,45 @@ struct Shortened {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the trial's folder and goes on from its newest whole checkpoint, if there is one.
+    /// Opens the trial's folder and goes on from its newest whole checkpoint, if there is one. Files that are not whole are renamed
+    /// and named to the observer; nothing is deleted.
     pub fn open(
-        splits: &'a Splits,
-        device: Device,
-        seed: u64,
-        folder: &'a Path,
+        spec: SessionSpec<'a>,
         label: &'a TrialLabel,
         observer: &'a dyn Observer,
         stop: &'a AtomicBool,
     ) -> Result<Session<'a>> {
-        let (resumed, damaged) = Checkpoint::newest(&folder.join(files::CHECKPOINT));
-        for message in damaged {
-            observer.event(&Event::Note(&message));
+        let (resumed, unusable) = Checkpoint::newest(&spec.folder.join(files::CHECKPOINT));
+        for (path, error) in unusable {
+            put_away(&path, error, observer)?;
         }
-        let history_file = folder.join(files::HISTORY);
-        let (mut history, mut resumed) = match resumed {
-            Some(checkpoint) => match record::read::<Epoch>(&history_file) {
-                Ok(rows) if rows.len() >= checkpoint.history => (rows, Some(checkpoint)),
-                Ok(rows) => {
-                    let message = format!(
-                        "`{}` has {} rows and the checkpoint needs {}; the trial starts again",
-                        history_file.display(),
-                        rows.len(),
-                        checkpoint.history
-                    );
-                    observer.event(&Event::Note(&message));
-                    (Vec::new(), None)
-                }
-                Err(error) => {
-                    observer.event(&Event::Note(&format!("{error}; the trial starts again")));
-                    (Vec::new(), None)
-                }
-            },
-            None => (Vec::new(), None),
+        if let Some(checkpoint) = resumed.as_ref().filter(|it| !it.trial.is_empty() && it.trial != spec.trial) {
+            return Err(Error::Content {
+                path: spec.folder.join(files::CHECKPOINT),
+                message: format!("belongs to the trial `{}`, and this is `{}`", checkpoint.trial, spec.trial),
+                hint: "move that folder to where it came from; without it the trial starts again".into(),
+            });
+        }
+        let history = match &resumed {
+            Some(checkpoint) => rows_of(checkpoint, spec.folder, observer)?,
+            None => Vec::new(),
         };
-        if let Some(checkpoint) = &mut resumed {
-            history.truncate(checkpoint.history);
-        }
         let finished = resumed.as_ref().map(|checkpoint| checkpoint.finished.clone()).unwrap_or_default();
         Ok(Session {
-            splits,
-            device,
-            seed,
-            folder,
+            splits: spec.splits,
+            device: spec.device,
+            seed: spec.seed,
+            spec,
             label,
             observer,
             stop,
             history,
             phase: String::new(),
+            design: String::new(),
             finished,
             resumed,
             shortened: None,
+            kept: Instant::now(),
         })
     }
 
@@ -204,13 +214,20 @@ impl<'a> Session<'a> {
         self.resumed.as_ref().is_some_and(|checkpoint| checkpoint.phase == phase)
     }
 
-    /// Says which network is trained from here on (`search`, `retrain`) and takes its tensors back from the checkpoint, if
-    /// that is where the trial stopped.
-    pub fn begin(&mut self, phase: &str, parameters: &Parameters) -> Result<()> {
-        self.phase = phase.to_owned();
+    /// The design that the network of this phase was built from, as the checkpoint that the trial goes on from has it.
+    pub fn resumed_design(&self, phase: &str) -> Option<&str> {
+        let checkpoint = self.resumed.as_ref().filter(|checkpoint| checkpoint.phase == phase)?;
+        Some(&checkpoint.design).filter(|design| !design.is_empty()).map(String::as_str)
+    }
+
+    /// Says which network is trained from here on (`search`, `retrain`), the design it was built from (as TOML, empty where nothing
+    /// is decided), and takes its tensors back from the checkpoint, if that is where the trial stopped.
+    pub fn begin(&mut self, phase: &str, design: &str, parameters: &Parameters) -> Result<()> {
+        phase.clone_into(&mut self.phase);
+        design.clone_into(&mut self.design);
         if let Some(checkpoint) = self.resumed.as_ref().filter(|checkpoint| checkpoint.phase == phase) {
             checkpoint.restore_parameters(parameters).map_err(|message| Error::Content {
-                path: self.folder.join(files::CHECKPOINT),
+                path: self.spec.folder.join(files::CHECKPOINT),
                 message,
                 hint: "move the trial's folder away to start it again".into(),
             })?;
@@ -220,7 +237,12 @@ impl<'a> Session<'a> {
 
     /// The trial's folder.
     pub fn folder(&self) -> &Path {
-        self.folder
+        self.spec.folder
+    }
+
+    /// Tells the user something.
+    pub fn note(&self, message: &str) {
+        self.observer.event(&Event::Note(message));
     }
 
     /// Whether `stage` is finished, or goes on from a checkpoint that was written in it.
@@ -249,12 +271,125 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let mut first = 0;
-        if let Some(checkpoint) = self.resumed.take_if(|checkpoint| checkpoint.stage == spec.name) {
+        let mut begun = Begun::default();
+        let goes_on = self.resumed.take_if(|checkpoint| checkpoint.stage == spec.name);
+        if let Some(checkpoint) = &goes_on {
             for descent in descents.iter_mut() {
                 descent.restore(&checkpoint.descent);
             }
-            first = checkpoint.epochs;
+            (first, begun) = (checkpoint.epochs, checkpoint.begun);
         }
+        let (epochs, course) = self.course(spec);
+        let batches = course.samples.div_ceil(course.batch_size);
+        self.observer.event(&Event::StageStarted {
+            trial: self.label,
+            stage: &spec.name,
+            epochs: spec.epochs,
+            done: first,
+            batches,
+            samples: spec.samples,
+        });
+        if begun.batches > 0 {
+            self.note(&format!("epoch {} goes on after batch {} of {batches}", first + 1, begun.batches));
+        }
+        if goes_on.is_none() {
+            // What a diagnosis of the first epoch goes back to.
+            self.keep(&spec.name, first, begun, parameters, descents)?;
+        }
+        // Whether everything that was done is in a checkpoint.
+        let mut kept = true;
+        for epoch in first..epochs {
+            let mut sums = Sums::begin(std::mem::take(&mut begun), self.device);
+            for descent in descents.iter_mut() {
+                descent.begin_epoch(epoch, spec.epochs);
+            }
+            for batch in course.batches(epoch).after(sums.done.batches) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return self.stopped(spec, epoch, (!kept).then(|| sums.so_far()), parameters, descents);
+                }
+                let report = step(&batch, epoch, descents)?;
+                kept = false;
+                sums.add(&report, &batch);
+                let done = sums.done.batches;
+                let due = self.kept.elapsed().as_secs_f64() >= self.spec.interval.seconds && done < batches;
+                // Reading the loss waits for a GPU: every few batches is often enough to stop a diverged trial there. No
+                // checkpoint is written of one.
+                if self.device == Device::Cpu || done.is_multiple_of(16) || done == batches || due {
+                    let loss = sums.worst_loss(&report);
+                    if diagnosis::diverged(loss) {
+                        let rate = descents.first().map_or(0.0, Descent::rate);
+                        let noticed = Error::Diverged {
+                            stage: spec.name.clone(),
+                            epoch: epoch + 1,
+                            batch: done,
+                            loss,
+                            learning_rate: rate,
+                            place: String::new(),
+                        };
+                        let watched = Watched { course: &course, spec, parameters, stop: self.stop };
+                        let folder = self.spec.folder.join(files::CHECKPOINT);
+                        self.note(&format!("{noticed}; looking for where it began, from the last checkpoint on"));
+                        return Err(
+                            diagnosis::diagnose(&watched, &folder, descents, &mut step, loss).unwrap_or(noticed)
+                        );
+                    }
+                }
+                self.observer.event(&Event::Batch {
+                    done,
+                    batches,
+                    epoch: epoch + 1,
+                    images_per_second: sums.images_per_second(),
+                });
+                if due {
+                    self.keep(&spec.name, epoch, sums.so_far(), parameters, descents)?;
+                    kept = true;
+                }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return self.stopped(spec, epoch, (!kept).then(|| sums.so_far()), parameters, descents);
+            }
+            let speed = sums.images_per_second();
+            let notes = notes(epoch);
+            let whole = sums.so_far();
+            let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
+            self.history.push(Epoch {
+                stage: spec.name.clone(),
+                epoch: epoch as i64 + 1,
+                train_loss: whole.loss / whole.images.max(1) as f64,
+                train_accuracy: whole.correct as f64 / whole.images.max(1) as f64,
+                validation_loss: notes.validation.0,
+                validation_accuracy: notes.validation.1,
+                learning_rate: descents.first().map_or(f64::NAN, Descent::rate),
+                memory_bits,
+                bit_syn_ops,
+                mean_bits,
+                timestep_weights: notes.timestep_weights,
+                images_per_second: speed,
+                seconds: whole.seconds,
+                device_seconds: whole.device_seconds,
+            });
+            record::write(&self.spec.folder.join(files::HISTORY), &self.history)?;
+            let last = epoch + 1 == epochs;
+            if last {
+                self.finished.push(spec.name.clone());
+            }
+            let due = self.kept.elapsed().as_secs_f64() >= self.spec.interval.seconds;
+            if last || due || (epoch + 1) % self.spec.interval.epochs == 0 {
+                self.keep(&spec.name, epoch + 1, Begun::default(), parameters, descents)?;
+                kept = true;
+            }
+            if let Some(row) = self.history.last() {
+                self.observer.event(&Event::Epoch { trial: self.label, row, epochs: spec.epochs });
+            }
+        }
+        Ok(())
+    }
+
+    /// The epochs of a stage that are run, and the course of each.
+    fn course<'s>(&self, spec: &'s StageSpec) -> (usize, Course<'s>)
+    where
+        'a: 's,
+    {
         let train = &self.splits.train;
         let (epochs, batch_size) = match self.shortened {
             Some(short) => (spec.epochs.min(short.epochs), spec.batch_size.min(short.batch_size)),
@@ -264,110 +399,171 @@ impl<'a> Session<'a> {
         // Which ones does not depend on the seed, as a smaller data set would not.
         let chosen =
             (samples < train.len()).then(|| Stream::open(0, "samples", samples as u64).permutation(train.len()));
-        let batches = samples.div_ceil(batch_size);
-        self.observer.event(&Event::StageStarted {
-            trial: self.label,
-            stage: &spec.name,
-            epochs: spec.epochs,
-            done: first,
-            batches,
-            samples: spec.samples,
-        });
-        for epoch in first..epochs {
-            let watch = Stopwatch::start(self.device);
-            for descent in descents.iter_mut() {
-                descent.begin_epoch(epoch, spec.epochs);
-            }
-            let mut order = Stream::open(self.seed, &format!("{}/order", spec.name), epoch as u64).permutation(samples);
-            if let Some(chosen) = &chosen {
-                order.iter_mut().for_each(|index| *index = chosen[*index as usize]);
-            }
-            let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
-            let mut correct = Tensor::zeros([], (Kind::Int64, self.device));
-            let mut images = 0;
-            let normalisation = &self.splits.normalisation;
-            let preparation = self.splits.preparation.as_deref();
-            let mut batches_of_epoch = Batches::new(train, normalisation, order, batch_size, self.device).prepared(
-                preparation,
-                self.seed,
-                format!("{}/prepare/{epoch}", spec.name),
-            );
-            if preparation.is_none() {
-                let augmentation = Augmentation::draw(&spec.augment, train, self.seed, &spec.name, epoch);
-                batches_of_epoch = batches_of_epoch.augmented(augmentation);
-            }
-            for (index, batch) in batches_of_epoch.enumerate() {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                let report = step(&batch, epoch, descents)?;
-                tch::no_grad(|| {
-                    loss_sum += report.loss.detach().to_kind(Kind::Double) * batch.len() as f64;
-                    correct += report.logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
-                });
-                images += batch.len();
-                // Reading the loss waits for the device: every few batches is often enough to stop a diverged trial.
-                if index % 16 == 15 || index + 1 == batches {
-                    let loss = loss_sum.double_value(&[]) / images as f64;
-                    if !loss.is_finite() {
-                        return Err(Error::Diverged {
-                            stage: spec.name.clone(),
-                            epoch: epoch + 1,
-                            batch: index + 1,
-                            loss,
-                            learning_rate: descents.first().map_or(0.0, Descent::rate),
-                        });
-                    }
-                }
-                self.observer.event(&Event::Batch {
-                    done: index + 1,
-                    batches,
-                    epoch: epoch + 1,
-                    images_per_second: images as f64 / watch.wall(),
-                });
-            }
-            let trained = watch.wall();
-            let notes = notes(epoch);
-            let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
-            self.history.push(Epoch {
-                stage: spec.name.clone(),
-                epoch: epoch as i64 + 1,
-                train_loss: loss_sum.double_value(&[]) / images.max(1) as f64,
-                train_accuracy: correct.double_value(&[]) / images.max(1) as f64,
-                validation_loss: notes.validation.0,
-                validation_accuracy: notes.validation.1,
-                learning_rate: descents.first().map_or(f64::NAN, Descent::rate),
-                memory_bits,
-                bit_syn_ops,
-                mean_bits,
-                timestep_weights: notes.timestep_weights,
-                images_per_second: images as f64 / trained,
-                seconds: watch.wall(),
-                device_seconds: watch.device(),
-            });
-            // History first: a checkpoint never points at rows that are not there.
-            record::write(&self.folder.join(files::HISTORY), &self.history)?;
-            let last = epoch + 1 == epochs;
-            if last {
-                self.finished.push(spec.name.clone());
-            }
-            let mut checkpoint = Checkpoint {
-                phase: self.phase.clone(),
-                stage: spec.name.clone(),
-                epochs: epoch + 1,
-                finished: self.finished.clone(),
-                history: self.history.len(),
-                ..Checkpoint::default()
-            };
-            checkpoint.take_parameters(parameters);
-            for descent in descents.iter() {
-                checkpoint.descent.extend(descent.state().map(|(name, tensor)| (name, tensor.shallow_clone())));
-            }
-            checkpoint.write(&self.folder.join(files::CHECKPOINT))?;
-            if let Some(row) = self.history.last() {
-                self.observer.event(&Event::Epoch { trial: self.label, row, epochs: spec.epochs });
-            }
+        (
+            epochs,
+            Course { splits: self.splits, device: self.device, seed: self.seed, spec, samples, batch_size, chosen },
+        )
+    }
+
+    /// Writes a checkpoint.
+    fn keep(
+        &mut self,
+        stage: &str,
+        epochs: usize,
+        begun: Begun,
+        parameters: &Parameters,
+        descents: &[Descent],
+    ) -> Result<()> {
+        let mut checkpoint = Checkpoint {
+            trial: self.spec.trial.to_owned(),
+            phase: self.phase.clone(),
+            stage: stage.to_owned(),
+            epochs,
+            begun,
+            finished: self.finished.clone(),
+            history: self.history.len(),
+            rows: record::to_bytes(&self.history)?,
+            design: self.design.clone(),
+            ..Checkpoint::default()
+        };
+        checkpoint.take_parameters(parameters);
+        for descent in descents {
+            checkpoint.descent.extend(descent.state().map(|(name, tensor)| (name, tensor.shallow_clone())));
         }
+        checkpoint.write(&self.spec.folder.join(files::CHECKPOINT))?;
+        self.kept = Instant::now();
         Ok(())
+    }
+
+    /// Ends a stage on request, with a checkpoint of what was done since the last one.
+    fn stopped(
+        &mut self,
+        spec: &StageSpec,
+        epoch: usize,
+        done: Option<Begun>,
+        parameters: &Parameters,
+        descents: &[Descent],
+    ) -> Result<()> {
+        match done {
+            Some(done) if diagnosis::diverged(done.loss / done.images.max(1) as f64) => {}
+            Some(done) => self.keep(&spec.name, epoch, done, parameters, descents)?,
+            None => {}
+        }
+        Err(Error::Interrupted)
+    }
+}
+
+/// Renames a file that is not whole, and says so. One that could not be read at all is an error: it may be whole.
+fn put_away(path: &Path, error: Error, observer: &dyn Observer) -> Result<()> {
+    if matches!(error, Error::File { .. }) {
+        return Err(error);
+    }
+    let aside = set_aside(path)?;
+    observer.event(&Event::Note(&format!("{error}; it is kept as `{}`", aside.display())));
+    Ok(())
+}
+
+/// The history that belongs to a checkpoint: the file's rows, or, where these are not there, the checkpoint's own.
+fn rows_of(checkpoint: &Checkpoint, folder: &Path, observer: &dyn Observer) -> Result<Vec<Epoch>> {
+    let path = folder.join(files::HISTORY);
+    let found = if path.symlink_metadata().is_ok() { record::read::<Epoch>(&path) } else { Ok(Vec::new()) };
+    let mut rows = match found {
+        Ok(rows) => rows,
+        Err(error) => {
+            put_away(&path, error, observer)?;
+            Vec::new()
+        }
+    };
+    if rows.len() < checkpoint.history {
+        rows = record::from_bytes(&checkpoint.rows, &folder.join(files::CHECKPOINT))?;
+        record::write(&path, &rows)?;
+        observer.event(&Event::Note(&format!("`{}` was written again from the checkpoint", path.display())));
+    }
+    rows.truncate(checkpoint.history);
+    Ok(rows)
+}
+
+/// The batches of every epoch of a stage.
+pub(super) struct Course<'a> {
+    splits: &'a Splits,
+    device: Device,
+    seed: u64,
+    spec: &'a StageSpec,
+    samples: usize,
+    batch_size: usize,
+    /// Where not all samples are trained on: all of them in random order, of which the first ones are.
+    chosen: Option<Vec<i64>>,
+}
+
+impl Course<'_> {
+    /// The batches of an epoch (from 0): the same whenever they are asked for.
+    pub(super) fn batches(&self, epoch: usize) -> Batches<'_> {
+        let Course { splits, spec, .. } = self;
+        let mut order =
+            Stream::open(self.seed, &format!("{}/order", spec.name), epoch as u64).permutation(self.samples);
+        if let Some(chosen) = &self.chosen {
+            order.iter_mut().for_each(|index| *index = chosen[*index as usize]);
+        }
+        let preparation = splits.preparation.as_deref();
+        let batches = Batches::new(&splits.train, &splits.normalisation, order, self.batch_size, self.device).prepared(
+            preparation,
+            self.seed,
+            format!("{}/prepare/{epoch}", spec.name),
+        );
+        match preparation {
+            Some(_) => batches,
+            None => batches.augmented(Augmentation::draw(&spec.augment, &splits.train, self.seed, &spec.name, epoch)),
+        }
+    }
+}
+
+/// Sums over the batches of an epoch, kept on the device.
+struct Sums {
+    /// What the epoch had when this process went on with it, and the counts of now.
+    done: Begun,
+    loss: Tensor,
+    correct: Tensor,
+    watch: Stopwatch,
+}
+
+impl Sums {
+    fn begin(done: Begun, device: Device) -> Sums {
+        let scalar = |value: Tensor| value.to_device(device);
+        Sums {
+            done,
+            loss: scalar(Tensor::from(done.loss)),
+            correct: scalar(Tensor::from(done.correct)),
+            watch: Stopwatch::start(device),
+        }
+    }
+
+    fn add(&mut self, report: &StepReport, batch: &Batch) {
+        tch::no_grad(|| {
+            self.loss += report.loss.detach().to_kind(Kind::Double) * batch.len() as f64;
+            self.correct += report.logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
+        });
+        self.done.batches += 1;
+        self.done.images += batch.len();
+    }
+
+    /// The mean so far, or the last batch's loss where that is larger or no number.
+    fn worst_loss(&self, report: &StepReport) -> f64 {
+        let mean = self.loss.double_value(&[]) / self.done.images.max(1) as f64;
+        let last = report.loss.double_value(&[]);
+        if last.is_nan() || last > mean { last } else { mean }
+    }
+
+    fn so_far(&self) -> Begun {
+        Begun {
+            loss: self.loss.double_value(&[]),
+            correct: self.correct.int64_value(&[]),
+            seconds: self.done.seconds + self.watch.wall(),
+            device_seconds: self.done.device_seconds + self.watch.device(),
+            ..self.done
+        }
+    }
+
+    fn images_per_second(&self) -> f64 {
+        self.done.images as f64 / (self.done.seconds + self.watch.wall())
     }
 }

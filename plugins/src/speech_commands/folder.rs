@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavReader, WavSpec};
-use litesnn_framework::{Error, Result};
+use litesnn_framework::{Error, Result, bounded};
 
 use super::mfcc::SECOND;
 
@@ -67,7 +67,7 @@ impl Folder {
         if !path.is_file() {
             return Err(self.lacks(format!("has no file `{name}`, which names the clips of a split")));
         }
-        let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+        let text = bounded::text(&path).map_err(Error::file("read", &path))?;
         let mut named = BTreeSet::new();
         for (number, line) in text.lines().enumerate() {
             let clip = line.trim();

@@ -64,3 +64,15 @@ pub fn render(table: &Table) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_leave_an_element_or_an_attribute() {
+        let escaped = escape("</td><script>alert('\"&\"')</script>");
+        assert!(!escaped.contains(['<', '>', '"', '\'']), "{escaped}");
+        assert_eq!(escape("a < b & \"c\""), "a &lt; b &amp; &quot;c&quot;");
+    }
+}

@@ -25,7 +25,7 @@ fn escape(text: &str) -> String {
             'µ' => escaped.push_str("$\\mu$"),
             // After a line break it would open an optional argument.
             '[' => escaped.push_str("{[}"),
-            '\n' | '\r' => escaped.push(' '),
+            control if control.is_control() => escaped.push(' '),
             _ => escaped.push(character),
         }
     }
@@ -77,4 +77,24 @@ pub fn render(table: &Table) -> String {
     }
     text += "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n";
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_character_that_means_something_to_tex_is_escaped() {
+        // TeX's own: escape, group, mathematics, alignment, parameter, superscript, subscript, comment, active; control characters end
+        // lines or are refused.
+        for special in "\\{}$&#^_%~\n\r\u{0}\u{7f}".chars() {
+            let escaped = escape(&format!("a{special}b"));
+            let inner = &escaped[1..escaped.len() - 1];
+            let safe = inner == " "
+                || inner == format!("\\{special}")
+                || (inner.starts_with("\\text") && inner.ends_with("{}"));
+            assert!(safe, "{special:?} becomes {inner:?}");
+        }
+        assert_eq!(escape("\\input{/etc/passwd}%"), "\\textbackslash{}input\\{/etc/passwd\\}\\%");
+    }
 }
