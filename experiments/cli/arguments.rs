@@ -39,6 +39,9 @@ pub enum Command {
     Schema,
     /// Check libtorch, the device, threads and data.
     Doctor(Doctor),
+    /// Run one trial of a launch.
+    #[command(hide = true)]
+    Trial(Trial),
     /// Print a script that completes commands and options in a shell.
     Completions(Completions),
 }
@@ -72,6 +75,7 @@ impl Layers {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn run experiments/quickstart.toml\n  \
                         litesnn run experiments/quickstart.toml --profile smoke --threads 2\n  \
+                        litesnn run experiments/quickstart.toml --jobs 2\n  \
                         litesnn run experiments/quickstart.toml --set 'experiment.seeds=[0, 1, 2]' --set retrain.epochs=30")]
 pub struct Run {
     /// Manifests.
@@ -82,9 +86,12 @@ pub struct Run {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch; all cores without it.
+    /// Threads of libtorch for a trial; without it all cores, divided among the trials that run at once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Run so many trials side by side here, each in a process of its own, whatever [launcher] says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
@@ -94,6 +101,22 @@ pub struct Run {
     /// Say nothing but results and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Trial {
+    /// File of the task.
+    pub task: PathBuf,
+    /// Names the file that says how this process ended.
+    #[arg(long)]
+    pub token: String,
+    /// Work in a folder of its own, as one attempt among others.
+    #[arg(long)]
+    pub attempt: bool,
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Debug, Args)]

@@ -19,12 +19,14 @@ mod display;
 mod doctor;
 mod exit;
 mod explain;
+mod launch;
 mod new;
 mod plan;
 mod plugins;
 mod report;
 mod run;
 mod schema;
+mod trial;
 
 use clap::Parser;
 
@@ -59,6 +61,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Data(options) => data::data(&options),
         Command::Schema => schema::schema(),
         Command::Doctor(options) => doctor::doctor(&options),
+        Command::Trial(options) => trial::trial(&options),
         Command::Completions(options) => completions::completions(&options),
     }
 }

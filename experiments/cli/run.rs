@@ -1,4 +1,4 @@
-//! `litesnn run`: trials, one after another.
+//! `litesnn run`: trials, one after another in this process, or as a launcher does it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +10,7 @@ use litesnn_framework::{Error, device};
 use crate::arguments::{Run, data_store};
 use crate::display::{self, Display};
 use crate::exit::{Exit, Failure};
+use crate::launch;
 use crate::plan::refuse_what_does_not_fit;
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -24,25 +25,26 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         .iter()
         .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
         .collect::<Result<Vec<_>, _>>()?;
+    if options.jobs.is_some() {
+        return launch::here(options, &plans);
+    }
     let choice = device::choose(&options.device)?;
     let store = data_store();
     if !options.force {
         for plan in &plans {
-            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device)?;
+            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device, 1)?;
         }
     }
     let display = Display::new(options.quiet);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
-    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))
-        .map_err(|error| Failure::internal(&format!("no handler for Ctrl-C: {error}")))?;
-
+    let stop = stop_on_request()?;
     let context = Context {
         runs: options.runs.clone(),
         store,
         device: choice.device,
         revision: env!("SOURCE_REVISION"),
         observer: &display,
-        stop: &STOP,
+        stop,
     };
     let mut all = Vec::new();
     for plan in &plans {
@@ -56,8 +58,20 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         }
     }
     display.end();
-    println!("{}", summary(&all));
-    for trial in &all {
+    Ok(conclude(options, &all))
+}
+
+/// Ctrl-C and the request to terminate stop a trial at its next batch.
+pub fn stop_on_request() -> Result<&'static AtomicBool, Failure> {
+    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed))
+        .map_err(|error| Failure::internal(&format!("no handler for Ctrl-C: {error}")))?;
+    Ok(&STOP)
+}
+
+/// Says what became of the trials.
+pub fn conclude(options: &Run, all: &[Finished]) -> Exit {
+    println!("{}", summary(all));
+    for trial in all {
         if let Err(error) = &trial.outcome {
             Failure::new(Exit::Failed, format!("trial {} failed: {error}", trial.title), error.hint()).print();
         }
@@ -65,7 +79,7 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
     if !options.quiet && all.iter().any(|trial| trial.outcome.is_ok()) {
         eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
     }
-    Ok(if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed })
+    if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed }
 }
 
 fn summary(trials: &[Finished]) -> Table {

@@ -28,7 +28,7 @@ fn uninterrupted() -> &'static BTreeMap<String, Numbers> {
 }
 
 /// Runs until a line on stderr has `words`.
-fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStderr>) {
+pub fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStderr>) {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -43,7 +43,7 @@ fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildStder
     (child, lines)
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
     assert!(status.success());
 }

@@ -5,6 +5,8 @@ mod support;
 
 mod determinism;
 mod interruption;
+mod jobs;
 mod page;
 mod record;
+mod reuse;
 mod speech;
