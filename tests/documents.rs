@@ -58,7 +58,8 @@ fn manifests_in_the_documents_load() {
             loaded.push((name.to_owned(), plan.trials.len()));
         }
     }
-    let expected = [("experiment.toml", 2), ("ablation.toml", 15), ("sweep.toml", 6), ("magnitude.toml", 2)];
+    let expected =
+        [("cluster.toml", 2), ("experiment.toml", 2), ("ablation.toml", 15), ("sweep.toml", 6), ("magnitude.toml", 2)];
     assert_eq!(loaded, expected.map(|(name, trials)| (name.to_owned(), trials)));
 }
 

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use litesnn_framework::launch::{Event, How, Launch, Observer, Pool, Record, Settings};
+use litesnn_framework::launch::{self, End, Event, How, Launch, Launcher, Observer, Pool, Record, Settings};
 use litesnn_framework::manifest::Plan;
 use litesnn_framework::run::{Finished, Task, reuse, survey, tasks};
 use litesnn_framework::{Error, device};
@@ -19,43 +21,92 @@ use crate::run::{conclude, stop_on_request};
 /// Runs the trials of all plans side by side on this machine.
 pub fn here(options: &Run, plans: &[Plan]) -> Result<Exit, Failure> {
     let pool = Pool { jobs: usize::from(options.jobs.unwrap_or(1)), threads: options.threads };
+    let device = device_for(options, plans, pool.jobs)?;
+    launched(options, plans, Some(&device), None, stop_on_request()?, |launch| pool.run(launch))
+}
+
+/// Runs the trials of each plan as its [launcher] does; a plan without one is run here, one trial at a time.
+pub fn by_launchers(options: &Run, plans: &mut [Plan]) -> Result<Exit, Failure> {
+    let stop = stop_on_request()?;
+    let mut worst = Exit::Done;
+    for plan in plans {
+        // Variants cannot change it, so that all trials have the same.
+        let launcher = plan.trials.iter_mut().find_map(|trial| trial.manifest.launcher.take());
+        let plan = std::slice::from_ref(plan);
+        let at_once = launcher.as_ref().map_or(1, |launcher| launcher.at_once());
+        let device = match launcher.as_ref().is_some_and(|launcher| launcher.elsewhere()) {
+            true => None,
+            false => Some(device_for(options, plan, at_once)?),
+        };
+        let exit =
+            launched(options, plan, device.as_deref(), launcher, stop, |launch| match &launch.record.launcher {
+                Some(launcher) => launcher.launch(launch),
+                None => Pool { jobs: 1, threads: options.threads }.run(launch),
+            })?;
+        if exit != Exit::Done {
+            worst = exit;
+        }
+    }
+    Ok(worst)
+}
+
+/// The device of this machine, in words, after a check that so many trials at once fit its memory.
+fn device_for(options: &Run, plans: &[Plan], at_once: usize) -> Result<String, Failure> {
     let choice = device::choose(&options.device)?;
+    let store = data_store();
+    for plan in plans.iter().filter(|_| !options.force) {
+        refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device, at_once)?;
+    }
+    Ok(format!("{} ({})", device::name(choice.device), choice.reason))
+}
+
+fn launched(
+    options: &Run,
+    plans: &[Plan],
+    device: Option<&str>,
+    launcher: Option<Box<dyn Launcher>>,
+    stop: &AtomicBool,
+    run: impl FnOnce(&Launch) -> Result<(), Error>,
+) -> Result<Exit, Failure> {
     let store = data_store();
     let mut all: Vec<Task> = Vec::new();
     for plan in plans {
-        if !options.force {
-            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device, pool.jobs)?;
-        }
         let before = all.len();
         for mut task in tasks(plan, &options.runs, &store)? {
             task.after = task.after.map(|source| source + before);
             all.push(task);
         }
     }
-    let before: Vec<bool> = all.iter().map(litesnn_framework::launch::finished).collect();
+    let before: Vec<bool> = all.iter().map(launch::finished).collect();
     let display = Display::new(options.quiet, &all, &before);
-    display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
+    if let Some(device) = device {
+        display.line(&format!("device: {device}"));
+    }
+    let wait = options.wait || launcher.as_ref().is_none_or(|launcher| !launcher.elsewhere());
     let launch = Launch {
-        record: Record::create(&options.runs, None, settings(options)?, &all)?,
+        record: Record::create(&options.runs, launcher, settings(options)?, &all)?,
         tasks: all,
-        wait: true,
-        stop: stop_on_request()?,
+        wait,
+        stop,
         observer: &display,
     };
-    pool.run(&launch)?;
+    let ran = run(&launch);
     display.end();
-    let exit = report(options, &launch, &before)?;
-    if exit == Exit::Done {
-        // Nothing in it is of use any more.
-        let _ = std::fs::remove_dir_all(&launch.record.folder);
-    }
-    Ok(exit)
+    ran?;
+    report(options, &launch, &before)
 }
 
 fn settings(options: &Run) -> Result<Settings, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(&format!("the program does not know where it lies: {error}")))?;
     Ok(Settings { program, device: options.device.clone(), threads: options.threads })
+}
+
+/// What the processes of a trial said: a file of its own, or, where a task runs several trials, the folder of those.
+fn log_of(record: &Record, task: &Task) -> PathBuf {
+    let folder = record.folder.join("log");
+    let own = folder.join(format!("{}.log", task.hash));
+    if own.exists() { own } else { folder }
 }
 
 /// Says what became of the trials of a launch. `before` says which were finished when it began.
@@ -66,19 +117,15 @@ fn report(options: &Run, launch: &Launch, before: &[bool]) -> Result<Exit, Failu
         let cached = before[index] || end.is_some_and(|end| end.how == How::Cached);
         let outcome = match (reuse::result(&task.folder), end) {
             (Some(outcome), _) => Ok(outcome),
-            (None, Some(end)) if end.how == How::Stopped => return None,
-            (None, Some(end)) => Err(Error::Ended {
-                reason: end.reason.clone(),
-                log: launch.record.folder.join("log").join(format!("{}.log", task.hash)),
-            }),
-            (None, None) => match task.after.map(|source| &launch.tasks[source]) {
-                Some(source) if reuse::result(&source.folder).is_none() && !launch.stopping() => Err(Error::Plugin {
-                    kind: "design",
-                    name: source.title.clone(),
-                    message: "its trial failed".into(),
-                }),
-                _ => return None,
-            },
+            (None, Some(end)) if !matches!(end.how, How::Failed | How::Killed) => return None,
+            (None, Some(end)) => Err(Error::Ended { reason: end.reason.clone(), log: log_of(&launch.record, task) }),
+            (None, None) => {
+                let source = &launch.tasks[task.after?];
+                let failed = |end: &&End| end.hash == source.hash && matches!(end.how, How::Failed | How::Killed);
+                ends.iter().rfind(failed).filter(|_| reuse::result(&source.folder).is_none() && !launch.stopping())?;
+                let message = "its trial failed".into();
+                Err(Error::Plugin { kind: "design", name: source.title.clone(), message })
+            }
         };
         Some(Finished { title: task.title.clone(), folder: task.folder.clone(), outcome, cached })
     };
@@ -95,8 +142,21 @@ fn report(options: &Run, launch: &Launch, before: &[bool]) -> Result<Exit, Failu
             launch.tasks.len() - all.len()
         );
     }
-    if launch.stopping() && all.len() < launch.tasks.len() {
+    let open = launch.tasks.len() - all.len();
+    let elsewhere = launch.record.launcher.as_ref().is_some_and(|launcher| launcher.elsewhere());
+    if open > 0 && elsewhere {
+        if !options.quiet {
+            eprintln!(
+                "open trials are worked on elsewhere; `litesnn runs {}` lists them, the same command submits what is lost, with \
+                 `--wait` until all are finished, and `litesnn cancel` ends them",
+                options.runs.display()
+            );
+        }
+    } else if open > 0 && launch.stopping() {
         return Err(Error::Interrupted.into());
+    } else if exit == Exit::Done && !elsewhere {
+        // Nothing in it is of use any more.
+        let _ = std::fs::remove_dir_all(&launch.record.folder);
     }
     Ok(exit)
 }

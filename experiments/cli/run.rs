@@ -20,13 +20,16 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         tch::set_num_threads(i32::from(threads));
     }
     // All manifests first: a mistake in the last one costs nothing.
-    let plans = options
+    let mut plans = options
         .manifests
         .iter()
         .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
         .collect::<Result<Vec<_>, _>>()?;
     if options.jobs.is_some() {
         return launch::here(options, &plans);
+    }
+    if plans.iter().any(|plan| plan.trials.iter().any(|trial| trial.manifest.launcher.is_some())) {
+        return launch::by_launchers(options, &mut plans);
     }
     let choice = device::choose(&options.device)?;
     let store = data_store();

@@ -47,6 +47,11 @@ pub trait Launcher: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// How many trials run at once on this machine.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// Sees to it that every trial of the launch that is not finished is worked on, those that another one takes its design from
     /// first. It returns when nothing is left to do, when it is told to stop, or, where trials run elsewhere and nobody
     /// [waits](Launch::wait), when all are submitted. A trial that fails is no error of the launcher.

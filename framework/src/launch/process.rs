@@ -67,6 +67,11 @@ impl Process {
         }
     }
 
+    /// Says more exactly how it ended.
+    pub fn amend(&self, end: &End) -> Result<()> {
+        end.write(&self.end_file)
+    }
+
     /// How it ended, when it has.
     pub fn ended(&mut self, task: &Task) -> Result<Option<End>> {
         let Some(status) = self.child.try_wait().map_err(Error::file("wait for", &self.log))? else { return Ok(None) };

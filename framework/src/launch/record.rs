@@ -1,12 +1,14 @@
 //! The folder of a launch.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Launcher, folder};
-use crate::run::{Task, write_atomically};
+use super::signal::terminate;
+use super::{End, Launcher, Standing, folder};
+use crate::run::{State, Task, write_atomically};
 use crate::{Error, Result};
 
 const LAUNCH: &str = "launch.toml";
@@ -140,6 +142,37 @@ impl Record {
             .collect();
         files.sort();
         files.iter().filter_map(|(_, path)| End::read(path)).collect()
+    }
+
+    /// Whether the process that made the launch is at work on it, on this machine.
+    pub fn is_held(&self) -> bool {
+        // Numbers of processes come back: it has to be this program.
+        let program = std::fs::read_link(format!("/proc/{}/exe", self.process));
+        self.host == host() && program.is_ok_and(|program| program == self.program)
+    }
+
+    /// What is known of a launch whose trials run on this machine, below the process that made it.
+    pub fn standings_here(&self) -> Result<BTreeMap<usize, Standing>> {
+        let mut all = BTreeMap::new();
+        if self.is_held() {
+            for (index, task) in self.tasks()?.iter().enumerate() {
+                match State::of(&task.folder) {
+                    State::Done(_) => {}
+                    State::Running => drop(all.insert(index, Standing::Running)),
+                    _ => drop(all.insert(index, Standing::Queued)),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Asks the process that made the launch to stop; the number of trials that it concerned.
+    pub fn cancel_here(&self) -> Result<usize> {
+        let open = self.standings_here()?.len();
+        if self.is_held() {
+            terminate(self.process);
+        }
+        Ok(open)
     }
 
     /// How the last process of a trial ended.

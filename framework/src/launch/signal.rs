@@ -37,9 +37,3 @@ pub fn terminate(process: u32) -> bool {
     // SAFETY: kill takes any number.
     unsafe { libc::kill(process as libc::pid_t, libc::SIGTERM) == 0 }
 }
-
-/// Whether a process of this machine is there.
-pub fn is_alive(process: u32) -> bool {
-    // SAFETY: signal 0 only asks.
-    unsafe { libc::kill(process as libc::pid_t, 0) == 0 }
-}

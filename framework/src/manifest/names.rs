@@ -7,7 +7,7 @@ use super::settings::{DesignSource, Experiment, Training};
 use crate::plugin::{Kind, find, registered};
 
 /// The sections that hold settings, in the order of a manifest.
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "version",
     "experiment",
     "dataset",
@@ -18,10 +18,11 @@ pub(super) const SECTIONS: [&str; 10] = [
     "design",
     "search",
     "retrain",
+    "launcher",
 ];
 
 /// The sections that hold exactly one plugin.
-pub(super) const ONE_PLUGIN: [Kind; 4] = [Kind::Dataset, Kind::Space, Kind::Timesteps, Kind::Optimizer];
+pub(super) const ONE_PLUGIN: [Kind; 5] = [Kind::Dataset, Kind::Space, Kind::Timesteps, Kind::Optimizer, Kind::Launcher];
 
 /// The kind of plugin that a section names.
 pub(super) fn kind_of(section: &str) -> Option<Kind> {

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::settings::{DesignSource, Experiment, Manifest, Part, Training, VERSION};
 use super::source::Mark;
 use super::text;
-use crate::plugin::{Compressor, Dataset, Kind, Optimizer, SearchSpace, TimestepSearcher, find};
+use crate::plugin::{Compressor, Dataset, Kind, Launcher, Optimizer, SearchSpace, TimestepSearcher, find};
 
 /// Problems of one section that are looked for before the search for more of them ends.
 const MOST_PROBLEMS: usize = 32;
@@ -32,6 +32,7 @@ pub(super) struct Sections {
     pub(super) design: Option<DesignSource>,
     pub(super) search: Option<Training>,
     pub(super) retrain: Option<Training>,
+    pub(super) launcher: Option<Box<dyn Launcher>>,
 }
 
 impl Sections {
@@ -48,6 +49,7 @@ impl Sections {
             design: self.design,
             search: self.search,
             retrain: self.retrain?,
+            launcher: self.launcher,
         })
     }
 
@@ -68,6 +70,7 @@ impl Sections {
         put(&mut settings, "design", self.design.as_ref());
         put(&mut settings, "search", self.search.as_ref());
         put(&mut settings, "retrain", self.retrain.as_ref());
+        put(&mut settings, "launcher", self.launcher.as_ref());
         let mut compressors = Map::new();
         for compressor in &self.compressor {
             if let Ok(Json::Object(named)) = serde_json::to_value(compressor) {
@@ -192,6 +195,7 @@ impl Reader<'_> {
             design: self.table("design"),
             search: self.table("search"),
             retrain: self.table("retrain"),
+            launcher: self.one_plugin(Kind::Launcher),
         }
     }
 

@@ -50,6 +50,20 @@ pub fn places(trial: &Path) -> Vec<PathBuf> {
     places
 }
 
+/// Whether a process works in a folder of [`places`].
+pub fn is_held(place: &Path) -> bool {
+    File::open(place.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
+}
+
+/// Epochs that the farthest of the [`places`] has finished.
+pub fn epochs(trial: &Path) -> usize {
+    places(trial).iter().map(|place| rows(place)).max().unwrap_or(0)
+}
+
+fn rows(place: &Path) -> usize {
+    record::read::<Epoch>(&place.join(files::HISTORY)).map_or(0, |rows| rows.len())
+}
+
 /// Runs a trial in a folder of its own. The result is that of the attempt which finished first.
 pub(super) fn run(job: &Job, trial: &Path, design_file: Option<&Path>, token: &str) -> Result<Outcome> {
     let own = trial.join(ATTEMPTS).join(token);
@@ -68,7 +82,6 @@ pub(super) fn run(job: &Job, trial: &Path, design_file: Option<&Path>, token: &s
 
 /// Copies what the attempt that came farthest has left. It may be at work still.
 fn carry_over(trial: &Path, own: &Path) -> Result<()> {
-    let rows = |place: &Path| record::read::<Epoch>(&place.join(files::HISTORY)).map_or(0, |rows| rows.len());
     let others = places(trial).into_iter().filter(|place| place != own && place.join(files::CHECKPOINT).is_dir());
     let Some(farthest) = others.max_by_key(|place| rows(place)) else { return Ok(()) };
     for name in CARRIED {
@@ -109,8 +122,7 @@ fn publish(trial: &Path, own: &Path, token: &str) -> Result<()> {
     settle(trial);
     // What other attempts have left, those that are still at work aside.
     for place in places(trial).into_iter().skip(1) {
-        let at_work = File::open(place.join(files::LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
-        if !at_work || place == own {
+        if !is_held(&place) || place == own {
             let _ = std::fs::remove_dir_all(place);
         }
     }

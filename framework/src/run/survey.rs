@@ -1,6 +1,5 @@
 //! What a plan will do, before it does it: identity, state and needs of every trial.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Identity;
@@ -41,10 +40,8 @@ impl State {
         if let Some(outcome) = finished {
             return State::Done(Box::new(outcome));
         }
-        let held =
-            |folder: &PathBuf| File::open(folder.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err());
         let places = attempt::places(folder);
-        if places.iter().any(held) {
+        if places.iter().any(|place| attempt::is_held(place)) {
             return State::Running;
         }
         let histories = places.iter().filter_map(|place| record::read::<Epoch>(&place.join(files::HISTORY)).ok());

@@ -115,6 +115,31 @@ impl Task {
         }
     }
 
+    /// A task without work, for the conformance kit.
+    pub(crate) fn empty(title: &str, folder: PathBuf, after: Option<usize>) -> Task {
+        Task {
+            version: VERSION,
+            title: title.to_owned(),
+            index: 0,
+            count: 1,
+            experiment: "conformance".into(),
+            variant: title.to_owned(),
+            seed: 0,
+            point: Vec::new(),
+            overrides: Vec::new(),
+            profile: None,
+            reproduces: None,
+            hash: title.to_owned(),
+            recipe: String::new(),
+            data_digest: String::new(),
+            folder,
+            design_file: None,
+            after,
+            epochs: 1,
+            manifest: String::new(),
+        }
+    }
+
     /// The folder of all experiments.
     pub fn runs(&self) -> &Path {
         self.folder.parent().and_then(Path::parent).unwrap_or(Path::new("."))
