@@ -174,12 +174,11 @@ impl Cluster {
         all
     }
 
-    /// Waits until the controller has written the queue to disk: what it is given just before it is killed is lost.
-    pub fn wait_until_saved(&self, job: &str) {
-        let saved = || {
-            fs::read(self.file("state/job_state")).is_ok_and(|text| text.windows(job.len()).any(|part| part == job.as_bytes()))
-        };
-        self.wait_until("the controller has saved its queue", saved);
+    /// Waits until the controller has written its queue to disk: what changes between that and its end by signal 9 it forgets.
+    pub fn wait_until_saved(&self) {
+        let saved = || fs::metadata(self.file("state/job_state")).and_then(|file| file.modified()).ok();
+        let before = saved();
+        self.wait_until("the controller has saved its queue", || saved() != before);
     }
 
     pub fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {

@@ -83,10 +83,14 @@ impl Cluster {
 
     /// All tasks of this user, in one question.
     pub fn queue() -> Result<Vec<Entry>, Refusal> {
-        let text = Cluster::call("squeue", &["--me", "--noheader", "--array", "--format=%K|%T|%j"])?;
+        let text = Cluster::call("squeue", &["--me", "--noheader", "--array", "--format=%K|%T|%r|%j"])?;
         let entry = |line: &str| {
-            let mut fields = line.splitn(3, '|');
-            let (index, state, name) = (fields.next()?, fields.next()?, fields.next()?);
+            let mut fields = line.splitn(4, '|');
+            let (index, state, reason, name) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+            // Such a task never starts by itself: it counts as lost.
+            if reason.contains("launch failed") {
+                return None;
+            }
             // A task that is being ended is in the queue still.
             Some(Entry { name: name.to_owned(), index: index.parse().ok()?, running: state != "PENDING" })
         };
