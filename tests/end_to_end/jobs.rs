@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::interruption::{run_until, signal};
-use crate::support::{all_numbers, assert_all_same, files, manifest, run, stderr, stdout, succeed};
+use crate::support::{all_numbers, assert_all_same, files, litesnn, manifest, run, stderr, stdout, succeed};
 
 const SEEDS: [&str; 2] = ["--set", "experiment.seeds=[0, 1]"];
 
@@ -41,7 +41,7 @@ fn a_process_that_is_killed_harms_no_other_trial() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path();
     let mut command = side_by_side(runs, "2");
-    command.args(["--set", "retrain.epochs=40", "--set", "search.epochs=30"]);
+    command.args(["--set", "retrain.epochs=8", "--set", "search.epochs=30"]);
     let (child, mut lines) = run_until(&mut command, "lite-snn seed 1: search  2/30");
     // The process that the trial's lock names.
     let seed_one = trial_of_seed(runs, "lite-snn", 1);
@@ -57,6 +57,12 @@ fn a_process_that_is_killed_harms_no_other_trial() {
     assert!(rest.contains("the trial that it takes its design from failed"), "{rest}");
     assert!(rest.contains("what it said is in `") && rest.contains(".log`"), "{rest}");
 
+    // A report says which rows are unfinished.
+    let page = runs.join("page");
+    succeed(litesnn().arg("report").arg(runs).arg("--out").arg(&page));
+    let page = std::fs::read_to_string(page.join("index.html")).unwrap();
+    assert!(page.contains("lite-snn-s1-") && page.contains("not finished: stopped after epoch "), "{rest}");
+
     // The same command goes on where it was killed.
     let again = succeed(&mut command);
     let said = stderr(&again);
@@ -64,7 +70,7 @@ fn a_process_that_is_killed_harms_no_other_trial() {
     assert!(said.contains("lite-snn seed 1: search, 30 epochs, going on after epoch "), "{said}");
     let whole = tempfile::tempdir().unwrap();
     let mut alone = run(&manifest("tiny.toml"), whole.path());
-    succeed(alone.args(SEEDS).args(["--set", "retrain.epochs=40", "--set", "search.epochs=30"]));
+    succeed(alone.args(SEEDS).args(["--set", "retrain.epochs=8", "--set", "search.epochs=30"]));
     assert_all_same(&all_numbers(runs, "tiny"), &all_numbers(whole.path(), "tiny"));
 }
 

@@ -9,4 +9,5 @@ mod jobs;
 mod page;
 mod record;
 mod reuse;
+mod runs;
 mod speech;

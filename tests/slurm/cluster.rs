@@ -167,10 +167,13 @@ impl Cluster {
     /// Processes that work on trials, on one node or on all.
     pub fn trials(&self, node: &str) -> Vec<String> {
         let has = |number: &str, file: &str, words: &str| {
-            fs::read(Path::new("/proc").join(number).join(file)).is_ok_and(|text| String::from_utf8_lossy(&text).contains(words))
+            fs::read(Path::new("/proc").join(number).join(file))
+                .is_ok_and(|text| String::from_utf8_lossy(&text).contains(words))
         };
         let mut all = processes_of(&self.folder);
-        all.retain(|number| has(number, "cmdline", "\0trial\0") && has(number, "environ", &format!("SLURMD_NODENAME={node}")));
+        all.retain(|number| {
+            has(number, "cmdline", "\0trial\0") && has(number, "environ", &format!("SLURMD_NODENAME={node}"))
+        });
         all
     }
 

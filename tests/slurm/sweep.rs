@@ -106,7 +106,9 @@ fn count(test: &str, runs: &Path, what: &str) {
 /// Attempts of each trial that has some.
 fn attempts(runs: &Path) -> BTreeMap<String, usize> {
     let mut attempts: BTreeMap<String, usize> = BTreeMap::new();
-    for name in files(&runs.join("tiny")).into_keys().filter(|name| name.contains("/attempts/") && name.ends_with("/lock")) {
+    for name in
+        files(&runs.join("tiny")).into_keys().filter(|name| name.contains("/attempts/") && name.ends_with("/lock"))
+    {
         *attempts.entry(name.split('/').next().unwrap().to_owned()).or_default() += 1;
     }
     attempts
@@ -201,7 +203,11 @@ fn a_node_is_lost_and_lives_so_that_trials_run_twice() {
     let said = ends_with_every_result(&cluster, child, &runs);
     let ends = ends(&runs);
     assert!(ends["finished"] >= 12 && !ends.contains_key("failed"), "{ends:?}\n{said}");
-    count("a node given up that lives", &runs, &format!("{} trials of it went on while the same ones ran elsewhere", lost.len()));
+    count(
+        "a node given up that lives",
+        &runs,
+        &format!("{} trials of it went on while the same ones ran elsewhere", lost.len()),
+    );
 }
 
 #[test]
@@ -209,8 +215,7 @@ fn urgent_work_preempts_trials_which_checkpoint_and_go_on() {
     let Some(cluster) = start("") else { return };
     let (_folder, runs) = folder();
     let child = waiting(&cluster, &runs, LONG, &[]);
-    cluster.wait_until("both nodes work", || cluster.queue().get("RUNNING").is_some_and(|tasks| tasks.len() == 4));
-    cluster.wait_until("a trial is at work", || !cluster.trials("n").is_empty());
+    cluster.wait_until("both nodes work", || attempts(&runs).len() == 4);
     let urgent = ["-p", "urgent", "-N2", "--exclusive", "-J", "urgent", "--wrap", "sleep 2", "-o", "/dev/null"];
     cluster.slurm("sbatch", &urgent);
     let said = ends_with_every_result(&cluster, child, &runs);

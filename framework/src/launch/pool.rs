@@ -44,9 +44,8 @@ impl Pool {
             .map(|index| if launch.finished(index) { Place::Ended(true) } else { Place::Waiting })
             .collect();
         loop {
-            for index in 0..places.len() {
-                if let Place::Running(running) = &mut places[index] {
-                    let task = &launch.tasks[index];
+            for (place, task) in places.iter_mut().zip(&launch.tasks) {
+                if let Place::Running(running) = place {
                     if launch.stopping() {
                         running.process.stop();
                     }
@@ -54,7 +53,7 @@ impl Pool {
                     running.follower.tell(launch, task);
                     if let Some(end) = end {
                         launch.observer.event(&Event::Ended(task, &end));
-                        places[index] = Place::Ended(matches!(end.how, How::Finished | How::Cached));
+                        *place = Place::Ended(matches!(end.how, How::Finished | How::Cached));
                     }
                 }
             }

@@ -78,7 +78,9 @@ impl Process {
         if let Some(end) = End::read(&self.end_file) {
             return Ok(Some(end));
         }
-        let end = End { hash: task.hash.clone(), how: How::Killed, reason: self.reason(status) };
+        // It can be asked to stop before it listens.
+        let how = if self.stopped && status.signal() == Some(libc::SIGTERM) { How::Stopped } else { How::Killed };
+        let end = End { hash: task.hash.clone(), how, reason: self.reason(status) };
         end.write(&self.end_file)?;
         Ok(Some(end))
     }

@@ -176,7 +176,8 @@ mod tests {
     fn the_first_attempt_to_finish_is_published_and_the_second_is_not() {
         let trial = tempfile::tempdir().unwrap();
         let (first, second) = (attempt(trial.path(), "first"), attempt(trial.path(), "second"));
-        (with_result(&first, 1), with_result(&second, 2));
+        with_result(&first, 1);
+        with_result(&second, 2);
         // The second is at work while the first one finishes.
         let lock = File::create(second.join(files::LOCK)).unwrap();
         lock.lock().unwrap();

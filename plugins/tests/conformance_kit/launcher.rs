@@ -1,4 +1,6 @@
 //! Launchers with faults.
+//!
+//! Each runs one trial after another, in processes of their own; what is wrong with it is its setting.
 
 use std::collections::BTreeMap;
 
