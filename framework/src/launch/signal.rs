@@ -16,7 +16,7 @@ extern "C" fn note(signal: c_int) {
     let _ = LAST.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// From here on these signals do nothing but to be [noted](noted).
+/// From here on these signals do nothing but to be [`noted`].
 pub fn note_these(signals: &[c_int]) {
     for signal in signals {
         // SAFETY: the handler touches one atomic number.
