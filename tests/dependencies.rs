@@ -118,7 +118,7 @@ fn the_manifest_runs_nothing_and_the_record_knows_no_network() {
 
 #[test]
 fn reports_know_the_record_alone() {
-    const ALLOWED: [&str; 4] = ["record", "design", "run::write_atomically", "Error"];
+    const ALLOWED: [&str; 5] = ["record", "design", "run::write_atomically", "run::attempt", "Error"];
     for (path, code) in sources(&root().join("reports/src")) {
         for line in code {
             for (at, name) in line.match_indices("litesnn_framework::") {

@@ -93,7 +93,7 @@ fn a_new_plugin_is_the_template_with_its_names_replaced() {
             (kind, line.split('`').nth(1).unwrap())
         })
         .collect();
-    assert_eq!(rows.len(), registered().len() + 6);
+    assert_eq!(rows.len(), registered().len() + 7);
     assert!(rows.is_sorted(), "{rows:?}");
     let row = "| [`quicksil-compressor`](src/quicksil_compressor.rs) | compressor | removes the smallest weights of every output channel \
                | Han et al., Learning both Weights and Connections, NeurIPS 2015 |";

@@ -39,6 +39,16 @@ pub enum Command {
     Schema,
     /// Check libtorch, the device, threads and data.
     Doctor(Doctor),
+    /// List trials, remove them, free space.
+    Runs(Runs),
+    /// End the work on trials that were launched; the same `litesnn run` goes on with them.
+    Cancel(Cancel),
+    /// Do what a launcher has started this process for.
+    #[command(hide = true)]
+    Work(Work),
+    /// Run one trial of a launch.
+    #[command(hide = true)]
+    Trial(Trial),
     /// Print a script that completes commands and options in a shell.
     Completions(Completions),
 }
@@ -72,6 +82,7 @@ impl Layers {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn run experiments/quickstart.toml\n  \
                         litesnn run experiments/quickstart.toml --profile smoke --threads 2\n  \
+                        litesnn run experiments/quickstart.toml --jobs 2\n  \
                         litesnn run experiments/quickstart.toml --set 'experiment.seeds=[0, 1, 2]' --set retrain.epochs=30")]
 pub struct Run {
     /// Manifests.
@@ -82,9 +93,15 @@ pub struct Run {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch; all cores without it.
+    /// Threads of libtorch for a trial; without it all cores, divided among the trials that run at once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Run so many trials side by side here, each in a process of its own, whatever [launcher] says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// With a launcher whose trials run elsewhere: return when all are finished, not when all are submitted.
+    #[arg(long)]
+    pub wait: bool,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
@@ -94,6 +111,84 @@ pub struct Run {
     /// Say nothing but results and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  litesnn runs\n  litesnn runs rm runs/quickstart/lite-snn-s0-0123456789abcdef\n  litesnn runs gc --dry-run"
+)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Runs {
+    /// Folder of trials.
+    #[arg(default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Remove trials, or all trials of an experiment.
+    Rm(RunsRm),
+    /// Remove what finished trials need no more: checkpoints, attempts, records of launches.
+    Gc(RunsGc),
+}
+
+#[derive(Debug, Args)]
+pub struct RunsRm {
+    /// Folders of trials or of experiments.
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
+    /// Remove even what is worked on, and what other trials take their design from.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsGc {
+    /// Folder of trials.
+    #[arg(default_value = "runs")]
+    pub runs: PathBuf,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn cancel\n  litesnn cancel quickstart-0123456789ab --runs /data/runs")]
+pub struct Cancel {
+    /// Names of launches, as `litesnn runs` lists them; all without one.
+    pub launches: Vec<String>,
+    /// Folder of trials.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Work {
+    /// Folder of the launch.
+    pub launch: PathBuf,
+    /// For the launcher.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Trial {
+    /// File of the task.
+    pub task: PathBuf,
+    /// Names the file that says how this process ended.
+    #[arg(long)]
+    pub token: String,
+    /// Work in a folder of its own, as one attempt among others.
+    #[arg(long)]
+    pub attempt: bool,
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -171,7 +266,7 @@ pub enum PluginsCommand {
 #[derive(Debug, Args)]
 pub struct New {
     /// Its kind.
-    #[arg(value_parser = ["dataset", "space", "compressor", "timesteps", "optimizer"])]
+    #[arg(value_parser = ["dataset", "space", "compressor", "timesteps", "optimizer", "launcher"])]
     pub kind: String,
     /// Its name in manifests, such as `magnitude-prune`.
     pub name: String,

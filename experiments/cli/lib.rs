@@ -12,6 +12,7 @@
 //! Results go to stdout, everything else to stderr.
 
 mod arguments;
+mod cancel;
 mod completions;
 mod cost;
 mod data;
@@ -19,13 +20,17 @@ mod display;
 mod doctor;
 mod exit;
 mod explain;
+mod launch;
 mod new;
 mod plan;
 mod plugins;
 mod report;
 mod run;
+mod runs;
 mod schema;
 mod signals;
+mod trial;
+mod work;
 
 use clap::Parser;
 
@@ -60,6 +65,10 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Data(options) => data::data(&options),
         Command::Schema => schema::schema(),
         Command::Doctor(options) => doctor::doctor(&options),
+        Command::Runs(options) => runs::runs(&options),
+        Command::Cancel(options) => cancel::cancel(&options),
+        Command::Work(options) => work::work(&options),
+        Command::Trial(options) => trial::trial(&options),
         Command::Completions(options) => completions::completions(&options),
     }
 }

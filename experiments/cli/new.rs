@@ -22,6 +22,7 @@ fn template(kind: Kind) -> &'static str {
         Kind::Compressor => include_str!("../../plugins/templates/template_compressor.rs"),
         Kind::Timesteps => include_str!("../../plugins/templates/template_timesteps.rs"),
         Kind::Optimizer => include_str!("../../plugins/templates/template_optimizer.rs"),
+        Kind::Launcher => include_str!("../../plugins/templates/template_launcher.rs"),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn plan(options: &Plan) -> Result<Exit, Failure> {
     let choice = device::choose(&options.device)?;
     let store = data_store();
     let surveyed = survey(&plan, &options.runs, &store);
-    let refused = refuse_what_does_not_fit(&plan, &surveyed, choice.device).err();
+    let refused = refuse_what_does_not_fit(&plan, &surveyed, choice.device, 1).err();
     let rehearsals = match options.time && refused.is_none() {
         true => rehearsals(&plan, &surveyed, &store, choice.device),
         false => BTreeMap::new(),
@@ -55,21 +55,35 @@ pub fn plan(options: &Plan) -> Result<Exit, Failure> {
     }
 }
 
-/// Fails when a trial that would run needs more memory than the device has.
-pub fn refuse_what_does_not_fit(plan: &Trials, surveyed: &Looked, device: Device) -> Result<(), Failure> {
+/// Fails when the trials that would run, `jobs` of them at once, need more memory than the device has.
+pub fn refuse_what_does_not_fit(plan: &Trials, surveyed: &Looked, device: Device, jobs: usize) -> Result<(), Failure> {
     let Some(available) = device::available_memory(device) else { return Ok(()) };
-    let too_large: Vec<(&Trial, u64)> = plan
+    let mut open: Vec<(&Trial, u64)> = plan
         .trials
         .iter()
         .zip(surveyed)
         .filter_map(|(trial, looked)| {
             let looked = looked.as_ref().ok().filter(|looked| !matches!(looked.state, State::Done(_)))?;
-            let memory = looked.needs.as_ref().ok()?.memory;
-            (memory > available).then_some((trial, memory))
+            Some((trial, looked.needs.as_ref().ok()?.memory))
         })
         .collect();
-    let Some((trial, memory)) = too_large.iter().max_by_key(|(_, memory)| *memory) else { return Ok(()) };
-    let others = match too_large.len() {
+    open.sort_by_key(|(_, memory)| std::cmp::Reverse(*memory));
+    // Trials at work share the GPUs.
+    let gpus = if let Device::Cuda(_) = device { usize::try_from(tch::Cuda::device_count()).unwrap_or(1) } else { 1 };
+    let together: u64 = open.iter().take(jobs.div_ceil(gpus.max(1))).map(|(_, memory)| memory).sum();
+    let too_large = open.iter().filter(|(_, memory)| *memory > available).count();
+    let Some((trial, memory)) = open.first().filter(|_| together > available) else { return Ok(()) };
+    if too_large == 0 {
+        let message = format!(
+            "{jobs} trials at once need about {} of memory, and {} has {}",
+            bytes(together),
+            device::name(device),
+            bytes(available)
+        );
+        let help = "nothing was started; fewer at once (`--jobs`) need less; `--force` runs them all the same";
+        return Err(Failure::new(Exit::Usage, message, Some(help.into())));
+    }
+    let others = match too_large {
         1 => String::new(),
         more => format!(" ({} trials do not fit)", more),
     };

@@ -1,4 +1,4 @@
-//! `litesnn run`: trials, one after another.
+//! `litesnn run`: trials, one after another in this process, or as a launcher does it.
 
 use comfy_table::Table;
 use litesnn_framework::manifest;
@@ -8,6 +8,7 @@ use litesnn_framework::{Error, device};
 use crate::arguments::{Run, data_store};
 use crate::display::{self, Display};
 use crate::exit::{Exit, Failure};
+use crate::launch;
 use crate::plan::refuse_what_does_not_fit;
 use crate::signals::stop_on_request;
 
@@ -16,27 +17,34 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         tch::set_num_threads(i32::from(threads));
     }
     // All manifests first: a mistake in the last one costs nothing.
-    let plans = options
+    let mut plans = options
         .manifests
         .iter()
         .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
         .collect::<Result<Vec<_>, _>>()?;
+    if options.jobs.is_some() {
+        return launch::here(options, &plans);
+    }
+    if plans.iter().any(|plan| plan.trials.iter().any(|trial| trial.manifest.launcher.is_some())) {
+        return launch::by_launchers(options, &mut plans);
+    }
     let choice = device::choose(&options.device)?;
     let store = data_store();
     if !options.force {
         for plan in &plans {
-            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device)?;
+            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device, 1)?;
         }
     }
     let display = Display::new(options.quiet);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
+    let stop = stop_on_request();
     let context = Context {
         runs: options.runs.clone(),
         store,
         device: choice.device,
         revision: env!("SOURCE_REVISION"),
         observer: &display,
-        stop: stop_on_request(),
+        stop,
     };
     let mut all = Vec::new();
     for plan in &plans {
@@ -50,8 +58,13 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         }
     }
     display.end();
-    println!("{}", summary(&all));
-    for trial in &all {
+    Ok(conclude(options, &all))
+}
+
+/// Says what became of the trials.
+pub fn conclude(options: &Run, all: &[Finished]) -> Exit {
+    println!("{}", summary(all));
+    for trial in all {
         if let Err(error) = &trial.outcome {
             Failure::new(Exit::Failed, format!("trial {} failed: {error}", trial.title), error.hint()).print();
         }
@@ -59,7 +72,7 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
     if !options.quiet && all.iter().any(|trial| trial.outcome.is_ok()) {
         eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
     }
-    Ok(if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed })
+    if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed }
 }
 
 fn summary(trials: &[Finished]) -> Table {

@@ -168,10 +168,11 @@ fn nodes(plugins: &[&Descriptor], definitions: &Map<String, Value>) -> Vec<Node>
     }
     let seeds = "experiment/properties/seeds";
     all.push(Node { path: vec!["experiment".into(), "seeds".into()], schema: refer(seeds) });
-    for kind in Kind::ALL {
+    // How trials are launched is one thing for all variants.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Launcher) {
         all.push(Node { path: vec![kind.section().to_owned()], schema: refer(kind.section()) });
     }
-    for plugin in plugins {
+    for plugin in plugins.iter().filter(|plugin| plugin.kind != Kind::Launcher) {
         let (path, name) = (vec![plugin.kind.section().to_owned(), plugin.name.to_owned()], definition(plugin));
         all.push(Node { path: path.clone(), schema: refer(&name) });
         below(&path, &name, &definitions[&name], &mut all);

@@ -85,6 +85,15 @@ pub enum Error {
         owner: String,
     },
 
+    /// A process that worked on a trial ended without a result.
+    #[error("{reason}")]
+    Ended {
+        /// Why.
+        reason: String,
+        /// What the process said.
+        log: PathBuf,
+    },
+
     /// The user asked to stop.
     #[error("stopped on request")]
     Interrupted,
@@ -109,6 +118,9 @@ impl Error {
                     .to_owned(),
             ),
             Error::Locked { .. } => Some("wait for that process, or stop it and run the same command again".to_owned()),
+            Error::Ended { log, .. } => {
+                Some(format!("what it said is in `{}`; the same command tries it again", log.display()))
+            }
             Error::Interrupted => {
                 Some("the same command goes on from the last checkpoint; finished trials are kept".to_owned())
             }

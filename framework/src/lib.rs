@@ -10,6 +10,7 @@
 //! | [`cost`] | layer shapes, bits, densities, firing rates | size, SynOps, Bit-SynOps, energy |
 //! | [`train`] | a network and batches | trained parameters |
 //! | [`run`] | one trial of the plan | a finished trial folder |
+//! | [`launch`] | trials that are not finished | processes that run them, here or on a cluster |
 //! | [`record`] | what was measured | Parquet files, and back |
 
 pub mod bounded;
@@ -17,6 +18,7 @@ pub mod cost;
 pub mod design;
 pub mod device;
 mod error;
+pub mod launch;
 pub mod manifest;
 pub mod plugin;
 pub mod random;

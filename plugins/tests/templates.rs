@@ -4,6 +4,8 @@
 mod template_compressor;
 #[path = "../templates/template_dataset.rs"]
 mod template_dataset;
+#[path = "../templates/template_launcher.rs"]
+mod template_launcher;
 #[path = "../templates/template_optimizer.rs"]
 mod template_optimizer;
 #[path = "../templates/template_space.rs"]
@@ -53,4 +55,9 @@ fn the_timestep_searcher_keeps_every_rule() {
 #[test]
 fn the_optimizer_keeps_every_rule() {
     keeps_every_rule(Kind::Optimizer);
+}
+
+#[test]
+fn the_launcher_keeps_every_rule() {
+    keeps_every_rule(Kind::Launcher);
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use litesnn_framework::design::Design;
 use litesnn_framework::record::{self, Epoch, Failed, Layer, Outcome, Row, Stage, WeightBin, files};
+use litesnn_framework::run::attempt;
 use walkdir::WalkDir;
 
 use crate::Error;
@@ -162,7 +163,11 @@ pub struct Found {
 pub fn find(runs: &Path) -> Result<Found, Error> {
     let mut trials = Vec::new();
     let mut found = Found::default();
-    let entries = WalkDir::new(runs).sort_by_file_name().into_iter().filter_map(Result::ok);
+    // Attempts at a trial, and the records of launches, are no trials.
+    let skipped = |name: &str| name.starts_with('.') || name == attempt::ATTEMPTS || name == attempt::FINISHED;
+    let walk = WalkDir::new(runs).sort_by_file_name().into_iter();
+    let walk = walk.filter_entry(|entry| entry.depth() == 0 || !skipped(&entry.file_name().to_string_lossy()));
+    let entries = walk.filter_map(Result::ok);
     for entry in entries.filter(|entry| entry.file_name() == files::MANIFEST) {
         let Some(folder) = entry.path().parent() else { continue };
         if !folder.join(files::RESULT).exists() {
@@ -283,12 +288,20 @@ fn words(point: &str) -> Vec<Word> {
 
 /// How far a trial without a result came.
 fn progress(folder: &Path) -> String {
-    if let Some(failed) = Failed::read(folder) {
+    let places = attempt::places(folder);
+    if let Some(failed) = places.iter().find_map(|place| Failed::read(place)) {
         return format!("failed: {}", failed.error);
     }
-    match record::read::<Epoch>(&folder.join(files::HISTORY)).ok().and_then(|rows| rows.last().cloned()) {
-        Some(last) => format!("not finished: stopped after epoch {} of {}", last.epoch, last.stage),
-        None => "not finished".to_owned(),
+    let last = |place: &PathBuf| {
+        let rows: Vec<Epoch> = record::read(&place.join(files::HISTORY)).ok()?;
+        Some((rows.len(), rows.last()?.clone()))
+    };
+    let farthest = places.iter().filter_map(last).max_by_key(|(epochs, _)| *epochs);
+    match (farthest, places.iter().any(|place| attempt::is_held(place))) {
+        (Some((_, last)), true) => format!("not finished: at work after epoch {} of {}", last.epoch, last.stage),
+        (Some((_, last)), false) => format!("not finished: stopped after epoch {} of {}", last.epoch, last.stage),
+        (None, true) => "not finished: at work".to_owned(),
+        (None, false) => "not finished".to_owned(),
     }
 }
 

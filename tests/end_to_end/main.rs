@@ -5,6 +5,9 @@ mod support;
 
 mod determinism;
 mod interruption;
+mod jobs;
 mod page;
 mod record;
+mod reuse;
+mod runs;
 mod speech;

@@ -7,7 +7,7 @@ use super::settings::{DesignSource, Experiment, Interval, Training};
 use crate::plugin::{Kind, find, registered};
 
 /// The sections that hold settings, in the order of a manifest.
-pub(super) const SECTIONS: [&str; 11] = [
+pub(super) const SECTIONS: [&str; 12] = [
     "version",
     "experiment",
     "dataset",
@@ -19,10 +19,11 @@ pub(super) const SECTIONS: [&str; 11] = [
     "search",
     "retrain",
     "checkpoint",
+    "launcher",
 ];
 
 /// The sections that hold exactly one plugin.
-pub(super) const ONE_PLUGIN: [Kind; 4] = [Kind::Dataset, Kind::Space, Kind::Timesteps, Kind::Optimizer];
+pub(super) const ONE_PLUGIN: [Kind; 5] = [Kind::Dataset, Kind::Space, Kind::Timesteps, Kind::Optimizer, Kind::Launcher];
 
 /// The kind of plugin that a section names.
 pub(super) fn kind_of(section: &str) -> Option<Kind> {

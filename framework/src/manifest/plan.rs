@@ -11,6 +11,7 @@ use super::source::Mark;
 use super::text;
 use super::variants::{Swept, Variant, sweep, variants};
 use crate::design::Design;
+use crate::plugin::Kind;
 use crate::{Error, Result};
 
 /// More trials than this are a mistake in a sweep.
@@ -78,6 +79,10 @@ impl Trial {
         {
             design.remove("from");
             design.insert("file".into(), file.to_string_lossy().into());
+        }
+        // How it was launched is not part of it.
+        if let Some(sections) = settings.as_object_mut() {
+            sections.remove(Kind::Launcher.section());
         }
         // Under its own name the trial has the same folder again. Names of variants need no escaping.
         format!("{}\n[[variant]]\nname = \"{}\"\n", text::document(&settings), self.variant)
@@ -323,10 +328,8 @@ impl Planner<'_> {
     fn overrides(&self) -> Vec<String> {
         let mut all = Vec::new();
         for overlay in self.base.overlays().iter().filter(|overlay| by_user(overlay)) {
-            let counts = |leaf: &Vec<String>| {
-                !["experiment", "checkpoint"].contains(&leaf[0].as_str())
-                    && leaf.last().is_none_or(|name| name != "root")
-            };
+            let idle = |section: &str| ["experiment", "checkpoint", Kind::Launcher.section()].contains(&section);
+            let counts = |leaf: &Vec<String>| !idle(&leaf[0]) && leaf.last().is_none_or(|name| name != "root");
             for leaf in overlay.leaves().into_iter().filter(counts) {
                 let value = overlay.get(&leaf).map(toml_text).unwrap_or_default();
                 all.push(format!("{}={value}", leaf.join(".")));

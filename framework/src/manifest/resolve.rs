@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::settings::{DesignSource, Experiment, Interval, Manifest, Part, Training, VERSION};
 use super::source::Mark;
 use super::text;
-use crate::plugin::{Compressor, Dataset, Kind, Optimizer, SearchSpace, TimestepSearcher, find};
+use crate::plugin::{Compressor, Dataset, Kind, Launcher, Optimizer, SearchSpace, TimestepSearcher, find};
 
 /// Problems of one section that are looked for before the search for more of them ends.
 const MOST_PROBLEMS: usize = 32;
@@ -33,6 +33,7 @@ pub(super) struct Sections {
     pub(super) search: Option<Training>,
     pub(super) retrain: Option<Training>,
     pub(super) checkpoint: Interval,
+    pub(super) launcher: Option<Box<dyn Launcher>>,
 }
 
 impl Sections {
@@ -50,6 +51,7 @@ impl Sections {
             search: self.search,
             retrain: self.retrain?,
             checkpoint: self.checkpoint,
+            launcher: self.launcher,
         })
     }
 
@@ -71,6 +73,7 @@ impl Sections {
         put(&mut settings, "search", self.search.as_ref());
         put(&mut settings, "retrain", self.retrain.as_ref());
         put(&mut settings, "checkpoint", Some(&self.checkpoint));
+        put(&mut settings, "launcher", self.launcher.as_ref());
         let mut compressors = Map::new();
         for compressor in &self.compressor {
             if let Ok(Json::Object(named)) = serde_json::to_value(compressor) {
@@ -196,6 +199,7 @@ impl Reader<'_> {
             search: self.table("search"),
             retrain: self.table("retrain"),
             checkpoint: self.table("checkpoint").unwrap_or_default(),
+            launcher: self.one_plugin(Kind::Launcher),
         }
     }
 

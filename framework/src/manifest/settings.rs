@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::{Compressor, Dataset, Optimizer, SearchSpace, TimestepSearcher};
+use crate::plugin::{Compressor, Dataset, Launcher, Optimizer, SearchSpace, TimestepSearcher};
 
 /// Version of the manifest format that this program reads.
 pub const VERSION: u32 = 1;
@@ -190,6 +190,9 @@ pub struct Manifest {
     /// `[checkpoint]`
     #[serde(default)]
     pub checkpoint: Interval,
+    /// `[launcher.NAME]`: how trials get to processes; no part of the work. Without it they run one after another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<Box<dyn Launcher>>,
 }
 
 fn version() -> u32 {

@@ -38,4 +38,5 @@ pub use source::{Archive, Form, Source, SourceFile, note, sources};
 pub use space::{Activity, Network, Pass, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 
+pub use crate::launch::Launcher;
 pub use crate::train::Optimizer;

@@ -19,11 +19,14 @@ pub enum Kind {
     Timesteps,
     /// `[optimizer.NAME]`
     Optimizer,
+    /// `[launcher.NAME]`
+    Launcher,
 }
 
 impl Kind {
     /// All kinds, in the order of a manifest.
-    pub const ALL: [Kind; 5] = [Kind::Dataset, Kind::Space, Kind::Compressor, Kind::Timesteps, Kind::Optimizer];
+    pub const ALL: [Kind; 6] =
+        [Kind::Dataset, Kind::Space, Kind::Compressor, Kind::Timesteps, Kind::Optimizer, Kind::Launcher];
 
     /// The section of the manifest that names plugins of this kind.
     pub fn section(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Kind {
             Kind::Compressor => "compressor",
             Kind::Timesteps => "timesteps",
             Kind::Optimizer => "optimizer",
+            Kind::Launcher => "launcher",
         }
     }
 }

@@ -103,7 +103,7 @@ impl Field for Vec<f64> {
 macro_rules! table {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
         pub struct $name { $($(#[$doc])* pub $field: $type),* }
 
         impl $crate::record::Row for $name {

@@ -22,6 +22,7 @@ pub fn trial_hash(settings: &Value, seed: Option<u64>, data_digest: &str, taken_
         sections.remove("experiment");
         sections.remove("design");
         sections.remove("checkpoint");
+        sections.remove(Kind::Launcher.section());
         for dataset in sections.get_mut(Kind::Dataset.section()).and_then(Value::as_object_mut).into_iter().flatten() {
             if let Some(settings) = dataset.1.as_object_mut() {
                 settings.remove("root");

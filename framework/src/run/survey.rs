@@ -1,9 +1,10 @@
 //! What a plan will do, before it does it: identity, state and needs of every trial.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Identity;
+use super::attempt;
+use super::reuse::{self, Archive};
 use crate::cost::estimate::NetworkSize;
 use crate::design::Design;
 use crate::manifest::{Manifest, Part, Plan, Trial};
@@ -42,20 +43,21 @@ pub enum State {
 impl State {
     /// The state that a trial's folder shows.
     pub fn of(folder: &Path) -> State {
-        if let Some(outcome) = record::read::<Outcome>(&folder.join(files::RESULT)).ok().and_then(|mut rows| rows.pop())
-        {
+        let finished = reuse::result(folder).or_else(|| reuse::result(&folder.join(attempt::FINISHED)));
+        if let Some(outcome) = finished {
             return State::Done(Box::new(outcome));
         }
-        let held = File::open(folder.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err());
-        if held {
+        let places = attempt::places(folder);
+        if places.iter().any(|place| attempt::is_held(place)) {
             return State::Running;
         }
-        let history = record::read::<Epoch>(&folder.join(files::HISTORY));
-        if let Some(failed) = Failed::read(folder) {
-            return State::Failed { epochs: history.map_or(0, |rows| rows.len()), error: failed.error };
+        let histories = places.iter().filter_map(|place| record::read::<Epoch>(&place.join(files::HISTORY)).ok());
+        let farthest = histories.max_by_key(Vec::len);
+        if let Some(failed) = places.iter().find_map(|place| Failed::read(place)) {
+            return State::Failed { epochs: farthest.map_or(0, |rows| rows.len()), error: failed.error };
         }
-        match history {
-            Ok(rows) if !rows.is_empty() => {
+        match farthest {
+            Some(rows) if !rows.is_empty() => {
                 State::Interrupted { epochs: rows.len(), seconds: rows.iter().map(|row| row.seconds).sum() }
             }
             _ => State::New,
@@ -98,13 +100,14 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveye
     let program = device::resident_memory();
     // Trials that differ in the seed alone need the same.
     let mut seen: Vec<serde_json::Value> = Vec::new();
+    let archive = Archive::open(runs);
     for trial in &plan.trials {
         let mut settings = trial.settings.clone();
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("experiment");
         }
         let alike = seen.iter().position(|other| *other == settings);
-        let looked = look(plan, trial, runs, store, &all, alike, program);
+        let looked = look(plan, trial, (runs, &archive), store, &all, alike, program);
         seen.push(settings);
         all.push(looked);
     }
@@ -114,7 +117,7 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveye
 fn look(
     plan: &Plan,
     trial: &Trial,
-    runs: &Path,
+    (runs, archive): (&Path, &Archive),
     store: &DataStore,
     before: &[Result<Surveyed>],
     alike: Option<usize>,
@@ -132,7 +135,10 @@ fn look(
     };
     let identity = Identity::of(trial, &facts.info.digest, source.map(|source| &source.identity));
     let folder = identity.folder(runs, &plan.name, trial);
-    let state = State::of(&folder);
+    let state = match (State::of(&folder), archive.find(&identity.hash, &folder)) {
+        (State::New | State::Interrupted { .. }, Some((_, outcome))) => State::Done(Box::new(outcome)),
+        (state, _) => state,
+    };
     let design = known_design(trial, &folder, source.map(|source| source.folder.as_path()));
     let needs = match alike.and_then(|index| before[index].as_ref().ok()?.needs.as_ref().ok()) {
         Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),

@@ -9,11 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use tch::{Device, Kind};
 
-use super::account;
 use super::log::Log;
 use super::redraw::redraw;
+use super::reuse::Archive;
 use super::weights::weight_bins;
 use super::{Identity, TrialFolder, set_aside, write_atomically};
+use super::{account, attempt, reuse};
 use crate::cost;
 use crate::design::{self, Architecture, Compression, Design, DesignNetwork};
 use crate::device::Stopwatch;
@@ -60,6 +61,7 @@ pub struct Finished {
 pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
     let mut all: Vec<Finished> = Vec::new();
     let mut identities: Vec<Identity> = Vec::new();
+    let mut archive = Archive::open(&context.runs);
     for (index, trial) in plan.trials.iter().enumerate() {
         let splits = context.store.open(trial.manifest.dataset.as_ref())?;
         let source = trial.depends_on.map(|source| &identities[source]);
@@ -70,20 +72,15 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
         let outcome = match taken_design(trial, &all).transpose() {
             Err(error) => finished(Err(error), false),
             Ok(design_file) => {
-                let result = folder.join(files::RESULT);
-                match record::read::<Outcome>(&result).map(|rows| rows.into_iter().next()) {
-                    Ok(Some(outcome)) => finished(Ok(outcome), true),
-                    _ => {
-                        let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context };
-                        let outcome = guarded(|| job.run(&folder, design_file.as_deref()));
-                        if let Err(Error::Interrupted) = outcome {
-                            return Err(Error::Interrupted);
-                        }
-                        finished(outcome, false)
-                    }
+                let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context };
+                let (outcome, cached) = job.finish(&folder, design_file.as_deref(), &archive, None);
+                if let Err(Error::Interrupted) = outcome {
+                    return Err(Error::Interrupted);
                 }
+                finished(outcome, cached)
             }
         };
+        archive.add(folder);
         identities.push(identity);
         all.push(outcome);
     }
@@ -137,10 +134,39 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, path: &Path, design_file: Option<&Path>) -> Result<Outcome> {
+    /// The trial's result, and whether it was there already: in its folder, or in that of the same work elsewhere. With a token
+    /// the work is done in a folder of its own ([`attempt`]).
+    pub(super) fn finish(
+        &self,
+        folder: &Path,
+        design_file: Option<&Path>,
+        archive: &Archive,
+        token: Option<&str>,
+    ) -> (Result<Outcome>, bool) {
+        attempt::settle(folder);
+        if let Some(outcome) = reuse::result(folder) {
+            return (Ok(outcome), true);
+        }
+        if let Some(found) = archive.find(&self.identity.hash, folder) {
+            let text = self.manifest_text(folder, design_file);
+            let observer = self.context.observer;
+            return (reuse::reuse(self.plan, self.trial, &text, found, folder, observer), true);
+        }
+        let outcome = guarded(|| match token {
+            Some(token) => attempt::run(self, folder, design_file, token),
+            None => self.run(folder, design_file),
+        });
+        (outcome, false)
+    }
+
+    /// The manifest that the trial's folder keeps.
+    pub(super) fn manifest_text(&self, folder: &Path, design_file: Option<&Path>) -> String {
+        self.trial.manifest_toml(design_file.map(|file| seen_from(folder, file)).as_deref())
+    }
+
+    pub(super) fn run(&self, path: &Path, design_file: Option<&Path>) -> Result<Outcome> {
         let folder = TrialFolder::lock(path)?;
-        let shown = design_file.map(|file| seen_from(path, file));
-        let manifest_text = self.trial.manifest_toml(shown.as_deref());
+        let manifest_text = self.manifest_text(path, design_file);
         write_atomically(&folder.file(files::MANIFEST), manifest_text.as_bytes())?;
         Failed::clear(path)?;
         let log = Log::open(&folder.file(files::LOG), self.context.observer)?;
@@ -393,17 +419,10 @@ impl Job<'_> {
         let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
         let device_seconds = of(true).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
         let epochs = |search: bool| of(search).count() as i64;
-        let point: Vec<String> = self.trial.point.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let outcome = Outcome {
-            experiment: self.plan.name.clone(),
-            variant: self.trial.variant.clone(),
             seed: self.trial.seed as i64,
             hash: self.identity.hash.clone(),
             recipe: self.identity.recipe.clone(),
-            profile: self.plan.profile.clone().unwrap_or_default(),
-            point: point.join(", "),
-            reproduces: self.trial.reproduces.clone().unwrap_or_default(),
-            overrides: self.trial.overrides.join(", "),
             dataset: splits.info.title.clone(),
             data_digest: splits.info.digest.clone(),
             test_accuracy: measured.accuracy,
@@ -433,7 +452,10 @@ impl Job<'_> {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             revision: self.context.revision.to_owned(),
             finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),
+            // Names come last: see `reuse::named`.
+            ..Outcome::default()
         };
+        let outcome = reuse::named(outcome, self.plan, self.trial);
         record::write(&folder.file(files::RESULT), std::slice::from_ref(&outcome))?;
         Ok(outcome)
     }

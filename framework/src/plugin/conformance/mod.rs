@@ -14,14 +14,15 @@
 //! }
 //! ```
 //!
-//! The lists [`GENERAL`], [`dataset::LAWS`], [`space::LAWS`], [`compressor::LAWS`], [`timesteps::LAWS`] and [`optimizer::LAWS`] say
-//! what is checked. Whoever breaks a rule is told the rule, what was expected and what happened.
+//! The lists [`GENERAL`], [`dataset::LAWS`], [`space::LAWS`], [`compressor::LAWS`], [`timesteps::LAWS`],
+//! [`optimizer::LAWS`] and [`launcher::LAWS`] say what is checked. Whoever breaks a rule is told the rule, what was expected and what happened.
 //!
 //! What needs other plugins (a search needs a data set, a space, a timestep searcher and an optimizer) takes the first registered one of
 //! each kind; the data are a few images that the kit makes itself.
 
 pub mod compressor;
 pub mod dataset;
+pub mod launcher;
 pub mod optimizer;
 pub mod space;
 pub mod timesteps;
@@ -145,6 +146,7 @@ pub fn laws(kind: Kind) -> &'static [Law] {
         Kind::Compressor => compressor::LAWS,
         Kind::Timesteps => timesteps::LAWS,
         Kind::Optimizer => optimizer::LAWS,
+        Kind::Launcher => launcher::LAWS,
     }
 }
 

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Kept, Law, Stop, Surroundings, broken, guarded, require};
-use crate::plugin::{Compressor, Dataset, Descriptor, Kind, Limits, Optimizer, SearchSpace, TimestepSearcher};
+use crate::plugin::{
+    Compressor, Dataset, Descriptor, Kind, Launcher, Limits, Optimizer, SearchSpace, TimestepSearcher,
+};
 
 /// Rules that plugins of every kind keep.
 pub const GENERAL: &[Law] = &[
@@ -202,7 +204,8 @@ fn documented(subject: &Subject) -> Kept {
     let own = plugin.source.contains(&format!("name: \"{}\"", plugin.name));
     require(own, "`file` is the file that registers it", "the file named there registers something else")?;
     // A data set has no formula; its documentation says what lies in its files.
-    let formula = plugin.kind == Kind::Dataset || !plugin.formulas().is_empty();
+    // A launcher computes nothing either.
+    let formula = matches!(plugin.kind, Kind::Dataset | Kind::Launcher) || !plugin.formulas().is_empty();
     require(formula, "a formula in the file's documentation: a block between ```text and ```", "there is none")?;
     for setting in plugin.settings() {
         require(!setting.meaning.is_empty(), format!("setting `{}` has documentation", setting.key), "it has none")?;
@@ -227,6 +230,7 @@ fn rewritten(plugin: &'static Descriptor, settings: &Value) -> Result<Value, Str
         Kind::Compressor => through::<Box<dyn Compressor>>(plugin, settings),
         Kind::Timesteps => through::<Box<dyn TimestepSearcher>>(plugin, settings),
         Kind::Optimizer => through::<Box<dyn Optimizer>>(plugin, settings),
+        Kind::Launcher => through::<Box<dyn Launcher>>(plugin, settings),
     }
 }
 

@@ -1,0 +1,16 @@
+//! `litesnn work`: what a launcher has started this process for, on another machine.
+
+use litesnn_framework::launch::Record;
+
+use crate::arguments::Work;
+use crate::exit::{Exit, Failure};
+
+pub fn work(options: &Work) -> Result<Exit, Failure> {
+    let record = Record::read(&options.launch)?;
+    let Some(launcher) = &record.launcher else {
+        let message = format!("`{}` has no launcher", record.name);
+        return Err(Failure::new(Exit::Usage, message, Some("`litesnn run` starts what works on its trials".into())));
+    };
+    launcher.work(&record, &options.arguments)?;
+    Ok(Exit::Done)
+}
