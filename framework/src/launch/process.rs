@@ -78,6 +78,12 @@ impl Process {
         if let Some(end) = End::read(&self.end_file) {
             return Ok(Some(end));
         }
+        // Whatever became of the process: a result is a result.
+        if super::finished(task) {
+            let end = End { hash: task.hash.clone(), how: How::Finished, reason: String::new() };
+            end.write(&self.end_file)?;
+            return Ok(Some(end));
+        }
         // It can be asked to stop before it listens.
         let how = if self.stopped && status.signal() == Some(libc::SIGTERM) { How::Stopped } else { How::Killed };
         let end = End { hash: task.hash.clone(), how, reason: self.reason(status) };
