@@ -1,6 +1,7 @@
 //! Trials and their folders: from a plan to finished results, each piece of work done once.
 
 pub mod account;
+pub mod benchmark;
 mod file;
 mod folder;
 mod identity;
