@@ -133,7 +133,7 @@ impl BatchNorm {
 /// Initial weight of a convolution `[out, in, kh, kw]`: N(0, 2 / (out · kh · kw)), Kaiming normal by fan out.
 pub fn kaiming_fan_out(stream: &mut crate::random::Stream, shape: &[i64]) -> Tensor {
     let fan_out = (shape[0] * shape[2..].iter().product::<i64>()) as f64;
-    stream.normal(shape) * (2.0 / fan_out).sqrt()
+    stream.normal_of(shape, (2.0 / fan_out).sqrt())
 }
 
 /// `[T, B, ...]` to `[T·B, ...]`.
