@@ -29,6 +29,8 @@ pub enum Command {
     Explain(Explain),
     /// Show what a design costs, by layer and in all: size, operations, energy.
     Cost(Cost),
+    /// Time a step beside its convolutions alone, on random images.
+    Bench(Bench),
     /// Turn finished trials into tables, figures and a page.
     Report(Report),
     /// List the plugins, describe one, or begin a new one.
@@ -355,6 +357,83 @@ pub struct Cost {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn bench search-step --channels 12 --timesteps 6 --batch 4\n  \
+                  litesnn bench retrain-step --design experiments/designs/lite-snn-medium.toml --json\n  \
+                  litesnn bench evaluate --threads 1 --repeats 9\n  \
+                  litesnn bench search-step experiments/quickstart.toml --batch 50\n  \
+                  litesnn bench lif")]
+pub struct Bench {
+    /// What is timed.
+    #[arg(value_enum)]
+    pub work: BenchWork,
+    /// A manifest; without it, the paper's medium network for CIFAR-10.
+    pub manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub layers: Layers,
+    /// The variant of the manifest; without it, the first one.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// The design that is retrained or evaluated; without it, the variant's.
+    #[arg(long, value_name = "FILE")]
+    pub design: Option<PathBuf>,
+    /// Timesteps; of a search, the largest number of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub timesteps: Option<i64>,
+    /// Images of a step; without it 4, of `lif` 32.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub batch: Option<i64>,
+    /// Channels of a node; of `lif` all, without it 48.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub channels: Option<i64>,
+    /// Cells, spread over three resolutions.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub cells: Option<i64>,
+    /// Nodes of a cell.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub nodes: Option<i64>,
+    /// Height and width of the images; without it, the data set's.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub size: Option<i64>,
+    /// Turns that are measured, after two that warm up.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..))]
+    pub repeats: i64,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads of libtorch; all cores without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `bench` times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BenchWork {
+    /// A step of the search.
+    SearchStep,
+    /// A step of retraining.
+    RetrainStep,
+    /// A batch of an evaluation.
+    Evaluate,
+    /// A layer of neurons, forward and backward.
+    Lif,
+}
+
+impl BenchWork {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BenchWork::SearchStep => "search-step",
+            BenchWork::RetrainStep => "retrain-step",
+            BenchWork::Evaluate => "evaluate",
+            BenchWork::Lif => "lif",
+        }
+    }
 }
 
 /// Where data sets are looked for: `LITESNN_DATA`, then the bundled data, then what `litesnn data fetch` brought.

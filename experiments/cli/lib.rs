@@ -12,6 +12,7 @@
 //! Results go to stdout, everything else to stderr.
 
 mod arguments;
+mod bench;
 mod cancel;
 mod completions;
 mod cost;
@@ -60,6 +61,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Plan(options) => plan::plan(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Cost(options) => cost::cost(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Report(options) => report::report(&options),
         Command::Plugins(options) => plugins::plugins(&options),
         Command::Data(options) => data::data(&options),

@@ -1,6 +1,7 @@
 // A node of the autograd graph whose backward pass is a callback. All mathematics is on the other side of it, in Rust.
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
 #include <string>
@@ -97,6 +98,31 @@ int litesnn_function_apply(at::Tensor **inputs, int input_count, at::Tensor **ou
 void litesnn_parallel_for(int64_t count, int64_t grain, void *closure, void (*body)(void *, int64_t, int64_t)) {
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(closure, begin, end); });
 }
+
+// Gradients of a convolution to its input and its weight, where `needed` asks for them; 0 is success.
+int litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Tensor *weight, int64_t stride,
+                                  int64_t padding, const int *needed, at::Tensor **results) {
+  try {
+    const auto [to_input, to_weight, to_bias] =
+        at::convolution_backward(*output, *input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1},
+                                 false, {0, 0}, 1, {needed[0] != 0, needed[1] != 0, false});
+    if (needed[0]) results[0] = new at::Tensor(to_input);
+    if (needed[1]) results[1] = new at::Tensor(to_weight);
+    return 0;
+  } catch (const std::exception &error) {
+    last_error = error.what();
+    return 1;
+  }
+}
+
+// The next backward pass hands its gradient over, and adds to none.
+void litesnn_forget_gradient(at::Tensor *tensor) { tensor->mutable_grad().reset(); }
+
+// Counts the changes of a tensor's values.
+int64_t litesnn_version(at::Tensor *tensor) { return tensor->_version(); }
+
+// Counts a change that libtorch has not seen.
+void litesnn_changed(at::Tensor *tensor) { tensor->unsafeGetTensorImpl()->bump_version(); }
 
 // Free memory of an accelerator in bytes; 0 is success.
 int litesnn_free_memory(int index, uint64_t *free) {

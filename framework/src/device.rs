@@ -135,6 +135,8 @@ pub fn prepare_process() {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         libc::mallopt(libc::M_TOP_PAD, 256 << 20);
+        // Small chunks that wait to be merged are merged at every large allocation, over and over.
+        libc::mallopt(libc::M_MXFAST, 0);
     }
 }
 

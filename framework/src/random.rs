@@ -38,6 +38,12 @@ impl Stream {
         Tensor::from_slice(&values).view(shape)
     }
 
+    /// Draws from N(0, deviation²); in an outline, where values mean nothing, without the memory that a product would take.
+    pub fn normal_of(&mut self, shape: &[i64], deviation: f64) -> Tensor {
+        let numbers = self.normal(shape);
+        if self.0.is_some() { numbers * deviation } else { numbers }
+    }
+
     /// A tensor of independent draws from U(low, high), f32 on the CPU.
     pub fn uniform(&mut self, shape: &[i64], low: f64, high: f64) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;

@@ -92,7 +92,7 @@ impl Compressor for BranchWise {
                     stream.normal(&weight.size()).to_device(weight.device()) * weight.detach().std(true)
                 }),
             };
-            let scores = at.parameter("scores", Role::Score, |_| initial_scores(&weight));
+            let scores = at.parameter_like("scores", Role::Score, &weight, || initial_scores(&weight));
             branches.push(Branch { weight, scores });
         }
         let count = weight.numel() as i64;

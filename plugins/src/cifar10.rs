@@ -76,6 +76,10 @@ impl Dataset for Cifar10 {
         ([3, 32, 32], 10)
     }
 
+    fn files(&self, store: &DataStore) -> Result<Vec<PathBuf>> {
+        FILES.files(self.root.as_deref(), store)
+    }
+
     fn open(&self, store: &DataStore) -> Result<Splits> {
         let counts = Counts {
             train: self.train.map(NonZeroUsize::get),

@@ -74,6 +74,10 @@ impl Dataset for Cifar100 {
         ([3, 32, 32], 100)
     }
 
+    fn files(&self, store: &DataStore) -> Result<Vec<PathBuf>> {
+        FILES.files(self.root.as_deref(), store)
+    }
+
     fn open(&self, store: &DataStore) -> Result<Splits> {
         let counts = Counts {
             train: self.train.map(NonZeroUsize::get),

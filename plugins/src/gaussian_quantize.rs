@@ -16,6 +16,7 @@
 use litesnn_framework::design::{Decision, Decisions};
 use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Place, Role, Stage, WeightTransform, checked};
 use litesnn_framework::spiking::custom_function;
+use litesnn_framework::spiking::parallel::{BLOCK, Pointer, for_blocks, for_parts, parts, simd};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -68,7 +69,7 @@ register! {
     kind: Compressor,
     name: "gaussian-quantize",
     settings: GaussianQuantize,
-    version: 1,
+    version: 2,
     summary: "mixed-precision weights, bit-width searched by cell",
     paper: "Liu et al., LitE-SNN, IJCAI 2024; Cai and Vasconcelos, EdMIPS, CVPR 2020",
     examples: [
@@ -221,23 +222,153 @@ pub(crate) fn quantize(weight: &Tensor, sigma: &Tensor, bits: u32) -> Tensor {
     ((weight / &step + 0.5).round() - 0.5).clamp(-limit, limit) * step
 }
 
-/// sum_b p_b Q_b(W) as one autograd node with the straight-through gradient.
+/// sum_b p_b Q_b(W) as one autograd node with the straight-through gradient. The forms Q_b(W) are computed again for the gradient to
+/// the probabilities, and never kept.
 pub(crate) fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -> Tensor {
+    let kernel = weight.device() == Device::Cpu && weight.kind() == Kind::Float;
+    let (widths, again) = (candidates.to_vec(), candidates.to_vec());
+    let (probable, learned) = (probabilities.detach(), probabilities.requires_grad());
     let forward = || {
-        let sigma = weight.std(true);
-        let forms: Vec<Tensor> = candidates.iter().map(|&bits| quantize(weight, &sigma, bits)).collect();
-        let forms = Tensor::stack(&forms, 0);
-        let shape: Vec<i64> = std::iter::once(-1).chain(weight.size().iter().map(|_| 1)).collect();
-        let mixed = (&forms * probabilities.view(shape.as_slice())).sum_dim_intlist(0, false, Kind::Float);
-        (vec![mixed], vec![forms])
+        let mixed = if kernel {
+            let weight = weight.detach().contiguous();
+            mix(&weight, &levels(&weight, &widths), &Vec::<f32>::try_from(&probable).expect("probabilities are f32"))
+        } else {
+            let shape: Vec<i64> = std::iter::once(-1).chain(weight.size().iter().map(|_| 1)).collect();
+            (forms(weight, &widths) * probable.view(shape.as_slice())).sum_dim_intlist(0, false, Kind::Float)
+        };
+        (vec![mixed], vec![weight.detach()])
     };
-    let backward = |gradients: &[Tensor], saved: &[Tensor]| {
+    let backward = move |gradients: &[Tensor], saved: &[Tensor]| {
         let gradient = &gradients[0];
-        let to_probabilities =
-            (&saved[0] * gradient.unsqueeze(0)).flatten(1, -1).sum_dim_intlist(1, false, Kind::Float);
-        vec![Some(gradient.shallow_clone()), Some(to_probabilities)]
+        let to_probabilities = learned.then(|| {
+            if kernel {
+                let weight = saved[0].contiguous();
+                return products(&gradient.contiguous(), &weight, &levels(&weight, &again));
+            }
+            let products = forms(&saved[0], &again) * gradient.unsqueeze(0);
+            products.flatten(1, -1).sum_dim_intlist(1, false, Kind::Float)
+        });
+        vec![Some(gradient.shallow_clone()), to_probabilities]
     };
     custom_function(&[weight, probabilities], forward, backward).pop().expect("one output was given")
+}
+
+/// Q_b(W) for every candidate, `[candidates, ...]`.
+fn forms(weight: &Tensor, candidates: &[u32]) -> Tensor {
+    let sigma = weight.std(true);
+    let forms: Vec<Tensor> = candidates.iter().map(|&bits| quantize(weight, &sigma, bits)).collect();
+    Tensor::stack(&forms, 0)
+}
+
+/// Step and largest level, in steps, of each candidate for a contiguous weight.
+fn levels(weight: &Tensor, candidates: &[u32]) -> Vec<(f32, f32)> {
+    let (count, values) = (weight.numel(), Pointer::of(weight));
+    let mut sums = vec![[0f64; 2]; parts()];
+    let slots = Pointer::to(&mut sums);
+    for_parts(count, |part, begin, end| {
+        let mut own = [0f64; 2];
+        for first in (begin..end).step_by(BLOCK) {
+            let mut block = [0f32; 2];
+            // SAFETY: the values of this part.
+            unsafe { square_sums(values.get(), first, (first + BLOCK).min(end), &mut block) };
+            own[0] += f64::from(block[0]);
+            own[1] += f64::from(block[1]);
+        }
+        // SAFETY: a slot for each part.
+        unsafe { *slots.get().cast::<[f64; 2]>().add(part) = own };
+    });
+    let [sum, squares] = sums.iter().fold([0.0; 2], |all, part| [all[0] + part[0], all[1] + part[1]]);
+    let variance = (squares - sum * sum / count as f64).max(0.0) / (count as f64 - 1.0);
+    let sigma = variance.sqrt() as f32;
+    let level = |&bits: &u32| {
+        let step = sigma * step_of(bits).expect("settings were checked") as f32;
+        (step, (f64::from(2u32.pow(bits)) / 2.0 - 0.5) as f32)
+    };
+    candidates.iter().map(level).collect()
+}
+
+fn mix(weight: &Tensor, levels: &[(f32, f32)], probabilities: &[f32]) -> Tensor {
+    let mixed = weight.empty_like();
+    let (w, out) = (Pointer::of(weight), Pointer::of(&mixed));
+    for_blocks(weight.numel(), |begin, end| {
+        // SAFETY: blocks do not overlap.
+        unsafe { mix_block(w.get(), out.get(), begin, end, levels, probabilities) };
+    });
+    mixed
+}
+
+/// The sum of the gradient times Q_b(W) for every candidate.
+fn products(gradient: &Tensor, weight: &Tensor, levels: &[(f32, f32)]) -> Tensor {
+    let (g, w) = (Pointer::of(gradient), Pointer::of(weight));
+    let mut sums = vec![0f64; parts() * levels.len()];
+    let slots = Pointer::to(&mut sums);
+    for_parts(weight.numel(), |part, begin, end| {
+        // SAFETY: a slot for each part.
+        let own =
+            unsafe { std::slice::from_raw_parts_mut(slots.get().cast::<f64>().add(part * levels.len()), levels.len()) };
+        for first in (begin..end).step_by(BLOCK) {
+            for (sum, level) in own.iter_mut().zip(levels) {
+                let mut block = [0f32; 1];
+                // SAFETY: the values of this part.
+                unsafe { product_block(g.get(), w.get(), first, (first + BLOCK).min(end), *level, &mut block) };
+                *sum += f64::from(block[0]);
+            }
+        }
+    });
+    let of = |candidate: usize| (0..parts()).map(|part| sums[part * levels.len() + candidate]).sum::<f64>() as f32;
+    Tensor::from_slice(&(0..levels.len()).map(of).collect::<Vec<_>>())
+}
+
+/// As [`quantize`], in its order of operations.
+#[inline(always)]
+fn level_of(value: f32, (step, limit): (f32, f32)) -> f32 {
+    ((value / step + 0.5).round_ties_even() - 0.5).clamp(-limit, limit) * step
+}
+
+/// Partial sums of a block: as many as a vector has lanes.
+const LANES: usize = 16;
+
+simd! {
+    unsafe fn square_sums(w: *const f32, begin: usize, end: usize, sums: &mut [f32; 2]) {
+        let values = std::slice::from_raw_parts(w.add(begin), end - begin);
+        let (mut first, mut second) = ([0f32; LANES], [0f32; LANES]);
+        for chunk in values.chunks(LANES) {
+            for (i, value) in chunk.iter().enumerate() {
+                first[i] += value;
+                second[i] += value * value;
+            }
+        }
+        *sums = [first.iter().sum(), second.iter().sum()];
+    }
+}
+
+simd! {
+    unsafe fn mix_block(
+        w: *const f32, out: *mut f32, begin: usize, end: usize, levels: &[(f32, f32)], probabilities: &[f32],
+    ) {
+        let values = std::slice::from_raw_parts(w.add(begin), end - begin);
+        let out = std::slice::from_raw_parts_mut(out.add(begin), end - begin);
+        out.fill(0.0);
+        for (level, probability) in levels.iter().zip(probabilities) {
+            for (mixed, value) in out.iter_mut().zip(values) {
+                *mixed += level_of(*value, *level) * probability;
+            }
+        }
+    }
+}
+
+simd! {
+    unsafe fn product_block(g: *const f32, w: *const f32, begin: usize, end: usize, level: (f32, f32), sum: &mut [f32; 1]) {
+        let values = std::slice::from_raw_parts(w.add(begin), end - begin);
+        let gradients = std::slice::from_raw_parts(g.add(begin), end - begin);
+        let mut sums = [0f32; LANES];
+        for (values, gradients) in values.chunks(LANES).zip(gradients.chunks(LANES)) {
+            for i in 0..values.len() {
+                sums[i] += gradients[i] * level_of(values[i], level);
+            }
+        }
+        *sum = [sums.iter().sum()];
+    }
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ impl Joint {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
 
             parts.parameters().zero_grad();
+            parts.parameters().train_only(&[Role::Weight]);
             let response = parts.forward(batch, regime, false);
             let loss = parts.cross_entropy(&response, batch, epoch, regime);
             loss.f_backward()?;
@@ -139,6 +140,7 @@ impl Joint {
 
             if others.iter().any(|descent| descent.tensors().next().is_some()) {
                 parts.parameters().zero_grad();
+                parts.parameters().train_only(roles);
                 let second = parts.forward(batch, regime, true);
                 let losses = parts.losses(&second, batch, epoch, regime);
                 let total = losses.cross_entropy
@@ -148,6 +150,7 @@ impl Joint {
                 others.iter_mut().for_each(|descent| descent.step());
             }
 
+            parts.parameters().train_only(&Role::ALL);
             let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
             Ok(StepReport { loss: loss.detach(), logits })
         })

@@ -9,9 +9,13 @@
 //! dL/dS = dL/dM · sign(S)                                           straight-through
 //! ```
 
+use std::cell::RefCell;
+
 use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform, checked, same_rate};
-use litesnn_framework::spiking::custom_function;
+use litesnn_framework::plugin::{
+    Build, Compressor, LayerSpec, Role, Stage, WeightTransform, checked, largest_mask, same_rate,
+};
+use litesnn_framework::spiking::{custom_function, version};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -37,7 +41,7 @@ register! {
     kind: Compressor,
     name: "score-prune",
     settings: ScorePrune,
-    version: 1,
+    version: 2,
     summary: "removes the weights of least trained score, layer by layer",
     paper: "Sehwag et al., HYDRA, NeurIPS 2020; Liu et al., LitE-SNN, IJCAI 2024",
     examples: ["[[compressor]]\nscore-prune = { rate = 0.8 }"],
@@ -64,8 +68,9 @@ impl Compressor for ScorePrune {
         same_rate(NAME, decided, self.rate)?;
         let count = weight.numel();
         let removed = (self.rate * count as f64).floor() as i64;
-        let scores = build.parameter("scores", Role::Score, |_| initial_scores(weight));
-        Ok(Box::new(ScoreMask { scores, kept: count as i64 - removed, rate: self.rate, searched: decided.is_none() }))
+        let scores = build.parameter_like("scores", Role::Score, weight, || initial_scores(weight));
+        let kept = count as i64 - removed;
+        Ok(Box::new(ScoreMask { scores, kept, rate: self.rate, searched: decided.is_none(), last: RefCell::default() }))
     }
 }
 
@@ -74,11 +79,19 @@ struct ScoreMask {
     kept: i64,
     rate: f64,
     searched: bool,
+    /// The last mask, and the version of the scores that it was made from: scores rest while the weights move.
+    last: RefCell<Option<(i64, Tensor)>>,
 }
 
 impl WeightTransform for ScoreMask {
     fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
-        Some(top_mask(&self.scores, self.kept))
+        let now = version(&self.scores);
+        let mut last = self.last.borrow_mut();
+        let (_, mask) = match last.take() {
+            Some(made) if made.0 == now => last.insert(made),
+            _ => last.insert((now, largest_mask(&self.scores, self.kept))),
+        };
+        Some(straight_through(&self.scores, mask))
     }
 
     fn density(&self) -> Option<Tensor> {
@@ -105,13 +118,13 @@ pub(crate) fn initial_scores(weight: &Tensor) -> Tensor {
 
 /// Ones on the `kept` scores of largest magnitude, as one autograd node with the straight-through gradient.
 pub(crate) fn top_mask(scores: &Tensor, kept: i64) -> Tensor {
-    let forward = || {
-        let flat = scores.flatten(0, -1);
-        let (_, index) = flat.abs().topk(kept, 0, true, false);
-        let mask = flat.zeros_like().index_fill(0, &index, 1.0);
-        (vec![mask.view_as(scores)], vec![scores.sign()])
-    };
-    let backward = |gradients: &[Tensor], saved: &[Tensor]| vec![Some(&gradients[0] * &saved[0])];
+    straight_through(scores, &largest_mask(scores, kept))
+}
+
+/// `mask` with the gradient to the scores that it was made from.
+fn straight_through(scores: &Tensor, mask: &Tensor) -> Tensor {
+    let forward = || (vec![mask.shallow_clone()], vec![scores.detach()]);
+    let backward = |gradients: &[Tensor], saved: &[Tensor]| vec![Some(&gradients[0] * saved[0].sign())];
     custom_function(&[scores], forward, backward).pop().expect("one output was given")
 }
 

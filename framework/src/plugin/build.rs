@@ -40,6 +40,12 @@ pub struct Parameters {
     by_name: BTreeMap<String, usize>,
 }
 
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 5] =
+        [Role::Weight, Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
+}
+
 impl Parameters {
     /// The trainable tensors.
     pub fn trainable(&self) -> &[Parameter] {
@@ -77,8 +83,19 @@ impl Parameters {
 
     /// Forgets the gradients of all trainable tensors.
     pub fn zero_grad(&self) {
+        unsafe extern "C" {
+            fn litesnn_forget_gradient(tensor: *mut torch_sys::C_tensor);
+        }
         for parameter in &self.trainable {
-            parameter.tensor.shallow_clone().zero_grad();
+            // SAFETY: a leaf tensor that lives through the call.
+            unsafe { litesnn_forget_gradient(parameter.tensor.as_ptr().cast_mut()) };
+        }
+    }
+
+    /// Gradients of the next backward passes go to the tensors of these roles alone; what only others need is not computed.
+    pub fn train_only(&self, roles: &[Role]) {
+        for parameter in &self.trainable {
+            let _ = parameter.tensor.set_requires_grad(roles.contains(&parameter.role));
         }
     }
 }
@@ -148,6 +165,12 @@ impl<'a> Build<'a> {
         self.parameters.by_name.insert(name.clone(), self.parameters.trainable.len());
         self.parameters.trainable.push(Parameter { name, role, tensor: tensor.shallow_clone() });
         tensor
+    }
+
+    /// [`Build::parameter`] of the shape of another tensor, `like`: in an outline `init`, which may be slow, is not asked.
+    pub fn parameter_like(&mut self, name: &str, role: Role, like: &Tensor, init: impl FnOnce() -> Tensor) -> Tensor {
+        let outline = self.outline;
+        self.parameter(name, role, |stream| if outline { stream.normal(&like.size()) } else { init() })
     }
 
     /// A tensor that is kept in the checkpoint and not trained.

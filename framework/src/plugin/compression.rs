@@ -1,5 +1,8 @@
 //! Compressors: transforms of a layer's weight, and the stack of them that a layer applies.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use tch::{Kind, Tensor};
 
 use super::{Build, Role};
@@ -180,6 +183,47 @@ pub trait WeightTransform {
     }
 }
 
+/// Compressed weights by the address of what they belong to and the stages (prune, quantise) that act.
+type Held = HashMap<(usize, bool, bool), Tensor>;
+
+thread_local! {
+    /// What weights are compressed to, inside of [`held`].
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+/// What `compute` makes of compressed weights with the `active` stages; inside of [`held`] it is computed once for each `address`,
+/// that of what the weights belong to.
+pub fn hold(address: usize, active: Stages, compute: impl FnOnce() -> Tensor) -> Tensor {
+    let key = (address, active.prune, active.quantize);
+    let known = HELD.with_borrow(|held| Some(held.as_ref()?.get(&key)?.shallow_clone()));
+    known.unwrap_or_else(|| {
+        let value = compute();
+        HELD.with_borrow_mut(|held| {
+            if let Some(held) = held {
+                held.insert(key, value.shallow_clone());
+            }
+        });
+        value
+    })
+}
+
+/// Runs `work`, in which no parameter changes and nothing is differentiated: every weight is compressed once.
+pub fn held<T>(work: impl FnOnce() -> T) -> T {
+    /// Forgets the values, also when `work` panics.
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            HELD.set(None);
+        }
+    }
+    if HELD.with_borrow(Option::is_some) {
+        return tch::no_grad(work);
+    }
+    HELD.set(Some(HashMap::new()));
+    let _forget = Forget;
+    tch::no_grad(work)
+}
+
 struct Attached {
     compressor: String,
     stage: Stage,
@@ -225,6 +269,10 @@ impl CompressedWeight {
 
     /// The weight as the layer uses it, with the `active` stages of compression.
     pub fn value(&self, active: Stages) -> Tensor {
+        hold(self.weight.data_ptr() as usize, active, || self.compress(active))
+    }
+
+    fn compress(&self, active: Stages) -> Tensor {
         let mut weight = self.weight.shallow_clone();
         let mut mask: Option<Tensor> = None;
         for attached in self.stack.iter().filter(|attached| active.contains(attached.stage)) {

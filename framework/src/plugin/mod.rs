@@ -15,6 +15,7 @@ mod data;
 mod description;
 mod facts;
 mod images;
+mod largest;
 mod records;
 mod registry;
 mod setting;
@@ -24,13 +25,14 @@ mod timesteps;
 
 pub use build::{Build, Parameter, Parameters, Role};
 pub use compression::{
-    CompressedWeight, Compressor, FULL_PRECISION, LayerSpec, Place, Stage, Stages, WeightTransform, same_rate,
-    straight_through_mask,
+    CompressedWeight, Compressor, FULL_PRECISION, LayerSpec, Place, Stage, Stages, WeightTransform, held, hold,
+    same_rate, straight_through_mask,
 };
 pub use data::{DataInfo, DataStore, Dataset, Normalisation, Preparation, Split, Splits};
 pub use description::{Limits, Setting, plain_schema, settings_schema};
 pub use facts::DataFacts;
 pub use images::{Counts, Files, Images, Parts, partition};
+pub use largest::largest_mask;
 pub use records::{RecordFiles, Records};
 pub use registry::{Descriptor, Kind, check_registry, find, registered};
 pub use setting::checked;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,13 @@ pub struct RecordFiles {
 }
 
 impl RecordFiles {
+    /// The files that [`RecordFiles::open`] reads.
+    pub fn files(&self, root: Option<&Path>, store: &DataStore) -> Result<Vec<PathBuf>> {
+        let folder = self.source.locate(root, store)?;
+        let names = self.train.iter().chain(self.test).chain(std::iter::once(&self.names));
+        Ok(names.map(|name| folder.join(name)).collect())
+    }
+
     /// Reads the folder that `root` names, or the one in the store, and takes the images that `counts` asks for. `note` is for the
     /// title, as [`Source::title`] has it.
     pub fn open(&self, root: Option<&Path>, store: &DataStore, counts: Counts, note: Option<&str>) -> Result<Splits> {

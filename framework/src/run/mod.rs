@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod attempt;
+pub mod benchmark;
 mod file;
 mod folder;
 mod identity;

@@ -32,6 +32,30 @@ unsafe extern "C" {
     fn litesnn_last_error() -> *const c_char;
 }
 
+/// What libtorch said of the last call on this thread that failed.
+pub(super) fn last_error() -> String {
+    // SAFETY: the C++ side keeps the text until the next failure.
+    unsafe { CStr::from_ptr(litesnn_last_error()) }.to_string_lossy().into_owned()
+}
+
+/// A number that changes whenever the values of a tensor do: what was made of them is valid while it stays.
+pub fn version(tensor: &Tensor) -> i64 {
+    unsafe extern "C" {
+        fn litesnn_version(tensor: *mut C_tensor) -> i64;
+    }
+    // SAFETY: reads a counter of a tensor that lives through the call.
+    unsafe { litesnn_version(tensor.as_ptr().cast_mut()) }
+}
+
+/// Says that a kernel has written to a tensor's memory: its [`version`] changes.
+pub fn changed(tensor: &Tensor) {
+    unsafe extern "C" {
+        fn litesnn_changed(tensor: *mut C_tensor);
+    }
+    // SAFETY: as above.
+    unsafe { litesnn_changed(tensor.as_ptr().cast_mut()) }
+}
+
 type Backward = dyn Fn(&[Tensor], &[Tensor]) -> Vec<Option<Tensor>> + Send + Sync;
 
 /// Runs when the graph reaches the node. A panic must not cross into C++: it becomes a status.
@@ -116,7 +140,7 @@ pub fn custom_function(
             results.as_mut_ptr(),
         );
         if status != 0 {
-            panic!("{}", CStr::from_ptr(litesnn_last_error()).to_string_lossy());
+            panic!("{}", last_error());
         }
         results.into_iter().map(|pointer| Tensor::from_ptr(pointer)).collect()
     }
@@ -141,6 +165,18 @@ mod tests {
         assert!(a.grad().equal(&b.detach()));
         assert!(b.grad().equal(&a.detach()));
         assert!(!c.grad().defined());
+    }
+
+    #[test]
+    fn a_version_changes_with_the_values() {
+        let mut x = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let before = version(&x);
+        assert_eq!(version(&x.detach()), before);
+        let _ = tch::no_grad(|| x.fill_(2.0));
+        assert_ne!(version(&x), before);
+        let before = version(&x);
+        changed(&x);
+        assert_ne!(version(&x), before);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::node::Moments;
 use crate::plugin::{Build, Role};
 
 /// What the mean and variance of a batch normalisation are taken over.
@@ -29,7 +30,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    const EPSILON: f64 = 1e-5;
+    pub(super) const EPSILON: f64 = 1e-5;
     const MOMENTUM: f64 = 0.1;
 
     /// For `channels` channels.
@@ -71,6 +72,58 @@ impl BatchNorm {
         Tensor::cat(&steps, 0)
     }
 
+    /// gamma, `[C]`.
+    pub(super) fn gamma(&self) -> &Tensor {
+        &self.gamma
+    }
+
+    /// beta, `[C]`.
+    pub(super) fn beta(&self) -> &Tensor {
+        &self.beta
+    }
+
+    /// Running mean and variance, `[C]`, on the CPU.
+    pub(super) fn running(&self) -> (Vec<f32>, Vec<f32>) {
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("running statistics are f32");
+        (values(&self.running_mean), values(&self.running_variance))
+    }
+
+    /// Mean and (biased) variance that `moments` `[T, C]` over `rows` values each normalise by, `[T, C]` or `[1, C]`; the running
+    /// statistics are updated with the unbiased variance, at each timestep or once.
+    pub(super) fn observe(&self, moments: &Moments, steps: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
+        let channels = self.gamma.numel();
+        let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let (mean, variance, count) = match self.statistics {
+            Statistics::EachTimestep => (moments.mean.clone(), moments.variance.clone(), rows),
+            Statistics::AllTimesteps => {
+                let over = |channel: usize, value: &dyn Fn(usize) -> f64| {
+                    (0..steps).map(|step| value(step * channels + channel)).sum::<f64>() / steps as f64
+                };
+                let mean: Vec<f64> = (0..channels).map(|channel| over(channel, &|at| moments.mean[at])).collect();
+                let variance = (0..channels).map(|channel| {
+                    over(channel, &|at| moments.variance[at] + (moments.mean[at] - mean[channel]).powi(2))
+                });
+                let variance = variance.collect();
+                (mean, variance, rows * steps)
+            }
+        };
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        tch::no_grad(|| {
+            let (mut running_mean, mut running_variance) = self.running();
+            for (at, (mean, variance)) in mean.iter().zip(&variance).enumerate() {
+                let channel = at % channels;
+                let step = |old: &mut f32, new: f64| {
+                    *old = ((1.0 - Self::MOMENTUM) * f64::from(*old) + Self::MOMENTUM * new) as f32
+                };
+                step(&mut running_mean[channel], *mean);
+                step(&mut running_variance[channel], variance * unbiased);
+            }
+            self.running_mean.shallow_clone().copy_(&Tensor::from_slice(&running_mean));
+            self.running_variance.shallow_clone().copy_(&Tensor::from_slice(&running_variance));
+        });
+        (single(&mean), single(&variance))
+    }
+
     /// Number of stored parameters: gamma and beta.
     pub fn parameters(&self) -> u64 {
         2 * self.gamma.numel() as u64
@@ -80,7 +133,7 @@ impl BatchNorm {
 /// Initial weight of a convolution `[out, in, kh, kw]`: N(0, 2 / (out · kh · kw)), Kaiming normal by fan out.
 pub fn kaiming_fan_out(stream: &mut crate::random::Stream, shape: &[i64]) -> Tensor {
     let fan_out = (shape[0] * shape[2..].iter().product::<i64>()) as f64;
-    stream.normal(shape) * (2.0 / fan_out).sqrt()
+    stream.normal_of(shape, (2.0 / fan_out).sqrt())
 }
 
 /// `[T, B, ...]` to `[T·B, ...]`.

@@ -19,7 +19,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::custom_function;
-use super::parallel::{BLOCK, for_blocks, simd};
+use super::parallel::{BLOCK, Pointer, for_blocks, simd};
 
 /// The Dspike surrogate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,7 +75,7 @@ impl Lif {
         let kernel = current.device() == Device::Cpu && current.kind() == Kind::Float;
         let forward = || {
             let (spikes, potential) = if kernel {
-                neuron.forward_kernel(&current.contiguous(), timesteps, constant)
+                neuron.forward_kernel(&dense(current, constant), timesteps, constant)
             } else {
                 neuron.forward_operations(current, timesteps, constant)
             };
@@ -83,7 +83,7 @@ impl Lif {
         };
         let backward = move |gradients: &[Tensor], saved: &[Tensor]| {
             let gradient = if kernel {
-                neuron.backward_kernel(&gradients[0].contiguous(), &saved[0], constant)
+                neuron.backward_kernel(&alike(&gradients[0], &saved[0]), &saved[0], constant)
             } else {
                 neuron.backward_operations(&gradients[0], &saved[0], constant)
             };
@@ -93,11 +93,12 @@ impl Lif {
     }
 
     fn forward_kernel(&self, current: &Tensor, timesteps: i64, constant: bool) -> (Tensor, Tensor) {
-        let mut shape = current.size();
+        let (mut shape, mut stride) = (current.size(), current.stride());
         if constant {
             shape.insert(0, timesteps);
+            stride.insert(0, current.numel() as i64);
         }
-        let spikes = Tensor::empty(&shape, (Kind::Float, Device::Cpu));
+        let spikes = Tensor::empty_strided(&shape, &stride, (Kind::Float, Device::Cpu));
         let potential = spikes.empty_like();
         let steps = timesteps as usize;
         let neurons = spikes.numel() / steps.max(1);
@@ -112,31 +113,18 @@ impl Lif {
     }
 
     fn backward_kernel(&self, gradient: &Tensor, potential: &Tensor, constant: bool) -> Tensor {
-        let shape = potential.size();
-        let result = Tensor::empty(if constant { &shape[1..] } else { &shape[..] }, (Kind::Float, Device::Cpu));
+        let (shape, stride) = (potential.size(), potential.stride());
+        let from = usize::from(constant);
+        let result = Tensor::empty_strided(&shape[from..], &stride[from..], (Kind::Float, Device::Cpu));
         let steps = shape[0] as usize;
         let neurons = potential.numel() / steps.max(1);
         let stride = if constant { 0 } else { neurons };
         let (gs, u, gx) = (Pointer::of(gradient), Pointer::of(potential), Pointer::of(&result));
-        let (tau, threshold) = (self.tau as f32, self.threshold as f32);
-        let (slope, peak) = (self.surrogate.temperature as f32, self.surrogate.peak() as f32);
+        let slope = Slope::of(self);
         for_blocks(neurons, |begin, end| {
             // SAFETY: as in the forward pass.
             unsafe {
-                backward_block(
-                    gs.get(),
-                    u.get(),
-                    gx.get(),
-                    steps,
-                    neurons,
-                    stride,
-                    begin,
-                    end,
-                    tau,
-                    threshold,
-                    slope,
-                    peak,
-                );
+                backward_block(gs.get(), u.get(), gx.get(), steps, neurons, stride, begin, end, slope);
             }
         });
         result
@@ -180,19 +168,64 @@ impl Lif {
     }
 }
 
-/// A tensor's memory, for threads that write disjoint parts of it.
-#[derive(Clone, Copy)]
-struct Pointer(*mut f32);
-// SAFETY: used only for disjoint blocks, while the tensor is alive.
-unsafe impl Sync for Pointer {}
-unsafe impl Send for Pointer {}
-
-impl Pointer {
-    fn of(tensor: &Tensor) -> Pointer {
-        Pointer(tensor.data_ptr().cast())
+/// The tensor without gaps in memory and with time outermost (unless it is `constant`); the order of the other axes, which the
+/// kernels do not see, stays as it is.
+fn dense(current: &Tensor, constant: bool) -> Tensor {
+    let (size, stride) = (current.size(), current.stride());
+    let mut axes: Vec<usize> = (0..size.len()).filter(|&axis| size[axis] > 1).collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(stride[axis]));
+    let mut expected = 1;
+    let mut whole = true;
+    for &axis in axes.iter().rev() {
+        whole &= stride[axis] == expected;
+        expected *= size[axis];
     }
-    fn get(&self) -> *mut f32 {
-        self.0
+    let time_first = constant || size[0] == 1 || axes.first() == Some(&0);
+    if whole && time_first { current.shallow_clone() } else { current.contiguous() }
+}
+
+/// `gradient` in the memory layout of `potential`.
+fn alike(gradient: &Tensor, potential: &Tensor) -> Tensor {
+    if gradient.stride() == potential.stride() {
+        return gradient.shallow_clone();
+    }
+    let mut copy = potential.empty_like();
+    copy.copy_(gradient);
+    copy
+}
+
+/// The neuron's numbers in f32, for kernels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slope {
+    pub(super) tau: f32,
+    pub(super) threshold: f32,
+    temperature: f32,
+    peak: f32,
+}
+
+impl Slope {
+    pub(super) fn of(neuron: &Lif) -> Slope {
+        Slope {
+            tau: neuron.tau as f32,
+            threshold: neuron.threshold as f32,
+            temperature: neuron.surrogate.temperature as f32,
+            peak: neuron.surrogate.peak() as f32,
+        }
+    }
+
+    /// -2 b and four times the peak, the numbers of the derivative below.
+    pub(super) fn fall_and_height(self) -> (f32, f32) {
+        (-2.0 * self.temperature, self.peak * 4.0)
+    }
+
+    /// g(t) from dL/ds(t), u(t) and `carried` = tau · g(t+1).
+    #[inline(always)]
+    pub(super) fn backward(self, gradient: f32, potential: f32, carried: f32) -> f32 {
+        // 1 - tanh²(z) = 4q / (1 + q)² with q = e^(-2|z|)
+        let distance = (potential - 0.5).abs();
+        let q = exp_of_negative(-2.0 * self.temperature * distance);
+        let surrogate = if distance < 0.5 { self.peak * 4.0 * q / ((1.0 + q) * (1.0 + q)) } else { 0.0 };
+        (gradient - carried * potential) * surrogate + if potential > self.threshold { 0.0 } else { carried }
     }
 }
 
@@ -237,7 +270,7 @@ simd! {
     #[allow(clippy::too_many_arguments)]
     unsafe fn backward_block(
         gs: *const f32, u: *const f32, gx: *mut f32, steps: usize, neurons: usize, stride: usize, begin: usize, end: usize,
-        tau: f32, threshold: f32, slope: f32, peak: f32,
+        slope: Slope,
     ) {
         let length = end - begin;
         let mut carried = [0f32; BLOCK];
@@ -248,14 +281,9 @@ simd! {
             let gx = std::slice::from_raw_parts_mut(gx.add(step * stride + begin), length);
             let first = stride > 0 || step + 1 == steps;
             for i in 0..length {
-                let (potential, next) = (u[i], carried[i]);
-                // 1 - tanh²(z) = 4q / (1 + q)² with q = e^(-2|z|)
-                let distance = (potential - 0.5).abs();
-                let q = exp_of_negative(-2.0 * slope * distance);
-                let surrogate = if distance < 0.5 { peak * 4.0 * q / ((1.0 + q) * (1.0 + q)) } else { 0.0 };
-                let value = (gs[i] - next * potential) * surrogate + if potential > threshold { 0.0 } else { next };
+                let value = slope.backward(gs[i], u[i], carried[i]);
                 gx[i] = if first { value } else { gx[i] + value };
-                carried[i] = value * tau;
+                carried[i] = value * slope.tau;
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::plugin::{Parameters, Role};
+use crate::spiking::function::changed;
+use crate::spiking::parallel::{Pointer, for_blocks, simd};
 
 /// The update rule, as in PyTorch; weight decay is an L2 term of the gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,31 +111,41 @@ impl Descent {
                 }
                 match self.algorithm {
                     Algorithm::Sgd { momentum, weight_decay } => {
-                        let gradient = gradient + &*tensor * weight_decay;
                         let state = self.state.entry(name.clone()).or_default();
-                        if let Some(velocity) = state.first_mut() {
-                            let _ = velocity.g_mul_scalar_(momentum).g_add_(&gradient);
-                        } else {
-                            state.push(gradient);
+                        let begun = !state.is_empty();
+                        if !begun {
+                            state.push(tensor.zeros_like());
                         }
+                        if in_step([&*tensor, &gradient, &state[0]]) {
+                            sgd(tensor, &gradient, &state[0], [rate, momentum, weight_decay], begun);
+                            changed(tensor);
+                            continue;
+                        }
+                        let gradient = gradient + &*tensor * weight_decay;
+                        let _ = state[0].g_mul_scalar_(momentum).g_add_(&gradient);
                         let _ = tensor.g_sub_(&(&state[0] * rate));
                     }
                     Algorithm::Adam { weight_decay } => {
-                        const BETAS: (f64, f64) = (0.9, 0.999);
-                        let gradient = gradient + &*tensor * weight_decay;
                         let state = self.state.entry(name.clone()).or_insert_with(|| {
                             vec![
                                 tensor.zeros_like(),
                                 tensor.zeros_like(),
-                                Tensor::zeros([1], (Kind::Double, tch::Device::Cpu)),
+                                Tensor::zeros([1], (Kind::Double, Device::Cpu)),
                             ]
                         });
-                        let _ = state[0].g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
-                        let _ = state[1].g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
                         let _ = state[2].g_add_scalar_(1.0);
                         let count = state[2].double_value(&[0]);
                         let step = rate / (1.0 - BETAS.0.powf(count));
-                        let root = state[1].sqrt() / (1.0 - BETAS.1.powf(count)).sqrt() + 1e-8;
+                        let correction = (1.0 - BETAS.1.powf(count)).sqrt();
+                        if in_step([&*tensor, &gradient, &state[0], &state[1]]) {
+                            adam(tensor, &gradient, [&state[0], &state[1]], BETAS, [step, correction, weight_decay]);
+                            changed(tensor);
+                            continue;
+                        }
+                        let gradient = gradient + &*tensor * weight_decay;
+                        let _ = state[0].g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
+                        let _ = state[1].g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
+                        let root = state[1].sqrt() / correction + EPSILON;
                         let _ = tensor.g_sub_(&(&state[0] / root * step));
                     }
                 }
@@ -170,6 +182,75 @@ impl Descent {
     }
 }
 
+/// Adam's decay of both moments.
+const BETAS: (f64, f64) = (0.9, 0.999);
+const EPSILON: f64 = 1e-8;
+
+/// Whether a kernel may walk through these tensors side by side.
+fn in_step<const N: usize>(tensors: [&Tensor; N]) -> bool {
+    let walks =
+        |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous();
+    tensors.into_iter().all(walks)
+}
+
+/// One step of SGD in one pass over memory; `numbers` are rate, momentum and weight decay.
+fn sgd(tensor: &Tensor, gradient: &Tensor, velocity: &Tensor, numbers: [f64; 3], begun: bool) {
+    let [p, g, v] = [tensor, gradient, velocity].map(Pointer::of);
+    let [rate, momentum, decay] = numbers.map(|number| number as f32);
+    let momentum = if begun { momentum } else { 0.0 };
+    for_blocks(tensor.numel(), |begin, end| {
+        // SAFETY: all have as many values; blocks do not overlap.
+        unsafe { sgd_block(p.get(), g.get(), v.get(), begin, end, rate, momentum, decay) };
+    });
+}
+
+/// One step of Adam in one pass over memory; `numbers` are step, correction of the second moment's root and weight decay.
+fn adam(tensor: &Tensor, gradient: &Tensor, moments: [&Tensor; 2], betas: (f64, f64), numbers: [f64; 3]) {
+    let [p, g, m, v] = [tensor, gradient, moments[0], moments[1]].map(Pointer::of);
+    let numbers = numbers.map(|number| number as f32);
+    let decays = [betas.0, 1.0 - betas.0, betas.1, 1.0 - betas.1].map(|number| number as f32);
+    for_blocks(tensor.numel(), |begin, end| {
+        // SAFETY: as above.
+        unsafe { adam_block(p.get(), g.get(), m.get(), v.get(), begin, end, decays, numbers) };
+    });
+}
+
+simd! {
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn sgd_block(
+        p: *mut f32, g: *const f32, v: *mut f32, begin: usize, end: usize, rate: f32, momentum: f32, decay: f32,
+    ) {
+        let length = end - begin;
+        let p = std::slice::from_raw_parts_mut(p.add(begin), length);
+        let g = std::slice::from_raw_parts(g.add(begin), length);
+        let v = std::slice::from_raw_parts_mut(v.add(begin), length);
+        for i in 0..length {
+            v[i] = momentum * v[i] + (g[i] + p[i] * decay);
+            p[i] -= v[i] * rate;
+        }
+    }
+}
+
+simd! {
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn adam_block(
+        p: *mut f32, g: *const f32, m: *mut f32, v: *mut f32, begin: usize, end: usize, decays: [f32; 4], numbers: [f32; 3],
+    ) {
+        let length = end - begin;
+        let p = std::slice::from_raw_parts_mut(p.add(begin), length);
+        let g = std::slice::from_raw_parts(g.add(begin), length);
+        let m = std::slice::from_raw_parts_mut(m.add(begin), length);
+        let v = std::slice::from_raw_parts_mut(v.add(begin), length);
+        let [step, correction, decay] = numbers;
+        for i in 0..length {
+            let gradient = g[i] + p[i] * decay;
+            m[i] = m[i] * decays[0] + gradient * decays[1];
+            v[i] = v[i] * decays[2] + gradient * gradient * decays[3];
+            p[i] -= m[i] / (v[i].sqrt() / correction + EPSILON as f32) * step;
+        }
+    }
+}
+
 /// Scales the gradients of `tensors` so that their common L2 norm is at most `limit`.
 pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64) {
     tch::no_grad(|| {
@@ -191,7 +272,6 @@ pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64)
 mod tests {
     use super::*;
     use crate::plugin::Build;
-    use tch::Device;
 
     fn descend(algorithm: Algorithm, steps: usize) -> Vec<f64> {
         let mut parameters = Parameters::default();
@@ -219,6 +299,39 @@ mod tests {
     fn the_first_steps_of_adam_are_as_long_as_the_rate() {
         let path = descend(Algorithm::Adam { weight_decay: 0.0 }, 2);
         assert!((path[0] - 0.9).abs() < 1e-6 && (path[1] - 0.8).abs() < 1e-3, "{path:?}");
+    }
+
+    /// Written out in f64, as PyTorch's documentation of both algorithms has it.
+    #[test]
+    fn many_values_step_as_the_formulas_say() {
+        for algorithm in [Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, Algorithm::Adam { weight_decay: 0.1 }] {
+            let start = Tensor::randn([37, 91], (Kind::Float, Device::Cpu));
+            let mut parameters = Parameters::default();
+            let p = Build::new(&mut parameters, 0, Device::Cpu).parameter("p", Role::Weight, |_| start.copy());
+            let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.01));
+            let mut want = start.to_kind(Kind::Double);
+            let (mut first, mut second) = (want.zeros_like(), want.zeros_like());
+            for step in 1..=4 {
+                parameters.zero_grad();
+                p.square().sum(Kind::Float).backward();
+                descent.step();
+                let gradient = &want * 2.1;
+                match algorithm {
+                    Algorithm::Sgd { .. } => {
+                        first = &first * 0.9 + gradient;
+                        want -= &first * 0.01;
+                    }
+                    Algorithm::Adam { .. } => {
+                        first = &first * 0.9 + &gradient * 0.1;
+                        second = &second * 0.999 + gradient.square() * 0.001;
+                        let corrected = |moment: &Tensor, beta: f64| moment / (1.0 - beta.powi(step));
+                        want -= corrected(&first, 0.9) / (corrected(&second, 0.999).sqrt() + 1e-8) * 0.01;
+                    }
+                }
+            }
+            let error = (p.to_kind(Kind::Double) - want).abs().max().double_value(&[]);
+            assert!(error < 1e-5, "{algorithm:?}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
-use crate::plugin::{Network, Normalisation, Pass, Split};
+use crate::plugin::{Network, Normalisation, Pass, Split, held};
 
 /// What was measured over a split.
 #[derive(Debug)]
@@ -27,13 +27,25 @@ pub fn evaluate(
     device: Device,
 ) -> Measured {
     const BATCH: usize = 100;
+    evaluate_in_batches(network, split, normalisation, pass, device, BATCH)
+}
+
+/// [`evaluate`] with another number of images at a time.
+pub fn evaluate_in_batches(
+    network: &dyn Network,
+    split: &Split,
+    normalisation: &Normalisation,
+    pass: Pass,
+    device: Device,
+    size: usize,
+) -> Measured {
     let order = (0..split.len() as i64).collect();
     let pass = Pass { training: false, ..pass };
-    tch::no_grad(|| {
+    held(|| {
         let mut correct = Tensor::zeros([], (Kind::Int64, device));
         let mut loss = Tensor::zeros([], (Kind::Double, device));
         let mut activity: Vec<Tensor> = Vec::new();
-        for batch in Batches::new(split, normalisation, order, BATCH, device) {
+        for batch in Batches::new(split, normalisation, order, size, device) {
             let response = network.forward(&batch.images, &pass);
             let logits = response.logits.mean_dim(0, false, None::<Kind>);
             correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);

@@ -1,14 +1,18 @@
 //! Supernet and final network of `spike-dhs`.
 
+use std::rc::Rc;
+
 use litesnn_framework::Result;
 use litesnn_framework::cost::{Input, LayerShape};
 use litesnn_framework::design::{Architecture, Compression};
 use litesnn_framework::plugin::{
     Build, CompressedWeight, Compressor, DataInfo, LayerSpec, Network, Pass, Place, Response, Supernet, SynapseLayer,
+    hold,
 };
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::{Dspike, Lif};
+use litesnn_framework::spiking::node::channels_last;
+use litesnn_framework::spiking::{Currents, Dspike, Lif, Term, convolution, node};
 use tch::{Kind, Tensor};
 
 use super::head::{Auxiliary, Head};
@@ -179,8 +183,6 @@ impl Builder<'_> {
             if !convolutions.is_empty() {
                 let channels = width * convolutions.len() as i64;
                 let norm = BatchNorm::new(channels, space.normalisation, &mut at.at("norm"));
-                let choices: Vec<i64> = convolutions.iter().map(|convolution| convolution.choice).collect();
-                let choices = Tensor::from_slice(&choices).to_device(at.device());
                 let resize = !self.supernet && space.downsampling == Downsampling::Resize;
                 groups.push(Group {
                     source,
@@ -188,7 +190,6 @@ impl Builder<'_> {
                     resized: (resize && drop > 0).then_some([size.0, size.1]),
                     convolutions,
                     norm,
-                    choices,
                 });
             }
         }
@@ -214,7 +215,6 @@ struct Group {
     resized: Option<[i64; 2]>,
     convolutions: Vec<Convolution>,
     norm: BatchNorm,
-    choices: Tensor,
 }
 
 struct Cell {
@@ -245,13 +245,6 @@ pub(super) fn fire(neuron: &Lif, current: &Tensor, pass: &Pass) -> Tensor {
     fold_time(&neuron.spikes(&unfold_time(current, pass.timesteps)))
 }
 
-fn add(sum: &mut Option<Tensor>, term: Tensor) {
-    *sum = Some(match sum.take() {
-        Some(sum) => sum + term,
-        None => term,
-    });
-}
-
 impl Cell {
     /// `alpha` is the flattened softmax of the architecture logits, in a search.
     fn forward(
@@ -263,22 +256,24 @@ impl Cell {
         pass: &Pass,
         activity: &mut Vec<Tensor>,
     ) -> Signal {
-        let mut currents: Vec<Option<Tensor>> = (0..self.nodes).map(|_| None).collect();
-        self.send(0, s0, neuron, alpha, pass, &mut currents, activity);
-        self.send(1, s1, neuron, alpha, pass, &mut currents, activity);
-        let mut outputs = Vec::new();
-        for node in 0..self.nodes {
-            let current = currents[node].take().expect("every node has an edge");
-            let spikes = fire(neuron, &current, pass);
-            let read = self.groups.iter().any(|group| group.source == node + 2);
-            let signal = if read { Signal::new(spikes, pass) } else { Signal { spikes, rate: None } };
-            self.send(node + 2, &signal, neuron, alpha, pass, &mut currents, activity);
+        let mut terms: Vec<Vec<Term>> = (0..self.nodes).map(|_| Vec::new()).collect();
+        self.send(0, s0, neuron, alpha, pass, &mut terms, activity);
+        self.send(1, s1, neuron, alpha, pass, &mut terms, activity);
+        let (mut outputs, mut rates) = (Vec::new(), Vec::new());
+        for index in 0..self.nodes {
+            let driven = std::mem::take(&mut terms[index]);
+            let (spikes, rate) = node(neuron, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            rates.extend(rate.as_ref().map(Tensor::shallow_clone));
+            let signal = Signal { spikes, rate };
+            self.send(index + 2, &signal, neuron, alpha, pass, &mut terms, activity);
             outputs.push(signal.spikes);
         }
-        Signal::new(Tensor::cat(&outputs, 1), pass)
+        // All nodes have the same number of neurons.
+        let rate = pass.measure.then(|| Tensor::stack(&rates, 0).mean_dim(0, false, None::<Kind>));
+        Signal { spikes: Tensor::cat(&outputs, 1), rate }
     }
 
-    /// Adds what leaves `source` to the currents of the nodes it reaches.
+    /// Adds what leaves `source` to what drives the nodes that it reaches.
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
@@ -287,41 +282,32 @@ impl Cell {
         neuron: &Lif,
         alpha: Option<&Tensor>,
         pass: &Pass,
-        currents: &mut [Option<Tensor>],
+        terms: &mut [Vec<Term>],
         activity: &mut Vec<Tensor>,
     ) {
         for group in self.groups.iter().filter(|group| group.source == source) {
-            let weights: Vec<Tensor> =
-                group.convolutions.iter().map(|convolution| convolution.weight.value(pass.active)).collect();
-            let weight = Tensor::cat(&weights, 0);
+            let weight = hold(std::ptr::from_ref(group) as usize, pass.active, || {
+                let values = group.convolutions.iter().map(|convolution| convolution.weight.value(pass.active));
+                channels_last(&Tensor::cat(&values.collect::<Vec<Tensor>>(), 0))
+            });
             let input = match group.resized {
                 Some(size) => signal.spikes.upsample_nearest2d(size, None, None),
                 None => signal.spikes.shallow_clone(),
             };
-            let current = input.conv2d(&weight, None::<&Tensor>, [group.stride; 2], [1, 1], [1, 1], 1);
-            let scale = alpha
-                .map(|alpha| alpha.index_select(0, &group.choices).repeat_interleave_self_int(self.width, 0, None));
-            let handed = if self.spiking_candidates {
-                let current = group.norm.forward(&current, None, pass.timesteps, pass.training);
-                let spikes = fire(neuron, &current, pass);
-                match &scale {
-                    Some(scale) => spikes * scale.view([1, -1, 1, 1]),
-                    None => spikes,
-                }
-            } else {
-                group.norm.forward(&current, scale.as_ref(), pass.timesteps, pass.training)
-            };
-            for (convolution, part) in group.convolutions.iter().zip(handed.split(self.width, 1)) {
-                add(&mut currents[convolution.node], part);
+            let current = convolution(&input, &weight, group.stride, 1);
+            let candidate = self.spiking_candidates.then_some(neuron);
+            let readers = group.convolutions.len();
+            let currents =
+                Rc::new(Currents::new(&current, &group.norm, pass.timesteps, pass.training, candidate, readers));
+            for (index, convolution) in group.convolutions.iter().enumerate() {
+                let scale = alpha.map(|_| convolution.choice);
+                let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
+                terms[convolution.node].push(part);
                 activity.extend(signal.rate.as_ref().map(Tensor::shallow_clone));
             }
         }
         for &(_, node, choice) in self.identities.iter().filter(|(from, ..)| *from == source) {
-            let term = match alpha {
-                Some(alpha) => &signal.spikes * alpha.get(choice),
-                None => signal.spikes.shallow_clone(),
-            };
-            add(&mut currents[node], term);
+            terms[node].push(Term::Spikes { spikes: signal.spikes.shallow_clone(), scale: alpha.map(|_| choice) });
         }
     }
 }
@@ -353,14 +339,14 @@ impl Body {
     fn stem_signal(&self, images: &Tensor, pass: &Pass) -> Signal {
         // A static image drives the same current at every timestep: convolved and normalised once.
         let weight = self.stem.weight.value(pass.active);
-        let current = images.conv2d(&weight, None::<&Tensor>, [self.stem_stride; 2], [1, 1], [1, 1], 1);
+        let current = convolution(&channels_last(images), &weight, self.stem_stride, 1);
         let current = self.stem_norm.forward(&current, None, 1, pass.training);
         if self.stem_spikes {
             return Signal::new(fold_time(&self.neuron.spikes_of_constant(&current, pass.timesteps)), pass);
         }
         let repeated = current.unsqueeze(0).expand([pass.timesteps, -1, -1, -1, -1], false);
         let rate = pass.measure.then(|| Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        Signal { spikes: fold_time(&repeated), rate }
+        Signal { spikes: channels_last(&fold_time(&repeated)), rate }
     }
 }
 

@@ -1,0 +1,300 @@
+//! How long a trial's own step takes, beside its convolutions alone.
+//!
+//! The step is the code that a trial runs, on random images: batches, augmentation and progress included. Its convolutions are
+//! recorded while it warms up, then step and [`Floor`] run in turn, so that what else the machine does meets both alike:
+//!
+//! ```text
+//! ratio = median over turns of (time of the step / time of its convolutions in the same turn)
+//! ```
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tch::{Cuda, Device, Kind, Tensor};
+
+use super::{Context, Identity, Job, guarded};
+use crate::design::Design;
+use crate::manifest::{Plan, Trial};
+use crate::plugin::{DataInfo, DataStore, Normalisation, Pass, Split, Splits, Stages};
+use crate::spiking::convolution::{Call, Floor, start_recording, take_recording};
+use crate::train::{Event, Observer, Session, SessionSpec, TrialLabel, evaluate_in_batches};
+use crate::{Error, Result, device};
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A step of the optimizer's first stage.
+    SearchStep,
+    /// A step of retraining a design.
+    RetrainStep,
+    /// A few batches of evaluating a design.
+    Evaluate,
+}
+
+/// What to time and how.
+#[derive(Debug)]
+pub struct Benchmark<'a> {
+    /// What.
+    pub work: Work,
+    /// Where the trial is from.
+    pub plan: &'a Plan,
+    /// The trial, as an index into its trials.
+    pub index: usize,
+    /// What is retrained or evaluated.
+    pub design: Option<Design>,
+    /// Images of a step.
+    pub batch: usize,
+    /// Height and width of the images; without it, the data set's.
+    pub size: Option<i64>,
+    /// Turns that count.
+    pub repeats: usize,
+    /// Where.
+    pub device: Device,
+}
+
+/// What was measured; times in seconds.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Of each step, or of the evaluation of a batch.
+    pub step: Vec<f64>,
+    /// Of the convolutions alone, in the same turns and in the step's memory layout.
+    pub convolutions: Vec<f64>,
+    /// Of the same convolutions in libtorch's default layout.
+    pub default_layout: Vec<f64>,
+    /// Convolutions of a step.
+    pub calls: Vec<Call>,
+    /// Largest resident memory of the process before the convolutions ran alone, in bytes.
+    pub peak_memory: u64,
+}
+
+/// Steps that only warm up: the first is recorded.
+const WARM: usize = 2;
+/// Batches of one evaluation: what is prepared once for all of them counts as in a test split of so many.
+const EVALUATED: usize = 8;
+
+/// The middle of some numbers.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => (sorted[count / 2 - 1] + sorted[count / 2]) / 2.0,
+    }
+}
+
+impl Measured {
+    /// The step's time over that of its convolutions, turn by turn.
+    pub fn ratios(&self) -> Vec<f64> {
+        self.step.iter().zip(&self.convolutions).map(|(step, floor)| step / floor).collect()
+    }
+
+    /// The same with the convolutions in libtorch's default layout.
+    pub fn default_ratios(&self) -> Vec<f64> {
+        self.step.iter().zip(&self.default_layout).map(|(step, floor)| step / floor).collect()
+    }
+}
+
+impl Benchmark<'_> {
+    /// Runs it.
+    pub fn run(&self) -> Result<Measured> {
+        let stop = AtomicBool::new(false);
+        let turns = Turns { repeats: self.repeats, device: self.device, stop: &stop, state: RefCell::default() };
+        let splits = self.splits();
+        let label = TrialLabel { index: self.index, count: 1, title: self.trial().title() };
+        let folder = tempfile::tempdir().map_err(Error::file("create", &std::env::temp_dir()))?;
+        let context = Context {
+            runs: folder.path().into(),
+            store: DataStore::new(Vec::new()),
+            device: self.device,
+            revision: "",
+            observer: &turns,
+            stop: &stop,
+        };
+        let identity = Identity { hash: String::new(), recipe: String::new() };
+        let (plan, trial) = (self.plan, self.trial());
+        let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context: &context };
+        if self.work == Work::Evaluate {
+            return guarded(|| self.evaluate(&job));
+        }
+        let spec = SessionSpec {
+            splits: &splits,
+            device: self.device,
+            seed: trial.seed,
+            folder: folder.path(),
+            trial: "",
+            interval: trial.manifest.checkpoint,
+        };
+        let mut session = Session::open(spec, &label, &turns, &stop)?;
+        session.shorten(1, self.batch);
+        let outcome = guarded(|| match self.work {
+            Work::SearchStep => job.search(&mut session).map(drop),
+            _ => {
+                let design = self.design()?;
+                let (network, parameters) = job.build(design)?;
+                job.retrain(&mut session, network.as_ref(), &parameters, design)
+            }
+        });
+        match outcome {
+            // The turns are over.
+            Ok(()) | Err(Error::Interrupted) => Ok(turns.state.into_inner().measured),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn trial(&self) -> &Trial {
+        &self.plan.trials[self.index]
+    }
+
+    fn design(&self) -> Result<&Design> {
+        self.design.as_ref().ok_or_else(|| Error::Plugin {
+            kind: "design",
+            name: "-".into(),
+            message: "there is none: retraining and evaluation need one".into(),
+        })
+    }
+
+    /// Random images, as many as the turns need.
+    fn splits(&self) -> Splits {
+        let ([channels, height, width], classes) = self.trial().manifest.dataset.form();
+        let [height, width] = [height, width].map(|side| self.size.unwrap_or(side));
+        let random = |images: usize| Split {
+            images: Tensor::randint(256, [images as i64, channels, height, width], (Kind::Uint8, Device::Cpu)),
+            labels: Tensor::randint(classes as i64, [images as i64], (Kind::Int64, Device::Cpu)),
+        };
+        let (train, test) = match self.work {
+            Work::Evaluate => (0, EVALUATED * self.batch),
+            _ => ((WARM + self.repeats + 1) * self.batch, 0),
+        };
+        let information = DataInfo {
+            shape: [channels, height, width],
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+            digest: String::new(),
+            title: "random images".into(),
+        };
+        let channel = |value: f32| vec![value; channels as usize];
+        Splits {
+            info: information,
+            normalisation: Normalisation { mean: channel(0.5), std: channel(0.25) },
+            preparation: None,
+            train: random(train),
+            validation: random(0),
+            test: random(test),
+        }
+    }
+
+    fn evaluate(&self, job: &Job) -> Result<Measured> {
+        let design = self.design()?;
+        let (network, _parameters) = job.build(design)?;
+        let pass = Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL };
+        let (split, normalisation) = (&job.splits.test, &job.splits.normalisation);
+        let evaluate = || {
+            let begin = Instant::now();
+            evaluate_in_batches(network.as_ref(), split, normalisation, pass, self.device, self.batch);
+            synchronise(self.device);
+            begin.elapsed().as_secs_f64() / EVALUATED as f64
+        };
+        start_recording();
+        evaluate();
+        let mut measured = Measured { calls: take_recording(), ..Measured::default() };
+        measured.calls.truncate(measured.calls.len() / EVALUATED);
+        measured.peak_memory = device::peak_memory();
+        let floors = floors(&measured.calls, self.device);
+        for _ in 0..self.repeats {
+            measured.step.push(evaluate());
+            let [alone, default] = [0, 1].map(|layout: usize| {
+                let begin = Instant::now();
+                (0..EVALUATED).for_each(|_| floors[layout].run());
+                synchronise(self.device);
+                begin.elapsed().as_secs_f64() / EVALUATED as f64
+            });
+            measured.convolutions.push(alone);
+            measured.default_layout.push(default);
+        }
+        Ok(measured)
+    }
+}
+
+/// The convolutions in the step's layout and in the default one, warmed up.
+fn floors(calls: &[Call], device: Device) -> [Floor; 2] {
+    let floors = [Floor::new(calls, device), Floor::contiguous(calls, device)];
+    floors.iter().for_each(Floor::run);
+    floors
+}
+
+/// Waits until a device has done what it was asked.
+fn synchronise(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
+}
+
+/// Takes turns with the training loop: it is told of every batch, and runs the convolutions between two of them.
+struct Turns<'a> {
+    repeats: usize,
+    device: Device,
+    stop: &'a AtomicBool,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: usize,
+    /// When the step began.
+    begun: Option<Instant>,
+    floors: Option<[Floor; 2]>,
+    measured: Measured,
+}
+
+impl Observer for Turns<'_> {
+    fn event(&self, event: &Event) {
+        let mut state = self.state.borrow_mut();
+        match event {
+            Event::StageStarted { .. } => start_recording(),
+            Event::Batch { .. } if state.measured.step.len() < self.repeats => {
+                synchronise(self.device);
+                let elapsed = state.begun.map(|begun| begun.elapsed().as_secs_f64());
+                state.seen += 1;
+                if state.seen == 1 {
+                    state.measured.calls = take_recording();
+                }
+                match (&state.floors, elapsed) {
+                    (Some(floors), Some(elapsed)) => {
+                        let [alone, default] = [0, 1].map(|layout: usize| {
+                            let begin = Instant::now();
+                            floors[layout].run();
+                            synchronise(self.device);
+                            begin.elapsed().as_secs_f64()
+                        });
+                        state.measured.step.push(elapsed);
+                        state.measured.convolutions.push(alone);
+                        state.measured.default_layout.push(default);
+                    }
+                    _ if state.seen == WARM => {
+                        state.measured.peak_memory = device::peak_memory();
+                        state.floors = Some(floors(&state.measured.calls, self.device));
+                    }
+                    _ => {}
+                }
+                if state.measured.step.len() == self.repeats {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+            }
+            _ => return,
+        }
+        state.begun = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_middle_ones() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+}

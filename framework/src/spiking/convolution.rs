@@ -1,0 +1,189 @@
+//! Convolutions over time-folded tensors `[T·B, C, H, W]`, and a record of those that a pass makes.
+//!
+//! The record is what a benchmark takes its floor from: the same convolutions alone, forward and with the gradients that the pass
+//! asked for, as libtorch computes them ([`Floor`]).
+
+use std::cell::RefCell;
+use std::ffi::c_int;
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::function::last_error;
+use super::node;
+
+/// A convolution that a pass made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `[T·B, C, H, W]`
+    pub input: Vec<i64>,
+    /// `[out, in, kh, kw]`
+    pub weight: Vec<i64>,
+    /// The same on both axes.
+    pub stride: i64,
+    /// Zeros on every side.
+    pub padding: i64,
+    /// Whether the gradient to the input was needed, and that to the weight.
+    pub gradients: [bool; 2],
+    /// Whether the channels of the input are last in memory.
+    pub channels_last: bool,
+}
+
+thread_local! {
+    static RECORD: RefCell<Option<Vec<Call>>> = const { RefCell::new(None) };
+}
+
+/// Convolves `input` `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]`.
+pub fn convolution(input: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
+    let output = input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1);
+    RECORD.with_borrow_mut(|record| {
+        if let Some(calls) = record {
+            let recorded = output.requires_grad();
+            let gradients = [input, weight].map(|tensor| recorded && tensor.requires_grad());
+            let channels_last = input.stride()[1] == 1 && input.size()[1] > 1;
+            calls.push(Call { input: input.size(), weight: weight.size(), stride, padding, gradients, channels_last });
+        }
+    });
+    output
+}
+
+/// Records the convolutions of this thread from here on.
+pub fn start_recording() {
+    RECORD.with_borrow_mut(|record| *record = Some(Vec::new()));
+}
+
+/// Ends the record and hands it out.
+pub fn take_recording() -> Vec<Call> {
+    RECORD.with_borrow_mut(Option::take).unwrap_or_default()
+}
+
+impl Call {
+    /// `[T·B, out, H', W']`
+    pub fn output(&self) -> Vec<i64> {
+        let side = |size: i64, kernel: i64| (size + 2 * self.padding - kernel) / self.stride + 1;
+        let [input, weight] = [&self.input, &self.weight];
+        vec![input[0], weight[0], side(input[2], weight[2]), side(input[3], weight[3])]
+    }
+
+    /// Multiply-accumulate operations, of the forward pass and of each gradient alike.
+    pub fn macs(&self) -> f64 {
+        let product = |sizes: &[i64]| sizes.iter().map(|&size| size as f64).product::<f64>();
+        let output = self.output();
+        product(&self.weight) * product(&output) / output[1] as f64
+    }
+}
+
+/// The convolutions of a pass alone.
+pub struct Floor {
+    /// Each with tensors of its own, as in the pass: input, weight, gradient of the output. The time does not depend on the values.
+    calls: Vec<(Call, [Tensor; 3])>,
+}
+
+impl Floor {
+    /// Prepares inputs, weights and gradients of `calls`, in the memory layout of the calls.
+    pub fn new(calls: &[Call], device: Device) -> Floor {
+        let random = |shape: &[i64], call: &Call| {
+            let tensor = Tensor::rand(shape, (Kind::Float, device));
+            if call.channels_last { node::channels_last(&tensor) } else { tensor }
+        };
+        let prepared = |call: &Call| {
+            let shapes = [&call.input, &call.weight, &call.output()];
+            (call.clone(), shapes.map(|shape| random(shape, call)))
+        };
+        Floor { calls: calls.iter().map(prepared).collect() }
+    }
+
+    /// The same convolutions in libtorch's default layout.
+    pub fn contiguous(calls: &[Call], device: Device) -> Floor {
+        let calls: Vec<Call> = calls.iter().map(|call| Call { channels_last: false, ..call.clone() }).collect();
+        Floor::new(&calls, device)
+    }
+
+    /// All convolutions forward, then their gradients from the last to the first.
+    pub fn run(&self) {
+        tch::no_grad(|| {
+            for (call, [input, weight, _]) in &self.calls {
+                let (stride, padding) = ([call.stride; 2], [call.padding; 2]);
+                let _ = input.conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], 1);
+            }
+            for (call, [input, weight, output]) in self.calls.iter().rev() {
+                if call.gradients != [false; 2] {
+                    gradients(output, input, weight, call);
+                }
+            }
+        });
+    }
+}
+
+/// libtorch's gradients of a convolution to input and weight; those that the call does not need are not computed.
+fn gradients(output: &Tensor, input: &Tensor, weight: &Tensor, call: &Call) -> [Option<Tensor>; 2] {
+    unsafe extern "C" {
+        fn litesnn_convolution_gradients(
+            output: *mut C_tensor,
+            input: *mut C_tensor,
+            weight: *mut C_tensor,
+            stride: i64,
+            padding: i64,
+            needed: *const c_int,
+            results: *mut *mut C_tensor,
+        ) -> c_int;
+    }
+    let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut();
+    let needed = call.gradients.map(c_int::from);
+    let mut results = [std::ptr::null_mut(); 2];
+    // SAFETY: three tensors that live through the call; two flags, two results.
+    unsafe {
+        let status = litesnn_convolution_gradients(
+            pointer(output),
+            pointer(input),
+            pointer(weight),
+            call.stride,
+            call.padding,
+            needed.as_ptr(),
+            results.as_mut_ptr(),
+        );
+        assert!(status == 0, "{}", last_error());
+        results.map(|result| (!result.is_null()).then(|| Tensor::from_ptr(result)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_holds_what_was_convolved_and_which_gradients_it_needs() {
+        let options = (Kind::Float, Device::Cpu);
+        let (image, weight) = (Tensor::rand([2, 3, 9, 9], options), Tensor::rand([4, 3, 3, 3], options));
+        let trained = weight.copy().set_requires_grad(true);
+        start_recording();
+        let spikes = convolution(&image, &trained, 2, 1);
+        let fixed = Tensor::rand([5, 4, 1, 1], options);
+        let _ = (convolution(&spikes, &fixed, 1, 0), tch::no_grad(|| convolution(&spikes, &fixed, 1, 0)));
+        let calls = take_recording();
+        assert_eq!(
+            calls.iter().map(|call| call.gradients).collect::<Vec<_>>(),
+            [[false, true], [true, false], [false, false]]
+        );
+        assert_eq!(calls[0].output(), spikes.size());
+        assert_eq!(calls[0].macs(), (4 * 3 * 9 * 2 * 25) as f64);
+        let _ = convolution(&image, &weight, 1, 1);
+        assert!(take_recording().is_empty());
+    }
+
+    #[test]
+    fn the_floor_computes_the_gradients_that_autograd_does() {
+        let options = (Kind::Float, Device::Cpu);
+        let leaf = |shape: &[i64]| Tensor::rand(shape, options).set_requires_grad(true);
+        let (input, weight) = (leaf(&[2, 3, 8, 8]), leaf(&[4, 3, 3, 3]));
+        start_recording();
+        let output = convolution(&input, &weight, 2, 1);
+        let [call]: [Call; 1] = take_recording().try_into().unwrap();
+        let upstream = output.rand_like();
+        (output * &upstream).sum(Kind::Float).backward();
+        let [to_input, to_weight] = gradients(&upstream, &input.detach(), &weight.detach(), &call);
+        assert!(to_input.unwrap().allclose(&input.grad(), 1e-5, 1e-5, false));
+        assert!(to_weight.unwrap().allclose(&weight.grad(), 1e-5, 1e-5, false));
+        Floor::new(&[call], Device::Cpu).run();
+    }
+}

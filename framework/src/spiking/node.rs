@@ -1,0 +1,1069 @@
+//! A layer of neurons with everything that drives it, as one autograd node: batch normalisation of the currents, neurons on
+//! candidate operations, their weighted sum, the layer's own neurons.
+//!
+//! ```text
+//! y_k(t) = gamma_k · (x_k(t) - mean_k) / sqrt(var_k + eps) + beta_k          a part of the channels of a convolution
+//! I(t)   = sum over k of  scale_k · y_k(t)                                    a current
+//!                      or scale_k · LIF(y_k)(t)                               a candidate with neurons of its own
+//!                      or scale_k · s_k(t)                                    spikes themselves
+//! s      = LIF(I)
+//! ```
+//!
+//! Written op by op, each of these steps reads and writes maps as large as the convolution's. Here the outputs x of the
+//! convolutions are all that is kept: the forward pass reads them once for the statistics and once for the spikes, the backward
+//! pass recomputes every potential in registers. Maps are channels-last, so that a vector holds neighbouring channels with their
+//! own mean and scale; libtorch's convolutions are faster in that layout, too.
+//!
+//! On a device other than the CPU, or in another type than f32, the same function is made of tensor operations.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tch::{Device, Kind, Tensor};
+
+use super::custom_function;
+use super::lanes::{Lanes, prefetch};
+use super::layer::{BatchNorm, firing_rate, fold_time, unfold_time};
+use super::lif::{Lif, Slope};
+use super::parallel::{Pointer, for_parts, parts, simd};
+
+/// Normalised currents from one convolution, `[T·B, C, H, W]`; `readers` parts of whose channels drive nodes.
+pub struct Currents {
+    form: Form,
+    /// `[C]`
+    gamma: Tensor,
+    beta: Tensor,
+    /// `[T·B, C, H, W]`: of the convolution for the kernels, what is handed to the nodes for tensor operations.
+    x: Tensor,
+}
+
+enum Form {
+    Kernel(Arc<Group>),
+    Operations,
+}
+
+/// What the kernels know of a convolution's output.
+struct Group {
+    /// `[C]`
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    /// `[S, C]` with S = T, or 1 where all timesteps are alike.
+    mean: Vec<f32>,
+    /// 1 / sqrt(var + eps), `[S, C]`.
+    inverse: Vec<f32>,
+    statistics: Vec<usize>,
+    channels: usize,
+    training: bool,
+    /// A LIF layer on the normalised currents.
+    spiking: bool,
+    /// Nodes that read a part.
+    readers: usize,
+    pending: Mutex<Pending>,
+}
+
+/// The gradient of a group while its readers run backward one after another; the last hands it on.
+#[derive(Default)]
+struct Pending {
+    done: usize,
+    /// Of the normalised currents, then of x: `[T·B, C, H, W]`.
+    gradient: Option<Tensor>,
+    /// Sums of it over the rows of a timestep, and of it times (x - mean): `[T, C]`.
+    sums: Vec<f64>,
+    products: Vec<f64>,
+    /// The scale of each channel where it multiplies currents, else 1: `[C]`.
+    scales: Vec<f32>,
+}
+
+/// What drives a node.
+pub enum Term {
+    /// Channels of currents, times `alpha[scale]`.
+    Part {
+        /// The currents.
+        of: Rc<Currents>,
+        /// The first of the channels.
+        first: i64,
+        /// Index into alpha.
+        scale: Option<i64>,
+    },
+    /// Spikes of another node, times `alpha[scale]`.
+    Spikes {
+        /// `[T·B, C, H, W]`
+        spikes: Tensor,
+        /// Index into alpha.
+        scale: Option<i64>,
+    },
+}
+
+/// Maps `[N, C, H, W]` with the channels last in memory; on a device other than the CPU as they are.
+pub fn channels_last(x: &Tensor) -> Tensor {
+    if x.device() != Device::Cpu {
+        return x.shallow_clone();
+    }
+    let (_, channels, height, width) = x.size4().expect("maps are [N, C, H, W]");
+    if x.stride() == [height * width * channels, 1, width * channels, channels] {
+        return x.shallow_clone();
+    }
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// New maps with the channels last in memory.
+fn empty_channels_last(shape: &[i64]) -> Tensor {
+    let permuted = [shape[0], shape[2], shape[3], shape[1]];
+    Tensor::empty(permuted, (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2])
+}
+
+impl Currents {
+    /// Normalises the output `[T·B, C, H, W]` of a convolution, `readers` parts of which drive nodes. With `candidate`, a layer of
+    /// such neurons follows. The gradient arrives once all readers have one: each of them has to lead to the loss, or none.
+    pub fn new(
+        x: &Tensor,
+        norm: &BatchNorm,
+        timesteps: i64,
+        training: bool,
+        candidate: Option<&Lif>,
+        readers: usize,
+    ) -> Currents {
+        if x.device() != Device::Cpu || x.kind() != Kind::Float || x.dim() != 4 {
+            let mut handed = norm.forward(x, None, timesteps, training);
+            if let Some(neuron) = candidate {
+                handed = fold_time(&neuron.spikes(&unfold_time(&handed, timesteps)));
+            }
+            return Currents::of(Form::Operations, handed, norm);
+        }
+        let x = channels_last(x);
+        let channels = x.size()[1] as usize;
+        let timesteps = timesteps as usize;
+        let (mean, variance) = match training {
+            true => norm.observe(&moments(&x.detach(), timesteps), timesteps, x.numel() / timesteps / channels),
+            false => norm.running(),
+        };
+        let inverse = variance.iter().map(|variance| 1.0 / (variance + BatchNorm::EPSILON as f32).sqrt()).collect();
+        let rows = mean.len() / channels;
+        let group = Group {
+            gamma: values(norm.gamma()).to_vec(),
+            beta: values(norm.beta()).to_vec(),
+            mean,
+            inverse,
+            statistics: (0..timesteps).map(|step| if rows == 1 { 0 } else { step }).collect(),
+            channels,
+            training,
+            spiking: candidate.is_some(),
+            readers,
+            pending: Mutex::default(),
+        };
+        Currents::of(Form::Kernel(Arc::new(group)), x, norm)
+    }
+
+    fn of(form: Form, x: Tensor, norm: &BatchNorm) -> Currents {
+        Currents { form, gamma: norm.gamma().shallow_clone(), beta: norm.beta().shallow_clone(), x }
+    }
+}
+
+/// Spikes `[T·B, width, H, W]` of the node that `terms` drive, and their rate `[T]` if `measure`; `alpha` holds the scales.
+pub fn node(
+    neuron: &Lif,
+    terms: &[Term],
+    width: i64,
+    alpha: Option<&Tensor>,
+    timesteps: i64,
+    measure: bool,
+) -> (Tensor, Option<Tensor>) {
+    let kernel = terms.iter().all(|term| match term {
+        Term::Part { of, .. } => matches!(of.form, Form::Kernel(_)),
+        Term::Spikes { spikes, .. } => spikes.device() == Device::Cpu && spikes.kind() == Kind::Float,
+    });
+    if kernel {
+        return fused(neuron, terms, width, alpha, timesteps, measure);
+    }
+    let scaled = |value: Tensor, scale: Option<i64>| match (alpha, scale) {
+        (Some(alpha), Some(index)) => value * alpha.get(index),
+        _ => value,
+    };
+    let current = terms.iter().map(|term| match term {
+        Term::Part { of, first, scale } => scaled(of.x.narrow(1, *first, width), *scale),
+        Term::Spikes { spikes, scale } => scaled(spikes.shallow_clone(), *scale),
+    });
+    let current = current.reduce(|sum, next| sum + next).expect("a node has a term");
+    let spikes = neuron.spikes(&unfold_time(&current, timesteps));
+    let rate = measure.then(|| firing_rate(&spikes));
+    (fold_time(&spikes), rate)
+}
+
+/// Where the gradient of a term goes.
+#[derive(Clone)]
+enum Target {
+    /// The channels from here on of a group.
+    Group(Arc<Group>, usize),
+    /// A tensor of its own.
+    Spikes,
+}
+
+/// One term as the kernels see it: rows of `width` values at `x + (t · rows + r) · stride`.
+#[derive(Clone, Copy)]
+struct Source {
+    x: Pointer,
+    gradient: Pointer,
+    stride: usize,
+    kind: Drive,
+    /// Of spikes: what a spike adds to the current.
+    scale: f32,
+    /// y = factor · x + shift, and the mean, each `[T, width]`.
+    factor: *const f32,
+    shift: *const f32,
+    mean: *const f32,
+}
+// SAFETY: the pointers are to memory that outlives the loops, and threads write disjoint rows of it.
+unsafe impl Sync for Source {}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drive {
+    Current,
+    Candidate,
+    Spikes,
+}
+
+/// factor, shift and mean of a term, each `[T, width]`.
+type Coefficients = [Vec<f32>; 3];
+
+impl Group {
+    fn coefficients(&self, first: usize, width: usize, scale: f32) -> Coefficients {
+        let mut all = [(); 3].map(|()| Vec::with_capacity(self.statistics.len() * width));
+        for row in &self.statistics {
+            for channel in first..first + width {
+                let (mean, inverse) =
+                    (self.mean[row * self.channels + channel], self.inverse[row * self.channels + channel]);
+                let factor = self.gamma[channel] * inverse;
+                all[0].push(factor * scale);
+                all[1].push((self.beta[channel] - mean * factor) * scale);
+                all[2].push(mean);
+            }
+        }
+        all
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The gradients to x, gamma and beta, once all parts have arrived.
+    fn finish(&self, x: &Tensor, pending: Pending) -> [Tensor; 3] {
+        let gradient = pending.gradient.expect("a reader has made it");
+        let (steps, channels) = (self.statistics.len(), self.channels);
+        let rows = x.numel() / steps / channels;
+        let all_alike = self.mean.len() == channels;
+        // Sums over what the statistics are taken over: `[S, C]`.
+        let shared = |sums: &[f64], step: usize, channel: usize| match all_alike {
+            true => (0..steps).map(|step| sums[step * channels + channel]).sum::<f64>(),
+            false => sums[step * channels + channel],
+        };
+        let count = (if all_alike { rows * steps } else { rows }) as f64;
+        let mut factors = [(); 3].map(|()| vec![0f32; steps * channels]);
+        let (mut to_gamma, mut to_beta) = (vec![0f64; channels], vec![0f64; channels]);
+        for (step, row) in self.statistics.iter().enumerate() {
+            for channel in 0..channels {
+                let (mean, inverse) = (self.mean[row * channels + channel], self.inverse[row * channels + channel]);
+                let scale = f64::from(pending.scales[channel]);
+                let at = step * channels + channel;
+                to_gamma[channel] += scale * pending.products[at] * f64::from(inverse);
+                to_beta[channel] += scale * pending.sums[at];
+                let factor = f64::from(self.gamma[channel]) * scale * f64::from(inverse);
+                factors[0][at] = factor as f32;
+                if self.training {
+                    let sum = shared(&pending.sums, step, channel) / count;
+                    let slope = shared(&pending.products, step, channel) / count * f64::from(inverse * inverse);
+                    factors[1][at] = (-factor * slope) as f32;
+                    factors[2][at] = (factor * (slope * f64::from(mean) - sum)) as f32;
+                }
+            }
+        }
+        let (g, x) = (Pointer::of(&gradient), Pointer::of(x));
+        for_parts(steps * rows, |_, begin, end| {
+            for step in begin / rows..=(end.max(1) - 1) / rows {
+                let first = begin.max(step * rows);
+                let last = end.min((step + 1) * rows);
+                let [a, p, q] = [0, 1, 2].map(|which: usize| factors[which][step * channels..].as_ptr());
+                // SAFETY: rows of this part alone, `channels` values each.
+                unsafe { combine_rows(g.get(), x.get(), first, last, channels, a, p, q) };
+            }
+        });
+        let vector = |values: &[f64]| Tensor::from_slice(&values.iter().map(|&value| value as f32).collect::<Vec<_>>());
+        [gradient, vector(&to_gamma), vector(&to_beta)]
+    }
+}
+
+fn values(tensor: &Tensor) -> &[f32] {
+    // SAFETY: a contiguous f32 tensor on the CPU, which outlives the slice's use.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) }
+}
+
+/// Sum and sum of squares around a shift of every channel at every timestep, as mean and variance (biased), each `[T, C]`.
+pub(super) struct Moments {
+    pub(super) mean: Vec<f64>,
+    pub(super) variance: Vec<f64>,
+}
+
+fn moments(x: &Tensor, steps: usize) -> Moments {
+    let channels = x.size()[1] as usize;
+    let rows = x.numel() / steps / channels;
+    let x = Pointer::of(x);
+    // SAFETY: the first row of a timestep is there.
+    let shift = |step: usize| unsafe { std::slice::from_raw_parts(x.get().add(step * rows * channels), channels) };
+    let width = 2 * steps * channels;
+    let mut sums = vec![0f64; parts() * width];
+    let slots = Pointer::to(&mut sums);
+    for_parts(rows, |part, begin, end| {
+        // SAFETY: each part has a slot of its own, and reads rows that are there.
+        let own = unsafe { std::slice::from_raw_parts_mut(slots.get().cast::<f64>().add(part * width), width) };
+        let mut block = vec![0f32; 2 * channels];
+        for step in 0..steps {
+            for tile in (begin..end).step_by(TILE) {
+                let rows = step * rows + tile..step * rows + (tile + TILE).min(end);
+                block.fill(0.0);
+                unsafe { sum_rows(x.get(), rows.start, rows.end, channels, shift(step).as_ptr(), block.as_mut_ptr()) };
+                let own = &mut own[2 * step * channels..2 * (step + 1) * channels];
+                own.iter_mut().zip(&block).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+        }
+    });
+    let (mut mean, mut variance) = (Vec::with_capacity(width / 2), Vec::with_capacity(width / 2));
+    for step in 0..steps {
+        for channel in 0..channels {
+            let of = |which: usize| -> f64 {
+                let at = (2 * step + which) * channels + channel;
+                (0..parts()).map(|part| sums[part * width + at]).sum::<f64>() / rows as f64
+            };
+            let (first, second) = (of(0), of(1));
+            mean.push(first + f64::from(shift(step)[channel]));
+            variance.push((second - first * first).max(0.0));
+        }
+    }
+    Moments { mean, variance }
+}
+
+/// Rows of a tile: sums in f32 are no longer than that.
+const TILE: usize = 64;
+
+fn fused(
+    neuron: &Lif,
+    terms: &[Term],
+    width: i64,
+    alpha: Option<&Tensor>,
+    timesteps: i64,
+    measure: bool,
+) -> (Tensor, Option<Tensor>) {
+    let steps = timesteps as usize;
+    let scales = alpha.map(|alpha| Vec::<f32>::try_from(alpha.detach()).expect("scales are f32"));
+    let scale_of = |scale: Option<i64>| match (&scales, scale) {
+        (Some(scales), Some(index)) => scales[index as usize],
+        _ => 1.0,
+    };
+    let mut inputs: Vec<Tensor> = Vec::new();
+    let mut targets: Vec<Target> = Vec::new();
+    let mut coefficients: Vec<Coefficients> = Vec::new();
+    let mut term_scales: Vec<(Option<i64>, f32)> = Vec::new();
+    for term in terms {
+        match term {
+            Term::Part { of, first, scale } => {
+                let Form::Kernel(group) = &of.form else { unreachable!("`node` has looked") };
+                let value = scale_of(*scale);
+                // Currents are scaled by what normalises them, spikes after it.
+                let folded = if group.spiking { 1.0 } else { value };
+                coefficients.push(group.coefficients(*first as usize, width as usize, folded));
+                inputs.extend([&of.x, &of.gamma, &of.beta].map(Tensor::shallow_clone));
+                targets.push(Target::Group(group.clone(), *first as usize));
+                term_scales.push((*scale, value));
+            }
+            Term::Spikes { spikes, scale } => {
+                coefficients.push(Default::default());
+                inputs.push(channels_last(spikes));
+                targets.push(Target::Spikes);
+                term_scales.push((*scale, scale_of(*scale)));
+            }
+        }
+    }
+    let scale_count = scales.as_ref().map_or(0, Vec::len);
+    inputs.extend(alpha.map(Tensor::shallow_clone));
+    let work =
+        Work { neuron: *neuron, steps, width: width as usize, targets, coefficients, scales: term_scales, scale_count };
+    let mut shape = inputs[0].size();
+    shape[1] = width;
+    let spikes = tch::no_grad(|| empty_channels_last(&shape));
+    let kept: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
+    let counts = work.forward(&kept, &spikes);
+    let rate = measure.then(|| {
+        let neurons = spikes.numel() as f64 / steps as f64;
+        Tensor::from_slice(&counts.iter().map(|count| (count / neurons) as f32).collect::<Vec<_>>())
+    });
+    let references: Vec<&Tensor> = inputs.iter().collect();
+    let backward = move |gradients: &[Tensor], saved: &[Tensor]| work.backward(&gradients[0], saved);
+    let spikes = custom_function(&references, || (vec![spikes], kept), backward).pop().expect("one output was given");
+    (spikes, rate)
+}
+
+/// What a node's passes need beside its inputs.
+struct Work {
+    neuron: Lif,
+    steps: usize,
+    width: usize,
+    targets: Vec<Target>,
+    coefficients: Vec<Coefficients>,
+    /// Index into alpha, and value, of each term.
+    scales: Vec<(Option<i64>, f32)>,
+    /// Length of alpha; 0 without it.
+    scale_count: usize,
+}
+
+impl Work {
+    /// The first of `inputs` of each term.
+    fn currents<'a>(&self, inputs: &'a [Tensor]) -> Vec<&'a Tensor> {
+        let mut next = 0;
+        let step = |target: &Target| match target {
+            Target::Group(..) => 3,
+            Target::Spikes => 1,
+        };
+        self.targets
+            .iter()
+            .map(|target| {
+                let tensor = &inputs[next];
+                next += step(target);
+                tensor
+            })
+            .collect()
+    }
+
+    fn sources(&self, currents: &[&Tensor], gradients: &[Option<Tensor>]) -> Vec<Source> {
+        let one = |(index, target): (usize, &Target)| {
+            let (stride, first, kind) = match target {
+                Target::Group(group, first) => {
+                    (group.channels, *first, if group.spiking { Drive::Candidate } else { Drive::Current })
+                }
+                Target::Spikes => (self.width, 0, Drive::Spikes),
+            };
+            // SAFETY: `first` lies within a row.
+            let at = |tensor: &Tensor| Pointer(unsafe { Pointer::of(tensor).get().add(first) });
+            let [factor, shift, mean] = &self.coefficients[index];
+            Source {
+                x: at(currents[index]),
+                gradient: gradients.get(index).and_then(Option::as_ref).map_or(Pointer(std::ptr::null_mut()), at),
+                stride,
+                kind,
+                scale: self.scales[index].1,
+                factor: factor.as_ptr(),
+                shift: shift.as_ptr(),
+                mean: mean.as_ptr(),
+            }
+        };
+        self.targets.iter().enumerate().map(one).collect()
+    }
+
+    /// Fills `spikes` and returns their number at each timestep.
+    fn forward(&self, inputs: &[Tensor], spikes: &Tensor) -> Vec<f64> {
+        let sources = self.sources(&self.currents(inputs), &[]);
+        let rows = spikes.numel() / self.steps / self.width;
+        let out = Pointer::of(spikes);
+        let mut counts = vec![0f64; parts() * self.steps];
+        let slots = Pointer::to(&mut counts);
+        let frame = Frame { steps: self.steps, rows, width: self.width, slope: Slope::of(&self.neuron) };
+        for_parts(rows, |part, begin, end| {
+            // SAFETY: a slot of counts for each part, rows of this part alone.
+            unsafe {
+                let own = std::slice::from_raw_parts_mut(slots.get().cast::<f64>().add(part * self.steps), self.steps);
+                forward_rows(&sources, &frame, begin, end, out.get(), own);
+            }
+        });
+        (0..self.steps).map(|step| (0..parts()).map(|part| counts[part * self.steps + step]).sum()).collect()
+    }
+
+    fn backward(&self, gradient: &Tensor, inputs: &[Tensor]) -> Vec<Option<Tensor>> {
+        let currents = self.currents(inputs);
+        let (gradient, stride) = rows_of(gradient);
+        let targets: Vec<Option<Tensor>> = self
+            .targets
+            .iter()
+            .zip(&currents)
+            .map(|(target, current)| {
+                Some(match target {
+                    Target::Group(group, _) => {
+                        let mut pending = group.pending();
+                        pending.gradient.get_or_insert_with(|| empty_channels_last(&current.size())).shallow_clone()
+                    }
+                    Target::Spikes => empty_channels_last(&current.size()),
+                })
+            })
+            .collect();
+        let sources = self.sources(&currents, &targets);
+        let (steps, width) = (self.steps, self.width);
+        let rows = targets[0].as_ref().map_or(0, |target| target.numel() / steps / target.size()[1] as usize);
+        let upstream = Pointer::of(&gradient);
+        // For each term: sums, products `[T, width]`, and the gradient to its scale.
+        let slot = sources.len() * (2 * steps * width + 1);
+        let mut sums = vec![0f64; parts() * slot];
+        let slots = Pointer::to(&mut sums);
+        let frame = Frame { steps, rows, width, slope: Slope::of(&self.neuron) };
+        for_parts(rows, |part, begin, end| {
+            // SAFETY: a slot of sums for each part, rows of this part alone.
+            unsafe {
+                let own = std::slice::from_raw_parts_mut(slots.get().cast::<f64>().add(part * slot), slot);
+                backward_rows(&sources, &frame, begin, end, upstream.get(), stride, own);
+            }
+        });
+        let total = |at: usize| (0..parts()).map(|part| sums[part * slot + at]).sum::<f64>();
+        self.hand_on(&currents, targets, &total)
+    }
+
+    /// The gradients of all inputs; `total` sums what the parts have found.
+    fn hand_on(
+        &self,
+        currents: &[&Tensor],
+        targets: Vec<Option<Tensor>>,
+        total: &dyn Fn(usize) -> f64,
+    ) -> Vec<Option<Tensor>> {
+        let (steps, width) = (self.steps, self.width);
+        let mut to_alpha = vec![0f32; self.scale_count];
+        let mut results = Vec::new();
+        for (index, (target, own)) in self.targets.iter().zip(targets).enumerate() {
+            let at = index * (2 * steps * width + 1);
+            let (scale, value) = self.scales[index];
+            let mut to_scale = total(at + 2 * steps * width);
+            match target {
+                Target::Group(group, first) => {
+                    let channels = group.channels;
+                    let mut pending = group.pending();
+                    if pending.sums.is_empty() {
+                        pending.sums = vec![0.0; steps * channels];
+                        pending.products = vec![0.0; steps * channels];
+                        pending.scales = vec![1.0; channels];
+                    }
+                    for step in 0..steps {
+                        for lane in 0..width {
+                            let channel = first + lane;
+                            let (sum, product) =
+                                (total(at + step * width + lane), total(at + (steps + step) * width + lane));
+                            pending.sums[step * channels + channel] = sum;
+                            pending.products[step * channels + channel] = product;
+                            if !group.spiking {
+                                let inverse = group.inverse[group.statistics[step] * channels + channel];
+                                to_scale += f64::from(group.gamma[channel] * inverse) * product
+                                    + f64::from(group.beta[channel]) * sum;
+                            }
+                        }
+                    }
+                    if !group.spiking {
+                        pending.scales[*first..first + width].fill(value);
+                    }
+                    pending.done += 1;
+                    if pending.done == group.readers {
+                        let whole = std::mem::take(&mut *pending);
+                        drop(pending);
+                        results.extend(group.finish(currents[index], whole).map(Some));
+                    } else {
+                        results.extend([None, None, None]);
+                    }
+                }
+                Target::Spikes => results.push(own),
+            }
+            if let Some(scale) = scale.filter(|_| self.scale_count > 0) {
+                to_alpha[scale as usize] += to_scale as f32;
+            }
+        }
+        if self.scale_count > 0 {
+            results.push(Some(Tensor::from_slice(&to_alpha)));
+        }
+        results
+    }
+}
+
+/// The gradient `[N, C, H, W]` as rows of channels, and how far apart they are: a part of a larger map stays where it is.
+fn rows_of(gradient: &Tensor) -> (Tensor, usize) {
+    let (_, channels, height, width) = gradient.size4().expect("maps are [N, C, H, W]");
+    let stride = gradient.stride();
+    let row = stride[3];
+    if row >= channels && stride == [height * width * row, 1, width * row, row] {
+        return (gradient.shallow_clone(), row as usize);
+    }
+    (channels_last(gradient), channels as usize)
+}
+
+/// The shape of a node and its neuron, for the kernels.
+struct Frame {
+    steps: usize,
+    rows: usize,
+    width: usize,
+    slope: Slope,
+}
+
+/// Potentials of one row, of the candidates and of the node, and sums over the rows of a tile.
+struct Scratch<V> {
+    potentials: Vec<V>,
+    sums: Vec<V>,
+}
+
+impl<V: Lanes> Scratch<V> {
+    #[inline(always)]
+    unsafe fn new(sources: usize, steps: usize) -> Scratch<V> {
+        let zero = unsafe { V::splat(0.0) };
+        Scratch { potentials: vec![zero; (sources + 1) * steps], sums: vec![zero; sources * (2 * steps + 1)] }
+    }
+}
+
+/// The numbers of a neuron in every lane.
+#[derive(Clone, Copy)]
+struct Neuron<V> {
+    zero: V,
+    tau: V,
+    threshold: V,
+    half: V,
+    one: V,
+    /// -2 times the temperature.
+    fall: V,
+    /// Four times the peak.
+    height: V,
+}
+
+impl<V: Lanes> Neuron<V> {
+    #[inline(always)]
+    unsafe fn of(slope: Slope) -> Neuron<V> {
+        let (fall, height) = slope.fall_and_height();
+        let [zero, tau, threshold, half, one, fall, height] =
+            [0.0, slope.tau, slope.threshold, 0.5, 1.0, fall, height].map(|value| unsafe { V::splat(value) });
+        Neuron { zero, tau, threshold, half, one, fall, height }
+    }
+
+    /// What is left of a potential at the next timestep.
+    #[inline(always)]
+    unsafe fn kept(self, potential: V) -> V {
+        unsafe { potential.above(self.threshold, self.zero, self.tau.mul(potential)) }
+    }
+
+    /// As [`Slope::backward`].
+    #[inline(always)]
+    unsafe fn backward(self, gradient: V, potential: V, carried: V) -> V {
+        unsafe {
+            let distance = potential.sub(self.half).abs();
+            let q = exp_of_negative(self.fall.mul(distance));
+            let sum = self.one.add(q);
+            let surrogate = self.height.mul(q).div(sum.mul(sum));
+            let surrogate = self.half.above(distance, surrogate, self.zero);
+            let passed = potential.above(self.threshold, self.zero, carried);
+            gradient.sub(carried.mul(potential)).mul_add(surrogate, passed)
+        }
+    }
+}
+
+/// e^x for x <= 0, as the kernel of [`Lif`] has it.
+#[inline(always)]
+unsafe fn exp_of_negative<V: Lanes>(x: V) -> V {
+    unsafe {
+        let scaled = x.max(V::splat(-87.0)).mul(V::splat(std::f32::consts::LOG2_E));
+        let whole = scaled.floor();
+        let f = scaled.sub(whole).mul(V::splat(std::f32::consts::LN_2));
+        let mut series = V::splat(1.0 / 5040.0);
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            series = f.mul_add(series, V::splat(coefficient));
+        }
+        series.raised(whole)
+    }
+}
+
+/// Rows that memory is asked for ahead of their use.
+const AHEAD: usize = 6;
+
+/// Defines `$name` as `$rows` with the widest lanes that the processor has.
+macro_rules! with_lanes {
+    ($name:ident, $narrow:ident, $rows:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
+        #[allow(clippy::too_many_arguments)]
+        unsafe fn $name($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[allow(clippy::too_many_arguments)]
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,fma")]
+                unsafe fn wide($($arg: $type),*) { unsafe { $rows::<super::lanes::Sixteen>($($arg),*) } }
+                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw") {
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            unsafe { $narrow($($arg),*) }
+        }
+        simd! {
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn $narrow($($arg: $type),*) {
+                $rows::<super::lanes::Eight>($($arg),*)
+            }
+        }
+    };
+}
+
+with_lanes!(forward_rows, forward_rows_narrow, forward_lanes, (
+    sources: &[Source], frame: &Frame, begin: usize, end: usize, out: *mut f32, counts: &mut [f64],
+));
+
+with_lanes!(backward_rows, backward_rows_narrow, backward_lanes, (
+    sources: &[Source], frame: &Frame, begin: usize, end: usize, upstream: *const f32, stride: usize, sums: &mut [f64],
+));
+
+/// Spikes of the rows from `begin` to `end`, and their number at each timestep, added to `counts`.
+#[inline(always)]
+unsafe fn forward_lanes<V: Lanes>(
+    sources: &[Source],
+    frame: &Frame,
+    begin: usize,
+    end: usize,
+    out: *mut f32,
+    counts: &mut [f64],
+) {
+    // SAFETY: all pointers are to rows that are there, of at least `width` values.
+    unsafe {
+        let neuron = Neuron::<V>::of(frame.slope);
+        let mut scratch = Scratch::<V>::new(sources.len(), frame.steps);
+        let mut fired = vec![neuron.zero; frame.steps];
+        for tile in (begin..end).step_by(TILE) {
+            fired.fill(neuron.zero);
+            for column in (0..frame.width).step_by(V::COUNT) {
+                let mask = V::first(frame.width - column);
+                let spike = V::load([1.0; 16].as_ptr(), mask);
+                for row in tile..(tile + TILE).min(end) {
+                    let mut membrane = neuron.zero;
+                    for (step, fired) in fired.iter_mut().enumerate() {
+                        let current = drive(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
+                        let u = membrane.add(current);
+                        let spikes = u.above(neuron.threshold, spike, neuron.zero);
+                        membrane = neuron.kept(u);
+                        *fired = fired.add(spikes);
+                        spikes.store(out.add((step * frame.rows + row) * frame.width + column), mask);
+                    }
+                }
+            }
+            for (count, fired) in counts.iter_mut().zip(&fired) {
+                *count += fired.values().iter().map(|&count| f64::from(count)).sum::<f64>();
+            }
+        }
+    }
+}
+
+/// The current of a node at one timestep. The potentials of candidates are kept: `[source, step]`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn drive<V: Lanes>(
+    sources: &[Source],
+    frame: &Frame,
+    step: usize,
+    row: usize,
+    column: usize,
+    mask: V::Mask,
+    neuron: Neuron<V>,
+    potentials: &mut [V],
+) -> V {
+    let mut current = neuron.zero;
+    for (index, source) in sources.iter().enumerate() {
+        // SAFETY: as in the loops that call it.
+        unsafe {
+            let at = source.x.get().add((step * frame.rows + row) * source.stride + column);
+            prefetch(at.wrapping_add(AHEAD * source.stride));
+            let x = V::load(at, mask);
+            if source.kind == Drive::Spikes {
+                current = current.add(V::splat(source.scale).mul(x));
+                continue;
+            }
+            let coefficient = step * frame.width + column;
+            let (factor, shift) =
+                (V::load(source.factor.add(coefficient), mask), V::load(source.shift.add(coefficient), mask));
+            let y = factor.mul(x).add(shift);
+            if source.kind == Drive::Current {
+                current = current.add(y);
+                continue;
+            }
+            let place = index * frame.steps + step;
+            let kept = if step == 0 { neuron.zero } else { neuron.kept(*potentials.get_unchecked(place - 1)) };
+            let u = kept.add(y);
+            *potentials.get_unchecked_mut(place) = u;
+            current = current.add(u.above(neuron.threshold, V::splat(source.scale), neuron.zero));
+        }
+    }
+    current
+}
+
+/// Gradients of the rows from `begin` to `end` to every source, and their sums; `upstream` has rows `stride` apart.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn backward_lanes<V: Lanes>(
+    sources: &[Source],
+    frame: &Frame,
+    begin: usize,
+    end: usize,
+    upstream: *const f32,
+    stride: usize,
+    sums: &mut [f64],
+) {
+    let (steps, own) = (frame.steps, sources.len() * frame.steps);
+    // SAFETY: as in the forward pass.
+    unsafe {
+        let neuron = Neuron::<V>::of(frame.slope);
+        let mut scratch = Scratch::<V>::new(sources.len(), steps);
+        for tile in (begin..end).step_by(TILE) {
+            for column in (0..frame.width).step_by(V::COUNT) {
+                let mask = V::first(frame.width - column);
+                scratch.sums.fill(neuron.zero);
+                for row in tile..(tile + TILE).min(end) {
+                    let mut membrane = neuron.zero;
+                    for step in 0..steps {
+                        let current = drive(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
+                        let u = membrane.add(current);
+                        scratch.potentials[own + step] = u;
+                        membrane = neuron.kept(u);
+                    }
+                    // The node's gradients take the place of its potentials.
+                    let mut carried = neuron.zero;
+                    for step in (0..steps).rev() {
+                        let gradient = V::load(upstream.add((step * frame.rows + row) * stride + column), mask);
+                        let value = neuron.backward(gradient, scratch.potentials[own + step], carried);
+                        scratch.potentials[own + step] = value;
+                        carried = neuron.tau.mul(value);
+                    }
+                    for (index, source) in sources.iter().enumerate() {
+                        let Scratch { potentials, sums } = &mut scratch;
+                        let (candidate, node) = (&potentials[index * steps..][..steps], &potentials[own..]);
+                        let sums = &mut sums[index * (2 * steps + 1)..][..2 * steps + 1];
+                        send_back(source, frame, row, column, mask, neuron, candidate, node, sums);
+                    }
+                }
+                for index in 0..sources.len() {
+                    let (from, to) = (index * (2 * steps + 1), index * (2 * steps * frame.width + 1));
+                    let count = V::COUNT.min(frame.width - column);
+                    for step in 0..2 * steps {
+                        let first = to + step * frame.width + column;
+                        let found = scratch.sums[from + step].values();
+                        for (sum, value) in sums[first..first + count].iter_mut().zip(found) {
+                            *sum += f64::from(value);
+                        }
+                    }
+                    let to_scale = scratch.sums[from + 2 * steps].values();
+                    sums[to + 2 * steps * frame.width] += to_scale.iter().map(|&value| f64::from(value)).sum::<f64>();
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of one source in a row: `candidate` holds the potentials of its neurons, `node` the node's gradients. `sums` are
+/// those of the gradient and of its product with x - mean at each timestep, and the gradient to the scale.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn send_back<V: Lanes>(
+    source: &Source,
+    frame: &Frame,
+    row: usize,
+    column: usize,
+    mask: V::Mask,
+    neuron: Neuron<V>,
+    candidate: &[V],
+    node: &[V],
+    sums: &mut [V],
+) {
+    let steps = frame.steps;
+    // SAFETY: as in the loops that call it.
+    unsafe {
+        let scale = V::splat(source.scale);
+        let mut carried = neuron.zero;
+        let mut to_scale = sums[2 * steps];
+        for step in (0..steps).rev() {
+            let at = (step * frame.rows + row) * source.stride + column;
+            let x = V::load(source.x.get().add(at), mask);
+            let gradient = node[step];
+            let result = match source.kind {
+                Drive::Spikes => {
+                    to_scale = gradient.mul_add(x, to_scale);
+                    gradient.mul(scale)
+                }
+                Drive::Current => gradient,
+                Drive::Candidate => {
+                    let potential = candidate[step];
+                    let value = neuron.backward(gradient.mul(scale), potential, carried);
+                    to_scale = to_scale.add(potential.above(neuron.threshold, gradient, neuron.zero));
+                    carried = neuron.tau.mul(value);
+                    value
+                }
+            };
+            result.store(source.gradient.get().add(at), mask);
+            if source.kind != Drive::Spikes {
+                let mean = V::load(source.mean.add(step * frame.width + column), mask);
+                sums[step] = sums[step].add(result);
+                sums[steps + step] = result.mul_add(x.sub(mean), sums[steps + step]);
+            }
+        }
+        sums[2 * steps] = to_scale;
+    }
+}
+
+simd! {
+    /// g = a · g + p · x + q over rows.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn combine_rows(
+        g: *mut f32, x: *const f32, begin: usize, end: usize, channels: usize, a: *const f32, p: *const f32, q: *const f32,
+    ) {
+        let [a, p, q] = [a, p, q].map(|values| std::slice::from_raw_parts(values, channels));
+        for row in begin..end {
+            let g = std::slice::from_raw_parts_mut(g.add(row * channels), channels);
+            let x = std::slice::from_raw_parts(x.add(row * channels), channels);
+            for i in 0..channels {
+                g[i] = a[i] * g[i] + p[i] * x[i] + q[i];
+            }
+        }
+    }
+}
+
+simd! {
+    /// Adds up x - shift and its square over rows: `[2, channels]`.
+    unsafe fn sum_rows(
+        x: *const f32, begin: usize, end: usize, channels: usize, shift: *const f32, sums: *mut f32,
+    ) {
+        let shift = std::slice::from_raw_parts(shift, channels);
+        let first = std::slice::from_raw_parts_mut(sums, channels);
+        let second = std::slice::from_raw_parts_mut(sums.add(channels), channels);
+        for row in begin..end {
+            let x = std::slice::from_raw_parts(x.add(row * channels), channels);
+            for i in 0..channels {
+                let value = x[i] - shift[i];
+                first[i] += value;
+                second[i] += value * value;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layer::Statistics;
+    use super::*;
+    use crate::plugin::{Build, Parameters};
+    use crate::random::Stream;
+
+    const STEPS: i64 = 3;
+    const WIDTH: i64 = 13;
+
+    struct Case {
+        statistics: Statistics,
+        spiking: bool,
+        training: bool,
+        scaled: bool,
+    }
+
+    struct Made {
+        spikes: Tensor,
+        rate: Tensor,
+        gradients: Vec<Tensor>,
+        running: Vec<Tensor>,
+    }
+
+    /// Two nodes; the first reads two parts of one convolution and one of another, the second what is left and the first.
+    fn run(case: &Case, fused: bool) -> Made {
+        // Not libtorch's own generator, which tests that run beside this one draw from.
+        let mut stream = Stream::open(3, "node", 0);
+        let neuron = Lif::default();
+        let mut random = |channels: i64| channels_last(&(stream.normal(&[STEPS * 2, channels, 5, 4]) * 0.6 + 0.3));
+        let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
+        let (a, b) = (leaf(random(3 * WIDTH)), leaf(random(2 * WIDTH)));
+        let upstream = random(2 * WIDTH);
+        let alpha = leaf(stream.uniform(&[6], 0.2, 1.2));
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let norms = [(3 * WIDTH, "a"), (2 * WIDTH, "b")]
+            .map(|(channels, name)| BatchNorm::new(channels, case.statistics, &mut build.at(name)));
+        tch::no_grad(|| {
+            for parameter in parameters.trainable() {
+                parameter.tensor.shallow_clone().copy_(&stream.uniform(&parameter.tensor.size(), 0.3, 1.3));
+            }
+            parameters.buffers().iter().for_each(|(_, buffer)| drop(buffer.shallow_clone().fill_(0.4)));
+        });
+        let given = case.scaled.then_some(&alpha);
+        let scale = |index: i64| case.scaled.then_some(index);
+        let candidate = case.spiking.then_some(&neuron);
+        let currents = |x: &Tensor, norm: &BatchNorm, readers| {
+            if fused {
+                return Currents::new(x, norm, STEPS, case.training, candidate, readers);
+            }
+            let mut handed = norm.forward(x, None, STEPS, case.training);
+            if case.spiking {
+                handed = fold_time(&neuron.spikes(&unfold_time(&handed, STEPS)));
+            }
+            Currents::of(Form::Operations, handed, norm)
+        };
+        let (ca, cb) = (Rc::new(currents(&a, &norms[0], 3)), Rc::new(currents(&b, &norms[1], 2)));
+        let part = |of: &Rc<Currents>, part: i64, index| Term::Part {
+            of: of.clone(),
+            first: part * WIDTH,
+            scale: scale(index),
+        };
+        let terms = [part(&ca, 0, 0), part(&ca, 1, 1), part(&cb, 1, 2)];
+        let (first, rate) = node(&neuron, &terms, WIDTH, given, STEPS, true);
+        let skip = Term::Spikes { spikes: first.shallow_clone(), scale: scale(3) };
+        let terms = [part(&cb, 0, 4), skip, part(&ca, 2, 5)];
+        let (second, _) = node(&neuron, &terms, WIDTH, given, STEPS, false);
+        let spikes = Tensor::cat(&[first, second], 1);
+        (&spikes * upstream).sum(Kind::Float).backward();
+        let mut gradients = vec![a.grad(), b.grad()];
+        if case.scaled {
+            gradients.push(alpha.grad());
+        }
+        gradients.extend(parameters.trainable().iter().map(|parameter| parameter.tensor.grad()));
+        let running = parameters.buffers().iter().map(|(_, buffer)| buffer.copy()).collect();
+        Made { spikes, rate: rate.unwrap(), gradients, running }
+    }
+
+    fn close(got: &Tensor, want: &Tensor, what: &str) {
+        assert_eq!(got.size(), want.size(), "{what}");
+        let scale = want.abs().max().double_value(&[]);
+        let error = (got - want).abs().max().double_value(&[]);
+        assert!(scale > 0.0 && error < 2e-5 * scale.max(1.0), "{what}: {error}, largest value {scale}");
+    }
+
+    #[test]
+    fn the_kernel_agrees_with_op_by_op_autograd_in_every_form() {
+        for statistics in [Statistics::AllTimesteps, Statistics::EachTimestep] {
+            for (spiking, training, scaled) in [
+                (true, true, true),
+                (false, true, true),
+                (false, true, false),
+                (true, false, true),
+                (false, false, false),
+            ] {
+                let case = Case { statistics, spiking, training, scaled };
+                let what = format!("{statistics:?}, candidates {spiking}, training {training}, alpha {scaled}");
+                let (got, want) = (run(&case, true), run(&case, false));
+                assert!(got.spikes.equal(&want.spikes), "{what}");
+                close(&got.rate, &want.rate, &what);
+                for (index, (got, want)) in got.gradients.iter().zip(&want.gradients).enumerate() {
+                    close(got, want, &format!("{what}, gradient {index}"));
+                }
+                for (got, want) in got.running.iter().zip(&want.running) {
+                    close(got, want, &format!("{what}, running statistics"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_numbers_come_out_to_the_bit() {
+        let case = Case { statistics: Statistics::EachTimestep, spiking: true, training: true, scaled: true };
+        let (first, second) = (run(&case, true), run(&case, true));
+        assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
+    }
+
+    #[test]
+    fn other_types_are_computed_by_tensor_operations() {
+        let neuron = Lif::default();
+        let x = Tensor::randn([4, 3, 2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        let terms = [Term::Spikes { spikes: x.shallow_clone(), scale: None }];
+        let (spikes, _) = node(&neuron, &terms, 3, None, 2, false);
+        assert!(spikes.equal(&fold_time(&neuron.spikes(&unfold_time(&x, 2)))));
+    }
+
+    #[test]
+    fn a_part_of_a_map_is_read_where_it_is() {
+        let map = channels_last(&Tensor::randn([2, 6, 3, 4], (Kind::Float, Device::Cpu)));
+        let (rows, stride) = rows_of(&map.narrow(1, 2, 3));
+        assert_eq!((rows.data_ptr(), stride), (map.narrow(1, 2, 3).data_ptr(), 6));
+        let (rows, stride) = rows_of(&map.narrow(1, 2, 3).contiguous());
+        assert_eq!((rows.stride()[1], stride), (1, 3));
+    }
+}

@@ -1,0 +1,71 @@
+//! `litesnn bench` times a trial's own steps, beside their convolutions alone.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use serde_json::Value;
+use support::{litesnn, manifest, stderr, stdout, succeed};
+
+fn bench(arguments: &[&str]) -> Value {
+    let tiny = ["--threads", "1", "--device", "cpu", "--repeats", "2", "--json"];
+    let output = succeed(litesnn().arg("bench").args(arguments).args(tiny));
+    serde_json::from_str(&stdout(&output)).unwrap()
+}
+
+fn measured(result: &Value) {
+    for key in ["seconds", "convolution_seconds", "default_layout_seconds"] {
+        let part = |which: &str| result[key][which].as_f64().unwrap();
+        assert!(
+            0.0 < part("least") && part("least") <= part("median") && part("median") <= part("largest"),
+            "{result}"
+        );
+    }
+    assert!(result["ratio_to_convolutions"].as_f64().unwrap() > 0.0, "{result}");
+    assert!(result["peak_memory_bytes"].as_u64().unwrap() > 1 << 20, "{result}");
+    assert_eq!(result["repeats"], 2);
+}
+
+#[test]
+fn a_search_step_is_timed_at_the_shape_asked_for() {
+    let file = manifest("tiny.toml");
+    let file = file.to_str().unwrap();
+    let shape = ["--batch", "2", "--size", "8", "--cells", "1", "--channels", "2", "--timesteps", "3"];
+    let result = bench(&[&["search-step", file][..], &shape].concat());
+    measured(&result);
+    assert_eq!(result["shape"]["timesteps"], 3);
+    assert_eq!(result["shape"]["image"], serde_json::json!([1, 8, 8]));
+    // Of the stem, and of the three sources of a cell with two nodes that send, twice: for the weights, for what is searched.
+    assert_eq!(result["convolutions"], 2 * (1 + 3));
+    // Stem 1 to 4 channels, s0 and s1 with two candidates to two nodes of 2 channels, n0 with one to one; T·B = 6, maps of 4 x 4.
+    let forward = 9 * 16 * (2 * 4 + 6 * (2 * 4 * 8 + 2 * 2));
+    assert_eq!(result["forward_macs"], f64::from(2 * forward));
+}
+
+#[test]
+fn retraining_and_evaluation_take_a_design() {
+    let tiny = manifest("tiny.toml");
+    let given = ["--variant", "dense", "--design", "tests/designs/tiny.toml", "--nodes", "1", "--cells", "1"];
+    for work in ["retrain-step", "evaluate"] {
+        let arguments = [&[work, tiny.to_str().unwrap()][..], &given, &["--batch", "2", "--size", "8"]].concat();
+        measured(&bench(&arguments));
+    }
+}
+
+#[test]
+fn neurons_are_timed_alone() {
+    let result = bench(&["lif", "--timesteps", "2", "--batch", "1", "--channels", "3", "--size", "4"]);
+    assert!(result["seconds"]["median"].as_f64().unwrap() > 0.0);
+    assert!(result["ratio_to_convolutions"].is_null());
+}
+
+#[test]
+fn what_a_manifest_does_not_have_is_a_wrong_command_line() {
+    let tiny = manifest("tiny.toml");
+    let output = litesnn().args(["bench", "search-step"]).arg(&tiny).args(["--variant", "other"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("there is no variant `other`; known are `lite-snn`, `dense`"),
+        "{}",
+        stderr(&output)
+    );
+}
