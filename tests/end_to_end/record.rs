@@ -390,3 +390,30 @@ fn the_cost_of_a_manifest_that_ran_is_that_of_its_results() {
     let said = stderr(&output);
     assert!(said.contains("has no variant with a known design") && said.contains("elsewhere"), "{said}");
 }
+
+#[test]
+fn data_that_are_not_there_fail_their_own_trials_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = std::fs::read_to_string(manifest("tiny.toml")).unwrap();
+    let elsewhere = r#"
+[[variant]]
+name = "elsewhere"
+set = { "dataset.fashion-mnist.root" = "nowhere" }
+
+[[variant]]
+name = "of-elsewhere"
+remove = ["optimizer", "search"]
+set = { "compressor" = [], "timesteps" = { fixed = { steps = 2 } }, "design" = { from = "elsewhere", keep = ["architecture"] } }
+"#;
+    let path = folder.path().join("tiny.toml");
+    std::fs::write(&path, tiny + elsewhere).unwrap();
+    let runs = folder.path().join("runs");
+    let output = run(&path, &runs).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for variant in ["lite-snn", "dense"] {
+        assert!(trial(&runs, "tiny", variant).join("result.parquet").exists(), "{variant}: {said}");
+    }
+    assert!(said.contains("trial elsewhere seed 0 failed") && said.contains("nowhere"), "{said}");
+    assert!(said.contains("trial of-elsewhere seed 0 failed") && said.contains("its trial failed"), "{said}");
+}

@@ -189,7 +189,7 @@ impl VariantReader<'_> {
 fn settable(path: Vec<String>, who: &str) -> Result<Vec<String>, String> {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let refused = match segments.as_slice() {
-        ["version" | "extends" | "profile" | "variant" | "sweep" | "launcher", ..] => true,
+        ["version" | "extends" | "profile" | "variant" | "sweep" | "launcher" | "checkpoint", ..] => true,
         ["experiment", "seeds"] => false,
         ["experiment", ..] => true,
         _ => false,

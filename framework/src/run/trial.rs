@@ -60,11 +60,25 @@ pub struct Finished {
 /// to stop does, and is the error.
 pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
     let mut all: Vec<Finished> = Vec::new();
-    let mut identities: Vec<Identity> = Vec::new();
+    let mut identities: Vec<Option<Identity>> = Vec::new();
     let mut archive = Archive::open(&context.runs);
     for (index, trial) in plan.trials.iter().enumerate() {
-        let splits = context.store.open(trial.manifest.dataset.as_ref())?;
-        let source = trial.depends_on.map(|source| &identities[source]);
+        let begun = context.store.open(trial.manifest.dataset.as_ref()).and_then(|splits| {
+            match trial.depends_on.map(|source| identities[source].as_ref()) {
+                None => Ok((splits, None)),
+                Some(Some(source)) => Ok((splits, Some(source))),
+                Some(None) => Err(taken_design(trial, &all).and_then(Result::err).expect("its source has failed")),
+            }
+        });
+        let (splits, source) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                let folder = context.runs.join(&plan.name);
+                all.push(Finished { title: trial.title(), folder, outcome: Err(error), cached: false });
+                identities.push(None);
+                continue;
+            }
+        };
         let identity = Identity::of(trial, &splits.info.digest, source);
         let folder = identity.folder(&context.runs, &plan.name, trial);
         let label = TrialLabel { index, count: plan.trials.len(), title: trial.title() };
@@ -81,10 +95,14 @@ pub fn run_plan(plan: &Plan, context: &Context) -> Result<Vec<Finished>> {
             }
         };
         archive.add(folder);
-        identities.push(identity);
+        identities.push(Some(identity));
         all.push(outcome);
     }
-    Ok(all)
+    // Data that no trial can use are the plan's own mistake, told once.
+    match identities.iter().all(Option::is_none) && !all.is_empty() {
+        true => all.swap_remove(0).outcome.map(|_| Vec::new()),
+        false => Ok(all),
+    }
 }
 
 /// The file of a design that comes from a file or another trial, or why the trial that should have found it did not.
