@@ -159,7 +159,7 @@ impl Launcher for Slurm {
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.check()?;
         let mut run =
-            Run { slurm: self, launch, seen: BTreeMap::new(), sent: vec![0; launch.tasks.len()], failures: 0 };
+            Run { slurm: self, launch, seen: BTreeMap::new(), sent: vec![0; launch.tasks.len()], failures: 0, refused: 0 };
         run.until_all_is_done()
     }
 
@@ -222,6 +222,8 @@ struct Run<'a> {
     sent: Vec<u16>,
     /// Looks at the queue without an answer, one after another.
     failures: u32,
+    /// Cycles in which nothing of what was open could be submitted, one after another.
+    refused: u32,
 }
 
 impl Run<'_> {
@@ -245,13 +247,15 @@ impl Run<'_> {
             let mut left_over = 0;
             if count(Verdict::Open) > 0 {
                 left_over = self.submit(&verdicts)?;
+            } else if count(Verdict::Unclear) == 0 {
+                self.refused = 0;
             }
             let nothing_left = verdicts.iter().all(|verdict| matches!(verdict, Verdict::Finished | Verdict::Failed));
             // What is submitted or unclear shows in the next look.
-            let all_known = count(Verdict::Unclear) == 0 || self.failures > 3;
+            let all_known = count(Verdict::Unclear) == 0 || self.stuck() > 3;
             if nothing_left
                 || self.launch.stopping()
-                || (!self.launch.wait && all_known && (left_over == 0 || self.failures > 3))
+                || (!self.launch.wait && all_known && (left_over == 0 || self.stuck() > 3))
             {
                 if left_over > 0 {
                     self.note(&format!(
@@ -268,9 +272,14 @@ impl Run<'_> {
         self.launch.observer.event(&Event::Note(text));
     }
 
-    /// Waits for the next cycle: longer while the controller does not answer.
+    /// Cycles that led to nothing, one after another.
+    fn stuck(&self) -> u32 {
+        self.failures.max(self.refused)
+    }
+
+    /// Waits for the next cycle: longer while the controller does not answer or takes nothing.
     fn pause(&self) {
-        let seconds = (u64::from(self.slurm.poll.get()) << self.failures.min(5)).min(SLOWEST_POLL);
+        let seconds = (u64::from(self.slurm.poll.get()) << self.stuck().min(5)).min(SLOWEST_POLL);
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(seconds) && !self.launch.stopping() {
             std::thread::sleep(Duration::from_millis(100));
@@ -366,7 +375,7 @@ impl Run<'_> {
         let limit = match Cluster::array_limit() {
             Ok(limit) => limit,
             Err(refusal) => {
-                self.failures += 1;
+                self.refused += 1;
                 self.note(&format!("the cluster does not answer, and is asked again later: {}", refusal.text()));
                 return Ok(open.len());
             }
@@ -386,6 +395,7 @@ impl Run<'_> {
             match part.submit(self.slurm, &self.launch.record, throttle) {
                 Ok(()) => {
                     from += chosen.len();
+                    self.refused = 0;
                     chosen.iter().flatten().for_each(|index| self.sent[*index] += 1);
                     self.note(&format!("{} tasks were submitted as `{}`", chosen.len(), part.name));
                 }
@@ -397,13 +407,14 @@ impl Run<'_> {
                 }
                 Err(Refusal::Limit(text)) => {
                     part.withdraw();
-                    self.failures += 1;
+                    // Some were taken: the next ones may be soon.
+                    self.refused += u32::from(from == 0);
                     self.note(&format!("the cluster takes no more tasks now: {text}"));
                     break;
                 }
                 // It may have been submitted: its name is looked for in the next cycles.
                 Err(Refusal::Silent(text)) => {
-                    self.failures += 1;
+                    self.refused += 1;
                     self.note(&format!("the cluster does not answer, and is asked again later: {text}"));
                     break;
                 }

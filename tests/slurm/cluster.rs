@@ -11,6 +11,34 @@ use std::time::{Duration, Instant};
 /// One cluster at a time: its processes share two cores, and its tests wait for times.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// With `JobSubmitPlugins=lua`: the controller takes four tasks, and answers as it does at `MaxSubmitJobs`, which needs a database.
+const LIMIT: &str = r#"
+local limit, recent = 4, {}
+function slurm_job_submit(job, partitions, user)
+  local last = string.match(job.array_inx or "", "^0%-(%d+)")
+  local own, tasks = (tonumber(last) or 0) + 1, 0
+  for _, other in pairs(slurm.jobs) do
+    if other.job_state <= 2 then
+      tasks = tasks + math.max(other.array_task_cnt or 1, 1)
+    end
+  end
+  -- What came in the last two seconds may be missing there.
+  for _, other in ipairs(recent) do
+    tasks = tasks + (os.time() - other.second < 2 and other.tasks or 0)
+  end
+  if tasks + own > limit then
+    slurm.log_user("AssocMaxSubmitJobLimit")
+    return slurm.ESLURM_ACCOUNTING_POLICY
+  end
+  table.insert(recent, { second = os.time(), tasks = own })
+  return slurm.SUCCESS
+end
+function slurm_job_modify()
+  return slurm.SUCCESS
+end
+return slurm.SUCCESS
+"#;
+
 const DAEMONS: [&str; 3] = ["munged", "slurmctld", "slurmd"];
 pub const NODES: [&str; 2] = ["n1", "n2"];
 
@@ -61,7 +89,7 @@ impl Cluster {
 
     fn configure(&self, settings: &str) {
         use std::os::unix::fs::PermissionsExt;
-        for part in ["state", "spool", "log", "munge"] {
+        for part in ["state", "spool", "log", "munge", "bin"] {
             fs::create_dir_all(self.file(part)).unwrap();
         }
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -95,6 +123,7 @@ impl Cluster {
              PartitionName=urgent Nodes=ALL MaxTime=1-0 PriorityTier=100 PreemptMode=OFF State=UP\n"
         );
         fs::write(self.file("slurm.conf"), text).unwrap();
+        fs::write(self.file("job_submit.lua"), LIMIT).unwrap();
     }
 
     fn daemon(&self, program: &str, arguments: &[&str]) {
@@ -142,8 +171,31 @@ impl Cluster {
     }
 
     pub fn dress(&self, command: &mut Command) {
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}:/usr/sbin:/sbin", self.file("bin").display());
         command.env("PATH", path).env("SLURM_CONF", self.file("slurm.conf"));
+    }
+
+    /// Puts a script before a command of Slurm, for the launcher and for the tasks. `$real` is the command, `$at` a folder to note
+    /// something in, and `$call` counts the calls.
+    pub fn replace(&self, program: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let real = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file()).unwrap();
+        let at = self.file("bin");
+        let text = format!(
+            "#!/bin/sh\nreal={}\nat={}\necho \"$*\" >> $at/{program}.calls\ncall=$(wc -l < $at/{program}.calls)\n{script}\n",
+            real.display(),
+            at.display()
+        );
+        fs::write(at.join(program), text).unwrap();
+        fs::set_permissions(at.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Lines that such a script has noted.
+    pub fn noted(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.file("bin").join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// What a command of Slurm says.

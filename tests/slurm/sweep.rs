@@ -247,3 +247,94 @@ fn arrays_are_split_at_the_limit_and_cancelled_work_goes_on() {
     assert!(said.contains("2 tasks were submitted as `tiny-"), "{said}");
     count("arrays past the limit, cancelled, packed", &runs, "2 arrays of 3 tasks, then 1 of 2");
 }
+
+#[test]
+fn what_sbatch_submitted_before_it_failed_is_not_submitted_again() {
+    let Some(cluster) = start("MaxArraySize=2") else { return };
+    let (_folder, runs) = folder();
+    // Three arrays: submitted and timed out, submitted and silent, not submitted at all.
+    cluster.replace(
+        "sbatch",
+        "late='sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'
+        if [ $call != 3 ]; then \"$real\" \"$@\" > $at/said; cat $at/said >> $at/jobs; fi
+        case $call in
+            1 | 3) echo \"$late\" >&2; exit 1 ;;
+            2) exit 1 ;;
+            *) cat $at/said ;;
+        esac",
+    );
+    let said = ends_with_every_result(&cluster, waiting(&cluster, &runs, LONG, &[]), &runs);
+    assert_eq!(said.matches("2 tasks were submitted as `tiny-").count(), 3, "{said}");
+    assert_eq!((cluster.noted("sbatch.calls").len(), cluster.noted("jobs").len()), (4, 3), "{said}");
+    assert_eq!(ends(&runs), BTreeMap::from([("finished".to_owned(), 12)]));
+    count("sbatch fails", &runs, "3 times for 3 arrays, twice of them after it submitted; 3 arrays submitted");
+}
+
+#[test]
+fn a_task_that_cannot_be_requeued_is_submitted_again() {
+    let Some(cluster) = start("") else { return };
+    let (_folder, runs) = folder();
+    cluster.replace(
+        "scontrol",
+        "[ \"$1\" = requeue ] || exec \"$real\" \"$@\"
+        echo \"$2\" >> $at/requeues
+        echo 'slurm_requeue error: Access/permission denied' >&2
+        exit 1",
+    );
+    let child = waiting(&cluster, &runs, LONG, &[]);
+    cluster.wait_until("both nodes work", || attempts(&runs).len() == 4);
+    let urgent = ["-p", "urgent", "-N2", "--exclusive", "-J", "urgent", "--wrap", "sleep 2", "-o", "/dev/null"];
+    cluster.slurm("sbatch", &urgent);
+    let said = ends_with_every_result(&cluster, child, &runs);
+    assert!(said.contains("are gone from the queue without a result, and are submitted again"), "{said}");
+    let (ends, refused) = (ends(&runs), cluster.noted("requeues").len());
+    assert!(ends["finished"] == 12 && ends["preempted"] >= 1 && refused >= 1, "{ends:?}\n{said}");
+    assert!(!ends.contains_key("failed"), "{ends:?}");
+    let logs: String = files(&runs.join(".launches")).values().map(|text| String::from_utf8_lossy(text)).collect();
+    assert_eq!(logs.matches("slurm_requeue error: Access/permission denied").count(), refused);
+    count("requeueing not allowed", &runs, &format!("{refused} of {refused} tasks not requeued"));
+}
+
+#[test]
+fn tasks_that_run_into_their_time_limit_go_on_in_the_next_ones() {
+    let Some(cluster) = start("") else { return };
+    let (_folder, runs) = folder();
+    let child = waiting(&cluster, &runs, LONG, &["time=\"1\"", "warning=50"]);
+    cluster.wait_until("both nodes work", || attempts(&runs).len() == 4);
+    // The controller looks at limits every 30 seconds. Until then they stand still, as very slow trials.
+    let slow = cluster.trials("n");
+    signal(&slow, "STOP");
+    cluster.wait_until("every trial at work is asked to stop", || slow.iter().all(|trial| is_asked_to_stop(trial)));
+    signal(&slow, "CONT");
+    let said = ends_with_every_result(&cluster, child, &runs);
+    let ends = ends(&runs);
+    assert!(ends["finished"] == 12 && ends["timed-out"] >= slow.len(), "{ends:?}\n{said}");
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    count("time limits", &runs, &format!("{} trials at work at the limit of a minute", slow.len()));
+}
+
+/// Whether a process that stands still was sent TERM.
+fn is_asked_to_stop(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).map(str::trim);
+    pending.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 << 14 != 0)
+}
+
+#[test]
+fn a_limit_of_submissions_is_waited_for() {
+    let Some(cluster) = start("JobSubmitPlugins=lua") else { return };
+    let (_folder, runs) = folder();
+    cluster.replace("sbatch", "exec \"$real\" \"$@\"");
+    let said = ends_with_every_result(&cluster, waiting(&cluster, &runs, LONG, &[]), &runs);
+    assert!(said.contains("the cluster takes no 6 tasks at once now: sbatch: error: AssocMaxSubmitJobLimit"), "{said}");
+    assert!(said.contains("the cluster takes no more tasks now: sbatch: error: AssocMaxSubmitJobLimit"), "{said}");
+    let submitted: usize = said
+        .lines()
+        .filter_map(|line| line.split_once(" tasks were submitted")?.0.rsplit(' ').next()?.parse::<usize>().ok())
+        .sum();
+    assert_eq!(submitted, 6, "{said}");
+    assert_eq!(ends(&runs), BTreeMap::from([("finished".to_owned(), 12)]));
+    let (asked, refused) = (cluster.noted("sbatch.calls").len(), said.matches("the cluster takes no ").count());
+    assert_eq!(asked, refused + said.matches(" were submitted as ").count(), "{said}");
+    count("a limit of 4 tasks for 6", &runs, &format!("sbatch called {asked} times, refused {refused} times"));
+}

@@ -53,7 +53,10 @@ impl Refusal {
             "Protocol authentication",
             "try again",
         ];
-        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("without a word").trim().to_owned();
+        let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty()) else {
+            return Refusal::Silent("it failed without a word".into());
+        };
+        let line = line.to_owned();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if has(&LIMITS) {
             Refusal::Limit(line)
@@ -136,6 +139,8 @@ mod tests {
         for silent in [
             "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
             "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+            // Killed, say.
+            "\n",
         ] {
             assert!(matches!(Refusal::of(silent), Refusal::Silent(_)), "{silent}");
         }
