@@ -158,8 +158,14 @@ impl Launcher for Slurm {
 
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.check()?;
-        let mut run =
-            Run { slurm: self, launch, seen: BTreeMap::new(), sent: vec![0; launch.tasks.len()], failures: 0, refused: 0 };
+        let mut run = Run {
+            slurm: self,
+            launch,
+            seen: BTreeMap::new(),
+            sent: vec![0; launch.tasks.len()],
+            failures: 0,
+            refused: 0,
+        };
         run.until_all_is_done()
     }
 
