@@ -4,17 +4,16 @@
 //! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
 //!
 //! state       = 4 (3 weights + 4 others + buffers)      value, gradient, momentum; Adam has two moments
-//! activations = 4 B T (4 maps + 2 largest) + 4 B image
+//! activations = 4 B T (3 maps + 2 largest) + 4 B image
 //! evaluation  = 4 · 100 T · 3 largest                   one place at a time, nothing is kept
 //! checkpoint  = 4 (5 weights + 7 others + 3 buffers)    a copy, its bytes, and the file before it is written
 //! ```
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the numbers in the output maps of
-//! all layers for one image and timestep, `largest` those of the place (a cell) that has most. A layer keeps its output current
-//! for the backward pass of the normalisation; a neuron keeps its potential, its spikes, and the copy of them in the cell's output,
-//! and two or more layers drive it: 2.5 maps. The gradients of a cell live beside them, and buffers of convolutions; so the 4 is
-//! what was measured, as peak resident memory of searches and retrainings of `spike-dhs` with 2 and 4 nodes, T = 2 to 6 and
-//! batches of 50 and 100, within a quarter. Everything is f32.
+//! all layers for one image and timestep, `largest` those of the place (a cell) that has most. A layer of neurons keeps the output
+//! maps of its convolutions and its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
+//! buffers of convolutions. The 3 is what peak resident memory supports: a retraining of `spike-dhs` takes 3, a search 2 (docs/SPEED.md).
+//! Everything is f32.
 
 use crate::cost::Input;
 use crate::plugin::{Network, Parameters, Place, Role};
@@ -74,7 +73,7 @@ impl NetworkSize {
         let checkpoint = weights * 5.0 + others * 7.0 + buffers * 3.0;
         let pixels = image.iter().product::<i64>() as f64;
         let passes = |images: usize, maps: f64| images as f64 * (timesteps as f64 * maps + pixels);
-        let activations = passes(batch, 4.0 * self.maps + 2.0 * self.largest_place);
+        let activations = passes(batch, 3.0 * self.maps + 2.0 * self.largest_place);
         let evaluation = passes(EVALUATED, 3.0 * self.largest_place);
         (4.0 * (state + activations.max(checkpoint).max(evaluation))) as u64
     }
@@ -89,7 +88,7 @@ mod tests {
         let size =
             NetworkSize { weights: 1000, others: 100, buffers: 10, macs: 0.0, maps: 5000.0, largest_place: 2000.0 };
         let bytes = |batch, timesteps| size.training_bytes(batch, timesteps, [1, 2, 2]);
-        let activations = |batch: u64, timesteps: u64| 4 * batch * (timesteps * (20_000 + 4_000) + 4);
+        let activations = |batch: u64, timesteps: u64| 4 * batch * (timesteps * (15_000 + 4_000) + 4);
         assert_eq!(bytes(100, 2), 4 * 3410 + activations(100, 2));
         assert_eq!(bytes(200, 4) - bytes(100, 4), activations(100, 4));
         // One image is nothing beside the evaluation of a hundred.
