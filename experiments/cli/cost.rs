@@ -146,9 +146,7 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     let mut open = Vec::new();
     let surveyed = survey(&plan, &options.runs, &data_store());
     for (trial, looked) in plan.trials.iter().zip(surveyed) {
-        let point: Vec<String> = trial.point.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        let name =
-            if point.is_empty() { trial.variant.clone() } else { format!("{} ({})", trial.variant, point.join(", ")) };
+        let name = trial.row();
         if all.iter().any(|other| other.name == name) {
             continue;
         }

@@ -174,11 +174,6 @@ impl Record {
         }
         Ok(open)
     }
-
-    /// How the last process of a trial ended.
-    pub fn last_end(&self, hash: &str) -> Option<End> {
-        self.ends().into_iter().rfind(|end| end.hash == hash)
-    }
 }
 
 fn task_file(folder: &Path, index: usize) -> PathBuf {

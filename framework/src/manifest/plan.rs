@@ -58,12 +58,18 @@ pub struct Trial {
 impl Trial {
     /// What the trial is called on a screen: `large seed 0 (search.epochs = 3)`.
     pub fn title(&self) -> String {
-        let mut title = format!("{} seed {}", self.variant, self.seed);
-        if !self.point.is_empty() {
-            let point: Vec<String> = self.point.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-            title.push_str(&format!(" ({})", point.join(", ")));
-        }
-        title
+        format!("{} seed {}{}", self.variant, self.seed, self.point_text())
+    }
+
+    /// What all seeds of it are called: `large (search.epochs = 3)`.
+    pub fn row(&self) -> String {
+        format!("{}{}", self.variant, self.point_text())
+    }
+
+    /// ` (search.epochs = 3)`; empty outside of a sweep.
+    fn point_text(&self) -> String {
+        let point: Vec<String> = self.point.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        if point.is_empty() { String::new() } else { format!(" ({})", point.join(", ")) }
     }
 
     /// The part of its folder's name that says what it is; safe for a file system.
