@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::spiking::parallel::{Pointer, for_blocks, for_parts, parts};
+use crate::spiking::parallel::{Pointer, for_blocks, for_parts, parts, simd};
 
 /// Bits of a digit: magnitudes are told apart from their highest bits on, 11, 11 and 9 of them.
 const DIGITS: [(u32, u32); 3] = [(20, 11), (9, 11), (0, 9)];
@@ -51,12 +51,10 @@ pub fn largest_mask(values: &Tensor, kept: i64) -> Tensor {
     }
     // Magnitudes above this one stay.
     let (limit, out) = (if kept <= 0 { u32::MAX } else { prefix }, Pointer::of(&mask));
-    let stays = move |value: u32| value > limit || (all && value == limit);
+    let from = if all { limit } else { limit.saturating_add(1) };
     for_blocks(count, |begin, end| {
-        for at in begin..end {
-            // SAFETY: blocks do not overlap.
-            unsafe { *out.get().add(at) = if stays(magnitude(at)) { 1.0 } else { 0.0 } };
-        }
+        // SAFETY: blocks do not overlap.
+        unsafe { mark(bits.get(), out.get(), begin, end, from) };
     });
     if kept > 0 && !all {
         let equal = (0..count).filter(|&at| magnitude(at) == limit).take(wanted as usize);
@@ -64,6 +62,17 @@ pub fn largest_mask(values: &Tensor, kept: i64) -> Tensor {
         equal.for_each(|at| unsafe { *out.get().add(at) = 1.0 });
     }
     mask
+}
+
+simd! {
+    /// Ones where the magnitude's bits are `from` or more, else zeros.
+    unsafe fn mark(values: *const f32, mask: *mut f32, begin: usize, end: usize, from: u32) {
+        let values = std::slice::from_raw_parts(values.add(begin), end - begin);
+        let mask = std::slice::from_raw_parts_mut(mask.add(begin), end - begin);
+        for i in 0..values.len() {
+            mask[i] = if values[i].to_bits() & 0x7fff_ffff >= from { 1.0 } else { 0.0 };
+        }
+    }
 }
 
 #[cfg(test)]

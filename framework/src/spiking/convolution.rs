@@ -9,8 +9,9 @@ use std::ffi::c_int;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::function::last_error;
+use super::function::{custom_function, last_error};
 use super::node;
+use super::parallel::{Pointer, for_parts, simd};
 
 /// A convolution that a pass made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,74 @@ pub fn convolution(input: &Tensor, weight: &Tensor, stride: i64, padding: i64) -
         }
     });
     output
+}
+
+/// Weights `[out, in, kh, kw]` of convolutions that read the same input, one after another: `[sum of out, in, kh, kw]`, the channels
+/// last in memory. On the CPU in f32 the values are put in their places by one pass over them, and so are the gradients.
+pub fn stack_weights(weights: &[Tensor]) -> Tensor {
+    let kernel = weights.iter().all(|weight| weight.device() == Device::Cpu && weight.kind() == Kind::Float);
+    if !kernel {
+        return node::channels_last(&Tensor::cat(weights, 0));
+    }
+    let shapes: Vec<Vec<i64>> = weights.iter().map(Tensor::size).collect();
+    let forward = || {
+        let mut whole = shapes[0].clone();
+        whole[0] = shapes.iter().map(|shape| shape[0]).sum();
+        let stacked = node::empty_channels_last(&whole);
+        let mut first = 0;
+        for weight in weights {
+            turn(&weight.detach().contiguous(), &stacked, first, true);
+            first += weight.size()[0];
+        }
+        (vec![stacked], vec![])
+    };
+    let backward = {
+        let shapes = shapes.clone();
+        move |gradients: &[Tensor], _: &[Tensor]| {
+            let gradient = node::channels_last(&gradients[0]);
+            let mut first = 0;
+            let part = |shape: &Vec<i64>| {
+                let part = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+                turn(&part, &gradient, first, false);
+                first += shape[0];
+                Some(part)
+            };
+            shapes.iter().map(part).collect()
+        }
+    };
+    let references: Vec<&Tensor> = weights.iter().collect();
+    custom_function(&references, forward, backward).pop().expect("one output was given")
+}
+
+/// Copies `weight` `[out, in, kh, kw]`, contiguous, to or from the rows of `stacked` from `first` on, channels-last.
+fn turn(weight: &Tensor, stacked: &Tensor, first: i64, stacking: bool) {
+    let (outputs, inputs, height, width) = weight.size4().expect("weights are [out, in, kh, kw]");
+    let (inputs, places) = (inputs as usize, (height * width) as usize);
+    let (plain, last) = (Pointer::of(weight), Pointer::of(stacked));
+    for_parts(outputs as usize, |_, begin, end| {
+        for row in begin..end {
+            // SAFETY: rows of this part alone, of `inputs * places` values.
+            unsafe {
+                let plain = plain.get().add(row * inputs * places);
+                let last = last.get().add((first as usize + row) * inputs * places);
+                match stacking {
+                    true => transpose(plain, last, inputs, places),
+                    false => transpose(last, plain, places, inputs),
+                }
+            }
+        }
+    });
+}
+
+simd! {
+    /// `[rows, columns]` to `[columns, rows]`.
+    unsafe fn transpose(from: *const f32, to: *mut f32, rows: usize, columns: usize) {
+        for column in 0..columns {
+            for row in 0..rows {
+                *to.add(column * rows + row) = *from.add(row * columns + column);
+            }
+        }
+    }
 }
 
 /// Records the convolutions of this thread from here on.
@@ -150,6 +219,20 @@ fn gradients(output: &Tensor, input: &Tensor, weight: &Tensor, call: &Call) -> [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stacked_weights_and_their_gradients_are_those_of_a_concatenation() {
+        let leaf = |out: i64| Tensor::rand([out, 5, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let (a, b) = (leaf(4), leaf(7));
+        let (c, d) = (a.copy().detach().set_requires_grad(true), b.copy().detach().set_requires_grad(true));
+        let (got, want) = (stack_weights(&[a.shallow_clone(), b.shallow_clone()]), Tensor::cat(&[&c, &d], 0));
+        assert!(got.equal(&want));
+        assert_eq!(got.stride(), [45, 1, 15, 5]);
+        let upstream = want.rand_like();
+        (got * &upstream).sum(Kind::Float).backward();
+        (want * &upstream).sum(Kind::Float).backward();
+        assert!(a.grad().equal(&c.grad()) && b.grad().equal(&d.grad()));
+    }
 
     #[test]
     fn a_record_holds_what_was_convolved_and_which_gradients_it_needs() {

@@ -48,6 +48,45 @@ pub(super) fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// Asks for memory that is written soon.
+#[inline(always)]
+pub(super) fn prefetch_to_write(at: *const f32) {
+    // SAFETY: as above.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Defines `$name` as `$rows` with the widest lanes that the processor has.
+macro_rules! with_lanes {
+    ($name:ident, $narrow:ident, $rows:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
+        #[allow(clippy::too_many_arguments)]
+        unsafe fn $name($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[allow(clippy::too_many_arguments)]
+                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,fma")]
+                unsafe fn wide($($arg: $type),*) { unsafe { $rows::<$crate::spiking::lanes::Sixteen>($($arg),*) } }
+                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw") {
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            unsafe { $narrow($($arg),*) }
+        }
+        $crate::spiking::parallel::simd! {
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn $narrow($($arg: $type),*) {
+                $rows::<$crate::spiking::lanes::Eight>($($arg),*)
+            }
+        }
+    };
+}
+pub(super) use with_lanes;
+
 /// Eight lanes in an array.
 #[derive(Clone, Copy)]
 pub(super) struct Eight([f32; 8]);

@@ -13,12 +13,13 @@
 //! ```
 //!
 //! D is the derivative of Dspike (Li et al., NeurIPS 2021): b / (2 tanh(b/2)) · (1 - tanh²(b (u - 1/2))) for 0 < u < 1, else 0.
-//! Only the membrane potential u is kept for the backward pass. On the CPU in f32 the kernels below run; on any other device
-//! or type the same node computes by tensor operations.
+//! Only the currents x are kept for the backward pass, which computes the potentials again. On the CPU in f32 the kernels below run;
+//! on any other device or type the same node computes by tensor operations.
 
 use tch::{Device, Kind, Tensor};
 
 use super::custom_function;
+use super::lanes::{Lanes, with_lanes};
 use super::parallel::{BLOCK, Pointer, for_blocks, simd};
 
 /// The Dspike surrogate.
@@ -74,63 +75,57 @@ impl Lif {
         let neuron = *self;
         let kernel = current.device() == Device::Cpu && current.kind() == Kind::Float;
         let forward = || {
-            let (spikes, potential) = if kernel {
-                neuron.forward_kernel(&dense(current, constant), timesteps, constant)
+            let current = current.detach();
+            if kernel {
+                let current = dense(&current, constant);
+                (vec![neuron.forward_kernel(&current, timesteps, constant)], vec![current])
             } else {
-                neuron.forward_operations(current, timesteps, constant)
-            };
-            (vec![spikes], vec![potential])
+                let (spikes, _) = neuron.run_operations(&current, timesteps, constant);
+                (vec![Tensor::stack(&spikes, 0)], vec![current])
+            }
         };
         let backward = move |gradients: &[Tensor], saved: &[Tensor]| {
-            let gradient = if kernel {
-                neuron.backward_kernel(&alike(&gradients[0], &saved[0]), &saved[0], constant)
-            } else {
-                neuron.backward_operations(&gradients[0], &saved[0], constant)
-            };
-            vec![Some(gradient)]
+            let backward = if kernel { Lif::backward_kernel } else { Lif::backward_operations };
+            vec![Some(backward(&neuron, &gradients[0], &saved[0], timesteps, constant))]
         };
         custom_function(&[current], forward, backward).pop().expect("one output was given")
     }
 
-    fn forward_kernel(&self, current: &Tensor, timesteps: i64, constant: bool) -> (Tensor, Tensor) {
-        let (mut shape, mut stride) = (current.size(), current.stride());
-        if constant {
-            shape.insert(0, timesteps);
-            stride.insert(0, current.numel() as i64);
-        }
-        let spikes = Tensor::empty_strided(&shape, &stride, (Kind::Float, Device::Cpu));
-        let potential = spikes.empty_like();
-        let steps = timesteps as usize;
-        let neurons = spikes.numel() / steps.max(1);
-        let stride = if constant { 0 } else { neurons };
-        let (x, s, u) = (Pointer::of(current), Pointer::of(&spikes), Pointer::of(&potential));
-        let (tau, threshold) = (self.tau as f32, self.threshold as f32);
-        for_blocks(neurons, |begin, end| {
-            // SAFETY: x holds `stride * steps` values (or `neurons`), s and u `neurons * steps`; blocks do not overlap.
-            unsafe { forward_block(x.get(), s.get(), u.get(), steps, neurons, stride, begin, end, tau, threshold) }
+    fn forward_kernel(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+        let spikes = over_time(current, timesteps, constant);
+        let shape = Shape::of(&spikes, constant);
+        let (x, s) = (Pointer::of(current), Pointer::of(&spikes));
+        for_blocks(shape.neurons, |begin, end| {
+            // SAFETY: x holds `stride * steps` values (or `neurons`), s `neurons * steps`; blocks do not overlap.
+            unsafe { forward_block(x.get(), s.get(), shape, begin, end, self.tau as f32, self.threshold as f32) }
         });
-        (spikes, potential)
+        spikes
     }
 
-    fn backward_kernel(&self, gradient: &Tensor, potential: &Tensor, constant: bool) -> Tensor {
-        let (shape, stride) = (potential.size(), potential.stride());
-        let from = usize::from(constant);
-        let result = Tensor::empty_strided(&shape[from..], &stride[from..], (Kind::Float, Device::Cpu));
-        let steps = shape[0] as usize;
-        let neurons = potential.numel() / steps.max(1);
-        let stride = if constant { 0 } else { neurons };
-        let (gs, u, gx) = (Pointer::of(gradient), Pointer::of(potential), Pointer::of(&result));
-        let slope = Slope::of(self);
-        for_blocks(neurons, |begin, end| {
-            // SAFETY: as in the forward pass.
+    fn backward_kernel(&self, gradient: &Tensor, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+        let mut laid_out = over_time(current, timesteps, constant);
+        if gradient.stride() == laid_out.stride() {
+            laid_out = gradient.shallow_clone();
+        } else {
+            laid_out.copy_(gradient);
+        }
+        let result = Tensor::empty_strided(current.size(), current.stride(), (Kind::Float, Device::Cpu));
+        let shape = Shape::of(&laid_out, constant);
+        let (gs, x, gx) = (Pointer::of(&laid_out), Pointer::of(current), Pointer::of(&result));
+        for_blocks(shape.neurons, |begin, end| {
+            let mut potentials = vec![0f32; shape.steps * BLOCK];
+            // SAFETY: as in the forward pass; the potentials have a block for each timestep.
             unsafe {
-                backward_block(gs.get(), u.get(), gx.get(), steps, neurons, stride, begin, end, slope);
+                let (tau, threshold) = (self.tau as f32, self.threshold as f32);
+                potentials_block(x.get(), potentials.as_mut_ptr(), shape, begin, end, tau, threshold);
+                backward_block(gs.get(), potentials.as_ptr(), gx.get(), shape, begin, end, self);
             }
         });
         result
     }
 
-    fn forward_operations(&self, current: &Tensor, timesteps: i64, constant: bool) -> (Tensor, Tensor) {
+    /// Spikes and potentials at each timestep.
+    fn run_operations(&self, current: &Tensor, timesteps: i64, constant: bool) -> (Vec<Tensor>, Vec<Tensor>) {
         let (mut spikes, mut potentials) = (Vec::new(), Vec::<Tensor>::new());
         for step in 0..timesteps {
             let input = if constant { current.shallow_clone() } else { current.get(step) };
@@ -141,23 +136,21 @@ impl Lif {
             spikes.push(potential.gt(self.threshold).to_kind(potential.kind()));
             potentials.push(potential);
         }
-        (Tensor::stack(&spikes, 0), Tensor::stack(&potentials, 0))
+        (spikes, potentials)
     }
 
-    fn backward_operations(&self, gradient: &Tensor, potential: &Tensor, constant: bool) -> Tensor {
-        let steps = potential.size()[0];
+    fn backward_operations(&self, gradient: &Tensor, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+        let (spikes, potentials) = self.run_operations(current, timesteps, constant);
         let mut carried: Option<Tensor> = None;
         let mut results = Vec::new();
-        for step in (0..steps).rev() {
-            let u = potential.get(step);
-            let slope = self.surrogate.derivative(&u);
+        for (step, (spike, u)) in spikes.iter().zip(&potentials).enumerate().rev() {
+            let (slope, gradient) = (self.surrogate.derivative(u), gradient.get(step as i64));
             let result = match &carried {
                 Some(next) => {
                     let next = next * self.tau;
-                    let silent = u.le(self.threshold).to_kind(u.kind());
-                    (gradient.get(step) - &next * &u) * slope + next * silent
+                    (gradient - &next * u) * slope + next * (1.0 - spike)
                 }
-                None => gradient.get(step) * slope,
+                None => gradient * slope,
             };
             carried = Some(result.shallow_clone());
             results.push(result);
@@ -165,6 +158,33 @@ impl Lif {
         results.reverse();
         let all = Tensor::stack(&results, 0);
         if constant { all.sum_dim_intlist(0, false, None::<Kind>) } else { all }
+    }
+}
+
+/// A new tensor `[T, ...]` in the memory layout of a current that [`dense`] gave, time outermost.
+fn over_time(current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+    let (mut size, mut stride) = (current.size(), current.stride());
+    if constant {
+        size.insert(0, timesteps);
+        stride.insert(0, current.numel() as i64);
+    }
+    Tensor::empty_strided(&size, &stride, (Kind::Float, Device::Cpu))
+}
+
+/// What the kernels know of a layer.
+#[derive(Clone, Copy)]
+struct Shape {
+    steps: usize,
+    neurons: usize,
+    /// From the currents of a timestep to those of the next: 0 where they are constant.
+    stride: usize,
+}
+
+impl Shape {
+    fn of(spikes: &Tensor, constant: bool) -> Shape {
+        let steps = spikes.size()[0] as usize;
+        let neurons = spikes.numel() / steps.max(1);
+        Shape { steps, neurons, stride: if constant { 0 } else { neurons } }
     }
 }
 
@@ -184,81 +204,82 @@ fn dense(current: &Tensor, constant: bool) -> Tensor {
     if whole && time_first { current.shallow_clone() } else { current.contiguous() }
 }
 
-/// `gradient` in the memory layout of `potential`.
-fn alike(gradient: &Tensor, potential: &Tensor) -> Tensor {
-    if gradient.stride() == potential.stride() {
-        return gradient.shallow_clone();
-    }
-    let mut copy = potential.empty_like();
-    copy.copy_(gradient);
-    copy
+/// The numbers of a neuron in every lane.
+#[derive(Clone, Copy)]
+pub(super) struct Neuron<V> {
+    pub(super) zero: V,
+    pub(super) tau: V,
+    pub(super) threshold: V,
+    half: V,
+    one: V,
+    /// -2 times the temperature.
+    fall: V,
+    /// Four times the peak.
+    height: V,
 }
 
-/// The neuron's numbers in f32, for kernels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slope {
-    pub(super) tau: f32,
-    pub(super) threshold: f32,
-    temperature: f32,
-    peak: f32,
-}
-
-impl Slope {
-    pub(super) fn of(neuron: &Lif) -> Slope {
-        Slope {
-            tau: neuron.tau as f32,
-            threshold: neuron.threshold as f32,
-            temperature: neuron.surrogate.temperature as f32,
-            peak: neuron.surrogate.peak() as f32,
-        }
+impl<V: Lanes> Neuron<V> {
+    #[inline(always)]
+    pub(super) unsafe fn of(neuron: &Lif) -> Neuron<V> {
+        let Dspike { temperature } = neuron.surrogate;
+        let numbers = [neuron.tau, neuron.threshold, -2.0 * temperature, 4.0 * neuron.surrogate.peak()];
+        let [tau, threshold, fall, height] = numbers.map(|value| unsafe { V::splat(value as f32) });
+        let [zero, half, one] = [0.0, 0.5, 1.0].map(|value| unsafe { V::splat(value) });
+        Neuron { zero, tau, threshold, half, one, fall, height }
     }
 
-    /// -2 b and four times the peak, the numbers of the derivative below.
-    pub(super) fn fall_and_height(self) -> (f32, f32) {
-        (-2.0 * self.temperature, self.peak * 4.0)
+    /// What is left of a potential at the next timestep.
+    #[inline(always)]
+    pub(super) unsafe fn kept(self, potential: V) -> V {
+        unsafe { potential.above(self.threshold, self.zero, self.tau.mul(potential)) }
     }
 
     /// g(t) from dL/ds(t), u(t) and `carried` = tau · g(t+1).
+    ///
+    /// 1 - tanh²(z) = 4q / (1 + q)² with q = e^(-2|z|)
     #[inline(always)]
-    pub(super) fn backward(self, gradient: f32, potential: f32, carried: f32) -> f32 {
-        // 1 - tanh²(z) = 4q / (1 + q)² with q = e^(-2|z|)
-        let distance = (potential - 0.5).abs();
-        let q = exp_of_negative(-2.0 * self.temperature * distance);
-        let surrogate = if distance < 0.5 { self.peak * 4.0 * q / ((1.0 + q) * (1.0 + q)) } else { 0.0 };
-        (gradient - carried * potential) * surrogate + if potential > self.threshold { 0.0 } else { carried }
+    pub(super) unsafe fn backward(self, gradient: V, potential: V, carried: V) -> V {
+        unsafe {
+            let distance = potential.sub(self.half).abs();
+            let q = exp_of_negative(self.fall.mul(distance));
+            let sum = self.one.add(q);
+            let surrogate = self.height.mul(q).div(sum.mul(sum));
+            let surrogate = self.half.above(distance, surrogate, self.zero);
+            let passed = potential.above(self.threshold, self.zero, carried);
+            gradient.sub(carried.mul(potential)).mul_add(surrogate, passed)
+        }
     }
 }
 
-/// e^x for x <= 0 to a relative error of about 1e-7, in operations that vectorise.
+/// e^x for x <= 0 to a relative error of about 1e-7.
 #[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    let scaled = x.max(-87.0) * std::f32::consts::LOG2_E;
-    let whole = scaled.floor();
-    let f = (scaled - whole) * std::f32::consts::LN_2;
-    let series = 1.0 / 120.0 + f * (1.0 / 720.0 + f * (1.0 / 5040.0));
-    let fraction = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * series))));
-    // SAFETY: `whole` lies in -126..=0.
-    let exponent = unsafe { whole.to_int_unchecked::<i32>() };
-    fraction * f32::from_bits(((exponent + 127) << 23) as u32)
+unsafe fn exp_of_negative<V: Lanes>(x: V) -> V {
+    unsafe {
+        let scaled = x.max(V::splat(-87.0)).mul(V::splat(std::f32::consts::LOG2_E));
+        let whole = scaled.floor();
+        let f = scaled.sub(whole).mul(V::splat(std::f32::consts::LN_2));
+        let mut series = V::splat(1.0 / 5040.0);
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            series = f.mul_add(series, V::splat(coefficient));
+        }
+        series.raised(whole)
+    }
 }
 
 simd! {
-    #[allow(clippy::too_many_arguments)]
+    /// Spikes of a block.
     unsafe fn forward_block(
-        x: *const f32, s: *mut f32, u: *mut f32, steps: usize, neurons: usize, stride: usize, begin: usize, end: usize,
-        tau: f32, threshold: f32,
+        x: *const f32, s: *mut f32, shape: Shape, begin: usize, end: usize, tau: f32, threshold: f32,
     ) {
         let length = end - begin;
         let mut membrane = [0f32; BLOCK];
         let membrane = &mut membrane[..length];
-        for step in 0..steps {
-            let x = std::slice::from_raw_parts(x.add(step * stride + begin), length);
-            let s = std::slice::from_raw_parts_mut(s.add(step * neurons + begin), length);
-            let u = std::slice::from_raw_parts_mut(u.add(step * neurons + begin), length);
+        for step in 0..shape.steps {
+            let x = std::slice::from_raw_parts(x.add(step * shape.stride + begin), length);
+            let s = std::slice::from_raw_parts_mut(s.add(step * shape.neurons + begin), length);
             for i in 0..length {
                 let value = membrane[i] + x[i];
                 let fired = value > threshold;
-                u[i] = value;
                 s[i] = if fired { 1.0 } else { 0.0 };
                 membrane[i] = if fired { 0.0 } else { tau * value };
             }
@@ -267,23 +288,58 @@ simd! {
 }
 
 simd! {
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn backward_block(
-        gs: *const f32, u: *const f32, gx: *mut f32, steps: usize, neurons: usize, stride: usize, begin: usize, end: usize,
-        slope: Slope,
+    /// Potentials of a block, to rows of a block's length.
+    unsafe fn potentials_block(
+        x: *const f32, u: *mut f32, shape: Shape, begin: usize, end: usize, tau: f32, threshold: f32,
     ) {
         let length = end - begin;
-        let mut carried = [0f32; BLOCK];
-        let carried = &mut carried[..length];
-        for step in (0..steps).rev() {
-            let gs = std::slice::from_raw_parts(gs.add(step * neurons + begin), length);
-            let u = std::slice::from_raw_parts(u.add(step * neurons + begin), length);
-            let gx = std::slice::from_raw_parts_mut(gx.add(step * stride + begin), length);
-            let first = stride > 0 || step + 1 == steps;
+        let mut membrane = [0f32; BLOCK];
+        let membrane = &mut membrane[..length];
+        for step in 0..shape.steps {
+            let x = std::slice::from_raw_parts(x.add(step * shape.stride + begin), length);
+            let u = std::slice::from_raw_parts_mut(u.add(step * BLOCK), length);
             for i in 0..length {
-                let value = slope.backward(gs[i], u[i], carried[i]);
-                gx[i] = if first { value } else { gx[i] + value };
-                carried[i] = value * slope.tau;
+                let value = membrane[i] + x[i];
+                u[i] = value;
+                membrane[i] = if value > threshold { 0.0 } else { tau * value };
+            }
+        }
+    }
+}
+
+with_lanes!(backward_block, backward_block_narrow, backward_lanes, (
+    gs: *const f32, u: *const f32, gx: *mut f32, shape: Shape, begin: usize, end: usize, neuron: &Lif,
+));
+
+/// The gradient to the currents of a block from that to its spikes and its potentials.
+#[inline(always)]
+unsafe fn backward_lanes<V: Lanes>(
+    gs: *const f32,
+    u: *const f32,
+    gx: *mut f32,
+    shape: Shape,
+    begin: usize,
+    end: usize,
+    neuron: &Lif,
+) {
+    // SAFETY: the caller's blocks are there, and masks end with them.
+    unsafe {
+        let neuron = Neuron::<V>::of(neuron);
+        let constant = shape.stride == 0;
+        let mut carried = [0f32; BLOCK];
+        for step in (0..shape.steps).rev() {
+            for at in (begin..end).step_by(V::COUNT) {
+                let (lane, mask) = (at - begin, V::first(end - at));
+                let gradient = V::load(gs.add(step * shape.neurons + at), mask);
+                let potential = V::load(u.add(step * BLOCK + lane), mask);
+                let own = carried.as_mut_ptr().add(lane);
+                let value = neuron.backward(gradient, potential, V::load(own, mask));
+                let to = gx.add(step * shape.stride + at);
+                match constant && step + 1 < shape.steps {
+                    true => V::load(to, mask).add(value).store(to, mask),
+                    false => value.store(to, mask),
+                }
+                neuron.tau.mul(value).store(own, mask);
             }
         }
     }

@@ -22,9 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tch::{Device, Kind, Tensor};
 
 use super::custom_function;
-use super::lanes::{Lanes, prefetch};
+use super::lanes::{Lanes, prefetch, prefetch_to_write, with_lanes};
 use super::layer::{BatchNorm, firing_rate, fold_time, unfold_time};
-use super::lif::{Lif, Slope};
+use super::lif::{Lif, Neuron};
 use super::parallel::{Pointer, for_parts, parts, simd};
 
 /// Normalised currents from one convolution, `[T·B, C, H, W]`; `readers` parts of whose channels drive nodes.
@@ -107,7 +107,7 @@ pub fn channels_last(x: &Tensor) -> Tensor {
 }
 
 /// New maps with the channels last in memory.
-fn empty_channels_last(shape: &[i64]) -> Tensor {
+pub(super) fn empty_channels_last(shape: &[i64]) -> Tensor {
     let permuted = [shape[0], shape[2], shape[3], shape[1]];
     Tensor::empty(permuted, (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2])
 }
@@ -463,7 +463,7 @@ impl Work {
         let out = Pointer::of(spikes);
         let mut counts = vec![0f64; parts() * self.steps];
         let slots = Pointer::to(&mut counts);
-        let frame = Frame { steps: self.steps, rows, width: self.width, slope: Slope::of(&self.neuron) };
+        let frame = Frame { steps: self.steps, rows, width: self.width, neuron: self.neuron };
         for_parts(rows, |part, begin, end| {
             // SAFETY: a slot of counts for each part, rows of this part alone.
             unsafe {
@@ -499,7 +499,7 @@ impl Work {
         let slot = sources.len() * (2 * steps * width + 1);
         let mut sums = vec![0f64; parts() * slot];
         let slots = Pointer::to(&mut sums);
-        let frame = Frame { steps, rows, width, slope: Slope::of(&self.neuron) };
+        let frame = Frame { steps, rows, width, neuron: self.neuron };
         for_parts(rows, |part, begin, end| {
             // SAFETY: a slot of sums for each part, rows of this part alone.
             unsafe {
@@ -589,7 +589,7 @@ struct Frame {
     steps: usize,
     rows: usize,
     width: usize,
-    slope: Slope,
+    neuron: Lif,
 }
 
 /// Potentials of one row, of the candidates and of the node, and sums over the rows of a tile.
@@ -606,93 +606,8 @@ impl<V: Lanes> Scratch<V> {
     }
 }
 
-/// The numbers of a neuron in every lane.
-#[derive(Clone, Copy)]
-struct Neuron<V> {
-    zero: V,
-    tau: V,
-    threshold: V,
-    half: V,
-    one: V,
-    /// -2 times the temperature.
-    fall: V,
-    /// Four times the peak.
-    height: V,
-}
-
-impl<V: Lanes> Neuron<V> {
-    #[inline(always)]
-    unsafe fn of(slope: Slope) -> Neuron<V> {
-        let (fall, height) = slope.fall_and_height();
-        let [zero, tau, threshold, half, one, fall, height] =
-            [0.0, slope.tau, slope.threshold, 0.5, 1.0, fall, height].map(|value| unsafe { V::splat(value) });
-        Neuron { zero, tau, threshold, half, one, fall, height }
-    }
-
-    /// What is left of a potential at the next timestep.
-    #[inline(always)]
-    unsafe fn kept(self, potential: V) -> V {
-        unsafe { potential.above(self.threshold, self.zero, self.tau.mul(potential)) }
-    }
-
-    /// As [`Slope::backward`].
-    #[inline(always)]
-    unsafe fn backward(self, gradient: V, potential: V, carried: V) -> V {
-        unsafe {
-            let distance = potential.sub(self.half).abs();
-            let q = exp_of_negative(self.fall.mul(distance));
-            let sum = self.one.add(q);
-            let surrogate = self.height.mul(q).div(sum.mul(sum));
-            let surrogate = self.half.above(distance, surrogate, self.zero);
-            let passed = potential.above(self.threshold, self.zero, carried);
-            gradient.sub(carried.mul(potential)).mul_add(surrogate, passed)
-        }
-    }
-}
-
-/// e^x for x <= 0, as the kernel of [`Lif`] has it.
-#[inline(always)]
-unsafe fn exp_of_negative<V: Lanes>(x: V) -> V {
-    unsafe {
-        let scaled = x.max(V::splat(-87.0)).mul(V::splat(std::f32::consts::LOG2_E));
-        let whole = scaled.floor();
-        let f = scaled.sub(whole).mul(V::splat(std::f32::consts::LN_2));
-        let mut series = V::splat(1.0 / 5040.0);
-        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-            series = f.mul_add(series, V::splat(coefficient));
-        }
-        series.raised(whole)
-    }
-}
-
 /// Rows that memory is asked for ahead of their use.
 const AHEAD: usize = 6;
-
-/// Defines `$name` as `$rows` with the widest lanes that the processor has.
-macro_rules! with_lanes {
-    ($name:ident, $narrow:ident, $rows:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
-        #[allow(clippy::too_many_arguments)]
-        unsafe fn $name($($arg: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[allow(clippy::too_many_arguments)]
-                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,fma")]
-                unsafe fn wide($($arg: $type),*) { unsafe { $rows::<super::lanes::Sixteen>($($arg),*) } }
-                if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bw") {
-                    return unsafe { wide($($arg),*) };
-                }
-            }
-            unsafe { $narrow($($arg),*) }
-        }
-        simd! {
-            #[allow(clippy::too_many_arguments)]
-            unsafe fn $narrow($($arg: $type),*) {
-                $rows::<super::lanes::Eight>($($arg),*)
-            }
-        }
-    };
-}
 
 with_lanes!(forward_rows, forward_rows_narrow, forward_lanes, (
     sources: &[Source], frame: &Frame, begin: usize, end: usize, out: *mut f32, counts: &mut [f64],
@@ -714,7 +629,7 @@ unsafe fn forward_lanes<V: Lanes>(
 ) {
     // SAFETY: all pointers are to rows that are there, of at least `width` values.
     unsafe {
-        let neuron = Neuron::<V>::of(frame.slope);
+        let neuron = Neuron::<V>::of(&frame.neuron);
         let mut scratch = Scratch::<V>::new(sources.len(), frame.steps);
         let mut fired = vec![neuron.zero; frame.steps];
         for tile in (begin..end).step_by(TILE) {
@@ -725,7 +640,8 @@ unsafe fn forward_lanes<V: Lanes>(
                 for row in tile..(tile + TILE).min(end) {
                     let mut membrane = neuron.zero;
                     for (step, fired) in fired.iter_mut().enumerate() {
-                        let current = drive(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
+                        let current =
+                            drive::<V, false>(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
                         let u = membrane.add(current);
                         let spikes = u.above(neuron.threshold, spike, neuron.zero);
                         membrane = neuron.kept(u);
@@ -744,7 +660,7 @@ unsafe fn forward_lanes<V: Lanes>(
 /// The current of a node at one timestep. The potentials of candidates are kept: `[source, step]`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn drive<V: Lanes>(
+unsafe fn drive<V: Lanes, const BACKWARD: bool>(
     sources: &[Source],
     frame: &Frame,
     step: usize,
@@ -755,11 +671,19 @@ unsafe fn drive<V: Lanes>(
     potentials: &mut [V],
 ) -> V {
     let mut current = neuron.zero;
+    let last = V::COUNT.min(frame.width - column) - 1;
     for (index, source) in sources.iter().enumerate() {
         // SAFETY: as in the loops that call it.
         unsafe {
             let at = source.x.get().add((step * frame.rows + row) * source.stride + column);
+            // A part of a row lies in two cache lines as often as not.
             prefetch(at.wrapping_add(AHEAD * source.stride));
+            prefetch(at.wrapping_add(AHEAD * source.stride + last));
+            if BACKWARD {
+                let to = source.gradient.get().add((step * frame.rows + row + AHEAD) * source.stride + column);
+                prefetch_to_write(to);
+                prefetch_to_write(to.wrapping_add(last));
+            }
             let x = V::load(at, mask);
             if source.kind == Drive::Spikes {
                 current = current.add(V::splat(source.scale).mul(x));
@@ -798,7 +722,7 @@ unsafe fn backward_lanes<V: Lanes>(
     let (steps, own) = (frame.steps, sources.len() * frame.steps);
     // SAFETY: as in the forward pass.
     unsafe {
-        let neuron = Neuron::<V>::of(frame.slope);
+        let neuron = Neuron::<V>::of(&frame.neuron);
         let mut scratch = Scratch::<V>::new(sources.len(), steps);
         for tile in (begin..end).step_by(TILE) {
             for column in (0..frame.width).step_by(V::COUNT) {
@@ -807,7 +731,9 @@ unsafe fn backward_lanes<V: Lanes>(
                 for row in tile..(tile + TILE).min(end) {
                     let mut membrane = neuron.zero;
                     for step in 0..steps {
-                        let current = drive(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
+                        let current =
+                            drive::<V, true>(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
+                        prefetch(upstream.add((step * frame.rows + row + AHEAD) * stride + column));
                         let u = membrane.add(current);
                         scratch.potentials[own + step] = u;
                         membrane = neuron.kept(u);

@@ -11,6 +11,7 @@ use litesnn_framework::plugin::{
 };
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
+use litesnn_framework::spiking::convolution::stack_weights;
 use litesnn_framework::spiking::node::channels_last;
 use litesnn_framework::spiking::{Currents, Dspike, Lif, Term, convolution, node};
 use tch::{Kind, Tensor};
@@ -288,7 +289,7 @@ impl Cell {
         for group in self.groups.iter().filter(|group| group.source == source) {
             let weight = hold(std::ptr::from_ref(group) as usize, pass.active, || {
                 let values = group.convolutions.iter().map(|convolution| convolution.weight.value(pass.active));
-                channels_last(&Tensor::cat(&values.collect::<Vec<Tensor>>(), 0))
+                stack_weights(&values.collect::<Vec<Tensor>>())
             });
             let input = match group.resized {
                 Some(size) => signal.spikes.upsample_nearest2d(size, None, None),
