@@ -19,8 +19,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::custom_function;
-use super::lanes::{Lanes, with_lanes};
-use super::parallel::{BLOCK, Pointer, for_blocks, simd};
+use super::lanes::{Lanes, prefetch, prefetch_to_write, with_lanes};
+use super::parallel::{BLOCK, Pointer, for_blocks};
 
 /// The Dspike surrogate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,7 +97,7 @@ impl Lif {
         let (x, s) = (Pointer::of(current), Pointer::of(&spikes));
         for_blocks(shape.neurons, |begin, end| {
             // SAFETY: x holds `stride * steps` values (or `neurons`), s `neurons * steps`; blocks do not overlap.
-            unsafe { forward_block(x.get(), s.get(), shape, begin, end, self.tau as f32, self.threshold as f32) }
+            unsafe { forward_block(x.get(), Out::Spikes(s.get()), shape, begin, end, self) }
         });
         spikes
     }
@@ -116,8 +116,7 @@ impl Lif {
             let mut potentials = vec![0f32; shape.steps * BLOCK];
             // SAFETY: as in the forward pass; the potentials have a block for each timestep.
             unsafe {
-                let (tau, threshold) = (self.tau as f32, self.threshold as f32);
-                potentials_block(x.get(), potentials.as_mut_ptr(), shape, begin, end, tau, threshold);
+                forward_block(x.get(), Out::Potentials(potentials.as_mut_ptr()), shape, begin, end, self);
                 backward_block(gs.get(), potentials.as_ptr(), gx.get(), shape, begin, end, self);
             }
         });
@@ -266,42 +265,44 @@ unsafe fn exp_of_negative<V: Lanes>(x: V) -> V {
     }
 }
 
-simd! {
-    /// Spikes of a block.
-    unsafe fn forward_block(
-        x: *const f32, s: *mut f32, shape: Shape, begin: usize, end: usize, tau: f32, threshold: f32,
-    ) {
-        let length = end - begin;
-        let mut membrane = [0f32; BLOCK];
-        let membrane = &mut membrane[..length];
-        for step in 0..shape.steps {
-            let x = std::slice::from_raw_parts(x.add(step * shape.stride + begin), length);
-            let s = std::slice::from_raw_parts_mut(s.add(step * shape.neurons + begin), length);
-            for i in 0..length {
-                let value = membrane[i] + x[i];
-                let fired = value > threshold;
-                s[i] = if fired { 1.0 } else { 0.0 };
-                membrane[i] = if fired { 0.0 } else { tau * value };
-            }
-        }
-    }
+with_lanes!(forward_block, forward_block_narrow, forward_lanes, (
+    x: *const f32, out: Out, shape: Shape, begin: usize, end: usize, neuron: &Lif,
+));
+
+/// What a forward pass over a block writes.
+#[derive(Clone, Copy)]
+enum Out {
+    /// The layer's spikes.
+    Spikes(*mut f32),
+    /// Potentials, a row of [`BLOCK`] for each timestep.
+    Potentials(*mut f32),
 }
 
-simd! {
-    /// Potentials of a block, to rows of a block's length.
-    unsafe fn potentials_block(
-        x: *const f32, u: *mut f32, shape: Shape, begin: usize, end: usize, tau: f32, threshold: f32,
-    ) {
-        let length = end - begin;
+/// Runs the neurons of a block.
+#[inline(always)]
+unsafe fn forward_lanes<V: Lanes>(x: *const f32, out: Out, shape: Shape, begin: usize, end: usize, neuron: &Lif) {
+    // SAFETY: the caller's blocks are there, and masks end with them.
+    unsafe {
+        let neuron = Neuron::<V>::of(neuron);
         let mut membrane = [0f32; BLOCK];
-        let membrane = &mut membrane[..length];
         for step in 0..shape.steps {
-            let x = std::slice::from_raw_parts(x.add(step * shape.stride + begin), length);
-            let u = std::slice::from_raw_parts_mut(u.add(step * BLOCK), length);
-            for i in 0..length {
-                let value = membrane[i] + x[i];
-                u[i] = value;
-                membrane[i] = if value > threshold { 0.0 } else { tau * value };
+            // The block of the next timestep, and after the last the next block.
+            let ahead = if step + 1 < shape.steps { shape.stride } else { BLOCK.wrapping_sub(step * shape.stride) };
+            for at in (begin..end).step_by(V::COUNT) {
+                let (lane, mask) = (at - begin, V::first(end - at));
+                let from = x.add(step * shape.stride + at);
+                prefetch(from.wrapping_add(ahead));
+                let own = membrane.as_mut_ptr().add(lane);
+                let u = V::load(own, mask).add(V::load(from, mask));
+                match out {
+                    Out::Spikes(s) => {
+                        let to = s.add(step * shape.neurons + at);
+                        prefetch_to_write(to.wrapping_add(ahead));
+                        u.above(neuron.threshold, neuron.one, neuron.zero).store(to, mask);
+                    }
+                    Out::Potentials(potentials) => u.store(potentials.add(step * BLOCK + lane), mask),
+                }
+                neuron.kept(u).store(own, mask);
             }
         }
     }
@@ -328,13 +329,21 @@ unsafe fn backward_lanes<V: Lanes>(
         let constant = shape.stride == 0;
         let mut carried = [0f32; BLOCK];
         for step in (0..shape.steps).rev() {
+            let back = |stride: usize| match step {
+                0 => (shape.steps - 1) * stride + BLOCK,
+                _ => stride.wrapping_neg(),
+            };
+            let (ahead, to_ahead) = (back(shape.neurons), back(shape.stride));
             for at in (begin..end).step_by(V::COUNT) {
                 let (lane, mask) = (at - begin, V::first(end - at));
-                let gradient = V::load(gs.add(step * shape.neurons + at), mask);
+                let from = gs.add(step * shape.neurons + at);
+                prefetch(from.wrapping_add(ahead));
+                let gradient = V::load(from, mask);
                 let potential = V::load(u.add(step * BLOCK + lane), mask);
                 let own = carried.as_mut_ptr().add(lane);
                 let value = neuron.backward(gradient, potential, V::load(own, mask));
                 let to = gx.add(step * shape.stride + at);
+                prefetch_to_write(to.wrapping_add(to_ahead));
                 match constant && step + 1 < shape.steps {
                     true => V::load(to, mask).add(value).store(to, mask),
                     false => value.store(to, mask),
