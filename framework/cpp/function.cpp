@@ -115,6 +115,9 @@ int litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Ten
   }
 }
 
+// Whether autograd records on this thread.
+int litesnn_records() { return at::GradMode::is_enabled() ? 1 : 0; }
+
 // The next backward pass hands its gradient over, and adds to none.
 void litesnn_forget_gradient(at::Tensor *tensor) { tensor->mutable_grad().reset(); }
 

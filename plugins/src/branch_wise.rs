@@ -135,6 +135,10 @@ impl WeightTransform for Branches {
         sum
     }
 
+    fn step(&self, weight: &Tensor) -> Option<Tensor> {
+        self.choice.step(weight)
+    }
+
     /// Of several branches, where any one keeps a weight; what each removes is gone from the sum already.
     fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
         let masks = || self.branches.iter().map(|branch| top_mask(&branch.scores, self.kept));

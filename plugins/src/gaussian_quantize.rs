@@ -168,6 +168,12 @@ impl BitChoice {
         }
     }
 
+    /// The step of the one candidate that is left.
+    pub(crate) fn step(&self, weight: &Tensor) -> Option<Tensor> {
+        let &[bits] = self.candidates.as_slice() else { return None };
+        Some(weight.std(true) * step_of(bits).expect("settings were checked"))
+    }
+
     /// Expected bits, a scalar (paper, Eq. 19).
     pub(crate) fn expected(&self) -> Tensor {
         let widths: Vec<f32> = self.candidates.iter().map(|&bits| bits as f32).collect();
@@ -198,6 +204,10 @@ struct MixedQuantizer {
 impl WeightTransform for MixedQuantizer {
     fn transform(&self, weight: &Tensor) -> Tensor {
         mixed_quantize(weight, &self.choice.probabilities(), &self.choice.candidates)
+    }
+
+    fn step(&self, weight: &Tensor) -> Option<Tensor> {
+        self.choice.step(weight)
     }
 
     fn bits(&self) -> Option<Tensor> {

@@ -17,7 +17,7 @@ use litesnn_framework::plugin::{
 };
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::layer::{BatchNorm, Statistics, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::{Dspike, Lif, convolution};
+use litesnn_framework::spiking::{Dspike, Lif, Precision};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -201,7 +201,9 @@ impl Convolution {
     fn current(&self, input: &Tensor, stride: i64, pass: &Pass) -> Tensor {
         let padding = self.shape.kernel.0 / 2;
         let weight = self.weight.value(pass.active);
-        let current = convolution(input, &weight, stride, padding);
+        // An image is no spikes: it is not exact in bf16.
+        let precision = if self.shape.reads == Input::Image { Precision::F32 } else { pass.precision };
+        let current = precision.convolve(input, &weight, None, stride, padding);
         self.norm.forward(&current, None, pass.timesteps, pass.training)
     }
 }

@@ -10,6 +10,7 @@ use litesnn_framework::plugin::{
 use litesnn_framework::random::Stream;
 use litesnn_framework::record::Layer;
 use litesnn_framework::run::account;
+use litesnn_framework::spiking::Precision;
 use litesnn_framework::train::evaluate;
 use litesnn_plugins as _;
 use serde_json::{Value, json};
@@ -65,7 +66,13 @@ fn searched(list: Value) -> Searched {
     let mut build = Build::new(&mut parameters, 5, Device::Cpu);
     let gate = searcher.attach(&mut build.at("timesteps")).unwrap();
     let supernet = space(json!({})).supernet(&data(), &named(&compressors), &mut build).unwrap();
-    let pass = Pass { timesteps: MAX_TIMESTEPS, training: true, measure: true, active: Stages::ALL };
+    let pass = Pass {
+        timesteps: MAX_TIMESTEPS,
+        training: true,
+        measure: true,
+        active: Stages::ALL,
+        precision: Precision::F32,
+    };
     let activity = tch::no_grad(|| supernet.forward(&images(4), &pass).activity);
     Searched { supernet, gate, parameters, activity }
 }
@@ -279,7 +286,8 @@ fn firing_rates_and_syn_ops_are_those_of_counted_spikes() {
     let count = 7;
     let split = Split { images: images(count), labels: Tensor::zeros([count], (Kind::Int64, Device::Cpu)) };
     let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
-    let pass = Pass { timesteps: TIMESTEPS, training: false, measure: true, active: Stages::ALL };
+    let pass =
+        Pass { timesteps: TIMESTEPS, training: false, measure: true, active: Stages::ALL, precision: Precision::F32 };
     let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu);
     let rows = account::layers(network.as_ref(), &measured.activity, TIMESTEPS);
     let totals = account::totals(&rows, network.full_precision_parameters());

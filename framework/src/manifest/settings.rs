@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::{Compressor, Dataset, Launcher, Optimizer, SearchSpace, TimestepSearcher};
+use crate::spiking::Precision;
 
 /// Version of the manifest format that this program reads.
 pub const VERSION: u32 = 1;
@@ -104,6 +105,9 @@ pub struct Training {
     #[serde(default = "defaults::clip")]
     #[schemars(range(min = 0.0))]
     pub clip: f64,
+    /// The type that convolutions on spikes are computed in, in training and in what is measured of the network.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// What is done to training images at random; without it, nothing.
     #[serde(default)]
     pub augment: Augment,

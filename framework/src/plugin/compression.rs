@@ -155,6 +155,12 @@ pub trait WeightTransform {
         None
     }
 
+    /// The step of the values that [`WeightTransform::transform`] gives: a scalar over which each of them has at most 8 significant
+    /// bits, so that bf16 holds it exactly; `None` where they have none in common. Without gradient.
+    fn step(&self, _weight: &Tensor) -> Option<Tensor> {
+        None
+    }
+
     /// Expected bits of a weight, a differentiable scalar; `None` leaves them as they are.
     fn bits(&self) -> Option<Tensor> {
         None
@@ -288,6 +294,18 @@ impl CompressedWeight {
             Some(mask) => weight * mask,
             None => weight,
         }
+    }
+
+    /// The step of [`CompressedWeight::value`], a scalar, where a quantiser gives one: see [`WeightTransform::step`].
+    pub fn step(&self, active: Stages) -> Option<Tensor> {
+        tch::no_grad(|| {
+            let (mut weight, mut step) = (self.weight.shallow_clone(), None);
+            for attached in self.stack.iter().filter(|attached| active.contains(attached.stage)) {
+                step = attached.transform.step(&weight).or(step);
+                weight = attached.transform.transform(&weight);
+            }
+            step
+        })
     }
 
     /// Expected bits of a weight, a scalar.

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::cost::LayerShape;
 use crate::design::{Architecture, Compression};
 use crate::random::Stream;
+use crate::spiking::Precision;
 
 /// Compressors in the order of the manifest, with their names.
 pub type NamedCompressors<'a> = [(&'a str, &'a dyn Compressor)];
@@ -45,6 +46,8 @@ pub struct Pass {
     pub measure: bool,
     /// Stages of compression that act.
     pub active: Stages,
+    /// The type of convolutions on spikes.
+    pub precision: Precision,
 }
 
 /// What a synapse layer's input did in one forward pass.

@@ -187,7 +187,13 @@ impl Benchmark<'_> {
     fn evaluate(&self, job: &Job) -> Result<Measured> {
         let design = self.design()?;
         let (network, _parameters) = job.build(design)?;
-        let pass = Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL };
+        let pass = Pass {
+            timesteps: design.timesteps,
+            training: false,
+            measure: true,
+            active: Stages::ALL,
+            precision: self.trial().manifest.retrain.precision,
+        };
         let (split, normalisation) = (&job.splits.test, &job.splits.normalisation);
         let evaluate = || {
             let begin = Instant::now();

@@ -384,7 +384,8 @@ impl Job<'_> {
             batch_size: training.batch_size,
             augment: training.augment,
         };
-        let pass = Pass { timesteps, training: true, measure: false, active: Stages::ALL };
+        let pass =
+            Pass { timesteps, training: true, measure: false, active: Stages::ALL, precision: training.precision };
         let splits = self.splits;
         let step = |batch: &crate::train::Batch, _: usize, descents: &mut [Descent]| {
             parameters.zero_grad();
@@ -416,7 +417,13 @@ impl Job<'_> {
     ) -> Result<Outcome> {
         let device = self.context.device;
         let watch = Stopwatch::start(device);
-        let pass = Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL };
+        let pass = Pass {
+            timesteps: design.timesteps,
+            training: false,
+            measure: true,
+            active: Stages::ALL,
+            precision: self.manifest().retrain.precision,
+        };
         let splits = self.splits;
         let measured = evaluate(network, &splits.test, &splits.normalisation, pass, device);
         let mut stages = stage_rows(session.history(), device);

@@ -6,12 +6,90 @@
 use std::cell::RefCell;
 use std::ffi::c_int;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::function::{custom_function, last_error};
 use super::node;
 use super::parallel::{Pointer, for_parts, simd};
+
+/// The type that the convolutions on spikes are computed in; everything else is f32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 significant bits.
+    #[default]
+    F32,
+    /// bfloat16: 8 significant bits and the range of f32, sums in f32, results rounded to bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether it is the default.
+    pub fn is_default(&self) -> bool {
+        *self == Precision::default()
+    }
+
+    /// [`convolution`] in this type.
+    ///
+    /// In bf16, with `steps` `[out]`, x the input and W the weight,
+    ///
+    /// ```text
+    /// y = steps · bf16(x * bf16(W / steps))          rounded once, as bf16 has it
+    /// ```
+    ///
+    /// Spikes are exact in bf16, and so is a quantised weight over its step (at most 8 significant bits): products and sums are
+    /// those of f32 then, and y differs by its one rounding, at most 2⁻⁸ of its value. Without `steps` the weight is rounded, too.
+    /// Gradients pass as if nothing were rounded; the upstream one is rounded to bf16.
+    pub fn convolve(
+        self,
+        input: &Tensor,
+        weight: &Tensor,
+        steps: Option<&Tensor>,
+        stride: i64,
+        padding: i64,
+    ) -> Tensor {
+        if self == Precision::F32 {
+            return convolution(input, weight, stride, padding);
+        }
+        let half = |tensor: &Tensor| tensor.to_kind(Kind::BFloat16);
+        let single = |tensor: Tensor| tensor.to_kind(Kind::Float);
+        // Of each row of the weight, of each channel of the output.
+        const ROW: [i64; 4] = [-1, 1, 1, 1];
+        const CHANNEL: [i64; 4] = [1, -1, 1, 1];
+        let gradients = [input, weight].map(|tensor| recorded() && tensor.requires_grad());
+        let call = record(input, weight, stride, padding, gradients, self);
+        let forward = || {
+            let (x, w) = (half(&input.detach()), weight.detach());
+            let steps = steps.map(Tensor::detach);
+            let w = half(&steps.as_ref().map_or_else(|| w.shallow_clone(), |steps| &w / steps.view(ROW)));
+            let mut y = single(x.conv2d(&w, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1));
+            if let Some(steps) = &steps {
+                y *= steps.view(CHANNEL);
+            }
+            (vec![y], [x, w].into_iter().chain(steps).collect())
+        };
+        let backward = move |upstream: &[Tensor], saved: &[Tensor]| {
+            let (upstream, steps) = (&upstream[0], saved.get(2));
+            let scaled = steps.map_or_else(|| upstream.shallow_clone(), |steps| upstream * steps.view(CHANNEL));
+            let [to_input, to_weight] =
+                self::gradients(&half(&scaled), &saved[0], &saved[1], &call).map(|it| it.map(single));
+            vec![to_input, to_weight.map(|it| steps.map_or_else(|| it.shallow_clone(), |steps| &it / steps.view(ROW)))]
+        };
+        custom_function(&[input, weight], forward, backward).pop().expect("one output was given")
+    }
+}
+
+/// Whether autograd records.
+fn recorded() -> bool {
+    unsafe extern "C" {
+        fn litesnn_records() -> c_int;
+    }
+    // SAFETY: reads a flag of this thread.
+    unsafe { litesnn_records() != 0 }
+}
 
 /// A convolution that a pass made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +106,8 @@ pub struct Call {
     pub gradients: [bool; 2],
     /// Whether the channels of the input are last in memory.
     pub channels_last: bool,
+    /// The type.
+    pub precision: Precision,
 }
 
 thread_local! {
@@ -36,16 +116,25 @@ thread_local! {
 
 /// Convolves `input` `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]`.
 pub fn convolution(input: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
-    let output = input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1);
-    RECORD.with_borrow_mut(|record| {
-        if let Some(calls) = record {
-            let recorded = output.requires_grad();
-            let gradients = [input, weight].map(|tensor| recorded && tensor.requires_grad());
-            let channels_last = input.stride()[1] == 1 && input.size()[1] > 1;
-            calls.push(Call { input: input.size(), weight: weight.size(), stride, padding, gradients, channels_last });
-        }
-    });
-    output
+    let gradients = [input, weight].map(|tensor| recorded() && tensor.requires_grad());
+    record(input, weight, stride, padding, gradients, Precision::F32);
+    input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1)
+}
+
+/// Notes a convolution where they are recorded.
+fn record(
+    input: &Tensor,
+    weight: &Tensor,
+    stride: i64,
+    padding: i64,
+    gradients: [bool; 2],
+    precision: Precision,
+) -> Call {
+    let channels_last = input.stride()[1] == 1 && input.size()[1] > 1;
+    let (input, weight) = (input.size(), weight.size());
+    let call = Call { input, weight, stride, padding, gradients, channels_last, precision };
+    RECORD.with_borrow_mut(|record| record.iter_mut().for_each(|calls| calls.push(call.clone())));
+    call
 }
 
 /// Weights `[out, in, kh, kw]` of convolutions that read the same input, one after another: `[sum of out, in, kh, kw]`, the channels
@@ -149,11 +238,15 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Prepares inputs, weights and gradients of `calls`, in the memory layout of the calls.
+    /// Prepares inputs, weights and gradients of `calls`, in the memory layout and the type of the calls.
     pub fn new(calls: &[Call], device: Device) -> Floor {
         let random = |shape: &[i64], call: &Call| {
             let tensor = Tensor::rand(shape, (Kind::Float, device));
-            if call.channels_last { node::channels_last(&tensor) } else { tensor }
+            let tensor = if call.channels_last { node::channels_last(&tensor) } else { tensor };
+            match call.precision {
+                Precision::F32 => tensor,
+                Precision::Bf16 => tensor.to_kind(Kind::BFloat16),
+            }
         };
         let prepared = |call: &Call| {
             let shapes = [&call.input, &call.weight, &call.output()];

@@ -9,7 +9,7 @@ pub mod lif;
 pub mod node;
 pub mod parallel;
 
-pub use convolution::convolution;
+pub use convolution::{Precision, convolution};
 pub use function::{custom_function, version};
 pub use lif::{Dspike, Lif};
 pub use node::{Currents, Term, node};

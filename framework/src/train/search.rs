@@ -302,7 +302,13 @@ impl SearchParts<'_> {
 
     /// A training pass over all timesteps of the regime.
     pub fn forward(&self, batch: &Batch, regime: Regime, measure: bool) -> Response {
-        let pass = Pass { timesteps: regime.timesteps, training: true, measure, active: regime.active };
+        let pass = Pass {
+            timesteps: regime.timesteps,
+            training: true,
+            measure,
+            active: regime.active,
+            precision: self.training.precision,
+        };
         self.network().forward(&batch.images, &pass)
     }
 
@@ -333,7 +339,13 @@ impl SearchParts<'_> {
     fn notes(&self, epoch: usize, regime: Regime, splits: &crate::plugin::Splits, device: tch::Device) -> EpochNotes {
         tch::no_grad(|| {
             let active = regime.active;
-            let pass = Pass { timesteps: regime.timesteps, training: false, measure: true, active };
+            let pass = Pass {
+                timesteps: regime.timesteps,
+                training: false,
+                measure: true,
+                active,
+                precision: self.training.precision,
+            };
             let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device);
             let weights = self.timestep_weights(epoch, regime, device);
             let layers = self.network().layers();

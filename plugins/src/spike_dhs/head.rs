@@ -4,8 +4,8 @@ use litesnn_framework::Result;
 use litesnn_framework::cost::{Input, LayerShape};
 use litesnn_framework::plugin::{Build, CompressedWeight, Pass, Place, Role};
 use litesnn_framework::random::Stream;
+use litesnn_framework::spiking::Lif;
 use litesnn_framework::spiking::layer::{BatchNorm, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::{Lif, convolution};
 use tch::{Kind, Tensor};
 
 use super::network::{Builder, MapShape, fire};
@@ -139,7 +139,7 @@ impl Block {
 
     fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
         let weight = self.weight.value(pass.active);
-        let current = convolution(spikes, &weight, 1, 0);
+        let current = pass.precision.convolve(spikes, &weight, None, 1, 0);
         fire(neuron, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
     }
 }

@@ -10,10 +10,10 @@ use litesnn_framework::plugin::{
     hold,
 };
 use litesnn_framework::random::Stream;
-use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
 use litesnn_framework::spiking::convolution::stack_weights;
+use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
 use litesnn_framework::spiking::node::channels_last;
-use litesnn_framework::spiking::{Currents, Dspike, Lif, Term, convolution, node};
+use litesnn_framework::spiking::{Currents, Dspike, Lif, Precision, Term, convolution, node};
 use tch::{Kind, Tensor};
 
 use super::head::{Auxiliary, Head};
@@ -218,6 +218,20 @@ struct Group {
     norm: BatchNorm,
 }
 
+impl Group {
+    /// The step of each output channel's weights, `[out]`, where all convolutions have one and it is asked for.
+    fn steps(&self, pass: &Pass) -> Option<Tensor> {
+        if pass.precision == Precision::F32 {
+            return None;
+        }
+        let step = |convolution: &Convolution| {
+            Some(convolution.weight.step(pass.active)?.expand([convolution.shape.outputs], false))
+        };
+        let all: Option<Vec<Tensor>> = self.convolutions.iter().map(step).collect();
+        Some(Tensor::cat(&all?, 0))
+    }
+}
+
 struct Cell {
     nodes: usize,
     width: i64,
@@ -295,7 +309,8 @@ impl Cell {
                 Some(size) => signal.spikes.upsample_nearest2d(size, None, None),
                 None => signal.spikes.shallow_clone(),
             };
-            let current = convolution(&input, &weight, group.stride, 1);
+            let steps = group.steps(pass);
+            let current = pass.precision.convolve(&input, &weight, steps.as_ref(), group.stride, 1);
             let candidate = self.spiking_candidates.then_some(neuron);
             let readers = group.convolutions.len();
             let currents =

@@ -13,6 +13,7 @@ use crate::plugin::{
     Compressor, Kind, Network, Parameters, Pass, Place, Response, Role, SearchSpace, Stages, prefix_cross_entropy,
 };
 use crate::random::Stream;
+use crate::spiking::Precision;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 
@@ -84,7 +85,7 @@ fn network(made: &Made<Boxed>, channels: i64, side: i64, seed: u64) -> Kept<(Box
 }
 
 fn pass(timesteps: i64, training: bool, measure: bool) -> Pass {
-    Pass { timesteps, training, measure, active: Stages::ALL }
+    Pass { timesteps, training, measure, active: Stages::ALL, precision: Precision::F32 }
 }
 
 fn images(count: i64, channels: i64, side: i64) -> Tensor {
