@@ -52,6 +52,37 @@ fn retraining_and_evaluation_take_a_design() {
 }
 
 #[test]
+fn the_floor_of_a_step_in_bf16_is_in_bf16() {
+    let tiny = manifest("tiny.toml");
+    let shape = ["--batch", "2", "--size", "8", "--cells", "1", "--channels", "2", "--set", "search.precision=bf16"];
+    let result = bench(&[&["search-step", tiny.to_str().unwrap()][..], &shape].concat());
+    measured(&result);
+    // All but the stem's, which reads the image.
+    assert_eq!(result["convolutions_in_bf16"], 2 * 3);
+}
+
+#[test]
+fn growth_is_measured_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tiny, figure) = (manifest("tiny.toml"), folder.path().join("growth.svg"));
+    let arguments = ["growth", tiny.to_str().unwrap(), "--size", "4", "--nodes", "1", "--figure"];
+    let output = succeed(litesnn().arg("bench").args(arguments).arg(&figure).args([
+        "--threads",
+        "1",
+        "--repeats",
+        "1",
+        "--json",
+    ]));
+    let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let series = result["series"].as_array().unwrap();
+    let names: Vec<&str> = series.iter().map(|series| series["against"].as_str().unwrap()).collect();
+    assert_eq!(names, ["timesteps", "batch", "channels", "cells"]);
+    assert_eq!(series[0]["points"].as_array().unwrap().len(), 8);
+    assert!(series.iter().all(|series| series["time_exponent"].as_f64().unwrap().is_finite()));
+    assert_eq!(std::fs::read_to_string(figure).unwrap().matches("exponent").count(), 8);
+}
+
+#[test]
 fn neurons_are_timed_alone() {
     let result = bench(&["lif", "--timesteps", "2", "--batch", "1", "--channels", "3", "--size", "4"]);
     assert!(result["seconds"]["median"].as_f64().unwrap() > 0.0);

@@ -67,6 +67,12 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// The options that make these.
+    pub fn arguments(&self) -> Vec<String> {
+        let profile = self.profile.iter().flat_map(|name| ["--profile".to_owned(), name.clone()]);
+        profile.chain(self.set.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()])).collect()
+    }
+
     /// The request for one manifest, with the environment as it is.
     pub fn request(&self, manifest: PathBuf) -> manifest::Request {
         // Variables that are not Unicode cannot be settings.
@@ -366,9 +372,9 @@ pub struct Cost {
                   litesnn bench search-step experiments/quickstart.toml --batch 50\n  \
                   litesnn bench lif")]
 pub struct Bench {
-    /// What is timed.
+    /// What is timed; without it the first four, one after another.
     #[arg(value_enum)]
-    pub work: BenchWork,
+    pub work: Option<BenchWork>,
     /// A manifest; without it, the paper's medium network for CIFAR-10.
     pub manifest: Option<PathBuf>,
     #[command(flatten)]
@@ -409,6 +415,9 @@ pub struct Bench {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Where `growth` draws its figure: SVG, or PNG by the name's ending.
+    #[arg(long, value_name = "FILE")]
+    pub figure: Option<PathBuf>,
 }
 
 /// What `bench` times.
@@ -422,6 +431,8 @@ pub enum BenchWork {
     Evaluate,
     /// A layer of neurons, forward and backward.
     Lif,
+    /// Steps of the search of many sizes: how time and memory grow with timesteps, batch, channels and cells.
+    Growth,
 }
 
 impl BenchWork {
@@ -432,6 +443,7 @@ impl BenchWork {
             BenchWork::RetrainStep => "retrain-step",
             BenchWork::Evaluate => "evaluate",
             BenchWork::Lif => "lif",
+            BenchWork::Growth => "growth",
         }
     }
 }

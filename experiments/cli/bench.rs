@@ -1,19 +1,22 @@
 //! `litesnn bench`: how long a step takes, beside its convolutions alone.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use litesnn_framework::design::Design;
 use litesnn_framework::device;
 use litesnn_framework::manifest::{self, Plan, Trial};
 use litesnn_framework::run::benchmark::{Benchmark, Work, median};
-use litesnn_framework::spiking::{Lif, custom_function};
+use litesnn_framework::spiking::{Lif, Precision, custom_function};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::arguments::{Bench, BenchWork};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::growth::{self, growth};
 
 /// What is measured where no manifest is given: the paper's network for CIFAR-10 at its medium scale.
 const MANIFEST: &str = "experiments/paper/table2-cifar10.toml";
@@ -28,17 +31,54 @@ pub fn bench(options: &Bench) -> Result<Exit, Failure> {
     }
     let choice = device::choose(&options.device)?;
     let result = match options.work {
-        BenchWork::SearchStep => step(options, Work::SearchStep, choice.device)?,
-        BenchWork::RetrainStep => step(options, Work::RetrainStep, choice.device)?,
-        BenchWork::Evaluate => step(options, Work::Evaluate, choice.device)?,
-        BenchWork::Lif => lif(options, choice.device),
+        Some(BenchWork::SearchStep) => step(options, Work::SearchStep, choice.device)?,
+        Some(BenchWork::RetrainStep) => step(options, Work::RetrainStep, choice.device)?,
+        Some(BenchWork::Evaluate) => step(options, Work::Evaluate, choice.device)?,
+        Some(BenchWork::Lif) => lif(options, choice.device),
+        Some(BenchWork::Growth) => growth(options)?,
+        None => {
+            let works = [BenchWork::SearchStep, BenchWork::RetrainStep, BenchWork::Evaluate, BenchWork::Lif];
+            works.into_iter().map(|work| in_own_process(options, work, None)).collect::<Result<Value, Failure>>()?
+        }
     };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&result).unwrap_or_default());
-    } else {
-        print(&result);
+    match (&result, options.work) {
+        _ if options.json => println!("{}", serde_json::to_string_pretty(&result).unwrap_or_default()),
+        (_, Some(BenchWork::Growth)) => growth::print(&result),
+        (Value::Array(all), _) => all.iter().for_each(print),
+        _ => print(&result),
     }
     Ok(Exit::Done)
+}
+
+/// What `litesnn bench WORK` with these options prints, and with another size of a shape: the memory of a process is its own.
+pub fn in_own_process(options: &Bench, work: BenchWork, size: Option<(&str, i64)>) -> Result<Value, Failure> {
+    let failed =
+        |message: &str| Failure::new(Exit::Failed, format!("`litesnn bench {}`: {message}", work.name()), None);
+    let program = std::env::current_exe().map_err(|error| failed(&error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(["bench", work.name(), "--json", "--device", &options.device]);
+    command.args(&options.manifest).args(options.layers.arguments());
+    command.args(options.variant.iter().flat_map(|name| ["--variant", name]));
+    command.args(options.design.iter().flat_map(|file| [OsStr::new("--design"), file.as_os_str()]));
+    let shape = [
+        ("repeats", Some(options.repeats)),
+        ("timesteps", options.timesteps),
+        ("batch", options.batch),
+        ("channels", options.channels),
+        ("cells", options.cells),
+        ("nodes", options.nodes),
+        ("size", options.size),
+        ("threads", options.threads.map(i64::from)),
+    ];
+    let given = shape.into_iter().filter_map(|(option, value)| Some((option, value?)));
+    for (option, value) in given.filter(|(option, _)| size.is_none_or(|(other, _)| other != *option)).chain(size) {
+        command.args([format!("--{option}"), value.to_string()]);
+    }
+    let output = command.stdin(Stdio::null()).output().map_err(|error| failed(&error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))
 }
 
 /// Images of a step: few, as where a network of paper scale is measured in seconds.
@@ -94,7 +134,7 @@ fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
         _ => format!("step of {batch}"),
     };
     Ok(json!({
-        "work": options.work.name(),
+        "work": work_name(options),
         "what": format!("{}, {images}", trial.title()),
         "shape": {
             "timesteps": timesteps,
@@ -113,8 +153,10 @@ fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
         "convolution_seconds": spread(&measured.convolutions),
         "default_layout_seconds": spread(&measured.default_layout),
         "convolutions": measured.calls.len(),
+        "convolutions_in_bf16": measured.calls.iter().filter(|call| call.precision == Precision::Bf16).count(),
         "forward_macs": macs,
         "macs": measured.calls.iter().map(passes).sum::<f64>(),
+        "idle_memory_bytes": measured.idle_memory,
         "peak_memory_bytes": measured.peak_memory,
     }))
 }
@@ -143,7 +185,7 @@ fn lif(options: &Bench, device: Device) -> Value {
     });
     let seconds: Vec<f64> = (0..options.repeats).map(|_| once()).collect();
     json!({
-        "work": options.work.name(),
+        "work": work_name(options),
         "what": "neurons forward and backward",
         "shape": { "timesteps": shape[0], "batch": shape[1], "channels": shape[2], "image": [size, size] },
         "device": device::name(device),
@@ -153,6 +195,10 @@ fn lif(options: &Bench, device: Device) -> Value {
         "seconds": spread(&seconds),
         "peak_memory_bytes": device::peak_memory(),
     })
+}
+
+fn work_name(options: &Bench) -> &'static str {
+    options.work.map_or("", BenchWork::name)
 }
 
 fn least(values: &[f64]) -> f64 {

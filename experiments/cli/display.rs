@@ -103,6 +103,7 @@ impl Observer for Display {
                 ));
                 self.stage.borrow_mut().last = text;
             }
+            Event::StageEnded { .. } => {}
             Event::Note(message) => self.line(&format!("note: {message}")),
         }
     }

@@ -21,6 +21,7 @@ mod display;
 mod doctor;
 mod exit;
 mod explain;
+mod growth;
 mod launch;
 mod new;
 mod plan;

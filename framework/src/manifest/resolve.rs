@@ -546,7 +546,7 @@ mod tests {
             "a.toml:28:1: unknown key `learning-rate` in [retrain]; did you mean `learning_rate`?\n   \
              |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   = in the manifest\n   \
              = help: known keys: `epochs`, `samples`, `batch_size`, `learning_rate`, `learning_rate_end`, `momentum`, \
-             `weight_decay`, `clip`, `augment`"
+             `weight_decay`, `clip`, `precision`, `augment`"
         );
     }
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::{Compressor, Dataset, Launcher, Optimizer, SearchSpace, TimestepSearcher};
-use crate::spiking::Precision;
+use crate::plugin::{Compressor, Dataset, Launcher, Optimizer, Precision, SearchSpace, TimestepSearcher};
 
 /// Version of the manifest format that this program reads.
 pub const VERSION: u32 = 1;

@@ -41,4 +41,5 @@ pub use space::{Activity, Network, Pass, Response, SearchSpace, Supernet, Synaps
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 
 pub use crate::launch::Launcher;
+pub use crate::spiking::Precision;
 pub use crate::train::Optimizer;

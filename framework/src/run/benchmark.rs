@@ -64,6 +64,8 @@ pub struct Measured {
     pub default_layout: Vec<f64>,
     /// Convolutions of a step.
     pub calls: Vec<Call>,
+    /// Resident memory of the process before the network was built, in bytes.
+    pub idle_memory: u64,
     /// Largest resident memory of the process before the convolutions ran alone, in bytes.
     pub peak_memory: u64,
 }
@@ -126,6 +128,7 @@ impl Benchmark<'_> {
             trial: "",
             interval: trial.manifest.checkpoint,
         };
+        turns.state.borrow_mut().measured.idle_memory = device::resident_memory();
         let mut session = Session::open(spec, &label, &turns, &stop)?;
         session.shorten(1, self.batch);
         let outcome = guarded(|| match self.work {
@@ -186,6 +189,7 @@ impl Benchmark<'_> {
 
     fn evaluate(&self, job: &Job) -> Result<Measured> {
         let design = self.design()?;
+        let idle_memory = device::resident_memory();
         let (network, _parameters) = job.build(design)?;
         let pass = Pass {
             timesteps: design.timesteps,
@@ -203,7 +207,7 @@ impl Benchmark<'_> {
         };
         start_recording();
         evaluate();
-        let mut measured = Measured { calls: take_recording(), ..Measured::default() };
+        let mut measured = Measured { calls: take_recording(), idle_memory, ..Measured::default() };
         measured.calls.truncate(measured.calls.len() / EVALUATED);
         measured.peak_memory = device::peak_memory();
         let floors = floors(&measured.calls, self.device);

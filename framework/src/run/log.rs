@@ -38,6 +38,18 @@ impl Observer for Log<'_> {
                 self.line("stage", json!({ "stage": stage, "epochs": epochs, "done": done }));
             }
             Event::Epoch { row, .. } => self.line("epoch", json!(row)),
+            Event::StageEnded { stage, seconds, in_steps, in_validation } => {
+                let elsewhere = seconds - in_steps - in_validation;
+                let parts = json!({
+                    "stage": stage,
+                    "seconds": seconds,
+                    "in_steps": in_steps,
+                    "in_validation": in_validation,
+                    "elsewhere": elsewhere,
+                    "elsewhere_of_steps": elsewhere / in_steps,
+                });
+                self.line("stage_ended", parts);
+            }
             Event::Note(message) => self.line("note", json!(message)),
             Event::Batch { .. } => {}
         }

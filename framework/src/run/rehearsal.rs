@@ -205,7 +205,7 @@ impl Observer for Timer {
                 times.stages.retain(|stage| stage.stage != row.stage);
                 times.stages.push(measured);
             }
-            Event::Batch { .. } | Event::Note(_) => {}
+            Event::Batch { .. } | Event::StageEnded { .. } | Event::Note(_) => {}
         }
     }
 }

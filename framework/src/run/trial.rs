@@ -399,7 +399,7 @@ impl Job<'_> {
             loss.f_backward()?;
             clip_gradients(descents[0].tensors(), training.clip);
             descents[0].step();
-            Ok(StepReport { loss, logits: logits.detach() })
+            Ok(StepReport { loss: loss.detach(), logits: logits.detach() })
         };
         let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
         session.stage(&spec, parameters, &mut descents, step, |_| {

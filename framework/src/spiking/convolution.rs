@@ -327,6 +327,44 @@ mod tests {
         assert!(a.grad().equal(&c.grad()) && b.grad().equal(&d.grad()));
     }
 
+    /// Sums of products of spikes and levels are exact in f32, in whatever order: all that is left is the rounding of the result.
+    #[test]
+    fn spikes_and_quantised_weights_differ_by_one_rounding_in_bf16() {
+        let options = (Kind::Float, Device::Cpu);
+        let spikes = node::channels_last(&Tensor::rand([4, 6, 9, 9], options).gt(0.7).to_kind(Kind::Float));
+        // The levels of 8 bits: -127.5, -126.5, ..., 127.5.
+        let levels = (Tensor::rand([8, 6, 3, 3], options) * 256.0).floor() - 127.5;
+        let steps = Tensor::rand([8], options) * 0.1 + 0.01;
+        let weight = (&levels * steps.view([-1, 1, 1, 1])).set_requires_grad(true);
+        let got = Precision::Bf16.convolve(&spikes, &weight, Some(&steps), 2, 1);
+        let sums = convolution(&spikes, &levels, 2, 1);
+        let rounded = sums.to_kind(Kind::BFloat16).to_kind(Kind::Float);
+        assert!(got.equal(&(&rounded * steps.view([1, -1, 1, 1]))));
+        let want = tch::no_grad(|| convolution(&spikes, &weight, 2, 1));
+        let apart = (&got - &want).abs();
+        assert!(apart.le_tensor(&(want.abs() * 2f64.powi(-8) + 1e-6)).all().int64_value(&[]) == 1);
+        assert!(apart.max().double_value(&[]) > 0.0, "nothing was rounded: the test would see no difference");
+    }
+
+    #[test]
+    fn gradients_of_bf16_are_those_of_f32_to_its_rounding() {
+        let options = (Kind::Float, Device::Cpu);
+        let steps = Tensor::rand([8], options) * 0.1 + 0.01;
+        let made = [Precision::F32, Precision::Bf16].map(|precision| {
+            tch::manual_seed(5);
+            let leaf = |shape: &[i64]| Tensor::rand(shape, options).set_requires_grad(true);
+            let (input, weight) = (leaf(&[2, 6, 8, 8]), leaf(&[8, 6, 3, 3]));
+            let output = precision.convolve(&input, &weight, Some(&steps), 1, 1);
+            (&output * output.rand_like()).sum(Kind::Float).backward();
+            [output, input.grad(), weight.grad()]
+        });
+        let [exact, rounded] = made;
+        for (got, want) in rounded.iter().zip(&exact) {
+            let error = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+            assert!(0.0 < error && error < 2f64.powi(-7), "{error}");
+        }
+    }
+
     #[test]
     fn a_record_holds_what_was_convolved_and_which_gradients_it_needs() {
         let options = (Kind::Float, Device::Cpu);

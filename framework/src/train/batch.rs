@@ -104,22 +104,33 @@ impl Iterator for Batches<'_> {
             }
             None => images,
         };
-        let images = images.to_device(self.device);
+        let images = move_to(images, self.device);
         let images = match &self.augmentation {
             Some(augmentation) => augmentation.cropped_and_mirrored(images, &index),
             None => images,
         };
-        let images = match images.kind() {
-            Kind::Uint8 => images.to_kind(Kind::Float) / 255.0,
-            _ => images.to_kind(Kind::Float),
-        };
-        let labels = self.split.labels.index_select(0, &index).to_device(self.device);
-        let images = (images - &self.mean) / &self.std;
+        let bytes = images.kind() == Kind::Uint8;
+        let mut images = images.to_kind(Kind::Float);
+        if bytes {
+            images /= 255.0;
+        }
+        let labels = move_to(self.split.labels.index_select(0, &index), self.device);
+        images -= &self.mean;
+        images /= &self.std;
         let images = match &self.augmentation {
             Some(augmentation) => augmentation.erased(images, &index),
             None => images,
         };
         Some(Batch { images, labels })
+    }
+}
+
+/// Moves a batch to a device. To a GPU from pinned memory, so that the processor need not wait for the copy and prepares the next
+/// batch while the GPU works.
+fn move_to(tensor: Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cuda(_) => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
+        _ => tensor.to_device(device),
     }
 }
 

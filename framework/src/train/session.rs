@@ -65,6 +65,18 @@ pub enum Event<'a> {
         /// Epochs of the stage.
         epochs: usize,
     },
+    /// A stage is done. What is in none of the two parts went to reading, augmenting and moving data, history, logs, progress and
+    /// checkpoints. (A step on a GPU returns before it is done: there the parts say little.)
+    StageEnded {
+        /// Name of the stage.
+        stage: &'a str,
+        /// Wall time of this process in the stage.
+        seconds: f64,
+        /// Of it in training steps.
+        in_steps: f64,
+        /// Of it in what is measured after each epoch.
+        in_validation: f64,
+    },
     /// Something a user should know, in a sentence.
     Note(&'a str),
 }
@@ -92,7 +104,7 @@ pub struct StageSpec {
 
 /// What a step tells the loop.
 pub struct StepReport {
-    /// The loss of the weights' pass, a scalar tensor.
+    /// The loss of the weights' pass, a scalar tensor without its graph, which is taken down in the step.
     pub loss: Tensor,
     /// Logits averaged over timesteps, `[B, K]`.
     pub logits: Tensor,
@@ -292,6 +304,7 @@ impl<'a> Session<'a> {
         if begun.batches > 0 {
             self.note(&format!("epoch {} goes on after batch {} of {batches}", first + 1, begun.batches));
         }
+        let (entered, mut in_steps, mut in_validation) = (Instant::now(), 0.0, 0.0);
         if goes_on.is_none() {
             // What a diagnosis of the first epoch goes back to.
             self.keep(&spec.name, first, begun, parameters, descents)?;
@@ -307,7 +320,9 @@ impl<'a> Session<'a> {
                 if self.stop.load(Ordering::Relaxed) {
                     return self.stopped(spec, epoch, (!kept).then(|| sums.so_far()), parameters, descents);
                 }
+                let begin = Instant::now();
                 let report = step(&batch, epoch, descents)?;
+                in_steps += begin.elapsed().as_secs_f64();
                 kept = false;
                 sums.add(&report, &batch);
                 let done = sums.done.batches;
@@ -349,7 +364,9 @@ impl<'a> Session<'a> {
                 return self.stopped(spec, epoch, (!kept).then(|| sums.so_far()), parameters, descents);
             }
             let speed = sums.images_per_second();
+            let begin = Instant::now();
             let notes = notes(epoch);
+            in_validation += begin.elapsed().as_secs_f64();
             let whole = sums.so_far();
             let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
             self.history.push(Epoch {
@@ -382,6 +399,8 @@ impl<'a> Session<'a> {
                 self.observer.event(&Event::Epoch { trial: self.label, row, epochs: spec.epochs });
             }
         }
+        let seconds = entered.elapsed().as_secs_f64();
+        self.observer.event(&Event::StageEnded { stage: &spec.name, seconds, in_steps, in_validation });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod cell;
 mod curves;
 mod dots;
+pub mod growth;
 mod layers;
 mod scatter;
 mod style;
@@ -39,6 +40,7 @@ enum Content {
     Curves(curves::Curves),
     Layers(layers::Layers),
     Cell(cell::CellDrawing),
+    Growth(growth::Panels),
 }
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
@@ -116,6 +118,7 @@ impl Figure {
                 Content::Curves(content) => content.draw(area)?,
                 Content::Layers(content) => content.draw(area)?,
                 Content::Cell(content) => content.draw(area)?,
+                Content::Growth(content) => content.draw(area)?,
             }
             area.present()
         })();
