@@ -1,9 +1,9 @@
-//! Time and memory of a step against its sizes, on logarithmic axes, with the exponents of the power laws that fit them.
+//! Time and memory of a step against its sizes, with a constant and a power that fit them.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::style::{GREY, INK, PALE, colour, text};
+use super::style::{GREY, INK, PALE, axis_decimals, colour, text};
 use super::{Content, Drawn, Figure};
 
 /// What a step costs at growing sizes.
@@ -16,25 +16,54 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Exponents of time and memory: slopes of the least-squares lines through the logarithms.
+    /// Exponents of time and memory.
     pub fn exponents(&self) -> (f64, f64) {
-        let points = |value: fn(&(f64, f64, f64)) -> f64| -> Vec<(f64, f64)> {
-            self.points.iter().map(|point| (point.0, value(point))).collect()
-        };
-        (power_law(&points(|point| point.1)).0, power_law(&points(|point| point.2)).0)
+        (Fit::of(&self.times()).exponent, Fit::of(&self.megabytes()).exponent)
+    }
+
+    fn times(&self) -> Vec<(f64, f64)> {
+        self.points.iter().map(|point| (point.0, point.1)).collect()
+    }
+
+    fn megabytes(&self) -> Vec<(f64, f64)> {
+        self.points.iter().map(|point| (point.0, point.2 / 1e6)).collect()
     }
 }
 
-/// Exponent and factor of y = factor · x^exponent by least squares of the logarithms.
-fn power_law(points: &[(f64, f64)]) -> (f64, f64) {
-    let logarithms: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
-    let count = logarithms.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| logarithms.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let products: f64 = logarithms.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-    let squares: f64 = logarithms.iter().map(|point| (point.0 - x).powi(2)).sum();
-    let exponent = products / squares;
-    (exponent, (y - exponent * x).exp())
+/// y = constant + factor · x^exponent with constant >= 0, by the least sum of squared relative errors; exponents in hundredths.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    constant: f64,
+    factor: f64,
+    exponent: f64,
+}
+
+impl Fit {
+    fn of(points: &[(f64, f64)]) -> Fit {
+        let fits = (10..=400).flat_map(|hundredths| {
+            let exponent = f64::from(hundredths) / 100.0;
+            // Relative: both sides are divided by y. Sums of (1/y)², x^p/y², (x^p/y)², 1/y, x^p/y.
+            let mut sums = [0.0; 5];
+            for (x, y) in points {
+                let (one, power) = (1.0 / y, x.powf(exponent) / y);
+                let terms = [one * one, one * power, power * power, one, power];
+                sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+            }
+            let [aa, ab, bb, a, b] = sums;
+            let determinant = aa * bb - ab * ab;
+            let constant = (a * bb - b * ab) / determinant;
+            let without = Fit { constant: 0.0, factor: b / bb, exponent };
+            let with = Fit { constant, factor: (b * aa - a * ab) / determinant, exponent };
+            let whole = constant.is_finite() && constant >= 0.0;
+            [Some(without), whole.then_some(with)].into_iter().flatten()
+        });
+        let error = |fit: &Fit| points.iter().map(|(x, y)| (fit.at(*x) / y - 1.0).powi(2)).sum::<f64>();
+        fits.min_by(|a, b| error(a).total_cmp(&error(b))).expect("there are exponents to try")
+    }
+
+    fn at(self, x: f64) -> f64 {
+        self.constant + self.factor * x.powf(self.exponent)
+    }
 }
 
 /// The panels, one column for each thing that grows.
@@ -47,8 +76,8 @@ const HEIGHT: u32 = 520;
 
 /// The figure.
 pub fn figure(all: Vec<Growth>, what: &str) -> Figure {
-    let caption = "Above: seconds of a step; below: memory beyond that of the idle program. Both axes are logarithmic; the line is the \
-                   power law of least squared error, whose exponent stands in the panel.";
+    let caption = "Above: seconds of a step; below: memory beyond that of the idle program. The line is a constant and a power of the size, \
+                   by least squares of the relative errors; the exponent stands in the panel.";
     Figure::new("growth", what, caption.to_owned(), (WIDTH, HEIGHT), Content::Growth(Panels { all }))
 }
 
@@ -56,10 +85,8 @@ impl Panels {
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
         let areas = area.split_evenly((2, self.all.len().max(1)));
         for (column, growth) in self.all.iter().enumerate() {
-            let time: Vec<(f64, f64)> = growth.points.iter().map(|point| (point.0, point.1)).collect();
-            let memory: Vec<(f64, f64)> = growth.points.iter().map(|point| (point.0, point.2 / 1e6)).collect();
-            panel(&areas[column], &growth.name, "s", &time, 0)?;
-            panel(&areas[self.all.len() + column], &growth.name, "MB", &memory, 1)?;
+            panel(&areas[column], &growth.name, "Time (s)", &growth.times(), 0)?;
+            panel(&areas[self.all.len() + column], &growth.name, "Memory (MB)", &growth.megabytes(), 1)?;
         }
         Ok(())
     }
@@ -72,22 +99,16 @@ fn panel<DB: DrawingBackend>(
     points: &[(f64, f64)],
     series: usize,
 ) -> Drawn<DB> {
-    let ends = |of: fn(&(f64, f64)) -> f64| {
-        points
-            .iter()
-            .map(of)
-            .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)))
-    };
-    let (left, right) = ends(|point| point.0);
-    let (bottom, top) = ends(|point| point.1);
-    let (exponent, factor) = power_law(points);
+    let most = |of: fn(&(f64, f64)) -> f64| 1.08 * points.iter().map(of).fold(f64::MIN_POSITIVE, f64::max);
+    let (right, top) = (most(|point| point.0), most(|point| point.1));
+    let fit = Fit::of(points);
     let mut chart = ChartBuilder::on(area)
         .margin(10)
-        .caption(format!("exponent {exponent:.2}"), text(14.0, INK))
+        .caption(format!("exponent {:.2}", fit.exponent), text(14.0, INK))
         .x_label_area_size(42)
         .y_label_area_size(58)
-        .build_cartesian_2d((left / 1.2..right * 1.2).log_scale(), (bottom / 1.4..top * 1.4).log_scale())?;
-    let short = |value: &f64| format!("{}", (value * 1000.0).round() / 1000.0);
+        .build_cartesian_2d(0.0..right, 0.0..top)?;
+    let decimals = axis_decimals(top);
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -97,13 +118,13 @@ fn panel<DB: DrawingBackend>(
         .axis_desc_style(text(13.0, INK))
         .x_desc(name)
         .y_desc(unit)
-        .x_labels(6)
+        .x_labels(5)
         .y_labels(5)
-        .x_label_formatter(&short)
-        .y_label_formatter(&short)
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| format!("{value:.decimals$}"))
         .draw()?;
-    let fitted = [left, right].map(|x| (x, factor * x.powf(exponent)));
-    chart.draw_series(LineSeries::new(fitted, GREY.stroke_width(1)))?;
+    let curve = (0..=60).map(|step| right * f64::from(step) / 60.0).map(|x| (x, fit.at(x)));
+    chart.draw_series(LineSeries::new(curve, GREY.stroke_width(1)))?;
     chart.draw_series(points.iter().map(|&point| Circle::new(point, 4, colour(series).filled())))?;
     Ok(())
 }
@@ -113,10 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_power_law_is_found_again() {
-        let points: Vec<(f64, f64)> = [1.0f64, 2.0, 5.0].iter().map(|x| (*x, 3.0 * x.powf(1.5))).collect();
-        let (exponent, factor) = power_law(&points);
-        assert!((exponent - 1.5).abs() < 1e-12 && (factor - 3.0).abs() < 1e-12);
+    fn a_constant_and_a_power_are_found_again() {
+        for (constant, exponent) in [(0.0, 1.5), (2.0, 1.0), (7.0, 2.0)] {
+            let points: Vec<(f64, f64)> =
+                [1.0f64, 2.0, 3.0, 5.0].iter().map(|x| (*x, constant + 3.0 * x.powf(exponent))).collect();
+            let fit = Fit::of(&points);
+            assert!((fit.exponent - exponent).abs() < 0.005 && (fit.constant - constant).abs() < 1e-6, "{fit:?}");
+        }
     }
 
     #[test]
