@@ -415,6 +415,9 @@ pub struct Bench {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Write a network of the design, a batch and its logits as safetensors, for a comparison with another implementation.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
     /// Where `growth` draws its figure: SVG, or PNG by the name's ending.
     #[arg(long, value_name = "FILE")]
     pub figure: Option<PathBuf>,

@@ -117,7 +117,8 @@ fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
     let timesteps = design.as_ref().map_or(trial.manifest.timesteps.max(), |design| design.timesteps);
     let batch = batch_of(options) as usize;
     let (size, repeats) = (options.size, options.repeats as usize);
-    let benchmark = Benchmark { work, plan: &plan, index, design, batch, size, repeats, device };
+    let save = options.save.clone();
+    let benchmark = Benchmark { work, plan: &plan, index, design, batch, size, repeats, device, save };
     let measured = benchmark.run()?;
     let ratios = measured.ratios();
     if ratios.is_empty() {

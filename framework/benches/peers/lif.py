@@ -1,6 +1,6 @@
 """A layer of LIF neurons, forward and backward: litesnn beside SpikingJelly and snnTorch, in one run.
 
-    framework/benches/peers/run.sh           # makes a virtual environment, then runs this
+    framework/benches/peers/run.sh lif       # makes a virtual environment, then runs this
 
 All compute the same neuron on currents [T, B, C, H, W], f32, on the CPU: u(t) = 0.2 u(t-1) (1 - s(t-1)) + x(t), s = u > 0.5, hard
 reset, with Dspike's derivative (b = 3) as surrogate. Each library is used as its documentation has it: SpikingJelly's LIFNode in its

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tch::{Cuda, Device, Kind, Tensor};
@@ -51,6 +52,8 @@ pub struct Benchmark<'a> {
     pub repeats: usize,
     /// Where.
     pub device: Device,
+    /// A file for what another implementation can be compared with; see [`Benchmark::save`].
+    pub save: Option<PathBuf>,
 }
 
 /// What was measured; times in seconds.
@@ -117,6 +120,9 @@ impl Benchmark<'_> {
         let identity = Identity { hash: String::new(), recipe: String::new() };
         let (plan, trial) = (self.plan, self.trial());
         let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context: &context };
+        if let Some(path) = &self.save {
+            guarded(|| self.save(&job, path))?;
+        }
         if self.work == Work::Evaluate {
             return guarded(|| self.evaluate(&job));
         }
@@ -144,6 +150,32 @@ impl Benchmark<'_> {
             Ok(()) | Err(Error::Interrupted) => Ok(turns.state.into_inner().measured),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes a network of the design, a batch, and what the network makes of it in training, as safetensors: `parameter/NAME`,
+    /// `images` `[B, C, H, W]` as the network sees them, `logits` `[T, B, K]`, and `auxiliary` of the same shape where there is a
+    /// head for training.
+    fn save(&self, job: &Job, path: &Path) -> Result<()> {
+        let design = self.design()?;
+        let (network, parameters) = job.build(design)?;
+        let images = Tensor::randn([self.batch as i64, 1], (Kind::Float, self.device));
+        let [channels, height, width] = job.splits.info.shape;
+        let pixels = Tensor::randn([self.batch as i64, channels, height, width], (Kind::Float, self.device));
+        let images = pixels + images.view([-1, 1, 1, 1]);
+        let named = parameters.trainable().iter().map(|parameter| (format!("parameter/{}", parameter.name), parameter.tensor.detach().copy()));
+        let mut tensors: Vec<(String, Tensor)> = named.collect();
+        let pass = Pass { training: true, measure: false, ..self.pass(design) };
+        let response = tch::no_grad(|| network.forward(&images, &pass));
+        tensors.push(("logits".into(), response.logits));
+        tensors.extend(response.auxiliary.map(|(logits, _)| ("auxiliary".into(), logits)));
+        tensors.push(("images".into(), images));
+        let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(name, tensor)| (name, tensor.contiguous())).collect();
+        Ok(Tensor::write_safetensors(&tensors, path)?)
+    }
+
+    fn pass(&self, design: &Design) -> Pass {
+        let precision = self.trial().manifest.retrain.precision;
+        Pass { timesteps: design.timesteps, training: false, measure: true, active: Stages::ALL, precision }
     }
 
     fn trial(&self) -> &Trial {
@@ -191,13 +223,7 @@ impl Benchmark<'_> {
         let design = self.design()?;
         let idle_memory = device::resident_memory();
         let (network, _parameters) = job.build(design)?;
-        let pass = Pass {
-            timesteps: design.timesteps,
-            training: false,
-            measure: true,
-            active: Stages::ALL,
-            precision: self.trial().manifest.retrain.precision,
-        };
+        let pass = self.pass(design);
         let (split, normalisation) = (&job.splits.test, &job.splits.normalisation);
         let evaluate = || {
             let begin = Instant::now();
