@@ -8,8 +8,8 @@
 //! ```
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tch::{Cuda, Device, Kind, Tensor};
@@ -18,6 +18,7 @@ use super::{Context, Identity, Job, guarded};
 use crate::design::Design;
 use crate::manifest::{Plan, Trial};
 use crate::plugin::{DataInfo, DataStore, Normalisation, Pass, Split, Splits, Stages};
+use crate::random::Stream;
 use crate::spiking::convolution::{Call, Floor, start_recording, take_recording};
 use crate::train::{Event, Observer, Session, SessionSpec, TrialLabel, evaluate_in_batches};
 use crate::{Error, Result, device};
@@ -158,18 +159,21 @@ impl Benchmark<'_> {
     fn save(&self, job: &Job, path: &Path) -> Result<()> {
         let design = self.design()?;
         let (network, parameters) = job.build(design)?;
-        let images = Tensor::randn([self.batch as i64, 1], (Kind::Float, self.device));
         let [channels, height, width] = job.splits.info.shape;
-        let pixels = Tensor::randn([self.batch as i64, channels, height, width], (Kind::Float, self.device));
-        let images = pixels + images.view([-1, 1, 1, 1]);
-        let named = parameters.trainable().iter().map(|parameter| (format!("parameter/{}", parameter.name), parameter.tensor.detach().copy()));
+        let mut stream = Stream::open(self.trial().seed, "bench/images", 0);
+        let images = stream.normal(&[self.batch as i64, channels, height, width]).to_device(self.device);
+        let named = parameters
+            .trainable()
+            .iter()
+            .map(|parameter| (format!("parameter/{}", parameter.name), parameter.tensor.detach().copy()));
         let mut tensors: Vec<(String, Tensor)> = named.collect();
         let pass = Pass { training: true, measure: false, ..self.pass(design) };
         let response = tch::no_grad(|| network.forward(&images, &pass));
         tensors.push(("logits".into(), response.logits));
         tensors.extend(response.auxiliary.map(|(logits, _)| ("auxiliary".into(), logits)));
         tensors.push(("images".into(), images));
-        let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(name, tensor)| (name, tensor.contiguous())).collect();
+        let tensors: Vec<(String, Tensor)> =
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.contiguous())).collect();
         Ok(Tensor::write_safetensors(&tensors, path)?)
     }
 

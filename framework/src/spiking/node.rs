@@ -52,6 +52,8 @@ struct Group {
     /// 1 / sqrt(var + eps), `[S, C]`.
     inverse: Vec<f32>,
     statistics: Vec<usize>,
+    /// Timesteps that x holds: T, or 1 for all of them.
+    maps: usize,
     channels: usize,
     training: bool,
     /// A LIF layer on the normalised currents.
@@ -106,6 +108,11 @@ pub fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
+/// Maps `[B, C, H, W]` of one timestep as those `[T·B, C, H, W]` of all.
+pub fn repeat(x: &Tensor, timesteps: i64) -> Tensor {
+    channels_last(&fold_time(&x.unsqueeze(0).expand([timesteps, -1, -1, -1, -1], false)))
+}
+
 /// New maps with the channels last in memory.
 pub(super) fn empty_channels_last(shape: &[i64]) -> Tensor {
     let permuted = [shape[0], shape[2], shape[3], shape[1]];
@@ -115,16 +122,20 @@ pub(super) fn empty_channels_last(shape: &[i64]) -> Tensor {
 impl Currents {
     /// Normalises the output `[T·B, C, H, W]` of a convolution, `readers` parts of which drive nodes. With `candidate`, a layer of
     /// such neurons follows. The gradient arrives once all readers have one: each of them has to lead to the loss, or none.
+    ///
+    /// With `constant`, x is `[B, C, H, W]`: the same at every timestep, convolved once.
     pub fn new(
         x: &Tensor,
         norm: &BatchNorm,
         timesteps: i64,
+        constant: bool,
         training: bool,
         candidate: Option<&Lif>,
         readers: usize,
     ) -> Currents {
         if x.device() != Device::Cpu || x.kind() != Kind::Float || x.dim() != 4 {
-            let mut handed = norm.forward(x, None, timesteps, training);
+            let x = if constant { repeat(x, timesteps) } else { x.shallow_clone() };
+            let mut handed = norm.forward(&x, None, timesteps, training);
             if let Some(neuron) = candidate {
                 handed = fold_time(&neuron.spikes(&unfold_time(&handed, timesteps)));
             }
@@ -133,10 +144,18 @@ impl Currents {
         let x = channels_last(x);
         let channels = x.size()[1] as usize;
         let timesteps = timesteps as usize;
-        let (mean, variance) = match training {
-            true => norm.observe(&moments(&x.detach(), timesteps), timesteps, x.numel() / timesteps / channels),
+        let maps = if constant { 1 } else { timesteps };
+        let (mut mean, mut variance) = match training {
+            true => {
+                let moments = moments(&x.detach(), maps).repeated(timesteps / maps);
+                norm.observe(&moments, timesteps, x.numel() / maps / channels)
+            }
             false => norm.running(),
         };
+        if constant {
+            mean.truncate(channels);
+            variance.truncate(channels);
+        }
         let inverse = variance.iter().map(|variance| 1.0 / (variance + BatchNorm::EPSILON as f32).sqrt()).collect();
         let rows = mean.len() / channels;
         let group = Group {
@@ -145,6 +164,7 @@ impl Currents {
             mean,
             inverse,
             statistics: (0..timesteps).map(|step| if rows == 1 { 0 } else { step }).collect(),
+            maps,
             channels,
             training,
             spiking: candidate.is_some(),
@@ -204,6 +224,8 @@ struct Source {
     x: Pointer,
     gradient: Pointer,
     stride: usize,
+    /// Rows from a timestep to the next: 0 where all are the same.
+    advance: usize,
     kind: Drive,
     /// Of spikes: what a spike adds to the current.
     scale: f32,
@@ -248,7 +270,7 @@ impl Group {
     /// The gradients to x, gamma and beta, once all parts have arrived.
     fn finish(&self, x: &Tensor, pending: Pending) -> [Tensor; 3] {
         let gradient = pending.gradient.expect("a reader has made it");
-        let (steps, channels) = (self.statistics.len(), self.channels);
+        let (steps, channels) = (self.maps, self.channels);
         let rows = x.numel() / steps / channels;
         let all_alike = self.mean.len() == channels;
         // Sums over what the statistics are taken over: `[S, C]`.
@@ -259,7 +281,7 @@ impl Group {
         let count = (if all_alike { rows * steps } else { rows }) as f64;
         let mut factors = [(); 3].map(|()| vec![0f32; steps * channels]);
         let (mut to_gamma, mut to_beta) = (vec![0f64; channels], vec![0f64; channels]);
-        for (step, row) in self.statistics.iter().enumerate() {
+        for (step, row) in self.statistics.iter().take(steps).enumerate() {
             for channel in 0..channels {
                 let (mean, inverse) = (self.mean[row * channels + channel], self.inverse[row * channels + channel]);
                 let scale = f64::from(pending.scales[channel]);
@@ -300,6 +322,13 @@ fn values(tensor: &Tensor) -> &[f32] {
 pub(super) struct Moments {
     pub(super) mean: Vec<f64>,
     pub(super) variance: Vec<f64>,
+}
+
+impl Moments {
+    /// Those of the same maps once more and more.
+    fn repeated(self, times: usize) -> Moments {
+        Moments { mean: self.mean.repeat(times), variance: self.variance.repeat(times) }
+    }
 }
 
 fn moments(x: &Tensor, steps: usize) -> Moments {
@@ -387,6 +416,9 @@ fn fused(
         Work { neuron: *neuron, steps, width: width as usize, targets, coefficients, scales: term_scales, scale_count };
     let mut shape = inputs[0].size();
     shape[1] = width;
+    if let Target::Group(group, _) = &work.targets[0] {
+        shape[0] *= timesteps / group.maps as i64;
+    }
     let spikes = tch::no_grad(|| empty_channels_last(&shape));
     let kept: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
     let counts = work.forward(&kept, &spikes);
@@ -431,13 +463,14 @@ impl Work {
             .collect()
     }
 
-    fn sources(&self, currents: &[&Tensor], gradients: &[Option<Tensor>]) -> Vec<Source> {
+    fn sources(&self, currents: &[&Tensor], gradients: &[Option<Tensor>], rows: usize) -> Vec<Source> {
         let one = |(index, target): (usize, &Target)| {
-            let (stride, first, kind) = match target {
+            let (stride, first, advance, kind) = match target {
                 Target::Group(group, first) => {
-                    (group.channels, *first, if group.spiking { Drive::Candidate } else { Drive::Current })
+                    let kind = if group.spiking { Drive::Candidate } else { Drive::Current };
+                    (group.channels, *first, if group.maps == self.steps { rows } else { 0 }, kind)
                 }
-                Target::Spikes => (self.width, 0, Drive::Spikes),
+                Target::Spikes => (self.width, 0, rows, Drive::Spikes),
             };
             // SAFETY: `first` lies within a row.
             let at = |tensor: &Tensor| Pointer(unsafe { Pointer::of(tensor).get().add(first) });
@@ -446,6 +479,7 @@ impl Work {
                 x: at(currents[index]),
                 gradient: gradients.get(index).and_then(Option::as_ref).map_or(Pointer(std::ptr::null_mut()), at),
                 stride,
+                advance,
                 kind,
                 scale: self.scales[index].1,
                 factor: factor.as_ptr(),
@@ -458,8 +492,8 @@ impl Work {
 
     /// Fills `spikes` and returns their number at each timestep.
     fn forward(&self, inputs: &[Tensor], spikes: &Tensor) -> Vec<f64> {
-        let sources = self.sources(&self.currents(inputs), &[]);
         let rows = spikes.numel() / self.steps / self.width;
+        let sources = self.sources(&self.currents(inputs), &[], rows);
         let out = Pointer::of(spikes);
         let mut counts = vec![0f64; parts() * self.steps];
         let slots = Pointer::to(&mut counts);
@@ -491,9 +525,9 @@ impl Work {
                 })
             })
             .collect();
-        let sources = self.sources(&currents, &targets);
         let (steps, width) = (self.steps, self.width);
-        let rows = targets[0].as_ref().map_or(0, |target| target.numel() / steps / target.size()[1] as usize);
+        let rows = gradient.numel() / steps / width;
+        let sources = self.sources(&currents, &targets, rows);
         let upstream = Pointer::of(&gradient);
         // For each term: sums, products `[T, width]`, and the gradient to its scale.
         let slot = sources.len() * (2 * steps * width + 1);
@@ -530,11 +564,11 @@ impl Work {
                     let channels = group.channels;
                     let mut pending = group.pending();
                     if pending.sums.is_empty() {
-                        pending.sums = vec![0.0; steps * channels];
-                        pending.products = vec![0.0; steps * channels];
+                        pending.sums = vec![0.0; group.maps * channels];
+                        pending.products = vec![0.0; group.maps * channels];
                         pending.scales = vec![1.0; channels];
                     }
-                    for step in 0..steps {
+                    for step in 0..group.maps {
                         for lane in 0..width {
                             let channel = first + lane;
                             let (sum, product) =
@@ -675,12 +709,12 @@ unsafe fn drive<V: Lanes, const BACKWARD: bool>(
     for (index, source) in sources.iter().enumerate() {
         // SAFETY: as in the loops that call it.
         unsafe {
-            let at = source.x.get().add((step * frame.rows + row) * source.stride + column);
+            let at = source.x.get().add((step * source.advance + row) * source.stride + column);
             // A part of a row lies in two cache lines as often as not.
             prefetch(at.wrapping_add(AHEAD * source.stride));
             prefetch(at.wrapping_add(AHEAD * source.stride + last));
             if BACKWARD {
-                let to = source.gradient.get().add((step * frame.rows + row + AHEAD) * source.stride + column);
+                let to = source.gradient.get().add((step * source.advance + row + AHEAD) * source.stride + column);
                 prefetch_to_write(to);
                 prefetch_to_write(to.wrapping_add(last));
             }
@@ -792,8 +826,10 @@ unsafe fn send_back<V: Lanes>(
         let scale = V::splat(source.scale);
         let mut carried = neuron.zero;
         let mut to_scale = sums[2 * steps];
+        let constant = source.advance == 0;
+        let mut whole = neuron.zero;
         for step in (0..steps).rev() {
-            let at = (step * frame.rows + row) * source.stride + column;
+            let at = (step * source.advance + row) * source.stride + column;
             let x = V::load(source.x.get().add(at), mask);
             let gradient = node[step];
             let result = match source.kind {
@@ -810,6 +846,11 @@ unsafe fn send_back<V: Lanes>(
                     value
                 }
             };
+            whole = if constant { whole.add(result) } else { result };
+            if constant && step > 0 {
+                continue;
+            }
+            let result = whole;
             result.store(source.gradient.get().add(at), mask);
             if source.kind != Drive::Spikes {
                 let mean = V::load(source.mean.add(step * frame.width + column), mask);
@@ -868,6 +909,8 @@ mod tests {
     const WIDTH: i64 = 13;
 
     struct Case {
+        /// One of the two convolutions has the same maps at every timestep.
+        constant: bool,
         statistics: Statistics,
         spiking: bool,
         training: bool,
@@ -888,7 +931,8 @@ mod tests {
         let neuron = Lif::default();
         let mut random = |channels: i64| channels_last(&(stream.normal(&[STEPS * 2, channels, 5, 4]) * 0.6 + 0.3));
         let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
-        let (a, b) = (leaf(random(3 * WIDTH)), leaf(random(2 * WIDTH)));
+        let (a, b) = (leaf(random(3 * WIDTH)), random(2 * WIDTH));
+        let b = leaf(channels_last(&b.narrow(0, 0, if case.constant { 2 } else { STEPS * 2 }).contiguous()));
         let upstream = random(2 * WIDTH);
         let alpha = leaf(stream.uniform(&[6], 0.2, 1.2));
         let mut parameters = Parameters::default();
@@ -905,9 +949,11 @@ mod tests {
         let scale = |index: i64| case.scaled.then_some(index);
         let candidate = case.spiking.then_some(&neuron);
         let currents = |x: &Tensor, norm: &BatchNorm, readers| {
+            let constant = x.size()[0] == 2;
             if fused {
-                return Currents::new(x, norm, STEPS, case.training, candidate, readers);
+                return Currents::new(x, norm, STEPS, constant, case.training, candidate, readers);
             }
+            let x = &if constant { repeat(x, STEPS) } else { x.shallow_clone() };
             let mut handed = norm.forward(x, None, STEPS, case.training);
             if case.spiking {
                 handed = fold_time(&neuron.spikes(&unfold_time(&handed, STEPS)));
@@ -946,15 +992,20 @@ mod tests {
     #[test]
     fn the_kernel_agrees_with_op_by_op_autograd_in_every_form() {
         for statistics in [Statistics::AllTimesteps, Statistics::EachTimestep] {
-            for (spiking, training, scaled) in [
-                (true, true, true),
-                (false, true, true),
-                (false, true, false),
-                (true, false, true),
-                (false, false, false),
+            for (constant, spiking, training, scaled) in [
+                (false, true, true, true),
+                (false, false, true, true),
+                (false, false, true, false),
+                (false, true, false, true),
+                (false, false, false, false),
+                (true, true, true, true),
+                (true, false, true, true),
+                (true, false, false, false),
             ] {
-                let case = Case { statistics, spiking, training, scaled };
-                let what = format!("{statistics:?}, candidates {spiking}, training {training}, alpha {scaled}");
+                let case = Case { constant, statistics, spiking, training, scaled };
+                let what = format!(
+                    "{statistics:?}, constant {constant}, candidates {spiking}, training {training}, alpha {scaled}"
+                );
                 let (got, want) = (run(&case, true), run(&case, false));
                 assert!(got.spikes.equal(&want.spikes), "{what}");
                 close(&got.rate, &want.rate, &what);
@@ -970,7 +1021,8 @@ mod tests {
 
     #[test]
     fn the_same_numbers_come_out_to_the_bit() {
-        let case = Case { statistics: Statistics::EachTimestep, spiking: true, training: true, scaled: true };
+        let case =
+            Case { constant: false, statistics: Statistics::EachTimestep, spiking: true, training: true, scaled: true };
         let (first, second) = (run(&case, true), run(&case, true));
         assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
     }

@@ -12,7 +12,7 @@ use litesnn_framework::plugin::{
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::convolution::stack_weights;
 use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::node::channels_last;
+use litesnn_framework::spiking::node::{channels_last, repeat};
 use litesnn_framework::spiking::{Currents, Dspike, Lif, Precision, Term, convolution, node};
 use tch::{Kind, Tensor};
 
@@ -245,13 +245,15 @@ struct Cell {
 /// Spikes `[T·B, C, H, W]` and their rate `[T]`, if it is measured.
 pub(super) struct Signal {
     pub(super) spikes: Tensor,
+    /// It is `[B, C, H, W]`, the same at every timestep.
+    constant: bool,
     pub(super) rate: Option<Tensor>,
 }
 
 impl Signal {
     pub(super) fn new(spikes: Tensor, pass: &Pass) -> Signal {
         let rate = pass.measure.then(|| firing_rate(&unfold_time(&spikes, pass.timesteps)));
-        Signal { spikes, rate }
+        Signal { spikes, constant: false, rate }
     }
 }
 
@@ -279,13 +281,13 @@ impl Cell {
             let driven = std::mem::take(&mut terms[index]);
             let (spikes, rate) = node(neuron, &driven, self.width, alpha, pass.timesteps, pass.measure);
             rates.extend(rate.as_ref().map(Tensor::shallow_clone));
-            let signal = Signal { spikes, rate };
+            let signal = Signal { spikes, constant: false, rate };
             self.send(index + 2, &signal, neuron, alpha, pass, &mut terms, activity);
             outputs.push(signal.spikes);
         }
         // All nodes have the same number of neurons.
         let rate = pass.measure.then(|| Tensor::stack(&rates, 0).mean_dim(0, false, None::<Kind>));
-        Signal { spikes: Tensor::cat(&outputs, 1), rate }
+        Signal { spikes: Tensor::cat(&outputs, 1), constant: false, rate }
     }
 
     /// Adds what leaves `source` to what drives the nodes that it reaches.
@@ -313,8 +315,15 @@ impl Cell {
             let current = pass.precision.convolve(&input, &weight, steps.as_ref(), group.stride, 1);
             let candidate = self.spiking_candidates.then_some(neuron);
             let readers = group.convolutions.len();
-            let currents =
-                Rc::new(Currents::new(&current, &group.norm, pass.timesteps, pass.training, candidate, readers));
+            let currents = Rc::new(Currents::new(
+                &current,
+                &group.norm,
+                pass.timesteps,
+                signal.constant,
+                pass.training,
+                candidate,
+                readers,
+            ));
             for (index, convolution) in group.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
@@ -323,7 +332,11 @@ impl Cell {
             }
         }
         for &(_, node, choice) in self.identities.iter().filter(|(from, ..)| *from == source) {
-            terms[node].push(Term::Spikes { spikes: signal.spikes.shallow_clone(), scale: alpha.map(|_| choice) });
+            let spikes = match signal.constant {
+                true => repeat(&signal.spikes, pass.timesteps),
+                false => signal.spikes.shallow_clone(),
+            };
+            terms[node].push(Term::Spikes { spikes, scale: alpha.map(|_| choice) });
         }
     }
 }
@@ -360,9 +373,8 @@ impl Body {
         if self.stem_spikes {
             return Signal::new(fold_time(&self.neuron.spikes_of_constant(&current, pass.timesteps)), pass);
         }
-        let repeated = current.unsqueeze(0).expand([pass.timesteps, -1, -1, -1, -1], false);
         let rate = pass.measure.then(|| Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        Signal { spikes: channels_last(&fold_time(&repeated)), rate }
+        Signal { spikes: channels_last(&current), constant: true, rate }
     }
 }
 
@@ -375,8 +387,11 @@ impl Network for Body {
             activity.push(Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
         }
         let mut before = self.stem_signal(images, pass);
-        let mut last =
-            Signal { spikes: before.spikes.shallow_clone(), rate: before.rate.as_ref().map(Tensor::shallow_clone) };
+        let mut last = Signal {
+            spikes: before.spikes.shallow_clone(),
+            rate: before.rate.as_ref().map(Tensor::shallow_clone),
+            ..before
+        };
         let mut auxiliary = None;
         for (index, cell) in self.cells.iter().enumerate() {
             let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
