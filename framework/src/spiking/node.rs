@@ -626,22 +626,52 @@ struct Frame {
     neuron: Lif,
 }
 
-/// Potentials of one row, of the candidates and of the node, and sums over the rows of a tile.
+/// Rows that are worked on together: one source and timestep after another, so that memory is read and written in sequence. All
+/// timesteps of a row at once would lie a power of two apart, where they drive each other out of the caches.
+const ROWS: usize = 64;
+
+/// What is kept of [`ROWS`] rows of one vector of channels, and sums over the rows of a tile.
 struct Scratch<V> {
+    /// `[source, step, row]`
+    x: Vec<V>,
+    /// Of the candidates: `[source, step, row]`.
     potentials: Vec<V>,
+    /// The node's currents, then its potentials, then their gradients: `[step, row]`.
+    node: Vec<V>,
     sums: Vec<V>,
 }
 
 impl<V: Lanes> Scratch<V> {
     #[inline(always)]
     unsafe fn new(sources: usize, steps: usize) -> Scratch<V> {
-        let zero = unsafe { V::splat(0.0) };
-        Scratch { potentials: vec![zero; (sources + 1) * steps], sums: vec![zero; sources * (2 * steps + 1)] }
+        let zeros = |count: usize| vec![unsafe { V::splat(0.0) }; count];
+        Scratch {
+            x: zeros(sources * steps * ROWS),
+            potentials: zeros(sources * steps * ROWS),
+            node: zeros(steps * ROWS),
+            sums: zeros(sources * (2 * steps + 1)),
+        }
     }
 }
 
-/// Rows that memory is asked for ahead of their use.
-const AHEAD: usize = 6;
+/// The place of a vector of channels: rows from `first` on, `count` of them, channels from `column` on.
+#[derive(Clone, Copy)]
+struct Place<M> {
+    first: usize,
+    count: usize,
+    column: usize,
+    mask: M,
+    /// The last channel of the mask, from `column` on.
+    last: usize,
+}
+
+impl<M> Place<M> {
+    /// Offset of the first row at a timestep.
+    #[inline(always)]
+    fn of(&self, source: &Source, step: usize) -> usize {
+        (step * source.advance + self.first) * source.stride + self.column
+    }
+}
 
 with_lanes!(forward_rows, forward_rows_narrow, forward_lanes, (
     sources: &[Source], frame: &Frame, begin: usize, end: usize, out: *mut f32, counts: &mut [f64],
@@ -669,18 +699,20 @@ unsafe fn forward_lanes<V: Lanes>(
         for tile in (begin..end).step_by(TILE) {
             fired.fill(neuron.zero);
             for column in (0..frame.width).step_by(V::COUNT) {
-                let mask = V::first(frame.width - column);
-                let spike = V::load([1.0; 16].as_ptr(), mask);
-                for row in tile..(tile + TILE).min(end) {
-                    let mut membrane = neuron.zero;
+                for first in (tile..(tile + TILE).min(end)).step_by(ROWS) {
+                    let place = place::<V>(frame, column, first, (tile + TILE).min(end));
+                    let spike = V::load([1.0; 16].as_ptr(), place.mask);
+                    drive::<V, false>(sources, frame, place, neuron, &mut scratch);
+                    let mut membrane = [neuron.zero; ROWS];
                     for (step, fired) in fired.iter_mut().enumerate() {
-                        let current =
-                            drive::<V, false>(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
-                        let u = membrane.add(current);
-                        let spikes = u.above(neuron.threshold, spike, neuron.zero);
-                        membrane = neuron.kept(u);
-                        *fired = fired.add(spikes);
-                        spikes.store(out.add((step * frame.rows + row) * frame.width + column), mask);
+                        let to = out.add((step * frame.rows + first) * frame.width + column);
+                        for (row, membrane) in membrane[..place.count].iter_mut().enumerate() {
+                            let u = membrane.add(*scratch.node.get_unchecked(step * ROWS + row));
+                            let spikes = u.above(neuron.threshold, spike, neuron.zero);
+                            *membrane = neuron.kept(u);
+                            *fired = fired.add(spikes);
+                            spikes.store(to.add(row * frame.width), place.mask);
+                        }
                     }
                 }
             }
@@ -691,54 +723,77 @@ unsafe fn forward_lanes<V: Lanes>(
     }
 }
 
-/// The current of a node at one timestep. The potentials of candidates are kept: `[source, step]`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn drive<V: Lanes, const BACKWARD: bool>(
+unsafe fn place<V: Lanes>(frame: &Frame, column: usize, first: usize, end: usize) -> Place<V::Mask> {
+    let lanes = V::COUNT.min(frame.width - column);
+    // SAFETY: a mask of lanes that are there.
+    let mask = unsafe { V::first(lanes) };
+    Place { first, count: ROWS.min(end - first), column, mask, last: lanes - 1 }
+}
+
+/// The node's currents at a place, and what the backward pass needs of its sources with `KEEP`.
+#[inline(always)]
+unsafe fn drive<V: Lanes, const KEEP: bool>(
     sources: &[Source],
     frame: &Frame,
-    step: usize,
-    row: usize,
-    column: usize,
-    mask: V::Mask,
+    place: Place<V::Mask>,
     neuron: Neuron<V>,
-    potentials: &mut [V],
-) -> V {
-    let mut current = neuron.zero;
-    let last = V::COUNT.min(frame.width - column) - 1;
+    scratch: &mut Scratch<V>,
+) {
+    let steps = frame.steps;
+    scratch.node.fill(neuron.zero);
     for (index, source) in sources.iter().enumerate() {
-        // SAFETY: as in the loops that call it.
-        unsafe {
-            let at = source.x.get().add((step * source.advance + row) * source.stride + column);
-            // A part of a row lies in two cache lines as often as not.
-            prefetch(at.wrapping_add(AHEAD * source.stride));
-            prefetch(at.wrapping_add(AHEAD * source.stride + last));
-            if BACKWARD {
-                let to = source.gradient.get().add((step * source.advance + row + AHEAD) * source.stride + column);
-                prefetch_to_write(to);
-                prefetch_to_write(to.wrapping_add(last));
+        for step in 0..steps {
+            // What is read next: the following timestep, or the first of the following source.
+            let (next, next_step) = match sources.get(index + 1) {
+                _ if step + 1 < steps => (source, step + 1),
+                Some(next) => (next, 0),
+                None => (source, step),
+            };
+            // SAFETY: as in the loops that call it.
+            unsafe {
+                let mut ahead = next.x.get().add(place.of(next, next_step)).cast_const();
+                let mut at = source.x.get().add(place.of(source, step)).cast_const();
+                let coefficient = step * frame.width + place.column;
+                let (factor, shift) = match source.kind {
+                    Drive::Spikes => (V::splat(source.scale), neuron.zero),
+                    _ => (
+                        V::load(source.factor.add(coefficient), place.mask),
+                        V::load(source.shift.add(coefficient), place.mask),
+                    ),
+                };
+                let scale = V::splat(source.scale);
+                let here = (index * steps + step) * ROWS;
+                for row in 0..place.count {
+                    // A part of a row lies in two cache lines as often as not.
+                    prefetch(ahead);
+                    prefetch(ahead.wrapping_add(place.last));
+                    let x = V::load(at, place.mask);
+                    if KEEP {
+                        *scratch.x.get_unchecked_mut(here + row) = x;
+                    }
+                    let mut y = factor.mul(x);
+                    if source.kind != Drive::Spikes {
+                        y = y.add(shift);
+                    }
+                    if source.kind == Drive::Candidate {
+                        let potentials = &mut scratch.potentials;
+                        let kept = match step {
+                            0 => neuron.zero,
+                            _ => neuron.kept(*potentials.get_unchecked(here - ROWS + row)),
+                        };
+                        let u = kept.add(y);
+                        *potentials.get_unchecked_mut(here + row) = u;
+                        y = u.above(neuron.threshold, scale, neuron.zero);
+                    }
+                    let current = scratch.node.get_unchecked_mut(step * ROWS + row);
+                    *current = current.add(y);
+                    at = at.wrapping_add(source.stride);
+                    ahead = ahead.wrapping_add(next.stride);
+                }
             }
-            let x = V::load(at, mask);
-            if source.kind == Drive::Spikes {
-                current = current.add(V::splat(source.scale).mul(x));
-                continue;
-            }
-            let coefficient = step * frame.width + column;
-            let (factor, shift) =
-                (V::load(source.factor.add(coefficient), mask), V::load(source.shift.add(coefficient), mask));
-            let y = factor.mul(x).add(shift);
-            if source.kind == Drive::Current {
-                current = current.add(y);
-                continue;
-            }
-            let place = index * frame.steps + step;
-            let kept = if step == 0 { neuron.zero } else { neuron.kept(*potentials.get_unchecked(place - 1)) };
-            let u = kept.add(y);
-            *potentials.get_unchecked_mut(place) = u;
-            current = current.add(u.above(neuron.threshold, V::splat(source.scale), neuron.zero));
         }
     }
-    current
 }
 
 /// Gradients of the rows from `begin` to `end` to every source, and their sums; `upstream` has rows `stride` apart.
@@ -753,38 +808,20 @@ unsafe fn backward_lanes<V: Lanes>(
     stride: usize,
     sums: &mut [f64],
 ) {
-    let (steps, own) = (frame.steps, sources.len() * frame.steps);
+    let steps = frame.steps;
     // SAFETY: as in the forward pass.
     unsafe {
         let neuron = Neuron::<V>::of(&frame.neuron);
         let mut scratch = Scratch::<V>::new(sources.len(), steps);
         for tile in (begin..end).step_by(TILE) {
             for column in (0..frame.width).step_by(V::COUNT) {
-                let mask = V::first(frame.width - column);
                 scratch.sums.fill(neuron.zero);
-                for row in tile..(tile + TILE).min(end) {
-                    let mut membrane = neuron.zero;
-                    for step in 0..steps {
-                        let current =
-                            drive::<V, true>(sources, frame, step, row, column, mask, neuron, &mut scratch.potentials);
-                        prefetch(upstream.add((step * frame.rows + row + AHEAD) * stride + column));
-                        let u = membrane.add(current);
-                        scratch.potentials[own + step] = u;
-                        membrane = neuron.kept(u);
-                    }
-                    // The node's gradients take the place of its potentials.
-                    let mut carried = neuron.zero;
-                    for step in (0..steps).rev() {
-                        let gradient = V::load(upstream.add((step * frame.rows + row) * stride + column), mask);
-                        let value = neuron.backward(gradient, scratch.potentials[own + step], carried);
-                        scratch.potentials[own + step] = value;
-                        carried = neuron.tau.mul(value);
-                    }
+                for first in (tile..(tile + TILE).min(end)).step_by(ROWS) {
+                    let place = place::<V>(frame, column, first, (tile + TILE).min(end));
+                    drive::<V, true>(sources, frame, place, neuron, &mut scratch);
+                    differentiate(frame, place, neuron, upstream, stride, &mut scratch.node);
                     for (index, source) in sources.iter().enumerate() {
-                        let Scratch { potentials, sums } = &mut scratch;
-                        let (candidate, node) = (&potentials[index * steps..][..steps], &potentials[own..]);
-                        let sums = &mut sums[index * (2 * steps + 1)..][..2 * steps + 1];
-                        send_back(source, frame, row, column, mask, neuron, candidate, node, sums);
+                        send_back(source, index, frame, place, neuron, &mut scratch);
                     }
                 }
                 for index in 0..sources.len() {
@@ -805,57 +842,106 @@ unsafe fn backward_lanes<V: Lanes>(
     }
 }
 
-/// The gradient of one source in a row: `candidate` holds the potentials of its neurons, `node` the node's gradients. `sums` are
-/// those of the gradient and of its product with x - mean at each timestep, and the gradient to the scale.
+/// The node's currents become potentials, and these their gradients.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+unsafe fn differentiate<V: Lanes>(
+    frame: &Frame,
+    place: Place<V::Mask>,
+    neuron: Neuron<V>,
+    upstream: *const f32,
+    stride: usize,
+    node: &mut [V],
+) {
+    // SAFETY: as in the loops that call it.
+    unsafe {
+        let mut state = [neuron.zero; ROWS];
+        for step in 0..frame.steps {
+            let rows = node.get_unchecked_mut(step * ROWS..step * ROWS + place.count);
+            for (current, membrane) in rows.iter_mut().zip(&mut state) {
+                *current = membrane.add(*current);
+                *membrane = neuron.kept(*current);
+            }
+        }
+        state.fill(neuron.zero);
+        for step in (0..frame.steps).rev() {
+            let at = |step: usize| upstream.add((step * frame.rows + place.first) * stride + place.column);
+            let (from, ahead) = (at(step), at(step.saturating_sub(1)));
+            let rows = node.get_unchecked_mut(step * ROWS..step * ROWS + place.count);
+            for (row, (potential, carried)) in rows.iter_mut().zip(&mut state).enumerate() {
+                prefetch(ahead.add(row * stride));
+                let gradient = V::load(from.add(row * stride), place.mask);
+                *potential = neuron.backward(gradient, *potential, *carried);
+                *carried = neuron.tau.mul(*potential);
+            }
+        }
+    }
+}
+
+/// The gradient of a source at a place, from those of the node's potentials, and its sums: of the gradient and of its product with
+/// x - mean at each timestep, and the gradient to the scale.
+#[inline(always)]
 unsafe fn send_back<V: Lanes>(
     source: &Source,
+    index: usize,
     frame: &Frame,
-    row: usize,
-    column: usize,
-    mask: V::Mask,
+    place: Place<V::Mask>,
     neuron: Neuron<V>,
-    candidate: &[V],
-    node: &[V],
-    sums: &mut [V],
+    scratch: &mut Scratch<V>,
 ) {
     let steps = frame.steps;
     // SAFETY: as in the loops that call it.
     unsafe {
         let scale = V::splat(source.scale);
-        let mut carried = neuron.zero;
-        let mut to_scale = sums[2 * steps];
         let constant = source.advance == 0;
-        let mut whole = neuron.zero;
+        let sums = scratch.sums.get_unchecked_mut(index * (2 * steps + 1)..(index + 1) * (2 * steps + 1));
+        let mut to_scale = sums[2 * steps];
+        let mut state = [neuron.zero; ROWS];
+        // Of a current that is the same at every timestep: the sum over them.
+        let mut whole = [neuron.zero; ROWS];
         for step in (0..steps).rev() {
-            let at = (step * source.advance + row) * source.stride + column;
-            let x = V::load(source.x.get().add(at), mask);
-            let gradient = node[step];
-            let result = match source.kind {
-                Drive::Spikes => {
-                    to_scale = gradient.mul_add(x, to_scale);
-                    gradient.mul(scale)
-                }
-                Drive::Current => gradient,
-                Drive::Candidate => {
-                    let potential = candidate[step];
-                    let value = neuron.backward(gradient.mul(scale), potential, carried);
-                    to_scale = to_scale.add(potential.above(neuron.threshold, gradient, neuron.zero));
-                    carried = neuron.tau.mul(value);
-                    value
-                }
+            let to = |step: usize| source.gradient.get().add(place.of(source, step));
+            let (mut at, mut ahead) = (to(step), to(step.saturating_sub(1)));
+            let mean = match source.kind {
+                Drive::Spikes => neuron.zero,
+                _ => V::load(source.mean.add(step * frame.width + place.column), place.mask),
             };
-            whole = if constant { whole.add(result) } else { result };
-            if constant && step > 0 {
-                continue;
+            let (mut sum, mut product) = (sums[step], sums[steps + step]);
+            let here = (index * steps + step) * ROWS;
+            for row in 0..place.count {
+                prefetch_to_write(ahead);
+                prefetch_to_write(ahead.wrapping_add(place.last));
+                let gradient = *scratch.node.get_unchecked(step * ROWS + row);
+                let x = *scratch.x.get_unchecked(here + row);
+                let mut result = match source.kind {
+                    Drive::Spikes => {
+                        to_scale = gradient.mul_add(x, to_scale);
+                        gradient.mul(scale)
+                    }
+                    Drive::Current => gradient,
+                    Drive::Candidate => {
+                        let potential = *scratch.potentials.get_unchecked(here + row);
+                        let carried = state.get_unchecked_mut(row);
+                        let value = neuron.backward(gradient.mul(scale), potential, *carried);
+                        to_scale = to_scale.add(potential.above(neuron.threshold, gradient, neuron.zero));
+                        *carried = neuron.tau.mul(value);
+                        value
+                    }
+                };
+                if constant {
+                    let all = whole.get_unchecked_mut(row);
+                    *all = all.add(result);
+                    result = *all;
+                }
+                if !constant || step == 0 {
+                    result.store(at, place.mask);
+                    sum = sum.add(result);
+                    product = result.mul_add(x.sub(mean), product);
+                }
+                at = at.wrapping_add(source.stride);
+                ahead = ahead.wrapping_add(source.stride);
             }
-            let result = whole;
-            result.store(source.gradient.get().add(at), mask);
             if source.kind != Drive::Spikes {
-                let mean = V::load(source.mean.add(step * frame.width + column), mask);
-                sums[step] = sums[step].add(result);
-                sums[steps + step] = result.mul_add(x.sub(mean), sums[steps + step]);
+                (sums[step], sums[steps + step]) = (sum, product);
             }
         }
         sums[2 * steps] = to_scale;
