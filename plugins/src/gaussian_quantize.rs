@@ -342,11 +342,17 @@ simd! {
     unsafe fn square_sums(w: *const f32, begin: usize, end: usize, sums: &mut [f32; 2]) {
         let values = std::slice::from_raw_parts(w.add(begin), end - begin);
         let (mut first, mut second) = ([0f32; LANES], [0f32; LANES]);
-        for chunk in values.chunks(LANES) {
-            for (i, value) in chunk.iter().enumerate() {
-                first[i] += value;
-                second[i] += value * value;
+        // Whole chunks become vectors.
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            for i in 0..LANES {
+                first[i] += chunk[i];
+                second[i] += chunk[i] * chunk[i];
             }
+        }
+        for (i, value) in rest.iter().enumerate() {
+            first[i] += value;
+            second[i] += value * value;
         }
         *sums = [first.iter().sum(), second.iter().sum()];
     }
@@ -372,10 +378,14 @@ simd! {
         let values = std::slice::from_raw_parts(w.add(begin), end - begin);
         let gradients = std::slice::from_raw_parts(g.add(begin), end - begin);
         let mut sums = [0f32; LANES];
-        for (values, gradients) in values.chunks(LANES).zip(gradients.chunks(LANES)) {
-            for i in 0..values.len() {
+        let ((values, rest), (gradients, of_rest)) = (values.as_chunks::<LANES>(), gradients.as_chunks::<LANES>());
+        for (values, gradients) in values.iter().zip(gradients) {
+            for i in 0..LANES {
                 sums[i] += gradients[i] * level_of(values[i], level);
             }
+        }
+        for (i, (value, gradient)) in rest.iter().zip(of_rest).enumerate() {
+            sums[i] += gradient * level_of(*value, level);
         }
         *sum = [sums.iter().sum()];
     }

@@ -108,6 +108,49 @@ pub fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
+/// Maps `[N, C, H, W]` of the same form side by side: `[N, sum of C, H, W]`, in one pass over them where they are channels-last.
+/// Gradients are the parts of the whole one, which stay where they are.
+pub fn side_by_side(maps: &[Tensor]) -> Tensor {
+    let last = |map: &Tensor| {
+        map.device() == Device::Cpu && map.kind() == Kind::Float && channels_last(map).data_ptr() == map.data_ptr()
+    };
+    if !maps.iter().all(last) {
+        return Tensor::cat(maps, 1);
+    }
+    let widths: Vec<usize> = maps.iter().map(|map| map.size()[1] as usize).collect();
+    let whole: usize = widths.iter().sum();
+    let forward = || {
+        let mut shape = maps[0].size();
+        shape[1] = whole as i64;
+        let together = empty_channels_last(&shape);
+        let to = Pointer::of(&together);
+        let from: Vec<(Pointer, usize)> = maps.iter().map(Pointer::of).zip(widths.iter().copied()).collect();
+        for_parts(together.numel() / whole, |_, begin, end| {
+            for row in begin..end {
+                let mut at = row * whole;
+                for (from, width) in &from {
+                    // SAFETY: rows of this part alone, `width` values of each map.
+                    unsafe { std::ptr::copy_nonoverlapping(from.get().add(row * width), to.get().add(at), *width) };
+                    at += width;
+                }
+            }
+        });
+        (vec![together], vec![])
+    };
+    let parts = widths.clone();
+    let backward = move |gradients: &[Tensor], _: &[Tensor]| {
+        let mut first = 0;
+        let part = |width: &usize| {
+            let part = gradients[0].narrow(1, first, *width as i64);
+            first += *width as i64;
+            Some(part)
+        };
+        parts.iter().map(part).collect()
+    };
+    let references: Vec<&Tensor> = maps.iter().collect();
+    custom_function(&references, forward, backward).pop().expect("one output was given")
+}
+
 /// Maps `[B, C, H, W]` of one timestep as those `[T·B, C, H, W]` of all.
 pub fn repeat(x: &Tensor, timesteps: i64) -> Tensor {
     channels_last(&fold_time(&x.unsqueeze(0).expand([timesteps, -1, -1, -1, -1], false)))
@@ -1120,6 +1163,19 @@ mod tests {
         let terms = [Term::Spikes { spikes: x.shallow_clone(), scale: None }];
         let (spikes, _) = node(&neuron, &terms, 3, None, 2, false);
         assert!(spikes.equal(&fold_time(&neuron.spikes(&unfold_time(&x, 2)))));
+    }
+
+    #[test]
+    fn maps_side_by_side_are_their_concatenation() {
+        let leaf = |channels: i64| {
+            channels_last(&Tensor::randn([2, channels, 3, 4], (Kind::Float, Device::Cpu))).set_requires_grad(true)
+        };
+        let (a, b) = (leaf(5), leaf(2));
+        let (got, want) = (side_by_side(&[a.shallow_clone(), b.shallow_clone()]), Tensor::cat(&[&a, &b], 1));
+        assert!(got.equal(&want) && got.stride() == want.stride());
+        let upstream = want.rand_like();
+        (got * &upstream).sum(Kind::Float).backward();
+        assert!(a.grad().equal(&upstream.narrow(1, 0, 5)) && b.grad().equal(&upstream.narrow(1, 5, 2)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use litesnn_framework::plugin::{
 use litesnn_framework::random::Stream;
 use litesnn_framework::spiking::convolution::stack_weights;
 use litesnn_framework::spiking::layer::{BatchNorm, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::node::{channels_last, repeat};
+use litesnn_framework::spiking::node::{channels_last, repeat, side_by_side};
 use litesnn_framework::spiking::{Currents, Dspike, Lif, Precision, Term, convolution, node};
 use tch::{Kind, Tensor};
 
@@ -287,7 +287,7 @@ impl Cell {
         }
         // All nodes have the same number of neurons.
         let rate = pass.measure.then(|| Tensor::stack(&rates, 0).mean_dim(0, false, None::<Kind>));
-        Signal { spikes: Tensor::cat(&outputs, 1), constant: false, rate }
+        Signal { spikes: side_by_side(&outputs), constant: false, rate }
     }
 
     /// Adds what leaves `source` to what drives the nodes that it reaches.
