@@ -23,7 +23,7 @@ const MANIFEST: &str = "experiments/paper/table2-cifar10.toml";
 const VARIANT: &str = "medium";
 const DESIGN: &str = "experiments/designs/lite-snn-medium.toml";
 /// Passes of neurons that only warm up.
-const WARM: usize = 10;
+const WARM: usize = 30;
 
 pub fn bench(options: &Bench) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {

@@ -62,9 +62,9 @@ pub(super) fn prefetch_to_write(at: *const f32) {
 
 /// Defines `$name` as `$rows` with the widest lanes that the processor has.
 macro_rules! with_lanes {
-    ($name:ident, $narrow:ident, $rows:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
+    ($vis:vis $name:ident, $narrow:ident, $rows:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
         #[allow(clippy::too_many_arguments)]
-        unsafe fn $name($($arg: $type),*) {
+        $vis unsafe fn $name($($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[allow(clippy::too_many_arguments)]

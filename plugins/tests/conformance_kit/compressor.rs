@@ -44,6 +44,7 @@ enum Fault {
     PromisesHalf,
     PromisesOneBit,
     AlwaysEightBits,
+    WrongStep,
     ForgetsItsDecision,
     CommonName,
     RefusesTheFinalNetwork,
@@ -71,6 +72,7 @@ pub const BROKEN: &[(&str, &[&str])] = &[
     ("promises-half", &["density", "composition", "extremes"]),
     ("promises-one-bit", &["bits", "cost", "decisions", "composition", "extremes"]),
     ("always-eight-bits", &["cost", "decisions"]),
+    ("wrong-step", &["step"]),
     ("forgets-its-decision", &["decisions"]),
     ("common-name", &["composition"]),
     ("refuses-the-final-network", &["search"]),
@@ -144,6 +146,11 @@ impl WeightTransform for Uniform {
         }
     }
 
+    fn step(&self, weight: &Tensor) -> Option<Tensor> {
+        let wrong = if self.fault == Fault::WrongStep { 0.3 } else { 1.0 };
+        Some(scale(weight) * (wrong / 2f64.powi(self.bits as i32 - 1)))
+    }
+
     fn bits(&self) -> Option<Tensor> {
         Some(Tensor::from(match self.fault {
             Fault::PromisesOneBit => 1.0,
@@ -185,6 +192,7 @@ fn its_author_is_told_what_was_expected_and_what_happened() {
         ("undeclared-straight-through", "finite-differences", "`straight_through` names Weight"),
         ("promises-half", "density", "54.0 of 108 weights are not zero, as the density says\n  found:    108 are not"),
         ("promises-one-bit", "bits", "1 bits tell up to 2 values of a channel apart\n  found:    there are 16"),
+        ("wrong-step", "step", "levels that bf16 holds"),
         ("common-name", "composition", "two that ask for one name share a tensor"),
         ("panics-on-one-weight", "extremes", "found:    it panicked: index out of bounds"),
     ] {

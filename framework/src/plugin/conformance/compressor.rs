@@ -55,6 +55,11 @@ pub const LAWS: &[Law] = &[
         check: bits,
     },
     Law {
+        name: "step",
+        says: "every value over the step that it gives has at most 8 significant bits, so that bf16 holds it",
+        check: step,
+    },
+    Law {
         name: "cost",
         says: "a weight with fewer values, or of which a pruner removes more, costs less",
         check: cost_falls,
@@ -430,6 +435,21 @@ fn promised_bits(attached: &Attached, what: &str) -> Kept {
         format!("{what}, {bits} bits tell up to {} values of a channel apart", bits.exp2()),
         format!("there are {levels}"),
     )
+}
+
+fn step(subject: &Subject) -> Kept {
+    for made in subject.examples::<Boxed>()? {
+        for layer in LAYERS.into_iter().chain(WIDE) {
+            let attached = settled(&made, layer, 1)?;
+            let Some(step) = attached.weight.step(Stages::ALL) else { continue };
+            let levels = tch::no_grad(|| attached.weight.value(Stages::ALL) / step);
+            let apart = (&levels - levels.to_kind(Element::BFloat16).to_kind(Element::Float)).abs();
+            let worst = number(&(apart / levels.abs().clamp_min(1.0)).max());
+            let what = format!("with {} on {:?}", made.shown, layer.shape);
+            require(worst < 1e-5, format!("{what}, levels that bf16 holds"), format!("one is {worst:.1e} of it away"))?;
+        }
+    }
+    Ok(())
 }
 
 fn cost_falls(subject: &Subject) -> Kept {
