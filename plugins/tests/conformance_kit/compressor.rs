@@ -65,7 +65,7 @@ pub const FAULTY: Descriptor = descriptor! {
 /// Each fault with the rules that it breaks.
 pub const BROKEN: &[(&str, &[&str])] = &[
     ("double-precision", &["shape-and-kind"]),
-    ("unseeded-noise", &["same-seed", "save-and-load", "bits", "decisions", "composition", "extremes"]),
+    ("unseeded-noise", &["same-seed", "save-and-load", "bits", "step", "decisions", "composition", "extremes"]),
     ("scale-of-the-beginning", &["save-and-load"]),
     ("cut-off", &["gradients", "composition"]),
     ("undeclared-straight-through", &["finite-differences"]),
