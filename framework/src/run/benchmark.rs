@@ -53,7 +53,8 @@ pub struct Benchmark<'a> {
     pub repeats: usize,
     /// Where.
     pub device: Device,
-    /// A file for what another implementation can be compared with; see [`Benchmark::save`].
+    /// A file for what another implementation can be compared with, as safetensors: `parameter/NAME`, `images` `[B, C, H, W]` as the
+    /// network sees them, `logits` `[T, B, K]` in training, and `auxiliary` of the same shape where there is a head for training.
     pub save: Option<PathBuf>,
 }
 
@@ -153,9 +154,7 @@ impl Benchmark<'_> {
         }
     }
 
-    /// Writes a network of the design, a batch, and what the network makes of it in training, as safetensors: `parameter/NAME`,
-    /// `images` `[B, C, H, W]` as the network sees them, `logits` `[T, B, K]`, and `auxiliary` of the same shape where there is a
-    /// head for training.
+    /// Writes a network of the design, a batch, and what the network makes of it in training.
     fn save(&self, job: &Job, path: &Path) -> Result<()> {
         let design = self.design()?;
         let (network, parameters) = job.build(design)?;
