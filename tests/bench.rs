@@ -100,3 +100,31 @@ fn what_a_manifest_does_not_have_is_a_wrong_command_line() {
         stderr(&output)
     );
 }
+
+#[test]
+fn an_option_of_another_work_is_a_wrong_command_line() {
+    for (arguments, message) in [
+        (["lif", "--save", "a"], "`--save` is for `litesnn bench retrain-step` and `litesnn bench evaluate`"),
+        (["lif", "--figure", "a"], "`--figure` is for `litesnn bench growth`"),
+    ] {
+        let output = litesnn().arg("bench").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_network_is_saved_with_its_logits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tiny, file) = (manifest("tiny.toml"), folder.path().join("saved.safetensors"));
+    let given = ["--variant", "dense", "--design", "tests/designs/tiny.toml", "--nodes", "1", "--cells", "1"];
+    let shape = ["--batch", "2", "--save", file.to_str().unwrap()];
+    bench(&[&["evaluate", tiny.to_str().unwrap()][..], &given, &shape].concat());
+    let saved = tch::Tensor::read_safetensors(&file).unwrap();
+    let of = |name: &str| &saved.iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no {name}")).1;
+    let logits = of("logits");
+    assert_eq!((logits.size().len(), logits.size()[1]), (3, 2));
+    assert_eq!(of("images").size()[0], 2);
+    assert!(logits.abs().max().double_value(&[]) > 0.0);
+    assert!(saved.iter().any(|(name, _)| name == "parameter/stem.weight"));
+}

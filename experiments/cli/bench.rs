@@ -29,6 +29,16 @@ pub fn bench(options: &Bench) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
         tch::set_num_threads(i32::from(threads));
     }
+    let only = |option: &str, works: &str| {
+        let message = format!("`{option}` is for `litesnn bench {works}`");
+        Err(Failure::new(Exit::Usage, message, None))
+    };
+    if options.figure.is_some() && options.work != Some(BenchWork::Growth) {
+        return only("--figure", "growth");
+    }
+    if options.save.is_some() && !matches!(options.work, Some(BenchWork::RetrainStep | BenchWork::Evaluate)) {
+        return only("--save", "retrain-step` and `litesnn bench evaluate");
+    }
     let choice = device::choose(&options.device)?;
     let result = match options.work {
         Some(BenchWork::SearchStep) => step(options, Work::SearchStep, choice.device)?,

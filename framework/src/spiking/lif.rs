@@ -418,6 +418,40 @@ mod tests {
         }
     }
 
+    /// A processor without AVX-512 has narrower vectors: the same numbers but for the rounding of `mul_add`.
+    #[test]
+    fn narrow_vectors_agree_with_wide_ones() {
+        let (neuron, shape) = (Lif::default(), Shape { steps: 3, neurons: 101, stride: 101 });
+        let draw = |seed: u64| {
+            let mut stream = crate::random::Stream::open(seed, "lif/narrow", 0);
+            Vec::<f32>::try_from(stream.normal(&[303])).unwrap()
+        };
+        let (x, upstream) = (draw(0), draw(1));
+        let run = |narrow: bool| {
+            let (mut spikes, mut potentials) = (vec![9f32; 303], vec![0f32; 3 * BLOCK]);
+            let mut gradient = vec![0f32; 303];
+            // SAFETY: all of them have room for three timesteps of 101 neurons, or three blocks.
+            unsafe {
+                let (forward, backward) = match narrow {
+                    true => (forward_block_narrow as ForwardBlock, backward_block_narrow as BackwardBlock),
+                    false => (forward_block as ForwardBlock, backward_block as BackwardBlock),
+                };
+                forward(x.as_ptr(), Out::Spikes(spikes.as_mut_ptr()), shape, 0, 101, &neuron);
+                forward(x.as_ptr(), Out::Potentials(potentials.as_mut_ptr()), shape, 0, 101, &neuron);
+                backward(upstream.as_ptr(), potentials.as_ptr(), gradient.as_mut_ptr(), shape, 0, 101, &neuron);
+            }
+            (spikes, gradient)
+        };
+        let (wide, narrow) = (run(false), run(true));
+        assert_eq!(wide.0, narrow.0);
+        assert!(wide.0.contains(&1.0) && wide.0.contains(&0.0));
+        let apart = wide.1.iter().zip(&narrow.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-5, "{apart}");
+    }
+
+    type ForwardBlock = unsafe fn(*const f32, Out, Shape, usize, usize, &Lif);
+    type BackwardBlock = unsafe fn(*const f32, *const f32, *mut f32, Shape, usize, usize, &Lif);
+
     #[test]
     fn dspike_has_the_published_peak_and_edge() {
         let dspike = Dspike { temperature: 3.0 };
