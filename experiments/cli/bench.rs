@@ -41,10 +41,10 @@ pub fn bench(options: &Bench) -> Result<Exit, Failure> {
     }
     let choice = device::choose(&options.device)?;
     let result = match options.work {
-        Some(BenchWork::SearchStep) => step(options, Work::SearchStep, choice.device)?,
-        Some(BenchWork::RetrainStep) => step(options, Work::RetrainStep, choice.device)?,
-        Some(BenchWork::Evaluate) => step(options, Work::Evaluate, choice.device)?,
-        Some(BenchWork::Lif) => lif(options, choice.device),
+        Some(work @ BenchWork::SearchStep) => step(options, work.name(), Work::SearchStep, choice.device)?,
+        Some(work @ BenchWork::RetrainStep) => step(options, work.name(), Work::RetrainStep, choice.device)?,
+        Some(work @ BenchWork::Evaluate) => step(options, work.name(), Work::Evaluate, choice.device)?,
+        Some(work @ BenchWork::Lif) => lif(options, work.name(), choice.device),
         Some(BenchWork::Growth) => growth(options)?,
         None => {
             let works = [BenchWork::SearchStep, BenchWork::RetrainStep, BenchWork::Evaluate, BenchWork::Lif];
@@ -102,7 +102,7 @@ fn bundled(path: &str) -> PathBuf {
     if here.exists() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join(path) }
 }
 
-fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
+fn step(options: &Bench, name: &str, work: Work, device: Device) -> Result<Value, Failure> {
     let given = options.manifest.is_some();
     let source = options.manifest.clone().unwrap_or_else(|| bundled(MANIFEST));
     let variant = options.variant.as_deref().or((!given).then_some(VARIANT));
@@ -145,7 +145,7 @@ fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
         _ => format!("step of {batch}"),
     };
     Ok(json!({
-        "work": work_name(options),
+        "work": name,
         "what": format!("{}, {images}", trial.title()),
         "shape": {
             "timesteps": timesteps,
@@ -173,7 +173,7 @@ fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
 }
 
 /// Forward and backward of the neurons `[T, B, C, size, size]`.
-fn lif(options: &Bench, device: Device) -> Value {
+fn lif(options: &Bench, name: &str, device: Device) -> Value {
     let size = options.size.unwrap_or(32);
     let shape =
         [options.timesteps.unwrap_or(6), options.batch.unwrap_or(32), options.channels.unwrap_or(48), size, size];
@@ -196,7 +196,7 @@ fn lif(options: &Bench, device: Device) -> Value {
     });
     let seconds: Vec<f64> = (0..options.repeats).map(|_| once()).collect();
     json!({
-        "work": work_name(options),
+        "work": name,
         "what": "neurons forward and backward",
         "shape": { "timesteps": shape[0], "batch": shape[1], "channels": shape[2], "image": [size, size] },
         "device": device::name(device),
@@ -206,10 +206,6 @@ fn lif(options: &Bench, device: Device) -> Value {
         "seconds": spread(&seconds),
         "peak_memory_bytes": device::peak_memory(),
     })
-}
-
-fn work_name(options: &Bench) -> &'static str {
-    options.work.map_or("", BenchWork::name)
 }
 
 fn least(values: &[f64]) -> f64 {

@@ -15,33 +15,14 @@ Rounds go in turn: litesnn, SpikingJelly, snnTorch, litesnn, ... so that what el
 
 import argparse
 import json
-import math
 import statistics
 import subprocess
 import time
 
 import snntorch
 import torch
+from dspike import TAU, THRESHOLD, Dspike
 from spikingjelly.activation_based import functional, neuron
-
-TAU, THRESHOLD, TEMPERATURE = 0.2, 0.5, 3.0
-PEAK = TEMPERATURE / (2 * math.tanh(TEMPERATURE / 2))
-
-
-class Dspike(torch.autograd.Function):
-    """A step at 0 of the distance to the threshold; backward, Dspike's derivative."""
-
-    @staticmethod
-    def forward(context, distance):
-        context.save_for_backward(distance)
-        return (distance > 0).to(distance)
-
-    @staticmethod
-    def backward(context, gradient):
-        (distance,) = context.saved_tensors
-        u = distance + THRESHOLD
-        inside = ((u > 0) & (u < 1)).to(u)
-        return gradient * PEAK * (1 - torch.tanh(TEMPERATURE * (u - 0.5)) ** 2) * inside
 
 
 def op_by_op(x, detach_reset):

@@ -18,7 +18,6 @@ beyond that before the network was built.
 
 import argparse
 import json
-import math
 import resource
 import statistics
 import subprocess
@@ -30,12 +29,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from dspike import TAU, THRESHOLD, Dspike
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[3]
 DESIGN = ROOT / "experiments/designs/lite-snn-medium.toml"
-TAU, THRESHOLD, TEMPERATURE = 0.2, 0.5, 3.0
-PEAK = TEMPERATURE / (2 * math.tanh(TEMPERATURE / 2))
 LEVELS, WIDTH, NODES, CLASSES = [0, 0, 1, 1, 1, 2, 2, 2], 48, 3, 10
 PRUNED, OUTSIDE_BITS, AUXILIARY = 0.8, 4, 0.4
 # Step of the Gaussian quantiser for a weight of unit standard deviation.
@@ -43,22 +41,6 @@ STEP = {1: 1.596, 2: 0.996, 4: 0.336}
 # Seeds of weights and images that are tried.
 SEEDS = 8
 PEERS = {"SpikingJelly": "all-timesteps", "snnTorch": "each-timestep"}
-
-
-class Dspike(torch.autograd.Function):
-    """A step at 0 of the distance to the threshold; backward, Dspike's derivative."""
-
-    @staticmethod
-    def forward(context, distance):
-        context.save_for_backward(distance)
-        return (distance > 0).to(distance)
-
-    @staticmethod
-    def backward(context, gradient):
-        (distance,) = context.saved_tensors
-        u = distance + THRESHOLD
-        inside = ((u > 0) & (u < 1)).to(u)
-        return gradient * PEAK * (1 - torch.tanh(TEMPERATURE * (u - 0.5)) ** 2) * inside
 
 
 class Straight(torch.autograd.Function):
