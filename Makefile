@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test format clean
+.PHONY: help setup build run check test format clean
 
 help: ## this list
 	@echo "make ..."
@@ -22,32 +22,47 @@ run: build ## the quick start: search, retrain and evaluate a small network, the
 	cargo run --release --quiet -- report --out report
 	printf '\nThe page is %s\n' '$(CURDIR)/report/index.html'
 
+# Tests that take minutes, by their file or by a part of their name: trials that are stopped and killed, faults, a Slurm cluster.
+# `make check` leaves them out.
+slow := faults slurm
+slow_names := interruption:: killed
+# The other files of integration tests, by their names.
+files := $(wildcard tests/*.rs */tests/*.rs tests/*/tests/*.rs)
+folders := $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))
+quick := $(filter-out $(slow),$(notdir $(basename $(files)) $(folders)))
+
+check: ## the daily loop: format, clippy, unit tests and the quick end-to-end tests
+check: steps := format clippy build tests
+check: selected := --lib $(quick:%=--test %)
+check: skipped := $(slow_names:%=--skip %)
+
+test: ## all checks: format, tests, clippy, documentation
+test: steps := format build tests clippy documentation
+test: selected :=
+test: skipped :=
+
 # A test that lacks something optional writes `test skipped: why` past the harness, straight to stderr, and passes. It is counted as
 # skipped here, like a test that is marked `ignore`.
-test: ## all checks: format, tests, clippy, documentation
+check test:
 	@log=$$(mktemp)
 	trap 'rm -f "$$log"' EXIT
 	failed=() times=()
 	step() {
 	    local name=$$1 start=$$SECONDS
-	    shift
 	    printf '\n== %s\n' "$$name"
-	    "$$@" || failed+=("$$name")
+	    "$$name" || failed+=("$$name")
 	    times+=("$$name $$((SECONDS - start)) s")
 	    printf '== %s\n' "$${times[-1]}"
 	}
-	format() {
-	    cargo fmt --all --check && rustfmt --edition 2024 --check plugins/src/*.rs ||
-	        { echo 'hint: make format' >&2; return 1; }
-	}
-	tests() { cargo test --release --workspace --no-fail-fast 2>&1 | tee "$$log"; }
-	step setup $(MAKE) --no-print-directory setup
+	setup() { $(MAKE) --no-print-directory setup; }
+	format() { cargo fmt --all --check || { echo 'hint: make format' >&2; return 1; }; }
+	clippy() { cargo clippy --release --workspace --all-targets -- -D warnings; }
+	build() { cargo test --release --workspace $(selected) --no-run; }
+	tests() { cargo test --release --workspace $(selected) --no-fail-fast -- $(skipped) 2>&1 | tee "$$log"; }
+	documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps; }
+	step setup
 	if [ $${#failed[@]} -eq 0 ]; then
-	    step format format
-	    step build cargo test --release --workspace --no-run
-	    step tests tests
-	    step clippy cargo clippy --release --workspace --all-targets -- -D warnings
-	    step documentation env RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
+	    for name in $(steps); do step "$$name"; done
 	fi
 	skips=$$(grep -o 'test skipped: ' "$$log" | wc -l) || true
 	read -r ran passed broken skipped < <(grep -o 'test result: .*' "$$log" | awk -v skips="$$skips" '
@@ -59,9 +74,8 @@ test: ## all checks: format, tests, clippy, documentation
 	printf '%s tests ran: %s passed, %s failed, %s skipped\n' "$$((ran - skipped))" "$$passed" "$$broken" "$$skipped"
 	[ $${#failed[@]} -eq 0 ]
 
-format: ## formats the sources; `cargo fmt` alone does not find the plugins, which a build script lists
+format: ## formats the sources
 	@cargo fmt --all
-	rustfmt --edition 2024 plugins/src/*.rs
 
 clean: ## what was built; runs/, report/ and libtorch stay
 	@cargo clean

@@ -1,5 +1,5 @@
-//! Lets the command and its tests find libtorch, keeps CUDA's part of it when it is there, and tells the command the revision of
-//! its source.
+//! Lets the command and its tests find libtorch, keeps CUDA's part of it when it is there, and
+//! tells the command the revision of its source.
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +38,8 @@ fn main() {
     println!("cargo:rustc-env=SOURCE_REVISION={}", revision().unwrap_or_else(|| "unknown".into()));
 }
 
-/// The commit, with `+changes` where sources differ from it; nothing where this folder is not the root of a clone.
+/// The commit, with `+changes` where sources differ from it; nothing where this folder is not the
+/// root of a clone.
 fn revision() -> Option<String> {
     let root = std::env::var("CARGO_MANIFEST_DIR").ok()?;
     let top = git(&["rev-parse", "--show-toplevel"])?;

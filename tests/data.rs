@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use litesnn_framework::plugin::sources;
+use litesnn_framework::data::sources;
 use litesnn_plugins as _;
 use server::{Answer, Server};
 use support::{litesnn, root, stderr, stdout, succeed};
@@ -44,7 +44,7 @@ fn every_data_set_is_listed_with_its_place_or_where_it_was_looked_for() {
     for source in sources() {
         assert!(list.contains(source.name), "{} is not in\n{list}", source.name);
     }
-    for text in ["170.1 MB", "2428.9 MB", "CC BY 4.0", "not found", "looked in `", "litesnn data fetch NAME"] {
+    for text in ["170.1 MB", "2428.9 MB", "CC BY 4.0", "not found", "searched `", "litesnn data fetch NAME"] {
         assert!(list.contains(text), "{text} is not in\n{list}");
     }
     let place = home.path().join("data/cifar-10-batches-bin");
@@ -65,7 +65,10 @@ fn files_that_are_not_the_published_ones_are_named() {
     }
     // Nor are they taken for what is to be fetched.
     let (code, _, err) = failure(data(home.path()).args(["fetch", "cifar10"]));
-    assert!(code == 1 && err.contains("is not the published data") && err.contains("move that folder away"), "{err}");
+    assert!(
+        code == 1 && err.contains("differs from the published data") && err.contains("move that folder away"),
+        "{err}"
+    );
     assert!(file.exists());
 }
 

@@ -3,12 +3,17 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
+#[path = "support/paths.rs"]
+mod paths;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::manifest::{Request, load};
 use litesnn_framework::plugin::{Kind, registered};
 use litesnn_plugins as _;
+use paths::{Sources, Use};
+use proc_macro2::{TokenStream, TokenTree};
 use support::{manifest, root};
 use toml_edit::{DocumentMut, Item, TableLike};
 
@@ -39,13 +44,18 @@ fn known_by(package: &str) -> BTreeSet<String> {
 fn packages_know_whom_they_may() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
     assert_eq!(known_by("framework"), names(&[]));
-    assert_eq!(known_by("plugins"), names(&["litesnn-framework"]));
+    assert_eq!(known_by("framework/conformance"), names(&["litesnn-framework"]));
+    assert_eq!(known_by("plugins"), names(&["litesnn-conformance", "litesnn-framework"]));
     assert_eq!(known_by("reports"), names(&["litesnn-framework"]));
-    assert_eq!(known_by("tests/outside"), names(&["litesnn", "litesnn-framework", "litesnn-plugins"]));
+    assert_eq!(
+        known_by("tests/outside"),
+        names(&["litesnn", "litesnn-conformance", "litesnn-framework", "litesnn-plugins"])
+    );
     assert_eq!(known_by("."), names(&["litesnn-framework", "litesnn-plugins", "litesnn-reports"]));
 }
 
-/// Rust sources below a folder, each with its lines of code: no comments, nothing after the unit tests begin.
+/// Rust sources below a folder, each with its lines of code: no comments, nothing after the unit
+/// tests begin.
 fn sources(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
     let texts = support::files(folder).into_iter().filter(|(name, _)| name.ends_with(".rs"));
     texts
@@ -70,77 +80,198 @@ fn the_framework_the_reports_and_the_command_name_no_plugin() {
     }
 }
 
-/// Plugins that are defined as another one's method in another arrangement: they take its steps, and never its settings.
-const BUILT_ON: [(&str, &[&str]); 2] =
-    [("branch_wise.rs", &["gaussian_quantize::", "score_prune::"]), ("sequential.rs", &["joint::"])];
-
-/// A plugin is one file (or one folder): it uses the framework, and no other plugin.
-#[test]
-fn plugins_do_not_know_each_other() {
-    for (path, code) in sources(&root().join("plugins/src")).iter().filter(|(path, _)| !path.ends_with("lib.rs")) {
-        let own = path.components().next().unwrap().as_os_str().to_string_lossy();
-        let own = format!("crate::{}", own.trim_end_matches(".rs"));
-        let outside = path.components().count() == 1;
-        for line in code {
-            for (at, _) in line.match_indices("crate::") {
-                let allowed =
-                    BUILT_ON.iter().find(|(file, _)| path.ends_with(file)).map_or(&[][..], |(_, others)| others);
-                let known = allowed.iter().any(|other| line[at..].starts_with(&format!("crate::{other}")));
-                assert!(known || line[at..].starts_with(&own), "plugins/src/{}: {}", path.display(), line.trim());
+/// Every token of a text, those within brackets too.
+fn tokens(code: &str) -> Vec<TokenTree> {
+    let mut all = Vec::new();
+    let mut open: Vec<TokenStream> = vec![code.parse().unwrap()];
+    while let Some(stream) = open.pop() {
+        for token in stream {
+            match token {
+                TokenTree::Group(group) => open.push(group.stream()),
+                other => all.push(other),
             }
-            assert!(!(outside && line.contains("super::")), "plugins/src/{}: {}", path.display(), line.trim());
-            assert!(!line.contains("litesnn_plugins"), "plugins/src/{}: {}", path.display(), line.trim());
         }
+    }
+    all
+}
+
+/// What a text could have of a plugin's settings: the parts of its strings that are no prose, and
+/// the fields of its structs, which are options of the command line.
+fn names_of_settings(code: &str) -> BTreeSet<String> {
+    let strings = tokens(code).into_iter().filter_map(|token| match token {
+        TokenTree::Literal(literal) => match syn::parse_str(&literal.to_string()) {
+            Ok(syn::Lit::Str(text)) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let words = |text: String| {
+        let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
+        parts.collect::<Vec<String>>()
+    };
+    let mut names: BTreeSet<String> =
+        strings.filter(|text| !text.contains(char::is_whitespace)).flat_map(words).collect();
+    for item in syn::parse_file(code).unwrap().items {
+        if let syn::Item::Struct(item) = item {
+            names.extend(item.fields.iter().filter_map(|field| Some(field.ident.as_ref()?.to_string())));
+        }
+    }
+    names
+}
+
+/// A key that the framework's code has as a name, too, is a word of the framework: `threads`,
+/// `steps`.
+#[test]
+fn the_command_names_no_setting_of_a_plugin() {
+    let mut words = BTreeSet::new();
+    for (_, code) in sources(&root().join("framework/src")) {
+        words.extend(tokens(&code.join("\n")).into_iter().filter_map(|token| match token {
+            TokenTree::Ident(name) => Some(name.to_string()),
+            _ => None,
+        }));
+    }
+    let plugins = registered();
+    let settings = plugins.iter().flat_map(|plugin| plugin.settings());
+    let keys = settings.flat_map(|setting| setting.key.split('.').map(str::to_owned).collect::<Vec<_>>());
+    let own: BTreeSet<String> = keys.filter(|key| !words.contains(key)).collect();
+    assert!(own.contains("cells") && own.contains("stem_stride") && !own.contains("threads"), "{own:?}");
+    for seen in ["const KEY: &str = \"space.one.cells\";", "struct Bench { cells: Option<i64> }"] {
+        assert!(!names_of_settings(seen).is_disjoint(&own), "{seen}");
+    }
+    for (path, code) in sources(&root().join("experiments/cli")) {
+        let found: Vec<String> = names_of_settings(&code.join("\n")).intersection(&own).cloned().collect();
+        assert!(found.is_empty(), "experiments/cli/{}: {found:?}", path.display());
     }
 }
 
-/// Data flow one way through the engine: what comes later in this list may use what comes before, and not the other way round.
-#[test]
-fn the_manifest_runs_nothing_and_the_record_knows_no_network() {
-    const MAY_NOT: [(&str, &[&str]); 4] = [
-        ("manifest", &["run::", "record::", "spiking::", "cost::"]),
-        ("spiking", &["manifest::", "train::", "run::", "record::", "cost::"]),
-        ("cost", &["manifest::", "train::", "run::", "record::"]),
-        ("record", &["manifest::", "train::", "plugin::", "spiking::", "cost::"]),
-    ];
-    for (module, refused) in MAY_NOT {
-        for (path, code) in sources(&root().join("framework/src").join(module)) {
-            for line in code {
-                let used = line.match_indices("crate::").map(|(at, name)| &line[at + name.len()..]);
-                for used in used {
-                    let bad = refused.iter().find(|module| used.starts_with(**module));
-                    assert!(bad.is_none(), "framework/src/{module}/{}: {}", path.display(), line.trim());
-                }
-            }
+/// Floors of the framework, lowest first: each may use those before it in this list, and itself.
+const FLOORS: [&str; 11] =
+    ["ground", "spiking", "plugin", "data", "network", "record", "train", "launch", "manifest", "run", "benchmark"];
+
+/// Uses of a higher floor by a lower one, and how many times each floor uses each other one.
+fn upward(floors: &[&str], uses: &[Use]) -> (Vec<String>, BTreeMap<(usize, usize), usize>) {
+    let floor = |module: &[String]| floors.iter().position(|floor| module.first().is_some_and(|name| name == floor));
+    let (mut wrong, mut counts) = (Vec::new(), BTreeMap::new());
+    for one in uses {
+        // What stands at the root belongs to no floor: it can see all of them, and none may use it.
+        let Some(from) = floor(&one.from) else { continue };
+        let place = format!("{}:{}: `{}`", one.file.display(), one.line, one.path);
+        match floor(&one.to) {
+            Some(to) if to > from => wrong.push(format!("{place} is on the floor `{}`, above", floors[to])),
+            Some(to) => *counts.entry((from, to)).or_default() += 1,
+            None => wrong.push(format!("{place} is on no floor")),
         }
+    }
+    (wrong, counts)
+}
+
+#[test]
+fn every_floor_of_the_framework_looks_down() {
+    let root = root().join("framework/src/lib.rs");
+    let folders = support::folders(root.parent().unwrap());
+    assert_eq!(folders, FLOORS.iter().map(|floor| (*floor).to_owned()).collect(), "each folder is a floor");
+    let (wrong, counts) = upward(&FLOORS, &Sources::read(&root).uses(&[]));
+    println!("floors of the framework, lowest first, and how many times each names those below it:");
+    for (from, floor) in FLOORS.iter().enumerate() {
+        let below = (0..from).filter_map(|to| Some(format!("{} {}", FLOORS[to], counts.get(&(from, to))?)));
+        println!("{floor:>10}: {}", below.collect::<Vec<_>>().join(", "));
+    }
+    println!("upward: {}", wrong.len());
+    assert!(wrong.is_empty(), "{} upward:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_look_up_is_seen_in_whatever_way_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("lib.rs", "pub mod high; pub mod low; pub use high::Top; pub use serde;");
+    write("high/mod.rs", "mod inner; pub use inner::Thing; pub struct Top; pub fn make() {}");
+    write("high/inner.rs", "pub struct Thing; use crate::low::middle::Fine;");
+    write("low/mod.rs", "pub mod middle; mod detour; pub use super::high::make as hidden;");
+    write("low/detour.rs", "use crate::low::hidden; use crate::serde::Serialize;");
+    write(
+        "low/middle.rs",
+        "use crate::{high::{self, Thing as Renamed}, low};\n\
+         use super::super::high::Top;
+         pub struct Fine;\n\
+         fn a() -> crate::high::Thing { crate::high::make(); panic!(\"{:?}\", crate::high::make()) }\n\
+         mod tests { use super::super::super::high::*; }\n\
+         use crate::Top as Again;
+         fn b() { use crate::high::inner::Thing; }",
+    );
+    let (wrong, counts) = upward(&["low", "high"], &Sources::read(&folder.path().join("lib.rs")).uses(&[]));
+    let places: Vec<&str> = wrong.iter().map(|text| text.split('`').next().unwrap().trim_end_matches(": ")).collect();
+    assert_eq!(
+        places,
+        [
+            "low/middle.rs:1",
+            "low/middle.rs:1",
+            "low/middle.rs:2",
+            "low/middle.rs:4",
+            "low/middle.rs:4",
+            "low/middle.rs:4",
+            "low/middle.rs:5",
+            "low/middle.rs:6",
+            "low/middle.rs:7",
+            "low/detour.rs:1",
+            "low/mod.rs:1",
+        ],
+        "{wrong:#?}"
+    );
+    assert_eq!(counts[&(1, 0)], 1);
+}
+
+/// The kinds' rooms in `plugins/src`: a plugin uses the framework and what its room shares, and no
+/// other plugin.
+#[test]
+fn plugins_do_not_know_each_other() {
+    let names: BTreeSet<String> = registered().iter().map(|plugin| plugin.name.replace('-', "_")).collect();
+    for one in Sources::read(&root().join("plugins/src/lib.rs")).uses(&[]) {
+        let ([room, file, ..], [other_room, other_file, ..]) = (one.from.as_slice(), one.to.as_slice()) else {
+            continue;
+        };
+        let same_room = room == other_room;
+        let another = file != other_file && names.contains(other_file);
+        let place = format!("plugins/src/{}:{}: `{}`", one.file.display(), one.line, one.path);
+        assert!(same_room, "{place} is in the room of another kind");
+        assert!(!another, "{place} is another plugin; what both need is a file of its own in the room");
     }
 }
 
 #[test]
 fn reports_know_the_record_alone() {
-    const ALLOWED: [&str; 5] = ["record", "design", "run::write_atomically", "run::attempt", "Error"];
-    for (path, code) in sources(&root().join("reports/src")) {
-        for line in code {
-            for (at, name) in line.match_indices("litesnn_framework::") {
-                let used = &line[at + name.len()..];
-                let known = ALLOWED.iter().any(|allowed| used.starts_with(allowed));
-                assert!(known, "reports/src/{}: {}", path.display(), line.trim());
-            }
+    const ALLOWED: [&[&str]; 6] = [
+        &["record"],
+        &["network", "Design"],
+        &["network", "Edge"],
+        &["ground", "file"],
+        &["ground", "counted"],
+        &["Error"],
+    ];
+    for one in Sources::read(&root().join("reports/src/lib.rs")).uses(&["litesnn_framework"]) {
+        if one.other.is_some() {
+            let known = ALLOWED
+                .iter()
+                .any(|allowed| one.to.iter().zip(*allowed).filter(|(a, b)| a == *b).count() == allowed.len());
+            assert!(known, "reports/src/{}:{}: `{}`", one.file.display(), one.line, one.path);
         }
     }
 }
 
 #[test]
-fn every_file_of_plugins_is_the_plugin_of_its_name() {
-    let files: BTreeSet<String> = std::fs::read_dir(root().join("plugins/src"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("lib.rs"))
-        .map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', "-"))
-        .collect();
-    let names: BTreeSet<String> = registered().iter().map(|plugin| plugin.name.to_owned()).collect();
-    assert_eq!(files, names);
+fn every_plugin_is_a_file_of_its_kinds_room() {
+    let names: BTreeSet<&str> = registered().iter().map(|plugin| plugin.name).collect();
     assert_eq!(names.len(), registered().len(), "two plugins share a name");
+    assert_eq!(support::folders(&root().join("plugins/src")), Kind::ALL.map(|kind| kind.section().to_owned()).into());
+    for plugin in registered() {
+        let file = format!("plugins/src/{}/{}.rs", plugin.kind, plugin.name.replace('-', "_"));
+        let text = std::fs::read_to_string(root().join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(text, plugin.source, "`{}` is registered elsewhere than in {file}", plugin.name);
+    }
     for kind in Kind::ALL {
         assert!(registered().iter().any(|plugin| plugin.kind == kind), "no {kind}");
     }

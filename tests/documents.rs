@@ -1,26 +1,79 @@
-//! What the documents quote is what the project holds, and what they tell users to type works.
+//! What the documents say is what the project holds, and what they tell users to type works.
 //!
-//! In `docs/`, every block of ```` ```console ```` is run, in the order of its page, in a folder that holds `experiments/` and
-//! the manifests of the page's ```` ```toml ```` blocks (those that begin with `# NAME.toml`). A comment before a block says what
-//! it needs: `<!-- needs: PATH, plugin NAME, command WORDS -->`. Until the project has all of it the block is skipped.
-//! `<!-- not run: WHY -->` is for what cannot be run by a test.
+//! In the followed pages of `docs/`, every block of ```` ```console ```` is run, in the order of its page, in a folder that holds
+//! `experiments/`, `plugins/` and the manifests of the page's ```` ```toml ```` blocks, which begin with `# NAME.toml`. A comment
+//! before a block says what the block needs: `<!-- needs: PATH, plugin NAME, command WORDS -->`. Until the project has all of it
+//! the block is skipped. `<!-- not run: WHY -->` is for what a test cannot run.
 
 #[path = "support/mod.rs"]
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use litesnn_framework::manifest::{Request, load};
 use litesnn_framework::plugin::registered;
+use litesnn_framework::record::{EpochRow, LayerRow, Outcome, Row, SCHEMA, StageRow, WeightBin, files};
 use litesnn_plugins as _;
-use support::{litesnn, root, stderr, stdout};
+use support::{litesnn, root, stderr, stdout, succeed};
+
+/// The longest line of prose, in characters.
+const WIDEST: usize = 100;
+/// The most words of README.md, counted as `wc -w` counts them.
+const MOST_WORDS: usize = 1200;
+/// Pages that a reader follows from top to bottom.
+const FOLLOWED: [&str; 7] = [
+    "add-a-compressor.md",
+    "clusters.md",
+    "commands.md",
+    "data.md",
+    "joint-against-sequential.md",
+    "manifests.md",
+    "reproduce-a-table.md",
+];
 
 fn read(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = root().join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The pages of `docs/`, by name.
+fn pages() -> Vec<String> {
+    let entries = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut pages: Vec<String> =
+        entries.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".md")).collect();
+    pages.sort();
+    pages
+}
+
+/// The documents of the project, by their path.
+fn documents() -> Vec<String> {
+    let others = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "plugins/README.md",
+        "experiments/RESULTS.md",
+    ];
+    others.map(str::to_owned).into_iter().chain(pages().into_iter().map(|page| format!("docs/{page}"))).collect()
+}
+
+/// The lines of a document outside of fenced blocks, each with its number.
+fn unfenced(document: &str) -> Vec<(usize, &str)> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for (index, line) in document.lines().enumerate() {
+        let fence = line.starts_with("```");
+        if !inside && !fence {
+            lines.push((index + 1, line));
+        }
+        inside ^= fence;
+    }
+    lines
 }
 
 /// The fenced blocks of one language.
@@ -30,37 +83,128 @@ fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     rest.map(|block| block.split_once("\n```").expect("a fence is closed").0).collect()
 }
 
-#[test]
-fn contributing_quotes_the_plugin_as_it_is() {
-    let quoted = read("CONTRIBUTING.md");
-    let [quoted] = blocks(&quoted, "rust")[..] else { panic!("CONTRIBUTING.md has one block of Rust") };
-    assert_eq!(
-        format!("{quoted}\n"),
-        read("plugins/src/magnitude_prune.rs"),
-        "copy plugins/src/magnitude_prune.rs into CONTRIBUTING.md"
-    );
+/// The file name in the first line of a block, `# ablation.toml`: the block is a whole manifest.
+fn manifest_name(block: &str) -> Option<&str> {
+    block.lines().next()?.strip_prefix("# ").filter(|name| name.ends_with(".toml"))
 }
 
-/// A block whose first line is a comment with a file name, `# ablation.toml`, is a whole manifest that lies beside the quick start.
+/// Fails with the lines that a document has to have, so that they can be copied into it.
+fn assert_lines(document: &str, what: &str, found: &[&str], expected: &[String]) {
+    assert!(found == expected, "{document}: {what} should be\n{}\n\nand is\n{}", expected.join("\n"), found.join("\n"));
+}
+
 #[test]
-fn manifests_in_the_documents_load() {
-    let folder = tempfile::tempdir().expect("the system has a folder for temporary files");
-    fs::write(folder.path().join("quickstart.toml"), read("experiments/quickstart.toml")).expect("it can be written");
-    let mut loaded = Vec::new();
-    for document in ["README.md", "CONTRIBUTING.md"] {
-        for block in blocks(&read(document), "toml") {
-            let first = block.lines().next().unwrap_or_default();
-            let Some(name) = first.strip_prefix("# ").filter(|name| name.ends_with(".toml")) else { continue };
-            let manifest = folder.path().join(name);
-            fs::write(&manifest, block).expect("it can be written");
-            let plan = load(&Request { manifest, ..Request::default() })
-                .unwrap_or_else(|error| panic!("{name} in {document}: {error}: {error:?}"));
-            loaded.push((name.to_owned(), plan.trials.len()));
+fn the_readme_is_short() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= MOST_WORDS, "README.md has {words} words, and {MOST_WORDS} are allowed; the manual is docs/");
+}
+
+#[test]
+fn prose_is_wrapped() {
+    let mut wide = Vec::new();
+    for document in documents() {
+        for (number, line) in unfenced(&read(&document)) {
+            let is_code = line.starts_with("    ") || line.starts_with('|');
+            if !is_code && line.chars().count() > WIDEST {
+                wide.push(format!("{document}:{number}: {} columns", line.chars().count()));
+            }
         }
     }
-    let expected =
-        [("cluster.toml", 2), ("experiment.toml", 2), ("ablation.toml", 15), ("sweep.toml", 6), ("magnitude.toml", 2)];
-    assert_eq!(loaded, expected.map(|(name, trials)| (name.to_owned(), trials)));
+    assert!(wide.is_empty(), "lines of prose have at most {WIDEST} columns:\n{}", wide.join("\n"));
+}
+
+/// The links of a document outside of its code: the file, as the document names it, and the heading
+/// in the file.
+fn links(document: &str) -> Vec<(String, Option<String>)> {
+    let text = read(document);
+    let prose: Vec<&str> = unfenced(&text).into_iter().map(|(_, line)| line).collect();
+    let prose = prose.join("\n");
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    targets
+        .filter(|link| !link.starts_with("http"))
+        .map(|link| match link.split_once('#') {
+            Some((file, heading)) => (file.to_owned(), Some(heading.to_owned())),
+            None => (link.to_owned(), None),
+        })
+        .collect()
+}
+
+/// Where a link of a document leads, from the root of the project.
+fn target(document: &str, link: &str) -> String {
+    if link.is_empty() {
+        return document.to_owned();
+    }
+    let mut path = PathBuf::new();
+    for part in Path::new(document).parent().expect("a document lies in a folder").join(link).components() {
+        match part {
+            Component::ParentDir => assert!(path.pop(), "{document} links to `{link}`, outside of the project"),
+            part => path.push(part),
+        }
+    }
+    path.to_string_lossy().into_owned()
+}
+
+/// The name under which a page of GitHub links to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+        .collect::<String>();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for document in documents() {
+        for (link, heading) in links(&document) {
+            let target = target(&document, &link);
+            assert!(root().join(&target).exists(), "{document} links to `{link}`, which is not there");
+            if let Some(heading) = heading {
+                let text = read(&target);
+                let headings = unfenced(&text).into_iter().filter(|(_, line)| line.starts_with('#'));
+                let mut anchors = headings.map(|(_, line)| anchor(line.trim_start_matches('#').trim()));
+                assert!(anchors.any(|found| found == heading), "{document}: {target} has no heading `#{heading}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_in_docs_is_reachable_from_the_readme() {
+    let mut reached = BTreeSet::new();
+    let mut open = vec!["README.md".to_owned()];
+    while let Some(document) = open.pop() {
+        if reached.insert(document.clone()) && document.ends_with(".md") && root().join(&document).is_file() {
+            open.extend(links(&document).into_iter().map(|(link, _)| target(&document, &link)));
+        }
+    }
+    let there: BTreeSet<String> =
+        support::files(&root().join("docs")).into_keys().map(|name| format!("docs/{name}")).collect();
+    let unreached: Vec<&String> = there.difference(&reached).collect();
+    assert!(unreached.is_empty(), "README.md leads to {unreached:?} by no link");
+}
+
+/// ARCHITECTURE.md has the engine's floors as the engine's own documentation has them.
+#[test]
+fn the_architecture_lists_the_floors() {
+    let engine = read("framework/src/lib.rs");
+    let expected: Vec<String> = engine
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`"))
+        .filter_map(|line| line.split_once("`] | "))
+        .map(|(floor, about)| {
+            format!(
+                "| [`{floor}`](framework/src/{floor}) | {} |",
+                about.trim_end_matches(" |").replace("[`manifest::Plan`]", "`Plan`")
+            )
+        })
+        .collect();
+    assert!(expected.len() > 5, "framework/src/lib.rs has a table of floors");
+    let architecture = read("ARCHITECTURE.md");
+    let found: Vec<&str> =
+        architecture.lines().filter(|line| line.contains("](framework/src/") && line.starts_with("| [")).collect();
+    assert_lines("ARCHITECTURE.md", "the table of floors", &found, &expected);
 }
 
 #[test]
@@ -71,10 +215,11 @@ fn the_list_of_plugins_has_a_row_for_every_one() {
         .into_iter()
         .map(|plugin| {
             let (name, file) = (plugin.name, plugin.name.replace('-', "_"));
-            format!("| [`{name}`](src/{file}.rs) | {} | {} | {} |", plugin.kind, plugin.summary, plugin.paper)
+            let kind = plugin.kind;
+            format!("| [`{name}`](src/{kind}/{file}.rs) | {kind} | {} | {} |", plugin.summary, plugin.paper)
         })
         .collect();
-    assert_eq!(rows, expected, "plugins/README.md: the table of plugins should be\n{}", expected.join("\n"));
+    assert_lines("plugins/README.md", "the table of plugins", &rows, &expected);
 }
 
 /// What a crate outside of this repository needs is quoted from one that is built.
@@ -84,44 +229,140 @@ fn the_list_of_plugins_quotes_the_crate_outside() {
     let quoted: Vec<String> = blocks(&list, "rust").into_iter().map(|block| format!("{block}\n")).collect();
     assert_eq!(quoted, [read("tests/outside/build.rs"), read("tests/outside/src/main.rs")]);
     let [manifest] = blocks(&list, "toml")[..] else { panic!("plugins/README.md has one block of TOML") };
-    let keys = |text: &str| {
+    let keys = |text: &str, table: &str| {
         let document: toml_edit::DocumentMut = text.parse().expect("it is TOML");
-        let table = document["dependencies"].as_table_like().expect("it has dependencies");
-        table.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        let table = document[table].as_table_like().expect("it has dependencies");
+        table.iter().map(|(name, _)| name.to_owned()).collect::<BTreeSet<_>>()
     };
-    assert_eq!(keys(manifest), keys(&read("tests/outside/Cargo.toml")));
+    let built = read("tests/outside/Cargo.toml");
+    assert_eq!(keys(manifest, "dependencies"), keys(&built, "dependencies"));
+    // The crate's own test of its command takes a temporary folder, which others do not need.
+    assert!(keys(manifest, "dev-dependencies").is_subset(&keys(&built, "dev-dependencies")));
+}
+
+/// The commands of a `--help`, with their summaries.
+fn commands(arguments: &[&str]) -> Vec<(String, String)> {
+    let help = stdout(&succeed(litesnn().args(arguments).arg("--help")));
+    let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in list.lines().take_while(|line| !line.is_empty()) {
+        match (line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')), found.last_mut()) {
+            (Some(rest), _) => {
+                let (name, summary) = rest.split_once(' ').expect("a command has a summary");
+                found.push((name.to_owned(), summary.trim().to_owned()));
+            }
+            // A long summary goes on in the next line.
+            (None, Some((_, summary))) => *summary = format!("{summary} {}", line.trim()),
+            (None, None) => panic!("`{line}` is no command"),
+        }
+    }
+    found.retain(|(name, _)| name != "help");
+    found
 }
 
 #[test]
-fn links_between_the_documents_lead_somewhere() {
-    // The picture of the page is made by a run.
-    let made = ["docs/report.png"];
-    let pages = pages().into_iter().map(|page| format!("docs/{page}"));
-    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md"];
-    for document in others.map(str::to_owned).into_iter().chain(pages) {
-        let text = read(&document);
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&document);
-        // Code has brackets too.
-        let prose: String = text.split("```").step_by(2).collect();
-        for link in prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
-            if link.starts_with("http") || made.contains(&link) {
-                continue;
-            }
-            let target = folder.parent().expect("a file lies in a folder").join(link);
-            assert!(target.exists(), "{document} links to `{link}`, which is not there");
+fn every_command_is_listed_as_its_help_says() {
+    let mut expected = Vec::new();
+    for (command, summary) in commands(&[]) {
+        expected.push(format!("| [`litesnn {command}`](#litesnn-{command}) | {summary} |"));
+        for (inner, summary) in commands(&[&command]) {
+            expected.push(format!("| [`litesnn {command} {inner}`](#litesnn-{command}) | {summary} |"));
         }
     }
+    assert!(expected.len() > 10, "{expected:?}");
+    let page = read("docs/commands.md");
+    let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| [`litesnn ")).collect();
+    assert_lines("docs/commands.md", "the list of commands", &found, &expected);
 }
 
-/// The pages for users, by name. What was measured takes minutes, and is no page to follow.
-fn pages() -> Vec<String> {
-    let entries = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut pages: Vec<String> = entries
-        .map(|name| name.into_string().unwrap())
-        .filter(|name| name.ends_with(".md") && !["RELIABILITY.md", "SPEED.md"].contains(&name.as_str()))
+/// An option in a command's section of docs/commands.md is one that its `--help` lists.
+#[test]
+fn every_documented_option_is_there() {
+    let page = read("docs/commands.md");
+    let (sections, mut checked) = (page.split("\n## litesnn ").skip(1), 0);
+    for section in sections {
+        let command = section.lines().next().expect("a section has a heading");
+        let text = section.split("\n## ").next().expect("a section has a text");
+        let mut help = stdout(&succeed(litesnn().args([command, "--help"])));
+        for (inner, _) in commands(&[command]) {
+            help += &stdout(&succeed(litesnn().args([command, &inner, "--help"])));
+        }
+        let words = |text: &str| -> BTreeSet<String> {
+            let is_option = |word: &&str| word.starts_with("--") && word.len() > 2;
+            let ends = |c: char| !(c.is_ascii_lowercase() || c == '-');
+            text.split(ends).filter(is_option).map(str::to_owned).collect()
+        };
+        let known = words(&help);
+        for option in words(text) {
+            assert!(known.contains(&option), "docs/commands.md: `litesnn {command}` has no option `{option}`");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked} options");
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_command() {
+    let source = syn::parse_file(&read("experiments/cli/exit.rs")).expect("it is Rust");
+    let codes = source.items.iter().find_map(|item| match item {
+        syn::Item::Enum(codes) if codes.ident == "Exit" => Some(codes),
+        _ => None,
+    });
+    let expected: Vec<String> = codes
+        .expect("exit.rs has the enum `Exit`")
+        .variants
+        .iter()
+        .map(|variant| {
+            let Some((_, syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(code), .. }))) = &variant.discriminant else {
+                panic!("`{}` has a number", variant.ident)
+            };
+            let words = variant.attrs.iter().filter_map(|attribute| match &attribute.meta {
+                syn::Meta::NameValue(syn::MetaNameValue {
+                    value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }),
+                    ..
+                }) => Some(text.value().trim().to_owned()),
+                _ => None,
+            });
+            format!("| {} | {} |", code.base10_digits(), words.collect::<Vec<_>>().join(" "))
+        })
         .collect();
-    pages.sort();
-    pages
+    let page = read("docs/commands.md");
+    let is_code =
+        |line: &&str| line.strip_prefix("| ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let found: Vec<&str> = page.lines().filter(is_code).collect();
+    assert_lines("docs/commands.md", "the table of exit codes", &found, &expected);
+}
+
+/// The rows of a table's columns in docs/record.md.
+fn columns<R: Row>() -> Vec<String> {
+    let types: BTreeMap<String, String> =
+        R::to_columns(&[]).iter().map(|column| (column.name().to_string(), column.dtype().to_string())).collect();
+    R::COLUMNS.iter().map(|(name, about)| format!("| `{name}` | {} | {about} |", types[*name])).collect()
+}
+
+#[test]
+fn every_column_of_the_record_is_documented_as_it_is_defined() {
+    let tables = [
+        (files::HISTORY, EpochRow::ABOUT, columns::<EpochRow>()),
+        (files::STAGES, StageRow::ABOUT, columns::<StageRow>()),
+        (files::WEIGHTS, WeightBin::ABOUT, columns::<WeightBin>()),
+        (files::LAYERS, LayerRow::ABOUT, columns::<LayerRow>()),
+        (files::RESULT, Outcome::ABOUT, columns::<Outcome>()),
+    ];
+    let page = read("docs/record.md");
+    let expected: Vec<String> =
+        tables.iter().map(|(file, about, _)| format!("| [`{file}`](#{}) | {about} |", anchor(file))).collect();
+    let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| [`")).collect();
+    assert_lines("docs/record.md", "the list of tables", &found, &expected);
+    for (file, _, expected) in tables {
+        let heading = format!("\n## {file}\n");
+        let (_, section) = page.split_once(&heading).unwrap_or_else(|| panic!("docs/record.md has no `{heading}`"));
+        let section = section.split("\n## ").next().expect("a section has a text");
+        let found: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_lines("docs/record.md", &format!("the columns of {file}"), &found, &expected);
+    }
+    let version = format!("`schema` | u32 | Version of the tables, now {SCHEMA}. |");
+    assert!(page.contains(&version), "docs/record.md should have\n| {version}");
 }
 
 /// A fenced block of a page.
@@ -129,7 +370,7 @@ struct Block {
     line: usize,
     language: String,
     text: String,
-    /// What is there before it can be run.
+    /// What is there before the block can be run.
     needs: Vec<String>,
     runs: bool,
 }
@@ -169,19 +410,11 @@ fn is_there(need: &str) -> bool {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    for (name, bytes) in support::files(from) {
-        let path = to.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-}
-
 /// A folder for a user to stand in: the manifests, the data, the plugins.
 fn desk() -> tempfile::TempDir {
     let desk = tempfile::tempdir().unwrap();
     for folder in ["experiments", "plugins"] {
-        copy(&root().join(folder), &desk.path().join(folder));
+        support::copy_folder(&root().join(folder), &desk.path().join(folder));
     }
     desk
 }
@@ -206,6 +439,7 @@ fn bash(desk: &Path, script: &str) -> std::process::Output {
 
 /// Runs a page from top to bottom.
 fn follow(page: &str) {
+    assert!(FOLLOWED.contains(&page), "{page} is not among the followed pages");
     let desk = desk();
     let mut ran = 0;
     for block in fenced(&read(&format!("docs/{page}"))) {
@@ -222,7 +456,7 @@ fn follow(page: &str) {
         }
         match block.language.as_str() {
             "toml" => {
-                let name = block.text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("`# NAME.toml`");
+                let name = manifest_name(&block.text).unwrap_or_else(|| panic!("{at}: it begins with `# NAME.toml`"));
                 fs::write(desk.path().join(name), &block.text).unwrap();
             }
             "console" => {
@@ -240,8 +474,23 @@ fn follow(page: &str) {
 }
 
 #[test]
-fn reproduce_a_table_works_as_written() {
-    follow("reproduce-a-table.md");
+fn add_a_compressor_works_as_written() {
+    follow("add-a-compressor.md");
+}
+
+#[test]
+fn clusters_works_as_written() {
+    follow("clusters.md");
+}
+
+#[test]
+fn commands_works_as_written() {
+    follow("commands.md");
+}
+
+#[test]
+fn data_works_as_written() {
+    follow("data.md");
 }
 
 #[test]
@@ -250,19 +499,60 @@ fn joint_against_sequential_works_as_written() {
 }
 
 #[test]
-fn add_a_compressor_works_as_written() {
-    follow("add-a-compressor.md");
+fn manifests_works_as_written() {
+    follow("manifests.md");
 }
 
 #[test]
-fn every_page_is_followed() {
-    // What was survived is no page to follow.
-    let followed: Vec<String> = pages().into_iter().filter(|page| page != "RELIABILITY.md").collect();
-    assert_eq!(followed, ["add-a-compressor.md", "joint-against-sequential.md", "reproduce-a-table.md"]);
+fn reproduce_a_table_works_as_written() {
+    follow("reproduce-a-table.md");
 }
 
-/// Lines of README.md that are typed, indented by four spaces. Its runs take minutes: `litesnn run` is planned instead, which reads
-/// the same arguments and manifest, and what is done with a run is done with one of the smoke profile.
+#[test]
+fn what_is_to_be_typed_stands_on_a_followed_page() {
+    for page in pages().iter().filter(|page| !FOLLOWED.contains(&page.as_str())) {
+        let text = read(&format!("docs/{page}"));
+        assert!(blocks(&text, "console").is_empty(), "docs/{page} has commands, and no test follows it");
+    }
+}
+
+/// A block whose first line is a comment with a file name is a whole manifest, which a user saves
+/// at the root of the clone.
+#[test]
+fn manifests_in_the_documents_load() {
+    let desk = desk();
+    // `again.toml` retrains what the search of its page has found.
+    fs::copy(root().join("experiments/designs/lite-snn-small.toml"), desk.path().join("design.toml")).unwrap();
+    let mut loaded = BTreeMap::new();
+    for document in documents() {
+        for block in blocks(&read(&document), "toml") {
+            let Some(name) = manifest_name(block) else { continue };
+            let manifest = desk.path().join(name);
+            fs::write(&manifest, block).expect("it can be written");
+            let plan = load(&Request { manifest, ..Request::default() })
+                .unwrap_or_else(|error| panic!("{name} in {document}: {error}: {error:?}"));
+            loaded.insert(format!("{document}: {name}"), plan.trials.len());
+        }
+    }
+    let expected = [
+        ("docs/add-a-compressor.md: mine.toml", 2),
+        ("docs/add-a-compressor.md: table4-mine.toml", 1),
+        ("docs/clusters.md: cluster.toml", 2),
+        ("docs/data.md: cifar.toml", 2),
+        ("docs/joint-against-sequential.md: lambdas.toml", 4),
+        ("docs/joint-against-sequential.md: order.toml", 2),
+        ("docs/joint-against-sequential.md: parts.toml", 4),
+        ("docs/manifests.md: ablation.toml", 15),
+        ("docs/manifests.md: experiment.toml", 2),
+        ("docs/manifests.md: sweep.toml", 6),
+        ("docs/reproduce-a-table.md: again.toml", 1),
+    ];
+    assert_eq!(loaded, expected.map(|(name, trials)| (name.to_owned(), trials)).into());
+}
+
+/// Lines of README.md that are typed, indented by four spaces. Its runs take minutes: `litesnn run`
+/// is planned instead, which reads the same arguments and manifest, and what is done with a run is
+/// done with one of the smoke profile.
 #[test]
 fn commands_of_the_readme_are_understood() {
     let desk = desk();
@@ -270,14 +560,11 @@ fn commands_of_the_readme_are_understood() {
         "litesnn run experiments/quickstart.toml --profile smoke --quiet --set search.epochs=1 --set retrain.epochs=1";
     let output = bash(desk.path(), smoke);
     assert!(output.status.success(), "{}", stderr(&output));
+    every_file_of_a_trial_is_documented(&desk.path().join("runs"));
     let text = read("README.md");
-    for block in blocks(&text, "toml").into_iter().filter(|block| block.starts_with("# cluster.toml")) {
-        fs::write(desk.path().join("experiments/cluster.toml"), block).expect("it can be written");
-    }
     let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    litesnn ")).collect();
     assert!(typed.len() >= 3, "{typed:?}");
-    // Nothing can be fetched here.
-    for line in typed.into_iter().filter(|line| !line.starts_with("data fetch")) {
+    for line in typed {
         // Two spaces and `#` begin a remark.
         let line = line.split("  #").next().unwrap_or_default();
         // `plan` takes all options of `run` but the one that says how.
@@ -285,5 +572,15 @@ fn commands_of_the_readme_are_understood() {
         let line = line.strip_prefix("run ").map_or_else(|| line.clone(), |rest| format!("plan {rest}"));
         let output = bash(desk.path(), &format!("litesnn {line}"));
         assert!(output.status.success(), "litesnn {line}: {}", stderr(&output));
+    }
+}
+
+/// docs/record.md names every file that a finished trial leaves in its folder.
+fn every_file_of_a_trial_is_documented(runs: &Path) {
+    let page = read("docs/record.md");
+    let folder = support::trial(runs, "quickstart", "lite-snn");
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(page.contains(&format!("\n    {name}")), "docs/record.md does not name `{name}`");
     }
 }

@@ -58,7 +58,8 @@ fn loads(path: &Path) -> Outcome {
     Ok(())
 }
 
-/// What `litesnn explain MANIFEST` prints is a manifest of the same plan, whatever layers it was put together from.
+/// What `litesnn explain MANIFEST` prints is a manifest of the same plan, whatever layers it was
+/// put together from.
 fn loads_again_when_it_is_explained(path: &Path) -> Outcome {
     let Some(document) = manifest(path)? else { return Ok(()) };
     let profiles = profiles(&document);

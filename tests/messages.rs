@@ -1,5 +1,6 @@
-//! What the command says, as a user sees it. After a deliberate change: `INSTA_UPDATE=always TRYCMD=overwrite cargo test --release
-//! --workspace --test messages`, and read the difference.
+//! What the command says, as a user sees it. After a deliberate change:
+//! `INSTA_UPDATE=always TRYCMD=overwrite cargo test --release --workspace --test messages`, and
+//! read the difference.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -45,7 +46,8 @@ impl Desk {
         self
     }
 
-    /// What the command says here, in the form of a shell session; `NAME=value` before the command is an environment variable.
+    /// What the command says here, in the form of a shell session; `NAME=value` before the command
+    /// is an environment variable.
     fn says(&self, line: &str) -> String {
         let mut words = line.split_whitespace().peekable();
         let mut command = litesnn();

@@ -33,7 +33,8 @@ fn results_are_on_stdout_and_the_rest_is_on_stderr() {
     }
 }
 
-/// What a command writes to a terminal, both streams; `None` where this machine has no `script` to make one.
+/// What a command writes to a terminal, both streams; `None` where this machine has no `script` to
+/// make one.
 fn on_a_terminal(no_color: bool, arguments: &str) -> Option<String> {
     let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_litesnn"));
     let mut command = Command::new("script");

@@ -27,7 +27,8 @@ fn hashes_states_and_parameters_are_those_of_the_run() {
     let before = plan(runs.path(), &[]);
     assert_eq!(states(&before), ["new", "new"]);
     assert!(files(runs.path()).is_empty(), "a plan leaves nothing behind");
-    // The dense network's edges are not known before the search; its size does not depend on which convolutions it keeps.
+    // The dense network's edges are not known before the search; its size does not depend on which
+    // convolutions it keeps.
     assert_eq!(before[1]["network_is_known"], false);
 
     succeed(&mut run(&manifest("tiny.toml"), runs.path()));
@@ -39,7 +40,8 @@ fn hashes_states_and_parameters_are_those_of_the_run() {
         let result = table(&folder.join("result.parquet"));
         assert_eq!(support::strings(&result, "hash"), [after["hash"].as_str().unwrap()]);
         assert_eq!(after["network_is_known"], true);
-        // Beside the synapses: scale and shift of each normalised channel, and the classifier's bias.
+        // Beside the synapses: scale and shift of each normalised channel, and the classifier's
+        // bias.
         let normalised: i64 = integers(&table(&folder.join("layers.parquet")), "outputs").iter().sum();
         let classes = 10;
         let weights = integers(&result, "weights")[0] + 2 * (normalised - classes) + classes;

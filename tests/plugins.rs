@@ -42,7 +42,11 @@ fn everything_is_there_as_json() {
 /// A folder with as much of a clone as `new` looks at.
 fn clone() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("plugins/src")).unwrap();
+    for kind in Kind::ALL {
+        fs::create_dir_all(folder.path().join(format!("plugins/src/{kind}"))).unwrap();
+        let file = format!("plugins/src/{kind}/mod.rs");
+        fs::copy(root().join(&file), folder.path().join(file)).unwrap();
+    }
     for file in ["plugins/src/lib.rs", "plugins/README.md", "rustfmt.toml"] {
         fs::copy(root().join(file), folder.path().join(file)).unwrap();
     }
@@ -67,13 +71,17 @@ fn a_new_plugin_is_the_template_with_its_names_replaced() {
         for name in [format!("quicksil-{kind}")].into_iter().chain(longer) {
             let said = succeed(litesnn().args(["plugins", "new", kind.section(), &name]).current_dir(clone.path()));
             let (snake, from) = (name.replace('-', "_"), format!("template-{kind}"));
-            let file = clone.path().join(format!("plugins/src/{snake}.rs"));
+            let file = clone.path().join(format!("plugins/src/{kind}/{snake}.rs"));
             assert_eq!(stdout(&said).trim(), file.display().to_string());
             let camel =
                 |name: &str| name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect::<String>();
             let wanted = template(kind).replace(&from, &name).replace(&from.replace('-', "_"), &snake);
             let wanted = wanted.replace(&camel(&from), &camel(&name));
             assert_eq!(bare(&fs::read_to_string(&file).unwrap()), bare(&wanted), "{name}");
+            let declared = fs::read_to_string(clone.path().join(format!("plugins/src/{kind}/mod.rs"))).unwrap();
+            let modules: Vec<&str> =
+                declared.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+            assert!(modules.contains(&snake.as_str()) && modules.is_sorted(), "{declared}");
             if name.starts_with("quicksil") {
                 assert_eq!(
                     fs::read_to_string(&file).unwrap(),
@@ -95,7 +103,7 @@ fn a_new_plugin_is_the_template_with_its_names_replaced() {
         .collect();
     assert_eq!(rows.len(), registered().len() + 7);
     assert!(rows.is_sorted(), "{rows:?}");
-    let row = "| [`quicksil-compressor`](src/quicksil_compressor.rs) | compressor | removes the smallest weights of every output channel \
+    let row = "| [`quicksil-compressor`](src/compressor/quicksil_compressor.rs) | compressor | removes the smallest weights of every output channel \
                | Han et al., Learning both Weights and Connections, NeurIPS 2015 |";
     assert!(list.contains(row), "{list}");
 }
@@ -109,7 +117,8 @@ fn refused(arguments: &[&str], folder: &Path) -> String {
 #[test]
 fn nothing_is_overwritten_and_nothing_is_written_elsewhere() {
     let clone = clone();
-    let inside = clone.path().join("plugins/src");
+    let inside = clone.path().join("plugins/src/compressor");
+    let before = fs::read_dir(&inside).unwrap().count();
     let file = inside.join("my_prune.rs");
     fs::write(&file, "mine").unwrap();
     let said = refused(&["plugins", "new", "compressor", "my-prune"], &inside);
@@ -122,7 +131,7 @@ fn nothing_is_overwritten_and_nothing_is_written_elsewhere() {
     assert!(said.contains("is not in a clone of litesnn"), "{said}");
     let said = refused(&["plugins", "new", "compresor", "other-prune"], &inside);
     assert!(said.contains("compressor"), "{said}");
-    assert_eq!(fs::read_dir(&inside).unwrap().count(), 2, "nothing was written");
+    assert_eq!(fs::read_dir(&inside).unwrap().count(), before + 1, "nothing was written");
 }
 
 /// `magnitude-prune` states the range of its rate and does not check it.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use litesnn_framework::data::DataStore;
 use litesnn_framework::manifest;
-use litesnn_framework::plugin::DataStore;
 
 /// Searches, retrains and measures lightweight spiking neural networks as a manifest describes.
 #[derive(Debug, Parser)]
@@ -21,37 +21,37 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the trials of manifests; finished ones are not run again, interrupted ones go on.
-    Run(Run),
-    /// Show the trials of a manifest, what is done, and what the rest needs.
-    Plan(Plan),
-    /// Show the resolved manifest, or all that is known of one setting.
+    /// Run the trials of manifests. Finished trials are kept; interrupted trials resume.
+    Run(RunOptions),
+    /// List the trials of a manifest: state, parameters, memory and, with --time, run time.
+    Plan(PlanOptions),
+    /// Print the resolved manifest, or everything known about one setting.
     Explain(Explain),
-    /// Show what a design costs, by layer and in all: size, operations, energy.
+    /// Print the cost of a design, by layer and in total: size, operations, energy.
     Cost(Cost),
-    /// Time a step beside its convolutions alone, on random images.
+    /// Time a training step against its convolutions alone, on random images.
     Bench(Bench),
-    /// Turn finished trials into tables, figures and a page.
+    /// Render finished trials as tables, figures and one HTML page.
     Report(Report),
-    /// List the plugins, describe one, or begin a new one.
+    /// List the plugins, describe one plugin, or start a new one.
     Plugins(Plugins),
     /// List, fetch and verify data sets.
     Data(Data),
     /// Print the JSON schema of manifests with every plugin, for editors.
     Schema,
-    /// Check libtorch, the device, threads and data.
+    /// Check libtorch, the device, the threads and the data folders.
     Doctor(Doctor),
-    /// List trials, remove them, free space.
+    /// List trials, remove trials, free disk space.
     Runs(Runs),
-    /// End the work on trials that were launched; the same `litesnn run` goes on with them.
+    /// Stop launched trials. The same `litesnn run` resumes the stopped trials.
     Cancel(Cancel),
-    /// Do what a launcher has started this process for.
+    /// Do the work that a launcher started this process for.
     #[command(hide = true)]
-    Work(Work),
+    Work(WorkOptions),
     /// Run one trial of a launch.
     #[command(hide = true)]
-    Trial(Trial),
-    /// Print a script that completes commands and options in a shell.
+    Trial(TrialOptions),
+    /// Print a completion script for a shell.
     Completions(Completions),
 }
 
@@ -61,7 +61,7 @@ pub struct Layers {
     /// Use the manifest's [profile.NAME].
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Change a setting; VALUE is TOML, and a bare word is a string.
+    /// Change a setting. VALUE is TOML; a bare word is a string.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -92,7 +92,7 @@ impl Layers {
                         litesnn run experiments/quickstart.toml --profile smoke --threads 2\n  \
                         litesnn run experiments/quickstart.toml --jobs 2\n  \
                         litesnn run experiments/quickstart.toml --set 'experiment.seeds=[0, 1, 2]' --set retrain.epochs=30")]
-pub struct Run {
+pub struct RunOptions {
     /// Manifests.
     #[arg(required = true, value_name = "MANIFEST")]
     pub manifests: Vec<PathBuf>,
@@ -101,22 +101,23 @@ pub struct Run {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch for a trial; without it all cores, divided among the trials that run at once.
+    /// Threads of libtorch for each trial [default: all cores, divided among concurrent trials].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Run so many trials side by side here, each in a process of its own, whatever [launcher] says.
+    /// Run N trials at a time on this machine, each in its own process; overrides [launcher].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// With a launcher whose trials run elsewhere: return when all are finished, not when all are submitted.
+    /// With a launcher that runs trials on other machines: return when all trials are finished, not
+    /// when all trials are submitted.
     #[arg(long)]
     pub wait: bool,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
-    /// Run even what is not expected to fit the memory of the device.
+    /// Run trials whose estimated memory exceeds the memory of the device.
     #[arg(long)]
     pub force: bool,
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -141,7 +142,7 @@ pub struct Runs {
 pub enum RunsCommand {
     /// Remove trials, or all trials of an experiment.
     Rm(RunsRm),
-    /// Remove what finished trials need no more: checkpoints, attempts, records of launches.
+    /// Remove what finished trials no longer need: checkpoints, attempts, launch records.
     Gc(RunsGc),
 }
 
@@ -150,7 +151,7 @@ pub struct RunsRm {
     /// Folders of trials or of experiments.
     #[arg(required = true, value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
-    /// Remove even what is worked on, and what other trials take their design from.
+    /// Also remove running trials, and trials whose design another trial takes over.
     #[arg(long)]
     pub force: bool,
 }
@@ -160,7 +161,7 @@ pub struct RunsGc {
     /// Folder of trials.
     #[arg(default_value = "runs")]
     pub runs: PathBuf,
-    /// Say what would be removed, and remove nothing.
+    /// Print what would be removed without removing anything.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -168,7 +169,7 @@ pub struct RunsGc {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn cancel\n  litesnn cancel quickstart-0123456789ab --runs /data/runs")]
 pub struct Cancel {
-    /// Names of launches, as `litesnn runs` lists them; all without one.
+    /// Names of launches, as `litesnn runs` lists them [default: all launches].
     pub launches: Vec<String>,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
@@ -176,7 +177,7 @@ pub struct Cancel {
 }
 
 #[derive(Debug, Args)]
-pub struct Work {
+pub struct WorkOptions {
     /// Folder of the launch.
     pub launch: PathBuf,
     /// For the launcher.
@@ -184,7 +185,7 @@ pub struct Work {
 }
 
 #[derive(Debug, Args)]
-pub struct Trial {
+pub struct TrialOptions {
     /// File of the task.
     pub task: PathBuf,
     /// Names the file that says how this process ended.
@@ -202,7 +203,7 @@ pub struct Trial {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn plan experiments/quickstart.toml\n  \
                         litesnn plan experiments/quickstart.toml --profile smoke --time")]
-pub struct Plan {
+pub struct PlanOptions {
     /// The manifest.
     pub manifest: PathBuf,
     #[command(flatten)]
@@ -210,13 +211,13 @@ pub struct Plan {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch; all cores without it.
+    /// Threads of libtorch [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
-    /// Run a few steps of each trial to estimate its time; takes seconds.
+    /// Estimate the run time of each trial from a few real steps; takes seconds.
     #[arg(long)]
     pub time: bool,
     /// Print the trials as JSON.
@@ -240,14 +241,14 @@ pub struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn report\n  litesnn report runs/quickstart --out page")]
 pub struct Report {
-    /// A folder of trials: all, one experiment's, or one trial.
+    /// The folder of all trials, of one experiment, or of one trial.
     #[arg(default_value = "runs")]
     pub runs: PathBuf,
-    /// Where the page, tables and figures go.
+    /// Output folder of the page, the tables and the figures.
     #[arg(long, default_value = "report")]
     pub out: PathBuf,
-    /// Compare results at the paper's settings with the published numbers; exit code 3 when one is outside of its
-    /// tolerance, 4 when there is nothing to compare.
+    /// Compare results at the paper's settings with the published numbers. Exit code 3: a result is
+    /// outside its tolerance. Exit code 4: there is nothing to compare.
     #[arg(long)]
     pub check: bool,
 }
@@ -256,7 +257,7 @@ pub struct Report {
 #[command(after_help = "Examples:\n  litesnn plugins\n  litesnn plugins score-prune")]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Plugins {
-    /// Describe this one: documentation, formula, settings, an example.
+    /// The plugin to describe: documentation, formula, settings, an example.
     pub name: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -267,21 +268,21 @@ pub struct Plugins {
 
 #[derive(Debug, Subcommand)]
 pub enum PluginsCommand {
-    /// Write the file of a new plugin into the clone around the working directory, and list it.
+    /// Write the file of a new plugin into the enclosing clone, declare its module and list it.
     New(New),
 }
 
 #[derive(Debug, Args)]
 pub struct New {
-    /// Its kind.
+    /// Kind of the plugin.
     #[arg(value_parser = ["dataset", "space", "compressor", "timesteps", "optimizer", "launcher"])]
     pub kind: String,
-    /// Its name in manifests, such as `magnitude-prune`.
+    /// Name of the plugin in manifests, such as `magnitude-prune`.
     pub name: String,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without a command: every data set that is known, and where it lies.")]
+#[command(after_help = "Without a command: lists every known data set and where its files are.")]
 pub struct Data {
     #[command(subcommand)]
     pub action: Option<DataAction>,
@@ -289,7 +290,7 @@ pub struct Data {
 
 #[derive(Debug, Subcommand)]
 pub enum DataAction {
-    /// Download, check and unpack a data set; an interrupted download goes on.
+    /// Download, check and unpack a data set. An interrupted download resumes.
     Fetch(DataFetch),
     /// Check the files of data sets against their checksums.
     Verify(DataVerify),
@@ -299,23 +300,24 @@ pub enum DataAction {
 pub struct DataFetch {
     /// The data set, as `litesnn data` lists it.
     pub name: String,
-    /// Folder for data; without it LITESNN_DATA, else litesnn's cache folder.
+    /// Folder for data [default: LITESNN_DATA, else the cache folder of litesnn].
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// Another address of the same file, or, ending with `/`, of the folder that has it; its checksum has to be the published one.
+    /// Download from this address instead: a file, or a folder if the address ends with `/`. The
+    /// checksum has to be the published one.
     #[arg(long, value_name = "URL")]
     pub from: Option<String>,
-    /// Give up when nothing comes for so long.
+    /// Give up after SECONDS without data.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
-    /// Say nothing but the result and errors.
+    /// Print only the result and errors.
     #[arg(long, short)]
     pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct DataVerify {
-    /// Only this one, which has to be there; without it all that are.
+    /// The data set to verify; its files have to exist [default: every data set found].
     pub name: Option<String>,
 }
 
@@ -343,21 +345,22 @@ pub struct Completions {
                   litesnn cost experiments/designs/lite-snn-medium.toml --dataset cifar100 --json\n  \
                   litesnn cost runs/quickstart/lite-snn-s0-0123456789abcdef")]
 pub struct Cost {
-    /// A design, a manifest (variants with designs in files, and those that have run), or the folder of a trial.
+    /// A design file, a manifest (variants with a design file, and variants that have run), or the
+    /// folder of a trial.
     #[arg(value_name = "DESIGN|MANIFEST|TRIAL")]
     pub target: PathBuf,
     #[command(flatten)]
     pub layers: Layers,
-    /// Count for the images and classes of this data set.
+    /// Compute the cost for the image shape and the classes of this data set.
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder of trials, in which the designs that a manifest's searches found are looked for.
+    /// Folder of trials, which holds the designs that the searches of a manifest have found.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
-    /// Take the firing rates of this trial's folder.
+    /// Take the firing rates from the folder of this trial.
     #[arg(long, value_name = "TRIAL", conflicts_with = "spikes")]
     pub rates: Option<PathBuf>,
-    /// Mean spikes of a neuron over all timesteps, the same in every layer.
+    /// Assume N spikes per neuron and image, summed over all timesteps, in every layer.
     #[arg(long, value_name = "N")]
     pub spikes: Option<f64>,
     /// Print JSON.
@@ -366,59 +369,63 @@ pub struct Cost {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  litesnn bench search-step --channels 12 --timesteps 6 --batch 4\n  \
-                  litesnn bench retrain-step --design experiments/designs/lite-snn-medium.toml --json\n  \
-                  litesnn bench evaluate --threads 1 --repeats 9\n  \
+#[command(after_help = "Examples:\n  litesnn bench --threads 1\n  \
+                  litesnn bench search-step --set timesteps.compressive.max=3 --set space.spike-dhs.nodes=3\n  \
                   litesnn bench search-step experiments/quickstart.toml --batch 50\n  \
-                  litesnn bench lif")]
+                  litesnn bench retrain-step --design experiments/designs/lite-snn-small.toml --timesteps 3 --json\n  \
+                  litesnn bench evaluate --threads 1 --repeats 9\n  \
+                  litesnn bench lif --channels 64\n  \
+                  litesnn bench growth --over 'batch=[1, 2, 4, 8]' --over 'space.spike-dhs.nodes=[2, 3, 4]'")]
 pub struct Bench {
-    /// What is timed; without it the first four, one after another.
+    /// What to time [default: the first four, one after another].
     #[arg(value_enum)]
     pub work: Option<BenchWork>,
-    /// A manifest; without it, the paper's medium network for CIFAR-10.
+    /// The manifest [default: the paper's medium network for CIFAR-10].
     pub manifest: Option<PathBuf>,
     #[command(flatten)]
     pub layers: Layers,
-    /// The variant of the manifest; without it, the first one.
+    /// Variant of the manifest [default: the first variant that does the work].
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// The design that is retrained or evaluated; without it, the variant's.
+    /// Design to retrain or evaluate [default: the design of the variant]. With a design, `growth`
+    /// times steps of retraining.
     #[arg(long, value_name = "FILE")]
     pub design: Option<PathBuf>,
-    /// Timesteps; of a search, the largest number of them.
+    /// Timesteps of the design, or of `lif` [default: those of the design, 6 for `lif`]. The
+    /// timesteps of a search are a setting of the manifest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub timesteps: Option<i64>,
-    /// Images of a step; without it 4, of `lif` 32.
+    /// Images of a step [default: 4, 32 for `lif`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub batch: Option<i64>,
-    /// Channels of a node; of `lif` all, without it 48.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub channels: Option<i64>,
-    /// Cells, spread over three resolutions.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub cells: Option<i64>,
-    /// Nodes of a cell.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub nodes: Option<i64>,
-    /// Height and width of the images; without it, the data set's.
+    /// Height and width of the images [default: those of the data set, 32 for `lif`].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub size: Option<i64>,
-    /// Turns that are measured, after two that warm up.
+    /// Channels of `lif` [default: 48].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub channels: Option<i64>,
+    /// Measured turns, after two turns that warm up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..))]
     pub repeats: i64,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch; all cores without it.
+    /// Threads of libtorch [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Write a network of the design, a batch and its logits as safetensors, for a comparison with another implementation.
+    /// Write a network of the design, a batch and its logits as safetensors, to compare with
+    /// another implementation.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Where `growth` draws its figure: SVG, or PNG by the name's ending.
+    /// Size that grows in `growth`, repeatable. KEY is the path of a setting, or `batch`, `size` or
+    /// `timesteps` (of a design); a list among the values counts by its length [default: `batch`
+    /// and `size`, `batch` and `timesteps` for a design].
+    #[arg(long, value_name = "KEY=[V1, V2, ...]")]
+    pub over: Vec<String>,
+    /// Draw the figure of `growth` into this file: PNG if the name ends with `.png`, else SVG.
     #[arg(long, value_name = "FILE")]
     pub figure: Option<PathBuf>,
 }
@@ -434,7 +441,7 @@ pub enum BenchWork {
     Evaluate,
     /// A layer of neurons, forward and backward.
     Lif,
-    /// Steps of the search of many sizes: how time and memory grow with timesteps, batch, channels and cells.
+    /// Steps of many sizes: how time and memory grow with each size.
     Growth,
 }
 
@@ -451,7 +458,8 @@ impl BenchWork {
     }
 }
 
-/// Where data sets are looked for: `LITESNN_DATA`, then the bundled data, then what `litesnn data fetch` brought.
+/// Where data sets are looked for: `LITESNN_DATA`, then the bundled data, then what
+/// `litesnn data fetch` brought.
 pub fn data_store() -> DataStore {
     let mut folders: Vec<PathBuf> = std::env::var_os("LITESNN_DATA").map(PathBuf::from).into_iter().collect();
     folders.push(PathBuf::from("experiments/data"));
@@ -462,13 +470,13 @@ pub fn data_store() -> DataStore {
     }
     let store = DataStore::new(folders);
     match cache() {
-        Some(folder) => store.with_cache(folder.join("facts")),
+        Some(folder) => store.with_cache(folder.join("summaries")),
         None => store,
     }
 }
 
-/// The folder of what can be had again: `LITESNN_CACHE`, else `litesnn` in the user's cache; `experiments/setup-libtorch` uses it
-/// too.
+/// The folder of what can be had again: `LITESNN_CACHE`, else `litesnn` in the user's cache;
+/// `experiments/setup-libtorch` uses it too.
 fn cache() -> Option<PathBuf> {
     let user = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     variable("LITESNN_CACHE").or_else(|| Some(user()?.join("litesnn")))

@@ -1,5 +1,6 @@
 //! `litesnn cancel`: ends the work on trials that were launched.
 
+use litesnn_framework::ground::counted;
 use litesnn_framework::launch::{Record, launches};
 
 use crate::arguments::Cancel;
@@ -21,7 +22,7 @@ pub fn cancel(options: &Cancel) -> Result<Exit, Failure> {
             None => record.cancel_here()?,
         };
         if trials > 0 {
-            println!("{}: {trials} trials", record.name);
+            println!("{}: {}", record.name, counted(trials, "trial"));
         }
         concerned += trials;
     }

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use litesnn_framework::design::{Accounting, Design, DesignNetwork};
+use litesnn_framework::data::{DataInfo, Dataset};
+use litesnn_framework::ground::file::read_text;
+use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{self, Trial};
-use litesnn_framework::plugin::{Build, Compressor, DataInfo, Dataset, Network, Parameters, SearchSpace};
-use litesnn_framework::record::{self, Layer, files};
-use litesnn_framework::run::account::{self, Totals};
+use litesnn_framework::network::design::Accounting;
+use litesnn_framework::network::{Compressor, Design, DesignNetwork, Network, SearchSpace};
+use litesnn_framework::record::{self, LayerRow, files};
+use litesnn_framework::run::layer_costs::{self, Totals};
 use litesnn_framework::run::survey;
-use litesnn_framework::{Error, Result, bounded};
+use litesnn_framework::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -29,7 +32,7 @@ struct Account {
     /// Additions an image: SynOps.
     additions: Option<f64>,
     energy_mj: Option<f64>,
-    layers: Vec<Layer>,
+    layers: Vec<LayerRow>,
     #[serde(skip)]
     notes: Vec<String>,
 }
@@ -42,7 +45,7 @@ struct Blueprint {
     compressors: Vec<Box<dyn Compressor>>,
     info: DataInfo,
     /// Layers of a run with their firing rates.
-    measured: Vec<Layer>,
+    measured: Vec<LayerRow>,
     notes: Vec<String>,
 }
 
@@ -82,7 +85,7 @@ fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
     if target.is_dir() {
         return Ok(vec![of_trial(target, options)?]);
     }
-    let text = bounded::text(target).map_err(Error::file("read", target))?;
+    let text = read_text(target).map_err(Error::file("read", target))?;
     // A design has a space by name; a manifest has a section.
     let table: toml_edit::DocumentMut = match text.parse() {
         Ok(table) => table,
@@ -99,8 +102,8 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
     let Some(network) = design.network.clone() else {
         return Err(Error::Content {
             path: path.to_owned(),
-            message: "has no [network], so that nothing says how wide it is".into(),
-            hint: "give a manifest whose [design] names it, or add [network] as in experiments/designs".into(),
+            message: "has no [network] section, which says how wide the network is".into(),
+            hint: "give a manifest whose [design] names this file, or add [network] as in experiments/designs".into(),
         });
     };
     let wrong = |what: &str| {
@@ -108,7 +111,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         move |error: serde_json::Error| Error::Content {
             path,
             message: format!("has a wrong {what} in [network]: {error}"),
-            hint: "its sections are those of a manifest".into(),
+            hint: "[network] holds the sections of a manifest".into(),
         }
     };
     let DesignNetwork { input, classes, space, compressor } = network;
@@ -138,8 +141,9 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     Ok(blueprint)
 }
 
-/// The networks of a manifest, each variant and point of a sweep once: those of designs in files, and those that trials under
-/// `--runs` have found, with the firing rates of their runs. What is still to be searched has no network yet.
+/// The networks of a manifest, each variant and point of a sweep once: those of designs in files,
+/// and those that trials under `--runs` have found, with the firing rates of their runs. What is
+/// still to be searched has no network yet.
 fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     let plan = manifest::load(&options.layers.request(options.target.clone()))?;
     let mut all: Vec<Blueprint> = Vec::new();
@@ -151,7 +155,7 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
             continue;
         }
         // A trial says what it ran even where a file says the same: it has firing rates.
-        let folder = looked.ok().map(|looked| looked.folder).filter(|folder| folder.join(files::DESIGN).exists());
+        let folder = looked.ok().map(|looked| looked.task.folder).filter(|folder| folder.join(files::DESIGN).exists());
         let file = trial.manifest.design.as_ref().and_then(|design| design.file.clone());
         match (folder, file) {
             (Some(folder), _) => {
@@ -232,7 +236,7 @@ fn known_form(dataset: &dyn Dataset) -> Result<DataInfo> {
     })
 }
 
-fn measured(folder: Option<&Path>) -> Result<Vec<Layer>> {
+fn measured(folder: Option<&Path>) -> Result<Vec<LayerRow>> {
     folder.map_or(Ok(Vec::new()), |folder: &Path| record::read(&folder.join(files::LAYERS)))
 }
 
@@ -248,8 +252,8 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     let accounting = design.accounting.clone().unwrap_or_default();
     let mut notes = blueprint.notes.clone();
     let activity = activity(network.as_ref(), blueprint, options, &accounting, &mut notes)?;
-    let rows = account::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
-    let mut totals = account::totals(&rows, network.full_precision_parameters());
+    let rows = layer_costs::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
+    let mut totals = layer_costs::totals(&rows, network.full_precision_parameters());
     if let Some(timesteps) = accounting.multiplication_timesteps.filter(|timesteps| *timesteps != design.timesteps) {
         let run = totals.multiplications;
         totals.multiplications *= timesteps as f64 / design.timesteps as f64;
@@ -260,13 +264,13 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
         ));
     }
     if let Some(density) = accounting.density {
-        totals.ann_operations = account::ann_operations(&rows, |_| density);
+        totals.ann_operations = layer_costs::ann_operations(&rows, |_| density);
         notes.push(format!(
             "ANN operations are counted with {density} of the weights, as the design's [accounting] says"
         ));
     }
     let known = activity.is_some();
-    let energy = litesnn_framework::cost::energy_mj(totals.syn_ops, totals.multiplications);
+    let energy = litesnn_framework::network::cost::energy_mj(totals.syn_ops, totals.multiplications);
     Ok(Account {
         name: blueprint.name.clone(),
         dataset: info.title.clone(),
@@ -298,7 +302,7 @@ fn activity(
             let rate = if row.firing_rate.is_empty() { &zeros } else { &row.firing_rate };
             Ok(Tensor::from_slice(rate))
         });
-        notes.push("firing rates are those of the run".into());
+        notes.push("firing rates were measured in the run".into());
         return rates.collect::<Result<Vec<_>>>().map(Some);
     }
     let Some(spikes) = options.spikes.or(accounting.spikes) else {

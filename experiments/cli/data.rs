@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use comfy_table::ContentArrangement;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use litesnn_framework::plugin::{Source, sources};
+use litesnn_framework::data::{Source, sources};
+use litesnn_framework::ground::counted;
 
 use crate::arguments::{Data, DataAction, DataFetch, DataVerify, data_home, data_store};
 use crate::display;
@@ -48,7 +49,7 @@ fn list() {
     }
     println!("{table}");
     if missing {
-        println!("\nlooked in {store}");
+        println!("\nsearched {store}");
         println!("`litesnn data fetch NAME` downloads to `{}`", data_home().display());
     }
 }
@@ -90,17 +91,19 @@ fn fetch(options: &DataFetch) -> Result<Exit, Failure> {
 fn already(source: &Source, folder: &Path, progress: &Progress) -> Result<Exit, Failure> {
     match verify(source, folder, progress)? {
         Verdict::Right(files) => {
-            println!("{} is in {} already: {files} files, all as published", source.title, folder.display());
+            let files = counted(files, "file");
+            println!("{} is in {} already: {files} as published", source.title, folder.display());
             Ok(Exit::Done)
         }
         Verdict::Unknown => {
             println!("{} is in {} already", source.title, folder.display());
-            progress.note("it was not fetched by this command, and nothing says what its files should be");
+            progress
+                .note("`litesnn data fetch` did not download this folder, and no checksums of its files are published");
             Ok(Exit::Done)
         }
         Verdict::Wrong(problems) => {
             let message =
-                format!("`{}` is there and is not the published data:\n{}", folder.display(), problems.join("\n"));
+                format!("`{}` exists and differs from the published data:\n{}", folder.display(), problems.join("\n"));
             Err(Failure::new(
                 Exit::Failed,
                 message,
@@ -128,13 +131,15 @@ fn verify_all(options: &DataVerify) -> Result<Exit, Failure> {
             continue;
         };
         match verify(source, &folder, &progress)? {
-            Verdict::Right(files) => println!("{}: {files} files in {} are right", source.name, folder.display()),
+            Verdict::Right(files) => {
+                println!("{}: {} as published in {}", source.name, counted(files, "file"), folder.display());
+            }
             Verdict::Wrong(problems) => {
                 println!("{}: {} of the files in {} are wrong", source.name, problems.len(), folder.display());
                 failures.extend(problems.into_iter().map(|problem| (problem, source.hint())));
             }
             Verdict::Unknown => {
-                println!("{}: {} was not fetched by this command", source.name, folder.display());
+                println!("{}: `litesnn data fetch` did not download {}", source.name, folder.display());
                 if options.name.is_some() {
                     let message = format!("`{}` has no list of checksums, and none is published", folder.display());
                     failures.push((message, source.hint()));
@@ -166,7 +171,8 @@ impl Progress {
         Progress { bar, live, quiet }
     }
 
-    /// Begins a piece of work of so many bytes, of which some are done; 0 bytes: nobody knows how many.
+    /// Begins a piece of work of so many bytes, of which some are done; 0 bytes: nobody knows how
+    /// many.
     pub fn begin(&self, what: &str, bytes: u64, done: u64) {
         let shown = if bytes > 0 { "{bar:24} {bytes} of {total_bytes}, {eta} left" } else { "{bytes}" };
         if let Ok(style) = ProgressStyle::with_template(&format!("{{msg}}  {shown}")) {

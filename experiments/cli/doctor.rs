@@ -1,6 +1,6 @@
 //! `litesnn doctor`: what this program finds on this machine.
 
-use litesnn_framework::device;
+use litesnn_framework::ground::{counted, device};
 
 use crate::arguments::{Doctor, data_store};
 use crate::exit::{Exit, Failure};
@@ -9,8 +9,8 @@ pub fn doctor(options: &Doctor) -> Result<Exit, Failure> {
     let choice = device::choose(&options.device)?;
     println!("program   litesnn {}", env!("CARGO_PKG_VERSION"));
     println!(
-        "libtorch  for tch 0.26, {} CUDA devices visible",
-        if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 }
+        "libtorch  for tch 0.26, {} visible",
+        counted(if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 }, "CUDA device")
     );
     println!("device    {} ({})", device::name(choice.device), choice.reason);
     println!("threads   {}", tch::get_num_threads());

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use litesnn_framework::Error;
-use litesnn_framework::manifest::{Layer, Problem};
+use litesnn_framework::ground::{ConfigLayer, Problem};
 use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, NamedSource, Severity, SourceCode};
 
 /// Exit codes of the command.
@@ -15,13 +15,15 @@ pub enum Exit {
     Done = 0,
     /// A trial failed, or a file or data could not be used.
     Failed = 1,
-    /// The command line, a manifest or a design is wrong, or a trial does not fit the memory of the device; nothing was started.
+    /// The command line, a manifest or a design is wrong, or a trial does not fit the memory of the
+    /// device; nothing was started.
     Usage = 2,
     /// `report --check`: a result is outside of the tolerance around its published number.
     OutsideTolerance = 3,
     /// `report --check`: no result was at the paper's settings, so that nothing was checked.
     NothingToCheck = 4,
-    /// Stopped by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with a checkpoint; the same command goes on.
+    /// Stopped by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with a checkpoint; the same command
+    /// goes on.
     Interrupted = 130,
 }
 
@@ -77,8 +79,8 @@ impl Words {
         match &problem.location {
             Some(place) if place.length > 0 => {
                 let label = Some(match &problem.layer {
-                    Layer::Set(_) => "in `--set`".to_owned(),
-                    Layer::Environment(_) => "in the environment".to_owned(),
+                    ConfigLayer::Set(_) => "in `--set`".to_owned(),
+                    ConfigLayer::Environment(_) => "in the environment".to_owned(),
                     layer => format!("in {layer}"),
                 });
                 words.source = Some(NamedSource::new(place.path.display().to_string(), place.source.to_string()));
@@ -106,8 +108,8 @@ impl Failure {
 
     /// Prints to stderr.
     pub fn print(self) -> Exit {
-        // Names and paths are copied from messages, so they stay whole; a log is not wrapped at all.
-        // The hook is already there when this is the second failure of a run.
+        // Names and paths are copied from messages, so they stay whole; a log is not wrapped at
+        // all. The hook is already there when this is the second failure of a run.
         let _ = miette::set_hook(Box::new(|_| {
             let options = MietteHandlerOpts::new()
                 .wrap_lines(std::io::stderr().is_terminal())

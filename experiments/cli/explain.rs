@@ -1,6 +1,7 @@
 //! `litesnn explain`: the resolved manifest with its origins, or all that is known of a setting.
 
-use litesnn_framework::manifest::{self, Layer, Origin};
+use litesnn_framework::ground::ConfigLayer;
+use litesnn_framework::manifest::{self, Origin};
 
 use crate::arguments::Explain;
 use crate::exit::{Exit, Failure};
@@ -28,7 +29,7 @@ fn describe(origin: &Origin) -> String {
     }
     for (layer, value) in &origin.changed {
         lines.push(match (layer, value) {
-            (Layer::Sweep, Some(values)) => format!("    swept over  {values}"),
+            (ConfigLayer::Sweep, Some(values)) => format!("    swept over  {values}"),
             (layer, Some(value)) => format!("    but         {value} in {layer}"),
             (layer, None) => format!("    but         not there in {layer}"),
         });

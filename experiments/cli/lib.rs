@@ -1,4 +1,5 @@
-//! The `litesnn` command as a library, so that a program with plugins of its own is two `use` lines and a call:
+//! The `litesnn` command as a library, so that a program with plugins of its own is two `use` lines
+//! and a call:
 //!
 //! ```text
 //! use litesnn_plugins as _;       // the plugins of this repository, if it wants them
@@ -15,14 +16,13 @@ mod arguments;
 mod bench;
 mod cancel;
 mod completions;
+mod conclusion;
 mod cost;
 mod data;
 mod display;
 mod doctor;
 mod exit;
 mod explain;
-mod growth;
-mod launch;
 mod new;
 mod plan;
 mod plugins;
@@ -30,7 +30,6 @@ mod report;
 mod run;
 mod runs;
 mod schema;
-mod signals;
 mod trial;
 mod work;
 
@@ -39,10 +38,12 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
 
-/// Runs the command line of this process, with the plugins that are linked into it. Call it first thing in `main`.
+/// Runs the command line of this process, with the plugins that are linked into it. Call it first
+/// thing in `main`.
 pub fn command() -> std::process::ExitCode {
-    litesnn_framework::device::prepare_process();
-    // A refused tensor operation panics in tch; trials catch it, and the message reaches the user as an error.
+    litesnn_framework::ground::device::prepare_process();
+    // A refused tensor operation panics in tch; trials catch it, and the message reaches the user
+    // as an error.
     std::panic::set_hook(Box::new(|_| {}));
     let arguments = Arguments::parse();
     let outcome = std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or_else(|panic| {

@@ -1,7 +1,8 @@
 //! `litesnn plugins new`: the file of a new plugin, in the clone that the command stands in.
 //!
-//! What it writes is a template with its names replaced. The templates are plugins themselves (`plugins/templates/`), compiled and
-//! put through the conformance kit by `plugins/tests/templates.rs`.
+//! What it writes is a template with its names replaced. The templates are plugins themselves
+//! (`plugins/templates/`), compiled and put through the conformance kit by
+//! `plugins/tests/templates.rs`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,13 +33,16 @@ pub fn new(options: &New) -> Result<Exit, Failure> {
     let template = template(kind);
     check(name, template)?;
     let root = clone_around()?;
-    let file = root.join("plugins/src").join(format!("{}.rs", snake(name)));
+    let room = root.join("plugins/src").join(kind.section());
+    let file = room.join(format!("{}.rs", snake(name)));
+    let modules = room.join("mod.rs");
     let text = rename(template, &format!("{PREFIX}-{kind}"), name);
     let cannot = |path: &Path, error: &std::io::Error| {
         Failure::new(Exit::Failed, format!("cannot write `{}`: {error}", path.display()), None)
     };
     let list = root.join("plugins/README.md");
     let rows = std::fs::read_to_string(&list).map_err(|error| cannot(&list, &error))?;
+    let declared = std::fs::read_to_string(&modules).map_err(|error| cannot(&modules, &error))?;
     let mut created = std::fs::File::create_new(&file).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             let help = Some("choose another name; nothing was overwritten".to_owned());
@@ -47,14 +51,20 @@ pub fn new(options: &New) -> Result<Exit, Failure> {
         _ => cannot(&file, &error),
     })?;
     created.write_all(text.as_bytes()).map_err(|error| cannot(&file, &error))?;
+    std::fs::write(&modules, with_module(&declared, &snake(name))).map_err(|error| cannot(&modules, &error))?;
     std::fs::write(&list, with_row(&rows, kind, &row(kind, name, &text))).map_err(|error| cannot(&list, &error))?;
     format_file(&file);
     println!("{}", file.display());
-    eprintln!("it is listed in {}; `make test` puts it through the conformance kit", list.display());
+    eprintln!(
+        "{} declares it and {} lists it; `make test` puts it through the conformance kit",
+        modules.display(),
+        list.display()
+    );
     Ok(Exit::Done)
 }
 
-/// Replaces a name in each of its spellings: `magnitude-prune`, `magnitude_prune`, `MagnitudePrune`.
+/// Replaces a name in each of its spellings: `magnitude-prune`, `magnitude_prune`,
+/// `MagnitudePrune`.
 fn rename(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to).replace(&snake(from), &snake(to)).replace(&camel(from), &camel(to))
 }
@@ -69,7 +79,7 @@ fn camel(name: &str) -> String {
 }
 
 fn check(name: &str, template: &str) -> Result<(), Failure> {
-    // `plugins new` is a command, and `lib.rs` and `mod.rs` are no plugins.
+    // `plugins new` is a command, and `mod.rs` is no plugin.
     const TAKEN: [&str; 5] = ["new", "lib", "main", "mod", "help"];
     const KEYWORDS: [&str; 32] = [
         "as", "async", "await", "box", "break", "const", "continue", "crate", "dyn", "else", "enum", "extern", "fn",
@@ -122,7 +132,7 @@ fn row(kind: Kind, name: &str, text: &str) -> String {
         let after = text.split_once(&format!("    {field}: \"")).map_or("", |(_, after)| after);
         after.split_once("\",\n").map_or("", |(value, _)| value)
     };
-    format!("| [`{name}`](src/{}.rs) | {kind} | {} | {} |", snake(name), field("summary"), field("paper"))
+    format!("| [`{name}`](src/{kind}/{}.rs) | {kind} | {} | {} |", snake(name), field("summary"), field("paper"))
 }
 
 /// The list with a row more, in its order: by kind, then by name.
@@ -140,6 +150,18 @@ fn with_row(list: &str, kind: Kind, row: &str) -> String {
     let first = || lines.iter().position(|line| place(line).is_some());
     let at = before.map(|before| before + 1).or_else(first).unwrap_or(lines.len());
     lines.insert(at, row);
+    lines.join("\n") + "\n"
+}
+
+/// The room's `mod.rs` with a module more, in the order of their names.
+fn with_module(declared: &str, module: &str) -> String {
+    let new = format!("pub mod {module};");
+    let mut lines: Vec<&str> = declared.lines().collect();
+    let known = |line: &str| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned);
+    let before = lines.iter().rposition(|line| known(line).is_some_and(|known| known.as_str() < module));
+    let first = || lines.iter().position(|line| known(line).is_some());
+    let at = before.map(|before| before + 1).or_else(first).unwrap_or(lines.len());
+    lines.insert(at, &new);
     lines.join("\n") + "\n"
 }
 
@@ -193,6 +215,17 @@ mod tests {
         assert_eq!(at(Kind::Space, "z"), Some(5));
         assert_eq!(at(Kind::Compressor, "b"), Some(6));
         assert_eq!(at(Kind::Optimizer, "a"), Some(7));
+    }
+
+    #[test]
+    fn a_module_finds_its_place() {
+        let declared = "//! Spaces.\n\npub mod b;\npub mod d_e;\n";
+        let with = |module: &str| with_module(declared, module).lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(with("a"), ["pub mod a;", "pub mod b;", "pub mod d_e;"]);
+        assert_eq!(with("c"), ["pub mod b;", "pub mod c;", "pub mod d_e;"]);
+        assert_eq!(with("d_f"), ["pub mod b;", "pub mod d_e;", "pub mod d_f;"]);
+        assert_eq!(with_module("pub mod b1;\n", "b10"), "pub mod b1;\npub mod b10;\n");
+        assert_eq!(with_module("//! None yet.\n", "a"), "//! None yet.\npub mod a;\n");
     }
 
     #[test]

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use litesnn_framework::cost::estimate::NetworkSize;
-use litesnn_framework::design::Design;
-use litesnn_framework::manifest::{self, Plan as Trials, Trial};
-use litesnn_framework::record::files;
-use litesnn_framework::run::{Needs, Rehearsal, State, Surveyed, rehearse, survey};
-use litesnn_framework::{Error, device};
+use litesnn_framework::Error;
+use litesnn_framework::ground::{counted, device};
+use litesnn_framework::manifest::{self, Plan, Trial};
+use litesnn_framework::network::{Design, NetworkSize};
+use litesnn_framework::record::{State, files};
+use litesnn_framework::run::{Needs, Rehearsal, Surveyed, rehearse, survey};
 use serde_json::json;
 use tch::Device;
 
-use crate::arguments::{Plan, data_store};
+use crate::arguments::{PlanOptions, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
 
 type Looked = [Result<Surveyed, Error>];
 
-pub fn plan(options: &Plan) -> Result<Exit, Failure> {
+pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
         tch::set_num_threads(i32::from(threads));
     }
@@ -55,8 +55,9 @@ pub fn plan(options: &Plan) -> Result<Exit, Failure> {
     }
 }
 
-/// Fails when the trials that would run, `jobs` of them at once, need more memory than the device has.
-pub fn refuse_what_does_not_fit(plan: &Trials, surveyed: &Looked, device: Device, jobs: usize) -> Result<(), Failure> {
+/// Fails when the trials that would run, `jobs` of them at once, need more memory than the device
+/// has.
+pub fn refuse_what_does_not_fit(plan: &Plan, surveyed: &Looked, device: Device, jobs: usize) -> Result<(), Failure> {
     let Some(available) = device::available_memory(device) else { return Ok(()) };
     let mut open: Vec<(&Trial, u64)> = plan
         .trials
@@ -101,24 +102,24 @@ pub fn refuse_what_does_not_fit(plan: &Trials, surveyed: &Looked, device: Device
 
 /// Short runs of the trials that are not done, by recipe.
 fn rehearsals(
-    plan: &Trials,
+    plan: &Plan,
     surveyed: &Looked,
-    store: &litesnn_framework::plugin::DataStore,
+    store: &litesnn_framework::data::DataStore,
     device: Device,
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
     // A trial whose design another one takes shows the kind of design, even when it is done.
     let taken = |index: usize| plan.trials.iter().any(|trial| trial.depends_on == Some(index));
     for (index, looked) in surveyed.iter().enumerate() {
-        let Ok(Surveyed { identity, state, needs: Ok(needs), .. }) = looked else { continue };
-        if all.contains_key(&identity.recipe) || (matches!(state, State::Done(_)) && !taken(index)) {
+        let Ok(Surveyed { task, state, needs: Ok(needs) }) = looked else { continue };
+        if all.contains_key(&task.recipe) || (matches!(state, State::Done(_)) && !taken(index)) {
             continue;
         }
         let trial = &plan.trials[index];
         let given = match (trial.depends_on, trial.manifest.design.as_ref().and_then(|design| design.file.as_ref())) {
             (Some(source), _) => match &surveyed[source] {
-                Ok(source) => Design::read(&source.folder.join(files::DESIGN)).ok().or_else(|| {
-                    let rehearsed = all.get(&source.identity.recipe)?.as_ref().ok()?;
+                Ok(source) => Design::read(&source.task.folder.join(files::DESIGN)).ok().or_else(|| {
+                    let rehearsed = all.get(&source.task.recipe)?.as_ref().ok()?;
                     Some(rehearsed.design.clone())
                 }),
                 Err(_) => None,
@@ -130,7 +131,7 @@ fn rehearsals(
             continue;
         }
         eprintln!("timing a few steps of {} ...", trial.title());
-        all.insert(identity.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
+        all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
     }
     all
 }
@@ -150,7 +151,7 @@ fn row<'a>(
 ) -> Row<'a> {
     let looked = looked.as_ref().ok();
     let whole = looked
-        .and_then(|looked| rehearsals.get(&looked.identity.recipe))
+        .and_then(|looked| rehearsals.get(&looked.task.recipe))
         .and_then(|rehearsal| rehearsal.as_ref().ok())
         .map(Rehearsal::seconds);
     let seconds = match looked.map(|looked| &looked.state) {
@@ -177,17 +178,18 @@ impl Row<'_> {
 
     fn state(&self) -> String {
         let (search, retrain) = self.epochs();
+        let all = counted(search + retrain, "epoch");
         match self.looked.map(|looked| &looked.state) {
             None => "data not here".into(),
             Some(State::New) => "new".into(),
-            Some(State::Interrupted { epochs, .. }) => format!("interrupted, {epochs} of {} epochs", search + retrain),
-            Some(State::Failed { epochs, .. }) => format!("failed, {epochs} of {} epochs", search + retrain),
+            Some(State::Interrupted { epochs, .. }) => format!("interrupted, {epochs} of {all}"),
+            Some(State::Failed { epochs, .. }) => format!("failed, {epochs} of {all}"),
             Some(State::Running) => "running".into(),
             Some(State::Done(_)) => "done".into(),
         }
     }
 
-    fn cells(&self, plan: &Trials) -> [String; 8] {
+    fn cells(&self, plan: &Plan) -> [String; 8] {
         let manifest = &self.trial.manifest;
         let design = match (self.trial.depends_on, &manifest.optimizer) {
             (Some(source), _) => format!("of {}", plan.trials[source].title()),
@@ -205,7 +207,7 @@ impl Row<'_> {
             self.trial.title(),
             design,
             format!("{search} + {retrain}"),
-            or_dash(self.looked.map(|looked| looked.identity.hash.clone())),
+            or_dash(self.looked.map(|looked| looked.task.hash.clone())),
             self.state(),
             or_dash(self.needs().map(parameters)),
             or_dash(self.needs().map(|needs| format!("~{}", bytes(needs.memory)))),
@@ -222,9 +224,9 @@ impl Row<'_> {
             "variant": self.trial.variant,
             "seed": self.trial.seed,
             "point": self.trial.point,
-            "hash": self.looked.map(|looked| &looked.identity.hash),
-            "recipe": self.looked.map(|looked| &looked.identity.recipe),
-            "folder": self.looked.map(|looked| &looked.folder),
+            "hash": self.looked.map(|looked| &looked.task.hash),
+            "recipe": self.looked.map(|looked| &looked.task.recipe),
+            "folder": self.looked.map(|looked| &looked.task.folder),
             "state": self.state(),
             "search_epochs": search,
             "retrain_epochs": retrain,
@@ -261,7 +263,7 @@ fn notes(rows: &[Row], device: Device, timed: bool) {
 }
 
 /// Says why trials have no hash, each reason once.
-fn report_missing(plan: &Trials, surveyed: &Looked) {
+fn report_missing(plan: &Plan, surveyed: &Looked) {
     let mut said: Vec<String> = Vec::new();
     for (trial, looked) in plan.trials.iter().zip(surveyed) {
         let error = match looked {

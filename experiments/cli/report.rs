@@ -25,7 +25,7 @@ fn judge(check: &Check) -> Result<Exit, Failure> {
     if check.verdicts.is_empty() {
         return Err(Failure::new(
             Exit::NothingToCheck,
-            "nothing was checked: no result here is at the paper's settings".into(),
+            "nothing was checked: no result has the paper's settings".into(),
             Some(
                 "run a manifest that says `experiment.reproduces`, without a profile and without changed settings, on the \
                  paper's data"

@@ -1,18 +1,26 @@
-//! `litesnn run`: trials, one after another in this process, or as a launcher does it.
+//! `litesnn run`: the trials of manifests, in this process or in others.
+//!
+//! One road for all: plans become tasks, an executor runs them, one display follows, and what
+//! became of them is told.
 
-use comfy_table::Table;
-use litesnn_framework::manifest;
-use litesnn_framework::run::{Context, Finished, run_plan, survey};
-use litesnn_framework::{Error, device};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arguments::{Run, data_store};
-use crate::display::{self, Display};
+use litesnn_framework::data::DataStore;
+use litesnn_framework::ground::device::{self, Choice};
+use litesnn_framework::ground::signal::stop_on_request;
+use litesnn_framework::launch::{Launch, Launcher, Pool, ProcessSettings, Record, Task};
+use litesnn_framework::manifest::{self, Plan};
+use litesnn_framework::run::{Agenda, Context, Finished, outcomes, run_here, survey};
+use litesnn_framework::{Error, Result};
+
+use crate::arguments::{RunOptions, data_store};
+use crate::conclusion;
+use crate::display::Display;
 use crate::exit::{Exit, Failure};
-use crate::launch;
 use crate::plan::refuse_what_does_not_fit;
-use crate::signals::stop_on_request;
 
-pub fn run(options: &Run) -> Result<Exit, Failure> {
+pub fn run(options: &RunOptions) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
         tch::set_num_threads(i32::from(threads));
     }
@@ -21,83 +29,152 @@ pub fn run(options: &Run) -> Result<Exit, Failure> {
         .manifests
         .iter()
         .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
-        .collect::<Result<Vec<_>, _>>()?;
-    if options.jobs.is_some() {
-        return launch::here(options, &plans);
+        .collect::<Result<Vec<_>>>()?;
+    let mut worst = Exit::Done;
+    for (plans, executor) in parts(options, &mut plans) {
+        let exit = run_part(options, plans, executor)?;
+        if exit != Exit::Done {
+            worst = exit;
+        }
     }
-    if plans.iter().any(|plan| plan.trials.iter().any(|trial| trial.manifest.launcher.is_some())) {
-        return launch::by_launchers(options, &mut plans);
+    Ok(worst)
+}
+
+/// Who runs tasks.
+enum Executor {
+    /// This process, one after another.
+    Here,
+    /// Processes on this machine.
+    Processes(Pool),
+    /// What the manifest's [launcher] says.
+    Launcher(Box<dyn Launcher>),
+}
+
+impl Executor {
+    /// Whether trials run on other machines.
+    fn elsewhere(&self) -> bool {
+        matches!(self, Executor::Launcher(launcher) if launcher.elsewhere())
     }
-    let choice = device::choose(&options.device)?;
+
+    /// How many trials run at once on this machine.
+    fn at_once(&self) -> usize {
+        match self {
+            Executor::Here => 1,
+            Executor::Processes(pool) => pool.jobs,
+            Executor::Launcher(launcher) => launcher.at_once(),
+        }
+    }
+}
+
+/// The plans that run together, and who runs them: all by `--jobs` or in this process, or, where
+/// one of them has a launcher, each in its own way.
+fn parts<'a>(options: &RunOptions, plans: &'a mut [Plan]) -> Vec<(&'a [Plan], Executor)> {
+    if let Some(jobs) = options.jobs {
+        let pool = Pool { jobs: usize::from(jobs), threads: options.threads };
+        let plans: &[Plan] = plans;
+        return vec![(plans, Executor::Processes(pool))];
+    }
+    // Variants cannot change it, so that all trials have the same.
+    let launcher = |plan: &mut Plan| plan.trials.iter_mut().find_map(|trial| trial.manifest.launcher.take());
+    let launchers: Vec<Option<Box<dyn Launcher>>> = plans.iter_mut().map(launcher).collect();
+    let plans: &[Plan] = plans;
+    if launchers.iter().all(Option::is_none) {
+        return vec![(plans, Executor::Here)];
+    }
+    let executors = launchers.into_iter().map(|launcher| launcher.map_or(Executor::Here, Executor::Launcher));
+    plans.iter().map(std::slice::from_ref).zip(executors).collect()
+}
+
+fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<Exit, Failure> {
+    let elsewhere = executor.elsewhere();
     let store = data_store();
-    if !options.force {
-        for plan in &plans {
-            refuse_what_does_not_fit(plan, &survey(plan, &options.runs, &store), choice.device, 1)?;
-        }
-    }
-    let display = Display::new(options.quiet);
-    display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
-    let stop = stop_on_request();
-    let context = Context {
-        runs: options.runs.clone(),
-        store,
-        device: choice.device,
-        revision: env!("SOURCE_REVISION"),
-        observer: &display,
-        stop,
+    let choice = match elsewhere {
+        true => None,
+        false => Some(fitting_device(options, plans, executor.at_once(), &store)?),
     };
-    let mut all = Vec::new();
-    for plan in &plans {
-        match run_plan(plan, &context) {
-            Ok(finished) => all.extend(finished),
-            Err(error @ Error::Interrupted) => {
-                display.end();
-                return Err(error.into());
-            }
-            Err(error) => return Err(error.into()),
+    let agenda = match &executor {
+        // A trial of this process records the data that it has opened.
+        Executor::Here => Agenda::of(plans, &options.runs, |dataset| Ok(store.open(dataset)?.info.digest.clone()))?,
+        _ => {
+            let runs = std::path::absolute(&options.runs).map_err(Error::file("find", &options.runs))?;
+            Agenda::of(plans, &runs, |dataset| Ok(store.summary(dataset)?.info.digest))?
         }
+    };
+    let before: Vec<bool> = agenda.tasks.iter().map(Task::is_finished).collect();
+    let together = !matches!(executor, Executor::Here);
+    let display = Display::new(options.quiet, together, before.len(), before.iter().filter(|done| **done).count());
+    if let Some(Choice { device, reason }) = &choice {
+        display.line(&format!("device: {} ({reason})", device::name(*device)));
     }
+    let stop = stop_on_request();
+    let done = match (executor, choice) {
+        (Executor::Here, Some(choice)) => {
+            let revision = env!("SOURCE_REVISION");
+            let context = Context { store, device: choice.device, revision, observer: &display, stop };
+            Ok(run_here(&agenda, &context))
+        }
+        (executor, _) => {
+            // The processes open the data themselves.
+            drop(store);
+            launch(options, &agenda, &before, executor, &display, stop)
+        }
+    };
     display.end();
-    Ok(conclude(options, &all))
+    let all = agenda.conclude(done?);
+    conclusion::tell(options, &all, elsewhere);
+    let open = all.iter().any(Option::is_none);
+    match open && !elsewhere && stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted.into()),
+        false => Ok(conclusion::exit(&all)),
+    }
 }
 
-/// Says what became of the trials.
-pub fn conclude(options: &Run, all: &[Finished]) -> Exit {
-    println!("{}", summary(all));
-    for trial in all {
-        if let Err(error) = &trial.outcome {
-            Failure::new(Exit::Failed, format!("trial {} failed: {error}", trial.title), error.hint()).print();
-        }
+/// The device of this machine, after a check that so many trials at once fit its memory.
+fn fitting_device(options: &RunOptions, plans: &[Plan], at_once: usize, store: &DataStore) -> Result<Choice, Failure> {
+    let choice = device::choose(&options.device)?;
+    for plan in plans.iter().filter(|_| !options.force) {
+        refuse_what_does_not_fit(plan, &survey(plan, &options.runs, store), choice.device, at_once)?;
     }
-    if !options.quiet && all.iter().any(|trial| trial.outcome.is_ok()) {
-        eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
-    }
-    if all.iter().all(|trial| trial.outcome.is_ok()) { Exit::Done } else { Exit::Failed }
+    Ok(choice)
 }
 
-fn summary(trials: &[Finished]) -> Table {
-    let mut table =
-        display::table(["trial", "test accuracy", "weights", "Bit-SynOps / image", "bits", "T", "time", ""]);
-    for trial in trials {
-        let row = match &trial.outcome {
-            Ok(outcome) => [
-                trial.title.clone(),
-                format!("{:.2} %", 100.0 * outcome.test_accuracy),
-                format!("{:.1} kbit", outcome.weight_bits / 1e3),
-                format!("{:.3} M", outcome.bit_syn_ops / 1e6),
-                format!("{:.2}", outcome.mean_bits),
-                outcome.timesteps.to_string(),
-                format!("{:.0} s", outcome.search_seconds + outcome.retrain_seconds + outcome.evaluate_seconds),
-                if trial.cached { "finished before".into() } else { String::new() },
-            ],
-            Err(_) => {
-                let mut row: [String; 8] = Default::default();
-                row[0].clone_from(&trial.title);
-                row[7] = "failed".into();
-                row
-            }
-        };
-        table.add_row(row);
+/// Runs tasks in processes of their own.
+fn launch(
+    options: &RunOptions,
+    agenda: &Agenda,
+    before: &[bool],
+    executor: Executor,
+    display: &Display,
+    stop: &AtomicBool,
+) -> Result<Vec<Option<Finished>>> {
+    let elsewhere = executor.elsewhere();
+    let (pool, launcher) = match executor {
+        Executor::Launcher(launcher) => (None, Some(launcher)),
+        Executor::Processes(pool) => (Some(pool), None),
+        Executor::Here => (Some(Pool { jobs: 1, threads: options.threads }), None),
+    };
+    let launch = Launch {
+        record: Record::create(&options.runs, launcher, process_settings(options)?, &agenda.tasks)?,
+        tasks: &agenda.tasks,
+        wait: options.wait || !elsewhere,
+        stop,
+        observer: display,
+    };
+    if let Some(pool) = pool {
+        pool.run(&launch)?;
     }
-    table
+    if let Some(launcher) = &launch.record.launcher {
+        launcher.launch(&launch)?;
+    }
+    let done = outcomes(&launch, before);
+    if !elsewhere && done.iter().all(|trial| trial.as_ref().is_some_and(|trial| trial.outcome.is_ok())) {
+        // Nothing in it is of use any more.
+        let _ = std::fs::remove_dir_all(&launch.record.folder);
+    }
+    Ok(done)
+}
+
+fn process_settings(options: &RunOptions) -> Result<ProcessSettings> {
+    let program = std::env::current_exe().map_err(Error::file("find", &PathBuf::from("the program itself")))?;
+    Ok(ProcessSettings { program, device: options.device.clone(), threads: options.threads })
 }

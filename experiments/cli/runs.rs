@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use litesnn_framework::ground::counted;
 use litesnn_framework::launch::{Record, Standing, launches};
-use litesnn_framework::record::files;
-use litesnn_framework::run::{State, attempt, reuse};
+use litesnn_framework::record::{self, State, attempt, files};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
@@ -40,7 +40,7 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
     }
     let launched = launched(&options.runs);
     let runs = std::path::absolute(&options.runs).unwrap_or_else(|_| options.runs.clone());
-    let mut folders: BTreeSet<PathBuf> = reuse::trial_folders(&runs).into_iter().collect();
+    let mut folders: BTreeSet<PathBuf> = record::trial_folders(&runs).into_iter().collect();
     // Those that wait have no folder yet.
     folders.extend(launched.keys().cloned());
     let rows: Vec<Row> = folders.iter().filter_map(|folder| row(folder, &launched)).collect();
@@ -78,7 +78,8 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Trials that are worked on or wait, by folder, with the launch's name. A cluster that does not answer is told of.
+/// Trials that are worked on or wait, by folder, with the launch's name. A cluster that does not
+/// answer is told of.
 fn launched(runs: &Path) -> BTreeMap<PathBuf, (Standing, String, usize)> {
     let mut all = BTreeMap::new();
     for record in launches(runs) {
@@ -200,7 +201,7 @@ fn rm(options: &RunsRm) -> Result<Exit, Failure> {
         remove(folder)?;
         println!("{}", folder.display());
     }
-    eprintln!("{} trials, {:.1} MB", chosen.len(), freed as f64 / 1e6);
+    eprintln!("{}, {:.1} MB", counted(chosen.len(), "trial"), freed as f64 / 1e6);
     Ok(Exit::Done)
 }
 
@@ -211,7 +212,7 @@ fn refusal(folder: &Path, why: &str, help: &str) -> Failure {
 /// The trials that name a design in their manifest, by its file.
 fn designs_taken(runs: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
     let mut all: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    for folder in reuse::trial_folders(runs) {
+    for folder in record::trial_folders(runs) {
         let file = || {
             let text = std::fs::read_to_string(folder.join(files::MANIFEST)).ok()?;
             let document: toml_edit::DocumentMut = text.parse().ok()?;
@@ -233,7 +234,7 @@ fn designs_taken(runs: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
 fn gc(options: &RunsGc) -> Result<Exit, Failure> {
     let runs = std::path::absolute(&options.runs).unwrap_or_else(|_| options.runs.clone());
     let mut all: Vec<PathBuf> = Vec::new();
-    for folder in reuse::trial_folders(&runs).into_iter().filter(|folder| reuse::result(folder).is_some()) {
+    for folder in record::trial_folders(&runs).into_iter().filter(|folder| record::result(folder).is_some()) {
         // An attempt that is late goes on until it finds that it is.
         let idle = attempt::places(&folder).iter().all(|place| !attempt::is_held(place));
         let parts = [files::CHECKPOINT, attempt::ATTEMPTS].map(|part| folder.join(part));
@@ -243,7 +244,7 @@ fn gc(options: &RunsGc) -> Result<Exit, Failure> {
     for record in launches(&runs).into_iter().flatten() {
         let at_work = launched.values().any(|(_, name, _)| *name == record.name);
         let tasks = record.tasks().unwrap_or_default();
-        if !at_work && tasks.iter().all(|task| reuse::result(&task.folder).is_some()) {
+        if !at_work && tasks.iter().all(|task| record::result(&task.folder).is_some()) {
             all.push(record.folder);
         }
     }

@@ -1,13 +1,14 @@
 //! `litesnn schema`: the JSON schema of a manifest with every plugin, for editors.
 //!
-//! A manifest is a layer: what it lacks may come from the file that it extends, from a profile or from `--set`. So the schema asks
-//! for a key only where no other layer can add it: in the elements of `[[compressor]]` and `[[variant]]`. It refuses every key, plugin
-//! and swept path that is not known.
+//! A manifest is a layer: what it lacks may come from the file that it extends, from a profile or
+//! from `--set`. So the schema asks for a key only where no other layer can add it: in the elements
+//! of `[[compressor]]` and `[[variant]]`. It refuses every key, plugin and swept path that is not
+//! known.
 //!
 //! Draft 7 of JSON Schema, which editors' TOML plugins read.
 
-use litesnn_framework::manifest::{DesignSource, Experiment, Interval, Training, VERSION};
-use litesnn_framework::plugin::{Descriptor, Kind, plain_schema, registered, settings_schema};
+use litesnn_framework::manifest::{Holds, SECTIONS};
+use litesnn_framework::plugin::{Descriptor, Kind, Shape, partial_schema, plain_schema, registered};
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -30,28 +31,21 @@ fn object(properties: Map<String, Value>) -> Value {
 fn manifest(plugins: &[&Descriptor]) -> Value {
     let mut definitions = Map::new();
     let mut layer = Map::new();
-    layer.insert(
-        "version".into(),
-        described(json!({ "type": "integer", "minimum": 1, "maximum": VERSION }), "Version of the format."),
-    );
-    for (name, schema, about) in [
-        ("experiment", settings_schema::<Experiment>(), "Name and seeds of the experiment."),
-        ("design", settings_schema::<DesignSource>(), "Retrain a design instead of searching one."),
-        ("search", settings_schema::<Training>(), "How the weights of the supernet are trained."),
-        ("retrain", settings_schema::<Training>(), "How the weights of the final network are trained."),
-        ("checkpoint", settings_schema::<Interval>(), "How much work an interruption may cost."),
-    ] {
-        definitions.insert(name.into(), described(partial(plain_schema(&schema).into()), about));
-        layer.insert(name.into(), refer(name));
-    }
-    for kind in Kind::ALL {
-        let of_kind: Vec<&Descriptor> = plugins.iter().copied().filter(|plugin| plugin.kind == kind).collect();
-        for plugin in &of_kind {
+    for section in &SECTIONS {
+        let whole = match section.holds {
+            Holds::Value(schema) => {
+                layer.insert(section.name.into(), described(partial_schema(schema()), section.about));
+                continue;
+            }
+            Holds::Settings(schema) => partial_schema(schema()),
+            Holds::Plugin(kind) => one_of(&of_kind(plugins, kind)),
+            Holds::Plugins(kind) => stack_of(&of_kind(plugins, kind)),
+        };
+        for plugin in section.kind().into_iter().flat_map(|kind| of_kind(plugins, kind)) {
             definitions.insert(definition(plugin), settings(plugin));
         }
-        let section = if kind == Kind::Compressor { compressors(&of_kind) } else { one_of(kind, &of_kind) };
-        definitions.insert(kind.section().into(), section);
-        layer.insert(kind.section().into(), refer(kind.section()));
+        definitions.insert(section.name.into(), described(whole, section.about));
+        layer.insert(section.name.into(), refer(section.name));
     }
     let nodes = nodes(plugins, &definitions);
     definitions.insert("variant".into(), variant(&nodes));
@@ -90,25 +84,8 @@ fn described(mut schema: Value, about: &str) -> Value {
     schema
 }
 
-/// The schema without what another layer can give, and without the names of Rust's types.
-fn partial(mut schema: Value) -> Value {
-    let Value::Object(map) = &mut schema else { return schema };
-    for key in ["required", "title", "format"] {
-        map.remove(key);
-    }
-    for (key, value) in map {
-        match (key.as_str(), &mut *value) {
-            ("properties", Value::Object(properties)) => {
-                properties.values_mut().for_each(|property| *property = partial(property.take()));
-            }
-            ("items" | "additionalProperties", _) => *value = partial(value.take()),
-            ("anyOf" | "allOf" | "oneOf", Value::Array(choices)) => {
-                choices.iter_mut().for_each(|choice| *choice = partial(choice.take()));
-            }
-            _ => {}
-        }
-    }
-    schema
+fn of_kind<'a>(plugins: &[&'a Descriptor], kind: Kind) -> Vec<&'a Descriptor> {
+    plugins.iter().copied().filter(|plugin| plugin.kind == kind).collect()
 }
 
 fn definition(plugin: &Descriptor) -> String {
@@ -116,33 +93,36 @@ fn definition(plugin: &Descriptor) -> String {
 }
 
 fn settings(plugin: &Descriptor) -> Value {
-    let mut schema = partial(plain_schema(&(plugin.schema)()).into());
+    let mut schema = partial_schema((plugin.schema)());
     schema["additionalProperties"] = false.into();
     let about = format!("{} ({}). `litesnn plugins {}` tells more.", plugin.summary, plugin.paper, plugin.name);
     described(schema, &about)
 }
 
-/// A section that names one plugin.
-fn one_of(kind: Kind, plugins: &[&Descriptor]) -> Value {
-    let properties = plugins.iter().map(|plugin| (plugin.name.to_owned(), refer(&definition(plugin)))).collect();
-    let mut schema = object(properties);
+/// One plugin of several, by its name.
+fn named(choices: Map<String, Value>) -> Value {
+    let mut schema = object(choices);
     schema["minProperties"] = 1.into();
     schema["maxProperties"] = 1.into();
-    described(schema, &format!("[{kind}.NAME] names one plugin."))
+    schema
+}
+
+fn references(plugins: &[&Descriptor]) -> Map<String, Value> {
+    plugins.iter().map(|plugin| (plugin.name.to_owned(), refer(&definition(plugin)))).collect()
+}
+
+/// A section that names one plugin.
+fn one_of(plugins: &[&Descriptor]) -> Value {
+    named(references(plugins))
 }
 
 /// An array that is a stack of plugins, or a table that reaches into the stack of a lower layer.
-fn compressors(plugins: &[&Descriptor]) -> Value {
+fn stack_of(plugins: &[&Descriptor]) -> Value {
     let complete = plugins.iter().map(|plugin| {
         let required = plain_schema(&(plugin.schema)()).remove("required").unwrap_or_else(|| json!([]));
         (plugin.name.to_owned(), json!({ "allOf": [refer(&definition(plugin)), { "required": required }] }))
     });
-    let mut element = object(complete.collect());
-    element["minProperties"] = 1.into();
-    element["maxProperties"] = 1.into();
-    let reached = plugins.iter().map(|plugin| (plugin.name.to_owned(), refer(&definition(plugin)))).collect();
-    let choices = json!([{ "type": "array", "items": element }, object(reached)]);
-    described(json!({ "anyOf": choices }), "Compressors, applied in this order to every weight.")
+    json!({ "anyOf": [{ "type": "array", "items": named(complete.collect()) }, object(references(plugins))] })
 }
 
 /// A path that a variant can set, with the schema of what is there.
@@ -159,35 +139,31 @@ impl Node {
 
 fn nodes(plugins: &[&Descriptor], definitions: &Map<String, Value>) -> Vec<Node> {
     let mut all = Vec::new();
-    let mut whole = |section: &str| {
-        all.push(Node { path: vec![section.to_owned()], schema: refer(section) });
-        below(&[section.to_owned()], section, &definitions[section], &mut all);
+    let mut whole = |path: &[&str], name: &str| {
+        let path: Vec<String> = path.iter().map(|segment| (*segment).to_owned()).collect();
+        below(&path, name, Shape::of(&definitions[name]), &mut all);
+        all.push(Node { path, schema: refer(name) });
     };
-    for section in ["design", "search", "retrain"] {
-        whole(section);
+    for section in SECTIONS.iter().filter(|section| section.is_work) {
+        whole(&[section.name], section.name);
+        for plugin in section.kind().into_iter().flat_map(|kind| of_kind(plugins, kind)) {
+            whole(&[section.name, plugin.name], &definition(plugin));
+        }
     }
     let seeds = "experiment/properties/seeds";
     all.push(Node { path: vec!["experiment".into(), "seeds".into()], schema: refer(seeds) });
-    // How trials are launched is one thing for all variants.
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Launcher) {
-        all.push(Node { path: vec![kind.section().to_owned()], schema: refer(kind.section()) });
-    }
-    for plugin in plugins.iter().filter(|plugin| plugin.kind != Kind::Launcher) {
-        let (path, name) = (vec![plugin.kind.section().to_owned(), plugin.name.to_owned()], definition(plugin));
-        all.push(Node { path: path.clone(), schema: refer(&name) });
-        below(&path, &name, &definitions[&name], &mut all);
-    }
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all
 }
 
-/// The properties of a schema, which is at `pointer` among the definitions, and those of tables in it.
-fn below(path: &[String], pointer: &str, schema: &Value, all: &mut Vec<Node>) {
-    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
-        let path = [path, std::slice::from_ref(key)].concat();
+/// The settings of a table, which is at `pointer` among the definitions, and those of tables in it.
+fn below(path: &[String], pointer: &str, table: Shape, all: &mut Vec<Node>) {
+    let pointer = format!("{pointer}{}", table.pointer());
+    for (key, setting) in table.properties() {
+        let path = [path, &[key.to_owned()]].concat();
         let pointer = format!("{pointer}/properties/{key}");
-        all.push(Node { path: path.clone(), schema: refer(&pointer) });
-        below(&path, &pointer, property, all);
+        below(&path, &pointer, setting, all);
+        all.push(Node { path, schema: refer(&pointer) });
     }
 }
 
@@ -250,23 +226,14 @@ mod tests {
 
     use super::*;
 
-    /// A new plugin is added to the copy here, so that its author edits one file. Any other difference is a failure.
     #[test]
     fn the_committed_copy_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/manifest.schema.json");
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let committed: Value = serde_json::from_str(&text).unwrap_or_default();
-        let all = registered();
-        let known = |plugin: &&Descriptor| committed["definitions"].get(definition(plugin)).is_some();
-        let listed: Vec<&Descriptor> = all.iter().copied().filter(known).collect();
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            manifest(&listed) == committed,
+            format!("{:#}\n", manifest(&registered())) == committed,
             "{} is not current: `litesnn schema >experiments/manifest.schema.json`",
             path.display()
         );
-        if listed.len() < all.len() {
-            std::fs::write(&path, format!("{:#}\n", manifest(&all))).expect("the copy can be written");
-            eprintln!("{}: new plugins were added; commit it with them", path.display());
-        }
     }
 }

@@ -1,42 +1,32 @@
 //! `litesnn trial`: one trial of a launch, in this process. Launchers start it.
 
-use litesnn_framework::launch::{End, How};
-use litesnn_framework::run::{Context, Task, run_task};
-use litesnn_framework::{Error, device};
+use litesnn_framework::ground::device;
+use litesnn_framework::ground::signal::stop_on_request;
+use litesnn_framework::launch::Task;
+use litesnn_framework::record::End;
+use litesnn_framework::run::{Context, run_task};
 
-use crate::arguments::{Trial, data_store};
+use crate::arguments::{TrialOptions, data_store};
 use crate::display::Display;
 use crate::exit::{Exit, Failure};
-use crate::signals::stop_on_request;
 
-pub fn trial(options: &Trial) -> Result<Exit, Failure> {
+pub fn trial(options: &TrialOptions) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
         tch::set_num_threads(i32::from(threads));
     }
     let stop = stop_on_request();
     let task = Task::read(&options.task)?;
     let choice = device::choose(&options.device)?;
-    let display = Display::new(false);
+    let display = Display::new(false, false, 1, 0);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
-    let context = Context {
-        runs: task.runs().to_owned(),
-        store: data_store(),
-        device: choice.device,
-        revision: env!("SOURCE_REVISION"),
-        observer: &display,
-        stop,
-    };
-    let outcome = run_task(&task, options.attempt.then_some(options.token.as_str()), &context);
-    let (how, reason) = match &outcome {
-        Ok((_, false)) => (How::Finished, String::new()),
-        Ok((_, true)) => (How::Cached, String::new()),
-        Err(error @ Error::Interrupted) => (How::Stopped, error.to_string()),
-        Err(error) => (How::Failed, error.to_string()),
-    };
-    let end = End { hash: task.hash.clone(), how, reason };
+    let revision = env!("SOURCE_REVISION");
+    let context = Context { store: data_store(), device: choice.device, revision, observer: &display, stop };
+    let finished = run_task(&task, options.attempt.then_some(options.token.as_str()), &context);
+    display.end();
     if let Some(launch) = options.task.parent().and_then(|tasks| tasks.parent()) {
+        let end = End::of(&task.hash, &finished.outcome, finished.cached);
         end.write(&launch.join("ends").join(format!("{}.toml", options.token)))?;
     }
-    outcome?;
+    finished.outcome?;
     Ok(Exit::Done)
 }

@@ -2,10 +2,10 @@
 
 use litesnn_framework::launch::Record;
 
-use crate::arguments::Work;
+use crate::arguments::WorkOptions;
 use crate::exit::{Exit, Failure};
 
-pub fn work(options: &Work) -> Result<Exit, Failure> {
+pub fn work(options: &WorkOptions) -> Result<Exit, Failure> {
     let record = Record::read(&options.launch)?;
     let Some(launcher) = &record.launcher else {
         let message = format!("`{}` has no launcher", record.name);

@@ -4,7 +4,7 @@
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
-#include <string>
+#include <cstring>
 #include <torch/csrc/autograd/custom_function.h>
 
 using torch::autograd::AutogradContext;
@@ -12,7 +12,8 @@ using torch::autograd::variable_list;
 
 namespace {
 
-thread_local std::string last_error;
+// What libtorch said, for the caller to free.
+char *message_of(const std::exception &error) { return strdup(error.what()); }
 
 // Fills `inputs[i]` with a new tensor or null for each differentiable input; 0 is success.
 using Backward = int (*)(void *closure, at::Tensor **gradients, int gradient_count, at::Tensor **saved, int saved_count,
@@ -75,9 +76,10 @@ struct Function : torch::autograd::Function<Function> {
 
 extern "C" {
 
-int litesnn_function_apply(at::Tensor **inputs, int input_count, at::Tensor **outputs, int output_count,
-                           at::Tensor **saved, int saved_count, void *closure, Backward backward, Release release,
-                           at::Tensor **results) {
+// Null is success; else the message of the failure, for the caller to free.
+char *litesnn_function_apply(at::Tensor **inputs, int input_count, at::Tensor **outputs, int output_count,
+                             at::Tensor **saved, int saved_count, void *closure, Backward backward, Release release,
+                             at::Tensor **results) {
   auto owner = c10::make_intrusive<Closure>(closure, backward, release);
   try {
     variable_list arguments;
@@ -88,10 +90,9 @@ int litesnn_function_apply(at::Tensor **inputs, int input_count, at::Tensor **ou
     for (int i = 0; i < saved_count; i++) forward.saved.push_back(*saved[i]);
     auto graph = Function::apply(at::TensorList(arguments), &forward);
     for (int i = 0; i < output_count; i++) results[i] = new at::Tensor(graph[i]);
-    return 0;
+    return nullptr;
   } catch (const std::exception &error) {
-    last_error = error.what();
-    return 1;
+    return message_of(error);
   }
 }
 
@@ -99,19 +100,19 @@ void litesnn_parallel_for(int64_t count, int64_t grain, void *closure, void (*bo
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(closure, begin, end); });
 }
 
-// Gradients of a convolution to its input and its weight, where `needed` asks for them; 0 is success.
-int litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Tensor *weight, int64_t stride,
-                                  int64_t padding, const int *needed, at::Tensor **results) {
+// Gradients of a convolution to its input and its weight, where `needed` asks for them. Null is success; else the message of the
+// failure, for the caller to free.
+char *litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Tensor *weight, int64_t stride,
+                                    int64_t padding, const int *needed, at::Tensor **results) {
   try {
     const auto [to_input, to_weight, to_bias] =
         at::convolution_backward(*output, *input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1},
                                  false, {0, 0}, 1, {needed[0] != 0, needed[1] != 0, false});
     if (needed[0]) results[0] = new at::Tensor(to_input);
     if (needed[1]) results[1] = new at::Tensor(to_weight);
-    return 0;
+    return nullptr;
   } catch (const std::exception &error) {
-    last_error = error.what();
-    return 1;
+    return message_of(error);
   }
 }
 
@@ -132,11 +133,8 @@ int litesnn_free_memory(int index, uint64_t *free) {
   try {
     *free = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(index)).first;
     return 0;
-  } catch (const std::exception &error) {
-    last_error = error.what();
+  } catch (const std::exception &) {
     return 1;
   }
 }
-
-const char *litesnn_last_error() { return last_error.c_str(); }
 }

@@ -1,6 +1,8 @@
-//! Pruning by magnitude in every output channel: what each channel keeps is the same number of weights.
+//! Pruning by magnitude in every output channel: what each channel keeps is the same number of
+//! weights.
 //!
-//! Source: Han et al. (NeurIPS 2015), with the ranking within a channel instead of a layer, so that no channel is lost.
+//! Source: Han et al. (NeurIPS 2015), with the ranking within a channel instead of a layer, so that
+//! no channel is lost.
 //!
 //! ```text
 //! M = 1 on the largest |W| of an output channel, 0 on its floor(rate · n) smallest          W' = M · W, dW'/dW = M
@@ -8,8 +10,8 @@
 //!
 //! Shapes: W is `[out, in, kh, kw]` or `[out, in]`; n = in · kh · kw.
 
-use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Stage, WeightTransform, same_rate};
+use litesnn_framework::ground::Build;
+use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform, same_rate};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,8 +41,8 @@ register! {
 
 #[typetag::serde(name = "template-compressor")]
 impl Compressor for TemplateCompressor {
-    fn stage(&self) -> Stage {
-        Stage::Prune
+    fn technique(&self) -> Technique {
+        Technique::Prune
     }
 
     fn attach(
@@ -88,7 +90,8 @@ impl WeightTransform for ChannelMask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use litesnn_framework::plugin::{Parameters, Place};
+    use litesnn_framework::ground::Parameters;
+    use litesnn_framework::network::Place;
     use tch::Device;
 
     #[test]

@@ -1,4 +1,5 @@
-//! Gratings: waves in one of several directions, with a random phase, in noise. Made here, so that no file is needed.
+//! Gratings: waves in one of several directions, with a random phase, in noise. Made here, so that
+//! no file is needed.
 //!
 //! Source: the usual stimulus of visual neuroscience.
 //!
@@ -6,11 +7,12 @@
 //! x(u, v) = 128 + 80 · sin(2 pi (u cos a + v sin a) / 4 + phase) + noise          a = pi · label / classes
 //! ```
 //!
-//! A data set that lies in files reads them from a setting `root`, by `store.resolve(root)`; the error for a file that is missing is
-//! `Error::Content`, with the file, what is wrong and what would mend it.
+//! A data set that lies in files reads them from a setting `root`, by `store.resolve(root)`; the
+//! error for a file that is missing is `Error::Content`, with the file, what is wrong and what
+//! would mend it.
 
-use litesnn_framework::plugin::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
-use litesnn_framework::random::Stream;
+use litesnn_framework::data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::ground::Stream;
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +30,8 @@ pub struct TemplateDataset {
     /// Number of directions.
     #[schemars(range(min = 2, max = 16), extend("x-unit" = "classes"))]
     pub classes: u16,
-    /// Images of each class to train on; a quarter as many, at least one, to validate and to test on.
+    /// Images of each class to train on; a quarter as many, at least one, to validate and to test
+    /// on.
     #[schemars(extend("x-unit" = "images"))]
     pub images: NonZeroU16,
 }

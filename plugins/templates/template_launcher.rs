@@ -1,6 +1,7 @@
 //! Trials one after another, each in a process of its own.
 //!
-//! Source: the simplest way there is. A trial that fails is left, and so are those that take its design.
+//! Source: the simplest way there is. A trial that fails is left, and so are those that take its
+//! design.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,14 @@
 //! One pass a step: everything moves at once.
 //!
-//! Source: the loss is that of LitE-SNN (Liu et al., IJCAI 2024), Eq. 15; there, weights and all others move in two passes.
+//! Source: the loss is that of LitE-SNN (Liu et al., IJCAI 2024), Eq. 15; there, weights and all
+//! others move in two passes.
 //!
 //! ```text
 //! L_CE + lambda_memory · L_mem + lambda_compute · L_comp          moves the weights by SGD and all others by Adam
 //! ```
 
-use litesnn_framework::plugin::{Optimizer, Role};
-use litesnn_framework::train::{Algorithm, Found, Rate, Search, StepReport, clip_gradients};
+use litesnn_framework::ground::Role;
+use litesnn_framework::train::{Algorithm, Found, Optimizer, Rate, Search, StepReport, clip_gradients};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

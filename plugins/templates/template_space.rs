@@ -7,17 +7,18 @@
 //! layer(x) = LIF( sum_o softmax(alpha)_o · BN(conv_o(x)) ), o in {conv3x3, conv1x1}          decoded: o = argmax alpha
 //! ```
 //!
-//! All maps have the size that the stem leaves. An edge of the design is a layer: node i reads `n(i-1)`, node 0 the stem, `s0`.
+//! All maps have the size that the stem leaves. An edge of the design is a layer: node i reads
+//! `n(i-1)`, node 0 the stem, `s0`.
 
-use litesnn_framework::cost::{Input, LayerShape};
-use litesnn_framework::design::{Architecture, Compression, Edge};
-use litesnn_framework::plugin::{
-    Build, CompressedWeight, Compressor, DataInfo, LayerSpec, Network, Pass, Place, Response, Role, SearchSpace,
-    Supernet, SynapseLayer,
+use litesnn_framework::data::DataInfo;
+use litesnn_framework::ground::{Build, Role, Stream};
+use litesnn_framework::network::{
+    Architecture, CompressedWeight, Compression, Compressor, Edge, Input, LayerShape, LayerSpec, Network, Pass, Place,
+    Response, SearchSpace, Supernet, SynapseLayer,
 };
-use litesnn_framework::random::Stream;
-use litesnn_framework::spiking::layer::{BatchNorm, Statistics, firing_rate, fold_time, kaiming_fan_out, unfold_time};
-use litesnn_framework::spiking::{Dspike, Lif, Precision};
+use litesnn_framework::spiking::{
+    BatchNorm, Dspike, Lif, Statistics, firing_rate, fold_time, kaiming_fan_out, unfold_time,
+};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -200,10 +201,11 @@ impl Convolution {
     /// `[N, C, H, W]` to `[N, C', H', W']`.
     fn current(&self, input: &Tensor, stride: i64, pass: &Pass) -> Tensor {
         let padding = self.shape.kernel.0 / 2;
-        let weight = self.weight.value(pass.active);
-        // An image is no spikes: it is not exact in bf16.
-        let precision = if self.shape.reads == Input::Image { Precision::F32 } else { pass.precision };
-        let current = precision.convolve(input, &weight, None, stride, padding);
+        let weight = pass.weight(&self.weight);
+        let current = match self.shape.reads {
+            Input::Image => pass.convolve_image(input, &weight, stride, padding),
+            _ => pass.convolve(input, &weight, None, stride, padding),
+        };
         self.norm.forward(&current, None, pass.timesteps, pass.training)
     }
 }
@@ -256,7 +258,7 @@ impl Network for Chain {
             activity.push(rate(&spikes));
         }
         let features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
-        let logits = features.linear(&self.head.1.value(pass.active), Some(&self.bias));
+        let logits = features.linear(&pass.weight(&self.head.1), Some(&self.bias));
         Response { logits: unfold_time(&logits, pass.timesteps), auxiliary: None, activity }
     }
 

@@ -1,12 +1,14 @@
 //! A bell over the number of timesteps, whose middle is trained.
 //!
-//! Source: the discretised Gaussian, here a search that has one parameter however many timesteps there are.
+//! Source: the discretised Gaussian, here a search that has one parameter however many timesteps
+//! there are.
 //!
 //! ```text
 //! w_i = exp(-((i - mu) / width)^2 / 2) / sum_j exp(-((j - mu) / width)^2 / 2)          T = argmax w, i = 1..max
 //! ```
 
-use litesnn_framework::plugin::{Build, Role, TimestepGate, TimestepSearcher};
+use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::network::{TimestepGate, TimestepSearcher};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,7 +78,7 @@ impl TimestepGate for Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use litesnn_framework::plugin::Parameters;
+    use litesnn_framework::ground::Parameters;
     use tch::Device;
 
     #[test]

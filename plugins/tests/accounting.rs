@@ -1,16 +1,14 @@
-//! The accounting of a search is that of the design it decodes to, its gradients are its derivatives, and firing rates and SynOps are
-//! what counting spikes one by one gives.
+//! The accounting of a search is that of the design it decodes to, its gradients are its
+//! derivatives, and firing rates and SynOps are what counting spikes one by one gives.
 
-use litesnn_framework::cost;
-use litesnn_framework::design::Architecture;
-use litesnn_framework::plugin::{
-    Build, Compressor, DataInfo, Network, Normalisation, Parameters, Pass, Role, SearchSpace, Split, Stages, Supernet,
-    TimestepGate, TimestepSearcher, exceedance,
+use litesnn_framework::data::{DataInfo, Normalisation, Split};
+use litesnn_framework::ground::{Build, Parameters, Role, Stream};
+use litesnn_framework::network::{
+    Architecture, Compressor, Network, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher, cost,
+    exceedance,
 };
-use litesnn_framework::random::Stream;
-use litesnn_framework::record::Layer;
-use litesnn_framework::run::account;
-use litesnn_framework::spiking::Precision;
+use litesnn_framework::record::LayerRow;
+use litesnn_framework::run::layer_costs;
 use litesnn_framework::train::evaluate;
 use litesnn_plugins as _;
 use serde_json::{Value, json};
@@ -66,13 +64,7 @@ fn searched(list: Value) -> Searched {
     let mut build = Build::new(&mut parameters, 5, Device::Cpu);
     let gate = searcher.attach(&mut build.at("timesteps")).unwrap();
     let supernet = space(json!({})).supernet(&data(), &named(&compressors), &mut build).unwrap();
-    let pass = Pass {
-        timesteps: MAX_TIMESTEPS,
-        training: true,
-        measure: true,
-        active: Stages::ALL,
-        precision: Precision::F32,
-    };
+    let pass = Pass { training: true, measure: true, ..Pass::new(MAX_TIMESTEPS) };
     let activity = tch::no_grad(|| supernet.forward(&images(4), &pass).activity);
     Searched { supernet, gate, parameters, activity }
 }
@@ -92,7 +84,7 @@ impl Searched {
             activity.retain(|_| keep.next().unwrap());
             layers.retain(|layer| names.contains(&layer.shape.name));
         }
-        cost::search_terms(&layers, Stages::ALL, &activity, &counted)
+        cost::search_terms(&layers, Techniques::ALL, &activity, &counted)
     }
 }
 
@@ -119,7 +111,8 @@ fn close(a: f64, b: f64, tolerance: f64) -> bool {
     (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1e-12)
 }
 
-/// A supernet counts every edge, the decoded design two a node: compared are the layers that the design keeps.
+/// A supernet counts every edge, the decoded design two a node: compared are the layers that the
+/// design keeps.
 #[test]
 fn a_search_without_doubt_costs_what_its_design_costs() {
     for list in [
@@ -141,7 +134,7 @@ fn a_search_without_doubt_costs_what_its_design_costs() {
         let timesteps = searched.gate.decide();
         assert_eq!(timesteps, 2);
 
-        let compression = searched.supernet.decisions(Stages::ALL);
+        let compression = searched.supernet.decisions(Techniques::ALL);
         let architecture = searched.supernet.decode();
         let compressors = compressors(list.clone());
         let mut parameters = Parameters::default();
@@ -158,7 +151,7 @@ fn a_search_without_doubt_costs_what_its_design_costs() {
                 searched.activity[index].narrow(0, 0, timesteps)
             })
             .collect();
-        let rows: Vec<Layer> = account::layers(network.as_ref(), &activity, timesteps)
+        let rows: Vec<LayerRow> = layer_costs::layers(network.as_ref(), &activity, timesteps)
             .into_iter()
             .filter(|row| row.place.starts_with("cell"))
             .collect();
@@ -220,7 +213,8 @@ fn the_gradients_of_the_cost_terms_are_their_derivatives() {
     assert_eq!(with_gradient, 2 + 2 + 2);
 }
 
-/// Neurons one by one: u(t) = tau u(t-1) (1 - s(t-1)) + x(t), s = u > threshold. Currents of each timestep to spikes.
+/// Neurons one by one: u(t) = tau u(t-1) (1 - s(t-1)) + x(t), s = u > threshold. Currents of each
+/// timestep to spikes.
 fn spikes(currents: &[Tensor]) -> Vec<Tensor> {
     let mut potential = currents[0].zeros_like();
     let mut fired = currents[0].zeros_like();
@@ -233,7 +227,8 @@ fn spikes(currents: &[Tensor]) -> Vec<Tensor> {
     all
 }
 
-/// The network again from its weights, a loop over timesteps, one convolution for each edge, every spike kept.
+/// The network again from its weights, a loop over timesteps, one convolution for each edge, every
+/// spike kept.
 struct Plain<'a> {
     parameters: &'a Parameters,
     network: &'a dyn Network,
@@ -248,7 +243,7 @@ impl Plain<'_> {
     fn weight(&self, layer: &str) -> Tensor {
         let layers = self.network.layers();
         let found = layers.iter().find(|other| other.shape.name == layer);
-        found.unwrap_or_else(|| panic!("no layer `{layer}`")).weight.value(Stages::ALL)
+        found.unwrap_or_else(|| panic!("no layer `{layer}`")).weight.value(Techniques::ALL)
     }
 
     /// Convolved and normalised by running statistics, of channels `from..` of the normalisation.
@@ -286,11 +281,10 @@ fn firing_rates_and_syn_ops_are_those_of_counted_spikes() {
     let count = 7;
     let split = Split { images: images(count), labels: Tensor::zeros([count], (Kind::Int64, Device::Cpu)) };
     let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
-    let pass =
-        Pass { timesteps: TIMESTEPS, training: false, measure: true, active: Stages::ALL, precision: Precision::F32 };
+    let pass = Pass { measure: true, ..Pass::new(TIMESTEPS) };
     let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu);
-    let rows = account::layers(network.as_ref(), &measured.activity, TIMESTEPS);
-    let totals = account::totals(&rows, network.full_precision_parameters());
+    let rows = layer_costs::layers(network.as_ref(), &measured.activity, TIMESTEPS);
+    let totals = layer_costs::totals(&rows, network.full_precision_parameters());
 
     let plain = Plain { parameters: &parameters, network: network.as_ref() };
     let every = |of: &dyn Fn(usize) -> Tensor| (0..TIMESTEPS as usize).map(of).collect::<Vec<Tensor>>();
@@ -327,7 +321,8 @@ fn firing_rates_and_syn_ops_are_those_of_counted_spikes() {
             );
             spikes_of_image += fired;
         }
-        // Eq. 12: each spike of an input neuron meets the kept weights of its channel, at each place of the map.
+        // Eq. 12: each spike of an input neuron meets the kept weights of its channel, at each
+        // place of the map.
         let weights = Vec::<f32>::try_from(plain.weight(layer).flatten(0, -1)).unwrap();
         let kept = weights.iter().filter(|weight| **weight != 0.0).count() as f64;
         let map = (row.map_height * row.map_width) as f64;

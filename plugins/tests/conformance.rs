@@ -1,11 +1,12 @@
 //! Every registered plugin keeps every rule: one test for each plugin and rule.
 //!
-//! `cargo test --release --workspace --test conformance -- compressor::score-prune` runs those of one plugin.
+//! `cargo test --release --workspace --test conformance -- compressor::score-prune` runs those of
+//! one plugin.
 
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Trial};
-use litesnn_framework::plugin::conformance::{Surroundings, Verdict, checks};
+use litesnn_conformance::{Surroundings, Verdict, checks};
 use litesnn_framework::plugin::{check_registry, registered};
 use litesnn_plugins as _;
 
@@ -26,7 +27,8 @@ fn main() -> std::process::ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }
 
-/// Where the command looks for data, and small files in their official form for data that are not bundled.
+/// Where the command looks for data, and small files in their official form for data that are not
+/// bundled.
 fn data() -> Vec<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("LITESNN_DATA").map(PathBuf::from);

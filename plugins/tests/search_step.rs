@@ -1,12 +1,16 @@
-//! One search step equals a plain reference written in PyTorch, in losses, gradients and the weights' step.
+//! One search step equals a plain reference written in PyTorch, in losses, gradients and the
+//! weights' step.
 //!
-//! `reference/search_step.py` says what the reference does and how to run it; `reference/search_step.safetensors` holds its
-//! parameters, batch and results, `reference/search_step.txt` what it printed.
+//! `reference/search_step.py` says what the reference does and how to run it;
+//! `reference/search_step.safetensors` holds its parameters, batch and results,
+//! `reference/search_step.txt` what it printed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::plugin::{Build, Compressor, DataInfo, Parameters, Role, SearchSpace, TimestepSearcher};
+use litesnn_framework::data::DataInfo;
+use litesnn_framework::ground::{Build, Parameters, Role};
+use litesnn_framework::network::{Compressor, SearchSpace, TimestepSearcher};
 use litesnn_framework::train::{Algorithm, Batch, Descent, Open, Rate, SearchParts, Searched, clip_gradients};
 use litesnn_plugins as _;
 use serde_json::json;
@@ -132,6 +136,7 @@ fn one_search_step_equals_the_reference_in_pytorch() {
         open: Open { network: Searched::Supernet(supernet), gate, parameters },
         training: &serde_json::from_value(json!({ "epochs": 1 })).unwrap(),
         max_timesteps: searcher.max(),
+        recorder: None,
     };
     let (parameters, regime) = (parts.parameters(), parts.whole());
 

@@ -1,4 +1,5 @@
-//! The files that `litesnn plugins new` begins a plugin with are plugins: they compile, their tests run, and they keep every rule.
+//! The files that `litesnn plugins new` begins a plugin with are plugins: they compile, their tests
+//! run, and they keep every rule.
 
 #[path = "../templates/template_compressor.rs"]
 mod template_compressor;
@@ -13,7 +14,7 @@ mod template_space;
 #[path = "../templates/template_timesteps.rs"]
 mod template_timesteps;
 
-use litesnn_framework::plugin::conformance::{Surroundings, Verdict, checks};
+use litesnn_conformance::{Surroundings, Verdict, checks};
 use litesnn_framework::plugin::{Kind, find, registered};
 use litesnn_plugins as _;
 

@@ -1,12 +1,13 @@
-//! `litesnn report --check`: results at the paper's settings against the published numbers and their tolerances.
+//! `litesnn report --check`: results at the paper's settings against the published numbers and
+//! their tolerances.
 
 use crate::Error;
 use crate::published::find;
-use crate::trials::{Experiment, Group};
+use crate::trials::{ExperimentResults, SeedGroup};
 
 /// One number of print against its measured mean.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
+pub struct Comparison {
     /// `lite-snn/table4, LitE-SNN (large), accuracy: ...` with all numbers, for a person.
     pub text: String,
     /// Whether the mean is within the tolerance.
@@ -17,30 +18,30 @@ pub struct Verdict {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Check {
     /// Every number that was compared.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Comparison>,
     /// Rows of ours that have no result at the paper's settings, and why.
     pub unchecked: Vec<String>,
 }
 
 impl Check {
     /// Numbers outside of their tolerance.
-    pub fn outside(&self) -> impl Iterator<Item = &Verdict> {
+    pub fn outside(&self) -> impl Iterator<Item = &Comparison> {
         self.verdicts.iter().filter(|verdict| !verdict.inside)
     }
 }
 
 /// Compares every row of every published table that an experiment reproduces.
-pub fn check(experiments: &[Experiment]) -> Result<Check, Error> {
+pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
     let mut check = Check::default();
     for experiment in experiments {
         for name in experiment.reproduces() {
             let (publication, part) = find(name, &experiment.name)?;
             for row in publication.rows.iter() {
                 let (Some(variant), Some(values)) = (&row.variant, row.values(part)) else { continue };
-                let (at_paper_settings, others): (Vec<&Group>, Vec<&Group>) =
+                let (at_paper_settings, others): (Vec<&SeedGroup>, Vec<&SeedGroup>) =
                     experiment.of_variant(variant).partition(|group| group.not_comparable().is_none());
                 if at_paper_settings.is_empty() {
-                    let mut reasons: Vec<String> = others.into_iter().filter_map(Group::not_comparable).collect();
+                    let mut reasons: Vec<String> = others.into_iter().filter_map(SeedGroup::not_comparable).collect();
                     reasons.dedup();
                     let why = match reasons.is_empty() {
                         true => "not run".to_owned(),
@@ -71,7 +72,7 @@ pub fn check(experiments: &[Experiment]) -> Result<Check, Error> {
                         }
                         text.push_str(&format!(", tolerance ± {}", shown(allowed)));
                         // No number is not a number within the tolerance.
-                        check.verdicts.push(Verdict { text, inside: (mean - expected).abs() <= allowed });
+                        check.verdicts.push(Comparison { text, inside: (mean - expected).abs() <= allowed });
                     }
                 }
             }

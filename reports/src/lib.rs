@@ -17,7 +17,7 @@ pub mod trials;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-use litesnn_framework::run::write_atomically;
+use litesnn_framework::ground::file::write_atomically;
 
 /// What to report on, and where to.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! What is compared: one place for names, units, directions and number formats. Tables and axes read them here.
+//! What is compared: one place for names, units, directions and number formats. Tables and axes
+//! read them here.
 
 use litesnn_framework::record::Outcome;
 
@@ -31,7 +32,8 @@ impl Metric {
         shown(value, if broken { 1 } else { self.decimals })
     }
 
-    /// A value of this metric as text, with two significant digits at least: small networks stand beside published ones.
+    /// A value of this metric as text, with two significant digits at least: small networks stand
+    /// beside published ones.
     pub fn format_finely(&self, value: f64) -> String {
         shown(value, fine_decimals(value, self.decimals))
     }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use crate::Error;
 use crate::figure::Figure;
-use crate::metric;
 use crate::table::{Table, html};
-use crate::trials::{Experiment, Trial};
+use crate::trials::{ExperimentResults, FinishedTrial};
+use crate::{Error, metric};
+use litesnn_framework::ground::counted;
 use litesnn_framework::record::files;
 
 /// What the page says of one experiment.
@@ -72,11 +72,11 @@ struct Provenance {
 }
 
 impl Provenance {
-    fn of(trial: &Trial) -> Provenance {
+    fn of(trial: &FinishedTrial) -> Provenance {
         let o = &trial.outcome;
         let stages = trial.stages.iter().map(|stage| match stage.epochs {
             0 => format!("{} {:.1} s", stage.stage, stage.seconds),
-            epochs => format!("{} {:.1} s ({epochs} epochs)", stage.stage, stage.seconds),
+            epochs => format!("{} {:.1} s ({})", stage.stage, stage.seconds, counted(epochs, "epoch")),
         });
         // What is not there, or cannot be read, is not shown; the folder says more.
         let text = |name| Some((name, std::fs::read_to_string(trial.folder.join(name)).ok()?));
@@ -101,7 +101,7 @@ impl Provenance {
 
 impl Section {
     /// The section of an experiment, without tables and figures yet.
-    pub fn new(experiment: &Experiment) -> Section {
+    pub fn new(experiment: &ExperimentResults) -> Section {
         let groups = experiment.groups.iter().map(|group| GroupPart {
             name: group.name.clone(),
             anchor: group.anchor.clone(),
@@ -110,7 +110,7 @@ impl Section {
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
         let count = experiment.trials().count();
-        let mut lead = format!("{count} trial{}", if count == 1 { "" } else { "s" });
+        let mut lead = counted(count, "trial");
         lead.push_str(&if rows.len() > 6 {
             format!(" in {} rows.", rows.len())
         } else {

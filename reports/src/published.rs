@@ -1,7 +1,9 @@
-//! The numbers of published tables, kept as data under `published/`, and what they are compared with.
+//! The numbers of published tables, kept as data under `published/`, and what they are compared
+//! with.
 //!
-//! A manifest says `reproduces = "lite-snn/table4"`; that is the name of a [`Part`] of a [`Publication`]. Its rows are the rows of
-//! the printed table; one with a `variant` is repeated by that variant of the manifest.
+//! A manifest says `reproduces = "lite-snn/table4"`; that is the name of a [`Reproduction`] of a
+//! [`Publication`]. Its rows are the rows of the printed table; one with a `variant` is repeated by
+//! that variant of the manifest.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -30,10 +32,10 @@ pub struct Publication {
     pub notes: Vec<String>,
     /// The parts that a manifest can reproduce.
     #[serde(rename = "part")]
-    pub parts: Vec<Part>,
+    pub parts: Vec<Reproduction>,
     /// The rows, in print's order.
     #[serde(default, rename = "row")]
-    pub rows: Vec<Row>,
+    pub rows: Vec<PrintedRow>,
     /// Lines of the figure that compares schemes of optimization over scales.
     pub schemes: Option<Schemes>,
 }
@@ -41,7 +43,7 @@ pub struct Publication {
 /// What one manifest reproduces: a table, or the columns of one data set in it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Part {
+pub struct Reproduction {
     /// What `reproduces` says.
     pub name: String,
     /// Key of its values in the rows.
@@ -61,7 +63,7 @@ pub struct Part {
 /// A printed row.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Row {
+pub struct PrintedRow {
     /// Heading of the block of rows that it stands in.
     pub block: Option<String>,
     /// First column.
@@ -200,7 +202,7 @@ impl TryFrom<String> for Printed {
     }
 }
 
-impl Part {
+impl Reproduction {
     /// Whether a recorded title is of the data set in print.
     pub fn has_data(&self, title: &str) -> bool {
         self.titles.iter().any(|start| title.starts_with(start))
@@ -219,14 +221,14 @@ impl Printed {
     }
 }
 
-impl Row {
+impl PrintedRow {
     /// The printed numbers of a part.
-    pub fn values(&self, part: &Part) -> Option<&BTreeMap<Quantity, Printed>> {
+    pub fn values(&self, part: &Reproduction) -> Option<&BTreeMap<Quantity, Printed>> {
         self.values.get(&part.values)
     }
 
     /// The tolerance of a quantity.
-    pub fn tolerance(&self, part: &Part, quantity: Quantity) -> Option<Tolerance> {
+    pub fn tolerance(&self, part: &Reproduction, quantity: Quantity) -> Option<Tolerance> {
         self.tolerance.get(&quantity).or_else(|| part.tolerance.get(&quantity)).copied()
     }
 
@@ -264,7 +266,7 @@ pub fn all() -> &'static [Publication] {
 }
 
 /// The publication and its part that has a name; an unknown name is an error with the known ones.
-pub fn find(name: &str, experiment: &str) -> Result<(&'static Publication, &'static Part), Error> {
+pub fn find(name: &str, experiment: &str) -> Result<(&'static Publication, &'static Reproduction), Error> {
     let parts = || all().iter().flat_map(|publication| publication.parts.iter().map(move |part| (publication, part)));
     parts().find(|(_, part)| part.name == name).ok_or_else(|| Error::UnknownPublication {
         name: name.to_owned(),
@@ -277,7 +279,7 @@ pub fn find(name: &str, experiment: &str) -> Result<(&'static Publication, &'sta
 mod tests {
     use super::*;
 
-    fn row(part: &str, name: &str) -> (&'static Part, &'static Row) {
+    fn row(part: &str, name: &str) -> (&'static Reproduction, &'static PrintedRow) {
         let (publication, part) = find(part, "").unwrap();
         (part, publication.rows.iter().find(|row| row.name == name && row.values(part).is_some()).unwrap())
     }

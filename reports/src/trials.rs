@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use litesnn_framework::design::Design;
-use litesnn_framework::record::{self, Epoch, Failed, Layer, Outcome, Row, Stage, WeightBin, files};
-use litesnn_framework::run::attempt;
+use litesnn_framework::network::Design;
+use litesnn_framework::record::{self, EpochRow, Failed, LayerRow, Outcome, Row, StageRow, WeightBin, attempt, files};
 use walkdir::WalkDir;
 
 use crate::Error;
@@ -12,44 +11,46 @@ use crate::published::find as find_published;
 
 /// A finished trial.
 #[derive(Debug)]
-pub struct Trial {
+pub struct FinishedTrial {
     /// Its folder.
     pub folder: PathBuf,
     /// Its result.
     pub outcome: Outcome,
     /// Its epochs.
-    pub history: Vec<Epoch>,
+    pub history: Vec<EpochRow>,
     /// Its stages; empty where an older program recorded none.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<StageRow>,
     /// The weights of its search in bins; empty without a search.
     pub weights: Vec<WeightBin>,
     /// Its layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerRow>,
     /// Its design.
     pub design: Design,
 }
 
 /// A row: the trials of one variant at one point of a sweep, by seed.
 #[derive(Debug)]
-pub struct Group {
+pub struct SeedGroup {
     /// Variant, with the point of the sweep.
     pub name: String,
-    /// The same for the marks of a figure: values of the point without their keys, which [`Experiment::swept`] has.
+    /// The same for the marks of a figure: values of the point without their keys, which
+    /// [`ExperimentResults::swept`] has.
     pub label: String,
     /// Where the page lists its trials: an element's id.
     pub anchor: String,
     /// Its trials.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<FinishedTrial>,
 }
 
-impl Group {
+impl SeedGroup {
     /// The result of its first trial; what does not depend on the seed is the same in all.
     pub fn first(&self) -> &Outcome {
         &self.trials[0].outcome
     }
 
-    /// Why its numbers cannot be compared with published ones: a profile, settings that were changed for the run, or other data.
-    /// All trials do the same work, so that one that was asked for without changes vouches for all.
+    /// Why its numbers cannot be compared with published ones: a profile, settings that were
+    /// changed for the run, or other data. All trials do the same work, so that one that was asked
+    /// for without changes vouches for all.
     pub fn not_comparable(&self) -> Option<String> {
         let reason = |outcome: &Outcome| {
             let profile = (!outcome.profile.is_empty()).then(|| format!("profile {}", outcome.profile));
@@ -83,7 +84,7 @@ impl Group {
     }
 
     /// The same for anything that a trial holds.
-    pub fn mean_of(&self, value: impl Fn(&Trial) -> f64) -> (f64, Option<f64>) {
+    pub fn mean_of(&self, value: impl Fn(&FinishedTrial) -> f64) -> (f64, Option<f64>) {
         let values: Vec<f64> = self.trials.iter().map(value).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
@@ -94,25 +95,26 @@ impl Group {
 
 /// All finished trials of an experiment.
 #[derive(Debug)]
-pub struct Experiment {
+pub struct ExperimentResults {
     /// Name, as in the manifest.
     pub name: String,
     /// Rows: variants that searched first, then by name.
-    pub groups: Vec<Group>,
+    pub groups: Vec<SeedGroup>,
 }
 
-impl Experiment {
+impl ExperimentResults {
     /// What its manifests say they reproduce, each name once.
     pub fn reproduces(&self) -> Vec<&str> {
         self.each(|outcome| &outcome.reproduces)
     }
 
     /// The rows of a variant outside of a sweep.
-    pub fn of_variant(&self, variant: &str) -> impl Iterator<Item = &Group> {
+    pub fn of_variant(&self, variant: &str) -> impl Iterator<Item = &SeedGroup> {
         self.groups.iter().filter(move |group| group.first().variant == variant && group.first().point.is_empty())
     }
 
-    /// `lambda_memory, lambda_compute`: the swept keys whose values stand in labels; nothing outside of a sweep.
+    /// `lambda_memory, lambda_compute`: the swept keys whose values stand in labels; nothing
+    /// outside of a sweep.
     pub fn swept(&self) -> Option<String> {
         let group = self.groups.iter().find(|group| group.label != group.name)?;
         let keys: Vec<String> = point_parts(&group.first().point).into_iter().map(|(key, _)| key).collect();
@@ -126,7 +128,7 @@ impl Experiment {
 
     /// Its devices with their hardware, each once.
     pub fn devices(&self) -> Vec<String> {
-        let named = |trial: &Trial| {
+        let named = |trial: &FinishedTrial| {
             let Outcome { device, hardware, .. } = &trial.outcome;
             if hardware.is_empty() { device.clone() } else { format!("{device} ({hardware})") }
         };
@@ -145,24 +147,24 @@ impl Experiment {
     }
 
     /// All trials, in the order of the rows.
-    pub fn trials(&self) -> impl Iterator<Item = &Trial> {
+    pub fn trials(&self) -> impl Iterator<Item = &FinishedTrial> {
         self.groups.iter().flat_map(|group| &group.trials)
     }
 }
 
 /// What lies under a folder.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundTrials {
     /// Experiments by name.
-    pub experiments: Vec<Experiment>,
+    pub experiments: Vec<ExperimentResults>,
     /// Folders without a readable result, and why.
     pub unfinished: Vec<(PathBuf, String)>,
 }
 
 /// Finds the trials under `runs`.
-pub fn find(runs: &Path) -> Result<Found, Error> {
+pub fn find(runs: &Path) -> Result<FoundTrials, Error> {
     let mut trials = Vec::new();
-    let mut found = Found::default();
+    let mut found = FoundTrials::default();
     // Attempts at a trial, and the records of launches, are no trials.
     let skipped = |name: &str| name.starts_with('.') || name == attempt::ATTEMPTS || name == attempt::FINISHED;
     let walk = WalkDir::new(runs).sort_by_file_name().into_iter();
@@ -184,14 +186,14 @@ pub fn find(runs: &Path) -> Result<Found, Error> {
     for trial in trials {
         let name = trial.outcome.experiment.clone();
         if found.experiments.last().is_none_or(|last| last.name != name) {
-            found.experiments.push(Experiment { name, groups: Vec::new() });
+            found.experiments.push(ExperimentResults { name, groups: Vec::new() });
         }
         let Some(experiment) = found.experiments.last_mut() else { continue };
         match experiment.groups.last_mut().filter(|group| same_row(&group.trials[0], &trial)) {
             Some(group) => group.trials.push(trial),
             None => {
                 let (name, label, anchor) = Default::default();
-                experiment.groups.push(Group { name, label, anchor, trials: vec![trial] });
+                experiment.groups.push(SeedGroup { name, label, anchor, trials: vec![trial] });
             }
         }
     }
@@ -244,14 +246,15 @@ fn brief_point(point: &str) -> String {
 }
 
 /// Only trials that differ in nothing but the seed are repetitions.
-fn same_row(a: &Trial, b: &Trial) -> bool {
-    let row =
-        |trial: &Trial| (trial.outcome.variant.clone(), trial.outcome.point.clone(), trial.outcome.recipe.clone());
+fn same_row(a: &FinishedTrial, b: &FinishedTrial) -> bool {
+    let row = |trial: &FinishedTrial| {
+        (trial.outcome.variant.clone(), trial.outcome.point.clone(), trial.outcome.recipe.clone())
+    };
     row(a) == row(b) && a.outcome.profile == b.outcome.profile
 }
 
 /// Rows of one name but other settings get the beginning of their recipe's hash.
-fn tell_apart(groups: &mut [Group]) {
+fn tell_apart(groups: &mut [SeedGroup]) {
     let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
     for group in groups.iter_mut() {
         if names.iter().filter(|name| **name == group.name).count() > 1 {
@@ -262,8 +265,9 @@ fn tell_apart(groups: &mut [Group]) {
     }
 }
 
-/// Experiment by experiment: what was searched first, then by variant, by the numbers of the sweep, by profile.
-fn key(trial: &Trial) -> (String, bool, String, Vec<Word>, String, String, i64) {
+/// Experiment by experiment: what was searched first, then by variant, by the numbers of the sweep,
+/// by profile.
+fn key(trial: &FinishedTrial) -> (String, bool, String, Vec<Word>, String, String, i64) {
     let o = &trial.outcome;
     let texts = (o.experiment.clone(), o.variant.clone(), o.profile.clone(), o.recipe.clone());
     (texts.0, o.search_epochs == 0, texts.1, words(&o.point), texts.2, texts.3, o.seed)
@@ -278,7 +282,8 @@ enum Word {
 
 fn words(point: &str) -> Vec<Word> {
     let word = |text: &str| match text.parse::<f64>() {
-        // The bits of a float that is not negative are in the order of its values, and so are these below zero.
+        // The bits of a float that is not negative are in the order of its values, and so are these
+        // below zero.
         Ok(number) if number.is_finite() && number >= 0.0 => Word::Number((number + 0.0).to_bits() as i64),
         Ok(number) if number.is_finite() => Word::Number(-((-number).to_bits() as i64)),
         _ => Word::Text(text.to_owned()),
@@ -293,7 +298,7 @@ fn progress(folder: &Path) -> String {
         return format!("failed: {}", failed.error);
     }
     let last = |place: &PathBuf| {
-        let rows: Vec<Epoch> = record::read(&place.join(files::HISTORY)).ok()?;
+        let rows: Vec<EpochRow> = record::read(&place.join(files::HISTORY)).ok()?;
         Some((rows.len(), rows.last()?.clone()))
     };
     let farthest = places.iter().filter_map(last).max_by_key(|(epochs, _)| *epochs);
@@ -310,11 +315,11 @@ fn optional<R: Row>(path: &Path) -> Result<Vec<R>, litesnn_framework::Error> {
     if path.exists() { record::read(path) } else { Ok(Vec::new()) }
 }
 
-fn read(folder: &Path) -> Result<Option<Trial>, litesnn_framework::Error> {
+fn read(folder: &Path) -> Result<Option<FinishedTrial>, litesnn_framework::Error> {
     let Some(outcome) = record::read::<Outcome>(&folder.join(files::RESULT))?.into_iter().next() else {
         return Ok(None);
     };
-    Ok(Some(Trial {
+    Ok(Some(FinishedTrial {
         outcome,
         history: record::read(&folder.join(files::HISTORY))?,
         stages: optional(&folder.join(files::STAGES))?,

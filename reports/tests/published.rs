@@ -6,10 +6,10 @@ mod support;
 use std::path::Path;
 
 use litesnn_framework::record::Outcome;
-use litesnn_reports::figure::Figure;
-use litesnn_reports::table::Table;
-use litesnn_reports::trials::Experiment;
-use litesnn_reports::{Request, check, figure, report, table, trials};
+use litesnn_reports::figure::{self, Figure};
+use litesnn_reports::table::{self, Table};
+use litesnn_reports::trials::{self, ExperimentResults};
+use litesnn_reports::{Request, check, report};
 use support::Made;
 
 /// A result of CIFAR-10 in the units of the paper: percent, MB, M.
@@ -30,8 +30,9 @@ fn of_table_4(variant: &str, seed: i64, numbers: impl Fn(&mut Outcome)) -> Made 
     })
 }
 
-/// Joint large at the paper's settings, twice; joint medium at a reduced profile; sequential in steps; one control.
-fn table_4(runs: &Path) -> Experiment {
+/// Joint large at the paper's settings, twice; joint medium at a reduced profile; sequential in
+/// steps; one control.
+fn table_4(runs: &Path) -> ExperimentResults {
     of_table_4("joint-large", 0, numbers(95.4, 3.5, 2800.0)).write(runs);
     of_table_4("joint-large", 1, numbers(95.6, 3.6, 2900.0)).write(runs);
     of_table_4("joint-medium", 0, numbers(61.2, 0.0123, 9.13))
@@ -52,13 +53,13 @@ fn table_4(runs: &Path) -> Experiment {
     only(runs)
 }
 
-fn only(runs: &Path) -> Experiment {
+fn only(runs: &Path) -> ExperimentResults {
     let mut found = trials::find(runs).unwrap();
     assert_eq!((found.experiments.len(), found.unfinished.len()), (1, 0));
     found.experiments.remove(0)
 }
 
-fn tables(experiment: &Experiment) -> Vec<(String, Table)> {
+fn tables(experiment: &ExperimentResults) -> Vec<(String, Table)> {
     table::of_experiment(experiment).unwrap()
 }
 
@@ -207,7 +208,8 @@ fn what_is_not_at_the_papers_settings_is_not_checked() {
         let check = checked(runs.path());
         assert!(check.verdicts.is_empty(), "{check:?}");
     }
-    // The same work, once asked for by overrides and once by the manifest itself, is at the paper's settings.
+    // The same work, once asked for by overrides and once by the manifest itself, is at the paper's
+    // settings.
     let runs = tempfile::tempdir().unwrap();
     let changed = |outcome: &mut Outcome| outcome.overrides = "retrain.epochs=200".into();
     of_table_4("joint-large", 0, numbers(95.6, 3.6, 2863.0)).with(changed).write(runs.path());

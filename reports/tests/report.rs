@@ -1,4 +1,5 @@
-//! Reports made from records that are written here: every form of table and every figure is a snapshot.
+//! Reports made from records that are written here: every form of table and every figure is a
+//! snapshot.
 
 #[path = "support/mod.rs"]
 mod support;

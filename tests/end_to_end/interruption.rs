@@ -1,11 +1,11 @@
 //! A trial that was stopped, however it was, goes on to the numbers that it would have had.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -73,6 +73,16 @@ fn ctrl_c_in_the_search() {
     assert!(stderr(&output).contains("search, 8 epochs, going on after epoch "), "{}", stderr(&output));
 }
 
+/// A shell has what it starts in the background ignore SIGINT: then, too, the tests start a command
+/// that hears it.
+#[test]
+fn ctrl_c_is_heard_where_the_tests_ignore_it() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    let output = succeed(shell.args(["--exact", "interruption::ctrl_c_in_the_search"]));
+    assert!(stdout(&output).contains("1 passed"), "{}", stdout(&output));
+}
+
 #[test]
 fn a_request_to_terminate_in_retraining() {
     let (_folder, runs) = folder();
@@ -106,18 +116,16 @@ fn ctrl_c_in_the_second_trial_keeps_the_first() {
 #[test]
 fn killed_again_and_again() {
     let (_folder, runs) = folder();
-    // Moments after a stage began: at once, within an epoch, over several ones.
-    for milliseconds in [0, 90, 23, 140, 57, 200, 11] {
-        let mut command = long(&runs);
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while lines.read_line(&mut line).unwrap() > 0 && !line.contains(" epochs") {
-            line.clear();
+    // Moments after a stage began, in lines of what is said: at once, within the next epoch, after
+    // several ones.
+    for lines_more in [0, 2, 0, 3, 1, 5, 0] {
+        let (mut child, mut lines) = run_until(&mut long(&runs), " epochs");
+        for _ in 0..lines_more {
+            let mut line = String::new();
+            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before it was killed");
         }
-        std::thread::sleep(Duration::from_millis(milliseconds));
         child.kill().unwrap();
-        child.wait().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL), "it ended before it was killed");
     }
     goes_on(&runs);
     no_partial_files(&runs);

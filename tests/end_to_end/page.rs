@@ -122,7 +122,8 @@ fn a_check_ends_with_an_exit_code_of_its_own() {
     assert!(stderr(&unknown).contains("`lite-snn/table4`"), "{}", stderr(&unknown));
 }
 
-/// Whatever a page would make a browser fetch: `src`, `srcset`, `href` of anything but a link to click, `url(...)`, `@import`.
+/// Whatever a page would make a browser fetch: `src`, `srcset`, `href` of anything but a link to
+/// click, `url(...)`, `@import`.
 fn loads(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (attribute, always) in [("src=", true), ("srcset=", true), ("poster=", true), ("href=", false)] {

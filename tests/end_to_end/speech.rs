@@ -23,7 +23,8 @@ fn wave(path: &Path, sample: impl Fn(f64) -> f64) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Three words as tones of different pitch, ten clips each, in the layout of Google Speech Commands.
+/// Three words as tones of different pitch, ten clips each, in the layout of Google Speech
+/// Commands.
 fn data(folder: &Path) {
     let mut lists = [String::new(), String::new()];
     for (word, pitch) in [("yes", 400.0), ("no", 900.0), ("cat", 2000.0)] {

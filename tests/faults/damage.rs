@@ -20,7 +20,8 @@ fn damaged(whole: &[u8], damage: &str) -> Vec<u8> {
     bytes
 }
 
-/// A file that is not whole is named, kept under another name, and not used; the trial ends as it would have.
+/// A file that is not whole is named, kept under another name, and not used; the trial ends as it
+/// would have.
 pub fn files_of_a_trial() {
     let files = ["checkpoint/latest.safetensors", "history.parquet", "design.toml", "result.parquet"];
     for (index, name) in files.iter().enumerate() {
@@ -77,7 +78,8 @@ pub fn foreign_checkpoint() {
     goes_on(runs.path(), &SHORT);
 }
 
-/// A loss of power between the two renames of a checkpoint leaves the one before, and a part of the new one.
+/// A loss of power between the two renames of a checkpoint leaves the one before, and a part of the
+/// new one.
 pub fn between_two_renames() {
     let runs = stopped();
     let [latest, previous] = checkpoints(runs.path());

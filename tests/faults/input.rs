@@ -1,5 +1,5 @@
-//! Files and settings that are wrong, by chance and by malice: none ends in a panic or takes memory without bound, and every error
-//! says which file it is about.
+//! Files and settings that are wrong, by chance and by malice: none ends in a panic or takes memory
+//! without bound, and every error says which file it is about.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -7,10 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use litesnn_framework::design::Design;
+use litesnn_framework::data::{DataStore, Dataset};
 use litesnn_framework::manifest::{self, Request};
-use litesnn_framework::plugin::{DataStore, Dataset};
-use litesnn_framework::record::{self, Epoch, Outcome};
+use litesnn_framework::network::Design;
+use litesnn_framework::record::{self, EpochRow, Outcome};
 use litesnn_framework::train::Checkpoint;
 use litesnn_framework::{Error, Result};
 use litesnn_plugins as _;
@@ -234,8 +234,7 @@ pub fn settings() {
 }
 
 pub fn designs() {
-    let (numbers, _) = undisturbed(&crate::trials::SHORT);
-    let whole = numbers["design"].clone().into_bytes();
+    let whole = undisturbed(&crate::trials::SHORT).end["design"].clone().into_bytes();
     try_all("design", 400, changed(whole, 200), |bytes| {
         names(Design::parse(&String::from_utf8_lossy(&bytes), Path::new("bad.toml")), "bad.toml")
     });
@@ -272,12 +271,13 @@ pub fn tables() {
     let whole = fs::read(&path).unwrap();
     let read = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        let outcome = record::read::<Epoch>(&path);
+        let outcome = record::read::<EpochRow>(&path);
         assert!(outcome.is_err() || bytes == whole, "a table that was changed is taken");
         names(outcome, "history.parquet");
     };
     try_all("table", 200, changed(whole.clone(), 300), |bytes| read(&bytes));
-    // Without a digest the library itself has to stand it: a table of an older program, or of another one.
+    // Without a digest the library itself has to stand it: a table of an older program, or of
+    // another one.
     let key = whole.windows(14).rposition(|window| window == b"litesnn-blake3").expect("the file has a digest");
     let mut foreign = whole.clone();
     foreign[key] = b'L';
@@ -286,13 +286,13 @@ pub fn tables() {
         changed(foreign[end..].to_vec(), usize::MAX).prop_map(move |tail| [&foreign[..end], &tail].concat());
     try_all("table without a digest", 200, changed_end, |bytes| {
         fs::write(&path, &bytes).unwrap();
-        names(record::read::<Epoch>(&path), "history.parquet");
+        names(record::read::<EpochRow>(&path), "history.parquet");
     });
     fs::write(&path, &whole).unwrap();
     names(record::read::<Outcome>(&path), "history.parquet");
     assert!(record::read::<Outcome>(&path).is_err(), "a table of another kind is taken");
     fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    names(record::read::<Epoch>(&path), "history.parquet");
+    names(record::read::<EpochRow>(&path), "history.parquet");
     count(INPUTS, "table, made by hand: of another kind, of a terabyte", 2);
 }
 
@@ -462,7 +462,7 @@ pub fn links() {
         for outcome in [
             Design::read(&path).map(|_| ()),
             Checkpoint::read(&path).map(|_| ()),
-            record::read::<Epoch>(&path).map(|_| ()),
+            record::read::<EpochRow>(&path).map(|_| ()),
         ] {
             assert!(outcome.is_err(), "{name}");
             names(outcome, name);

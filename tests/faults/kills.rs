@@ -1,9 +1,11 @@
 //! Processes that are killed, or asked to stop.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use litesnn_framework::train::Checkpoint;
+use litesnn_framework::record::Stage;
+use litesnn_framework::train::{Checkpoint, Phase};
 
 use crate::support::{run_until, signal};
 use crate::tally::{FAULTS, KILLS, count};
@@ -28,9 +30,12 @@ pub fn sequential() {
     kill(&SEQUENTIAL, if crate::full() { 40 } else { 4 }, 2);
 }
 
-/// Kills a trial with SIGKILL at random moments, with checkpoints after every batch, now and then, or after every epoch.
+/// Kills a trial with SIGKILL at random moments: after any line of what it says, within the time
+/// that a line takes. Checkpoints are written after every batch, now and then, or after every
+/// epoch.
 fn kill(settings: &[&str], wanted: u64, seed: u64) {
-    let (_, seconds) = undisturbed(settings);
+    let whole = undisturbed(settings);
+    let a_line = whole.seconds / whole.lines as f64;
     let mut random = Random(seed);
     let mut killed = 0;
     while killed < wanted {
@@ -40,18 +45,23 @@ fn kill(settings: &[&str], wanted: u64, seed: u64) {
             let interval = ["0", "0.02", "600"][(random.next() * 3.0) as usize];
             let mut trial = command(runs.path(), settings);
             let mut child = trial.args(["--set", &format!("checkpoint.seconds={interval}")]).spawn().unwrap();
-            std::thread::sleep(Duration::from_secs_f64(random.next() * seconds));
-            let ended = child.try_wait().unwrap();
-            child.kill().unwrap();
-            child.wait().unwrap();
+            let mut lines = BufReader::new(child.stderr.take().unwrap());
             let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            // A trial that goes on may say less than so many lines: it ends then.
+            let wanted_lines = (random.next() * whole.lines as f64) as usize;
+            let read = (0..wanted_lines).take_while(|_| lines.read_line(&mut said).unwrap() > 0).count();
+            if read == wanted_lines {
+                std::thread::sleep(Duration::from_secs_f64(random.next() * a_line));
+                child.kill().unwrap();
+            }
+            let status = child.wait().unwrap();
+            lines.read_to_string(&mut said).unwrap();
             if let Some(owner) = owner.take()
                 && said.contains(&format!("was left by process {owner} on host"))
             {
                 count(FAULTS, "lock of a dead owner, taken over", 1);
             }
-            if let Some(status) = ended {
+            if status.signal() != Some(libc::SIGKILL) {
                 assert!(status.success(), "{said}");
                 break;
             }
@@ -73,15 +83,16 @@ fn stage(runs: &std::path::Path) -> &'static str {
     }
     let (checkpoint, unusable) = Checkpoint::newest(&folder(runs).join("checkpoint"));
     assert!(unusable.is_empty(), "{unusable:?}");
-    match checkpoint.as_ref().map(|checkpoint| checkpoint.phase.as_str()) {
+    match checkpoint.as_ref().map(|checkpoint| checkpoint.phase) {
         None => "before the first checkpoint",
-        Some("search") => "in the search",
-        Some("settled") => "in the search, after its architecture was settled",
-        Some(_) => "in retraining",
+        Some(Phase::Search) => "in the search",
+        Some(Phase::Settled) => "in the search, after its architecture was settled",
+        Some(Phase::Retrain) => "in retraining",
     }
 }
 
-/// Every signal that asks to stop is answered with a checkpoint within the epoch, a word on how to go on, and exit code 130.
+/// Every signal that asks to stop is answered with a checkpoint within the epoch, a word on how to
+/// go on, and exit code 130.
 pub fn signals() {
     let all = ["USR1", "HUP", "TERM", "INT", "USR2"];
     let rare = ["--set", "checkpoint.epochs=1000"];
@@ -94,7 +105,7 @@ pub fn signals() {
         assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
         assert!(said.contains("the same command goes on from the last checkpoint"), "{said}");
         let checkpoint = Checkpoint::newest(&folder(runs.path()).join("checkpoint")).0.unwrap();
-        assert!(checkpoint.stage == "retrain" || checkpoint.epochs >= 2, "at most the batch at work is lost");
+        assert!(checkpoint.stage == Stage::Retrain || checkpoint.epochs >= 2, "at most the batch at work is lost");
         count(KILLS, format!("SIG{name}"), 1);
         goes_on(runs.path(), &SHORT);
     }

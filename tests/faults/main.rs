@@ -1,4 +1,5 @@
-//! What is done to trials and to the files they read, and what is left of their results. The counts stand at the end of the output.
+//! What is done to trials and to the files they read, and what is left of their results. The counts
+//! stand at the end of the output.
 //!
 //! The short form is one of the tests. The full form has more of each:
 //!

@@ -84,7 +84,8 @@ pub fn disk_full() {
 }
 
 pub fn size_limit() {
-    // In units of 512 bytes; the signal that would end the process is ignored, so that the write fails.
+    // In units of 512 bytes; the signal that would end the process is ignored, so that the write
+    // fails.
     for blocks in if crate::full() { [2, 10, 40, 64].as_slice() } else { &[40] } {
         let runs = tempfile::tempdir().unwrap();
         let limited = command(runs.path(), &SHORT);
@@ -180,7 +181,8 @@ pub fn deleted() {
     }
 }
 
-/// A library that answers every question for the date with one ten years earlier, and a second earlier each time.
+/// A library that answers every question for the date with one ten years earlier, and a second
+/// earlier each time.
 const CLOCK: &str = r#"
 #include <dlfcn.h>
 #include <time.h>

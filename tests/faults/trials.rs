@@ -30,7 +30,8 @@ pub fn folder(runs: &Path) -> PathBuf {
     trial(runs, "tiny", "lite-snn")
 }
 
-/// All that a trial leaves: tables without times, the design, and every tensor of the last checkpoint.
+/// All that a trial leaves: tables without times, the design, and every tensor of the last
+/// checkpoint.
 fn end(folder: &Path) -> Numbers {
     let mut all = numbers(folder);
     all.insert("design".into(), std::fs::read_to_string(folder.join("design.toml")).unwrap());
@@ -44,9 +45,19 @@ fn end(folder: &Path) -> Numbers {
     all
 }
 
-/// What a trial ends with when nothing happens, and its seconds.
-pub fn undisturbed(more: &[&str]) -> (Numbers, f64) {
-    static KNOWN: Mutex<BTreeMap<Vec<String>, (Numbers, f64)>> = Mutex::new(BTreeMap::new());
+/// A trial that nothing happens to.
+#[derive(Clone)]
+pub struct Undisturbed {
+    /// What it ends with.
+    pub end: Numbers,
+    /// Lines that it says on stderr.
+    pub lines: usize,
+    pub seconds: f64,
+}
+
+/// A trial that nothing happens to: run once.
+pub fn undisturbed(more: &[&str]) -> Undisturbed {
+    static KNOWN: Mutex<BTreeMap<Vec<String>, Undisturbed>> = Mutex::new(BTreeMap::new());
     let key: Vec<String> = more.iter().map(|word| (*word).to_owned()).collect();
     let mut known = KNOWN.lock().unwrap();
     known
@@ -54,8 +65,9 @@ pub fn undisturbed(more: &[&str]) -> (Numbers, f64) {
         .or_insert_with(|| {
             let runs = tempfile::tempdir().unwrap();
             let begin = Instant::now();
-            succeed(&mut command(runs.path(), more));
-            (end(&folder(runs.path())), begin.elapsed().as_secs_f64())
+            let output = succeed(&mut command(runs.path(), more));
+            let seconds = begin.elapsed().as_secs_f64();
+            Undisturbed { end: end(&folder(runs.path())), lines: stderr(&output).lines().count(), seconds }
         })
         .clone()
 }
@@ -73,7 +85,7 @@ pub fn goes_on(runs: &Path, more: &[&str]) -> Output {
 
 /// A trial that is finished is as an undisturbed one.
 pub fn compare(runs: &Path, more: &[&str]) {
-    let (expected, _) = undisturbed(more);
+    let expected = undisturbed(more).end;
     let found = end(&folder(runs));
     tally::compared(found == expected);
     assert_same(&found, &expected);

@@ -1,4 +1,5 @@
-//! Tells the linker where libtorch lies, and keeps CUDA's part of it where there is one: no symbol of it is named.
+//! Tells the linker where libtorch lies, and keeps CUDA's part of it where there is one: no symbol
+//! of it is named.
 
 fn main() {
     let lib = std::env::var("DEP_LITESNN_FRAMEWORK_LIBTORCH").expect("litesnn-framework is a direct dependency");

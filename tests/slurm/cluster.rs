@@ -1,4 +1,5 @@
-//! A throw-away Slurm cluster: munged, slurmctld and two slurmd on 127.0.0.1, in a folder of their own.
+//! A throw-away Slurm cluster: munged, slurmctld and two slurmd on 127.0.0.1, in a folder of their
+//! own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +9,13 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::support::hear_signals;
+
 /// One cluster at a time: its processes share two cores, and its tests wait for times.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// With `JobSubmitPlugins=lua`: the controller takes four tasks, and answers as it does at `MaxSubmitJobs`, which needs a database.
+/// With `JobSubmitPlugins=lua`: the controller takes four tasks, and answers as it does at
+/// `MaxSubmitJobs`, which needs a database.
 const LIMIT: &str = r#"
 local limit, recent = 4, {}
 function slurm_job_submit(job, partitions, user)
@@ -166,6 +170,7 @@ impl Cluster {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         self.dress(&mut command);
+        hear_signals(&mut command);
         command.stdin(Stdio::null());
         command
     }
@@ -176,8 +181,8 @@ impl Cluster {
         command.env("PATH", path).env("SLURM_CONF", self.file("slurm.conf"));
     }
 
-    /// Puts a script before a command of Slurm, for the launcher and for the tasks. `$real` is the command, `$at` a folder to note
-    /// something in, and `$call` counts the calls.
+    /// Puts a script before a command of Slurm, for the launcher and for the tasks. `$real` is the
+    /// command, `$at` a folder to note something in, and `$call` counts the calls.
     pub fn replace(&self, program: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::var("PATH").unwrap_or_default();
@@ -229,7 +234,8 @@ impl Cluster {
         all
     }
 
-    /// Waits until the controller has written its queue to disk: what changes between that and its end by signal 9 it forgets.
+    /// Waits until the controller has written its queue to disk: what changes between that and its
+    /// end by signal 9 it forgets.
     pub fn wait_until_saved(&self) {
         let saved = || fs::metadata(self.file("state/job_state")).and_then(|file| file.modified()).ok();
         let before = saved();
@@ -276,7 +282,8 @@ impl Drop for Cluster {
     }
 }
 
-/// Processes whose environment or command line names the cluster's folder: its daemons and all that they have started.
+/// Processes whose environment or command line names the cluster's folder: its daemons and all that
+/// they have started.
 fn processes_of(folder: &Path) -> Vec<String> {
     let name = folder.to_str().unwrap().as_bytes();
     let names = |file: PathBuf| fs::read(file).is_ok_and(|text| text.windows(name.len()).any(|part| part == name));

@@ -1,7 +1,7 @@
 //! Trials under a real Slurm: a cluster of two nodes on the loopback interface of this machine.
 //!
-//! Without Slurm's daemons, or without root, every test is skipped with the reason. The counts at the end of each test are those of
-//! docs/RELIABILITY.md.
+//! Without Slurm's daemons, or without root, every test is skipped with the reason. The counts at
+//! the end of each test are those of docs/RELIABILITY.md.
 
 #[path = "../support/mod.rs"]
 mod support;

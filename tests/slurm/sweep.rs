@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, ChildStderr, Command};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, start};
-use crate::support::{Numbers, all_numbers, assert_all_same, litesnn, manifest, run, stderr, stdout, succeed};
+use crate::support::{
+    Numbers, all_numbers, assert_all_same, litesnn, manifest, read_until, run, stderr, stdout, succeed,
+};
 
 /// Twelve trials: six seeds of a searching variant and of one that takes its design.
 fn settings(epochs: usize) -> [String; 4] {
@@ -54,10 +57,23 @@ fn results(runs: &Path) -> usize {
     trials.filter(|trial| trial.path().join("result.parquet").exists()).count()
 }
 
-/// Waits for the end of a waiting run, and compares every number with that of the same sweep without a cluster.
-fn ends_with_every_result(cluster: &Cluster, child: Child, runs: &Path) -> String {
+/// Waits for the end of a waiting run, and compares every number with that of the same sweep
+/// without a cluster.
+fn ends_with_every_result(cluster: &Cluster, mut child: Child, runs: &Path) -> String {
+    let lines = BufReader::new(child.stderr.take().unwrap());
+    goes_on_to_every_result(cluster, child, lines, String::new(), runs)
+}
+
+/// The same for a run of which a part of what it says was read already.
+fn goes_on_to_every_result(
+    cluster: &Cluster,
+    child: Child,
+    mut lines: BufReader<ChildStderr>,
+    mut said: String,
+    runs: &Path,
+) -> String {
+    lines.read_to_string(&mut said).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = stderr(&output);
     assert!(output.status.success(), "{said}\n{}\n{}", stdout(&output), cluster.logs());
     assert_all_same(&all_numbers(runs, "tiny"), expected());
     assert_eq!(results(runs), 12);
@@ -163,11 +179,11 @@ fn the_controller_is_killed_and_the_command_ends_and_comes_back() {
     cluster.wait_until_saved();
     cluster.kill("slurmctld");
     // Nobody answers: that is no failure, and nothing is submitted twice.
-    let child = waiting(&cluster, &runs, LONG, &[]);
-    std::thread::sleep(Duration::from_secs(3));
+    let mut child = waiting(&cluster, &runs, LONG, &[]);
+    let (mut lines, mut said) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    assert!(read_until(&mut lines, "the cluster does not answer, and is asked again later", &mut said), "{said}");
     cluster.controller();
-    let said = ends_with_every_result(&cluster, child, &runs);
-    assert!(said.contains("the cluster does not answer, and is asked again later"), "{said}");
+    let said = goes_on_to_every_result(&cluster, child, lines, said, &runs);
     assert!(!said.contains("were submitted"), "{said}");
     assert_eq!(ends(&runs), BTreeMap::from([("finished".to_owned(), 12)]));
     // Once more: all is there.
@@ -194,7 +210,8 @@ fn a_node_is_lost_and_lives_so_that_trials_run_twice() {
     let child = waiting(&cluster, &runs, LONG, &[]);
     // Each has its folder, so that a second one is seen.
     cluster.wait_until("both nodes work", || attempts(&runs).len() == 4);
-    // The daemon dies, and its trials stand still for as long as it takes the controller to give the node up.
+    // The daemon dies, and its trials stand still for as long as it takes the controller to give
+    // the node up.
     cluster.kill("n2");
     let lost = cluster.trials("n2");
     signal(&lost, "STOP");
@@ -301,7 +318,8 @@ fn tasks_that_run_into_their_time_limit_go_on_in_the_next_ones() {
     let (_folder, runs) = folder();
     let child = waiting(&cluster, &runs, LONG, &["time=\"1\"", "warning=50"]);
     cluster.wait_until("both nodes work", || attempts(&runs).len() == 4);
-    // The controller looks at limits every 30 seconds. Until then they stand still, as very slow trials.
+    // The controller looks at limits every 30 seconds. Until then they stand still, as very slow
+    // trials.
     let slow = cluster.trials("n");
     signal(&slow, "STOP");
     cluster.wait_until("every trial at work is asked to stop", || slow.iter().all(|trial| is_asked_to_stop(trial)));

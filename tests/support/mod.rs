@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
@@ -20,7 +21,8 @@ pub fn manifest(name: &str) -> PathBuf {
     root().join("tests/manifests").join(name)
 }
 
-/// The command, without what the user's environment would change: settings, colours, the width of a terminal.
+/// The command, without what the user's environment would change: settings, colours, the width of a
+/// terminal.
 pub fn litesnn() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_litesnn"));
     for (name, _) in std::env::vars_os() {
@@ -31,7 +33,23 @@ pub fn litesnn() -> Command {
     command.env("LITESNN_CACHE", env!("CARGO_TARGET_TMPDIR"));
     command.env("NO_COLOR", "1").env("COLUMNS", "100").env_remove("CLICOLOR_FORCE").env_remove("FORCE_COLOR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    hear_signals(&mut command);
     command
+}
+
+/// A process of this command ignores none of the signals that ask to stop, even if the tests do and
+/// would hand that on: a shell has what it starts in the background ignore SIGINT, and the command
+/// keeps an ignored signal ignored.
+pub fn hear_signals(command: &mut Command) {
+    // SAFETY: between fork and exec the closure calls `signal` alone, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
 }
 
 /// `litesnn run` on one thread of the CPU, so that trials are alike on every machine.
@@ -86,6 +104,12 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
+/// The names of the folders in a folder.
+pub fn folders(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
 /// Copies a folder with all that is in it.
 pub fn copy_folder(from: &Path, to: &Path) {
     for (name, bytes) in files(from) {
@@ -100,15 +124,24 @@ pub fn run_until(command: &mut Command, words: &str) -> (Child, BufReader<ChildS
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
-    let mut from = 0;
-    while !said[from..].contains(words) {
-        from = said.len();
-        if lines.read_line(&mut said).unwrap() == 0 {
-            let status = child.wait().unwrap();
-            panic!("it ended ({status}) without `{words}`:\n{said}");
-        }
+    if !read_until(&mut lines, words, &mut said) {
+        let status = child.wait().unwrap();
+        panic!("it ended ({status}) without `{words}`:\n{said}");
     }
     (child, lines)
+}
+
+/// Reads on, into `said`, until a line has `words`; whether one had.
+pub fn read_until(lines: &mut impl BufRead, words: &str, said: &mut String) -> bool {
+    loop {
+        let from = said.len();
+        if lines.read_line(said).unwrap() == 0 {
+            return false;
+        }
+        if said[from..].contains(words) {
+            return true;
+        }
+    }
 }
 
 /// Sends a signal by its name: `INT`.
@@ -155,7 +188,8 @@ pub const TIME_COLUMNS: [&str; 9] = [
     "finished_at",
 ];
 
-/// Every value of a table in words that are equal only if the values are equal to the bit, column by column.
+/// Every value of a table in words that are equal only if the values are equal to the bit, column
+/// by column.
 pub fn exact(table: &DataFrame, without: &[&str]) -> BTreeMap<String, Vec<String>> {
     let columns = table.columns().iter().filter(|column| !without.contains(&column.name().as_str()));
     columns

@@ -1,4 +1,5 @@
-//! A server on loopback that gives away one file, well or badly. It ends after its last answer, or after a while.
+//! A server on loopback that gives away one file, well or badly. It ends after its last answer, or
+//! after a while.
 
 #![allow(dead_code)] // Each test program uses a part of it.
 

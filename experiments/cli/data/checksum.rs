@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
-use litesnn_framework::plugin::Source;
-use litesnn_framework::{Error, bounded};
+use litesnn_framework::Error;
+use litesnn_framework::data::Source;
+use litesnn_framework::ground::file::read_text;
 use sha2::{Digest, Sha256};
 
 use super::Progress;
@@ -80,13 +81,14 @@ struct Expected {
     sha256: String,
 }
 
-/// Checks a folder by the list that `litesnn data fetch` left in it, else by the published checksums of its files.
+/// Checks a folder by the list that `litesnn data fetch` left in it, else by the published
+/// checksums of its files.
 pub fn verify(source: &Source, folder: &Path, progress: &Progress) -> Result<Verdict, Error> {
     let list = folder.join(LIST);
     let expected = if list.is_file() {
         read_list(&list, source)?
     } else {
-        let of = |file: &litesnn_framework::plugin::SourceFile| Expected {
+        let of = |file: &litesnn_framework::data::SourceFile| Expected {
             path: file.name.into(),
             sha256: file.sha256.into(),
         };
@@ -114,7 +116,7 @@ pub fn verify(source: &Source, folder: &Path, progress: &Progress) -> Result<Ver
 }
 
 fn read_list(list: &Path, source: &Source) -> Result<Vec<Expected>, Error> {
-    let text = bounded::text(list).map_err(Error::file("read", list))?;
+    let text = read_text(list).map_err(Error::file("read", list))?;
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let parts = line.split_once("  ").filter(|(sha256, path)| {

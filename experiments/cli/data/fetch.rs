@@ -1,7 +1,8 @@
 //! From a published address to a folder that is whole: download, check, unpack, rename.
 //!
-//! Everything is done in `.fetching-FOLDER` beside the folder: `FILE.partial` grows and is gone on with, `FILE` is downloaded and
-//! checked, `content` is unpacked. The folder appears by one rename, with a list of checksums in it.
+//! Everything is done in `.fetching-FOLDER` beside the folder: `FILE.partial` grows and is gone on
+//! with, `FILE` is downloaded and checked, `content` is unpacked. The folder appears by one rename,
+//! with a list of checksums in it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use litesnn_framework::Error;
-use litesnn_framework::plugin::{Archive, Form, Source};
+use litesnn_framework::data::{Archive, Form, Source};
 
 use super::Progress;
 use super::checksum::{self, LIST};
@@ -23,15 +24,17 @@ pub enum FetchError {
     Unreachable { url: String, reason: String },
     #[error("`{url}` answers with status {status}{}", if *.status == 404 { ": there is no such file" } else { "" })]
     Status { url: String, status: u16 },
-    #[error("nothing came from `{url}` for {seconds} s, after {done} of {bytes} bytes")]
+    #[error("`{url}` sent no data for {seconds} s, after {done} of {bytes} bytes")]
     Stalled { url: String, seconds: u64, done: u64, bytes: u64 },
     #[error("the connection to `{url}` broke after {done} of {bytes} bytes: {reason}")]
     Broken { url: String, done: u64, bytes: u64, reason: String },
     #[error("`{url}` is not the published file: it has {found} bytes, expected {expected}")]
     Size { url: String, found: u64, expected: u64 },
-    #[error("`{url}` is not the published file: what came has SHA-256 {found}, expected {expected}; it was removed")]
+    #[error(
+        "`{url}` is not the published file: the download has SHA-256 {found}, expected {expected}; the download was removed"
+    )]
     Checksum { url: String, found: String, expected: &'static str },
-    #[error("`--from {from}` does not say where the {count} files are: a folder's address ends with `/`")]
+    #[error("`--from {from}` names one file, and the data set has {count}: the address of their folder ends with `/`")]
     From { from: String, count: usize },
     #[error("`{path}` is in use: another process fetches the same data", path = .0.display())]
     Locked(PathBuf),
@@ -44,10 +47,10 @@ impl FetchError {
     pub fn hint(&self) -> Option<String> {
         match self {
             FetchError::Unreachable { .. } | FetchError::Stalled { .. } | FetchError::Broken { .. } => {
-                Some("run the same command to go on; `--from URL` takes the file from another address".into())
+                Some("run the same command to resume; `--from URL` downloads from another address".into())
             }
             FetchError::Status { .. } | FetchError::Size { .. } | FetchError::Checksum { .. } => {
-                Some("`--from URL` takes the file from another address".into())
+                Some("`--from URL` downloads from another address".into())
             }
             FetchError::From { .. } => None,
             FetchError::Locked(_) => Some("wait for that process, or stop it and run the same command again".into()),
@@ -107,7 +110,7 @@ pub fn fetch(source: &Source, home: &Path, options: &Options, progress: &Progres
         }
     }
     let list: String = sums.iter().map(|(path, sha256)| format!("{sha256}  {path}\n")).collect();
-    litesnn_framework::run::write_atomically(&content.join(LIST), list.as_bytes())?;
+    litesnn_framework::ground::file::write_atomically(&content.join(LIST), list.as_bytes())?;
     let folder = home.join(source.folder);
     fs::rename(&content, &folder).map_err(Error::file("write", &folder))?;
     fs::remove_dir_all(&staging).map_err(Error::file("remove", &staging))?;
@@ -198,7 +201,7 @@ fn receive(
             if response.status() != 200 {
                 response = request(0)?;
             }
-            progress.note(&format!("`{url}` sends the file from its start: it does not go on after {done} bytes"));
+            progress.note(&format!("`{url}` cannot resume after {done} bytes and sends the file from its start"));
             done = 0;
             file.set_len(0).map_err(Error::file("write", path))?;
         }
@@ -375,7 +378,7 @@ mod tests {
         let server = Server::of(&bytes, &[Answer::CutAfter(40_000), Answer::CutAfter(10_000), Answer::Good]);
         let error = try_fetch(&source, &home, Some(&server.url)).unwrap_err();
         assert!(error.to_string().contains(&format!("broke after 40000 of {} bytes", bytes.len())), "{error}");
-        assert!(error.hint().unwrap().contains("run the same command to go on"), "{error:?}");
+        assert!(error.hint().unwrap().contains("run the same command to resume"), "{error:?}");
         assert_eq!(names(&home), [".fetching-pictures-bin"]);
         let error = try_fetch(&source, &home, Some(&server.url)).unwrap_err();
         assert!(error.to_string().contains("broke after 50000 of"), "{error}");
@@ -414,7 +417,7 @@ mod tests {
         changed[50_000] ^= 1;
         let server = Server::of(&changed, &[Answer::Good]);
         let error = try_fetch(&source, &home, Some(&server.url)).unwrap_err();
-        for part in [sha256(&changed), sha256(&bytes), "it was removed", &server.url] {
+        for part in [sha256(&changed), sha256(&bytes), "the download was removed", &server.url] {
             assert!(error.to_string().contains(part), "{error}");
         }
         assert!(!home.path().join(".fetching-pictures-bin/pictures.tar.gz.partial").exists());
@@ -442,7 +445,7 @@ mod tests {
         let error = try_fetch(&source, &home, Some(&server.url)).unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
         assert!(error.to_string().contains("for 1 s, after 30000 of"), "{error}");
-        assert!(error.hint().unwrap().contains("run the same command to go on"), "{error:?}");
+        assert!(error.hint().unwrap().contains("run the same command to resume"), "{error:?}");
         try_fetch(&source, &home, Some(&server.url)).unwrap();
         assert_whole(&source, &home);
     }
@@ -487,7 +490,7 @@ mod tests {
             ..source(content)
         };
         let error = try_fetch(&source, &home, Some("http://127.0.0.1:9/one")).unwrap_err().to_string();
-        assert!(error.contains("does not say where the 2 files are"), "{error}");
+        assert!(error.contains("names one file, and the data set has 2"), "{error}");
         let server = Server::of(content, &[Answer::Good, Answer::Good]);
         let folder = try_fetch(&source, &home, Some(&server.url)).unwrap();
         let requests = server.requests();

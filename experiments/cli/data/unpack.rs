@@ -12,12 +12,13 @@ use tar::{Archive, EntryType};
 use super::Progress;
 use super::checksum::Hashing;
 
-/// Writes the regular files below `root` in the archive into `folder`, and returns their SHA-256 by path.
+/// Writes the regular files below `root` in the archive into `folder`, and returns their SHA-256 by
+/// path.
 ///
 /// # Errors
 ///
-/// A damaged archive, and one with a path that leaves the folder, with a link or with a device: all entries up to that one are
-/// written.
+/// A damaged archive, and one with a path that leaves the folder, with a link or with a device: all
+/// entries up to that one are written.
 pub fn unpack(
     archive: &Path,
     root: &str,
@@ -55,13 +56,14 @@ pub fn unpack(
                     fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
                 }
                 let mut output = Hashing::new(File::create_new(&target).map_err(Error::file("create", &target))?);
-                // An error in reading is the archive's; one in writing would say the same of the file.
+                // An error in reading is the archive's; one in writing would say the same of the
+                // file.
                 let size = io::copy(&mut entry, &mut output).map_err(|error| {
                     wrong(archive, format!("cannot be unpacked to `{}`: {error}", target.display()))
                 })?;
                 let name = below
                     .to_str()
-                    .ok_or_else(|| wrong(archive, format!("has the name {below:?}, which is no text")))?;
+                    .ok_or_else(|| wrong(archive, format!("has the name {below:?}, which is not UTF-8")))?;
                 sums.insert(name.to_owned(), output.finish().1);
                 progress.advance(size);
             }
@@ -93,7 +95,7 @@ fn wrong(archive: &Path, message: String) -> Error {
     Error::Content {
         path: archive.to_owned(),
         message,
-        hint: "it was not unpacked; take it from its official address".into(),
+        hint: "the archive was not unpacked; download it from its official address".into(),
     }
 }
 
@@ -129,7 +131,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let cases = 300;
         let config = Config { cases, failure_persistence: None, ..Config::default() };
-        // A byte of a header of the archive (name, size, kind, checksum), and whether it stands before or behind the packing.
+        // A byte of a header of the archive (name, size, kind, checksum), and whether it stands
+        // before or behind the packing.
         let place_of_header = prop_oneof![0usize..512, 3584usize..4096, 0..whole.len()];
         let strategy =
             (proptest::collection::vec((place_of_header, any::<u8>()), 1..4), any::<bool>(), 0..2 * whole.len());

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::record::token;
-use super::{End, How, Record};
-use crate::run::Task;
+use super::{Record, Task};
+use crate::ground::signal::terminate;
+use crate::record::{End, How};
 use crate::{Error, Result};
 
 /// A process that works on a trial.
@@ -20,8 +21,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. What it says goes to the trial's log in the launch's folder, or, as an `attempt`, where this process'
-    /// own words go. `threads` and `device` are what was asked for where nothing is given.
+    /// Starts a process. What it says goes to the trial's log in the launch's folder, or, as an
+    /// `attempt`, where this process' own words go. `threads` and `device` are what was asked for
+    /// where nothing is given.
     pub fn start(
         record: &Record,
         index: usize,
@@ -45,7 +47,8 @@ impl Process {
             command.stderr(file);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        // Ctrl-C on a terminal reaches the whole group at once. In a group of its own the trial is told once, by this process.
+        // Ctrl-C on a terminal reaches the whole group at once. In a group of its own the trial is
+        // told once, by this process.
         command.process_group(0);
         // SAFETY: prctl is a system call, and may be made between fork and exec.
         unsafe {
@@ -62,8 +65,8 @@ impl Process {
     /// Asks it to stop at a checkpoint, once.
     pub fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopped, true) {
-            // SAFETY: the child was not waited for, so that its number is still its own.
-            unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+            // The child was not waited for, so that its number is still its own.
+            terminate(self.child.id());
         }
     }
 
@@ -79,7 +82,7 @@ impl Process {
             return Ok(Some(end));
         }
         // Whatever became of the process: a result is a result.
-        if super::finished(task) {
+        if task.is_finished() {
             let end = End { hash: task.hash.clone(), how: How::Finished, reason: String::new() };
             end.write(&self.end_file)?;
             return Ok(Some(end));

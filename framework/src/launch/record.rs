@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::signal::terminate;
-use super::{End, Launcher, Standing, folder};
-use crate::run::{State, Task, write_atomically};
+use super::{Launcher, Standing, Task};
+use crate::ground::file::write_atomically;
+use crate::ground::signal::terminate;
+use crate::record::{End, State};
 use crate::{Error, Result};
 
 const LAUNCH: &str = "launch.toml";
@@ -53,9 +54,9 @@ pub(super) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-/// What a launch is made with, beside its tasks.
+/// With what the processes of a launch are started.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ProcessSettings {
     /// The program that runs trials.
     pub program: PathBuf,
     /// Device that was asked for.
@@ -69,7 +70,7 @@ impl Record {
     pub fn create(
         runs: &Path,
         launcher: Option<Box<dyn Launcher>>,
-        settings: Settings,
+        settings: ProcessSettings,
         tasks: &[Task],
     ) -> Result<Record> {
         let experiment = tasks.first().map_or("", |task| task.experiment.as_str());
@@ -180,7 +181,13 @@ fn task_file(folder: &Path, index: usize) -> PathBuf {
     folder.join("tasks").join(format!("{index}.toml"))
 }
 
-/// The launches under `runs`, by name; those that cannot be read, with the reason, are left to the caller.
+/// The folder of all launches.
+pub fn folder(runs: &Path) -> PathBuf {
+    runs.join(".launches")
+}
+
+/// The launches under `runs`, by name; those that cannot be read, with the reason, are left to the
+/// caller.
 pub fn launches(runs: &Path) -> Vec<Result<Record>> {
     let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.to_owned());
     let entries = std::fs::read_dir(folder(&runs)).into_iter().flatten().flatten();

@@ -1,10 +1,11 @@
 //! From TOML layers to a plan of trials.
 //!
-//! Layers, later wins: plugin defaults < `extends` < file < profile < `LITESNN_*` < `--set`; then what a `[[variant]]` changes,
-//! then the point of the `[sweep]`. Tables merge, and a layer replaces an array whole. A layer that names another plugin in a
-//! section of one plugin (`[timesteps.fixed]` over `[timesteps.compressive]`) replaces that section. A dotted path may name a
-//! plugin inside `[[compressor]]` (`compressor.score-prune.rate`). An extended file's profile of the same name lies below the
-//! manifest's own one.
+//! Layers, later wins: plugin defaults < `extends` < file < profile < `LITESNN_*` < `--set`; then
+//! what a `[[variant]]` changes, then the point of the `[sweep]`. Tables merge, and a layer
+//! replaces an array whole. A layer that names another plugin in a section of one plugin
+//! (`[timesteps.fixed]` over `[timesteps.compressive]`) replaces that section. A dotted path may
+//! name a plugin inside `[[compressor]]` (`compressor.score-prune.rate`). An extended file's
+//! profile of the same name lies below the manifest's own one.
 //!
 //! ```toml
 //! [[variant]]
@@ -16,32 +17,44 @@
 //! "optimizer.joint.lambda_memory" = [1e-9, 5e-9]
 //! ```
 //!
-//! - A swept key concerns the variants that have the plugin or section it belongs to; one that concerns none is a problem. A
-//!   variant that takes another's design has one trial for each of that one's points.
-//! - The user's word on the command line or in the environment is not lost silently: it is a problem when a variant or the
-//!   sweep sets the same key, and when every variant replaces or removes what it sets. A variant that drops a whole section
-//!   may do so as long as another one keeps it.
-//! - All [`Problem`]s of a manifest are reported at once, each with its place and the layer that set the value.
+//! - A swept key concerns the variants that have the plugin or section it belongs to; one that
+//!   concerns none is a problem. A variant that takes another's design has one trial for each of
+//!   that one's points.
+//! - The user's word on the command line or in the environment is not lost silently: it is a
+//!   problem when a variant or the sweep sets the same key, and when every variant replaces or
+//!   removes what it sets. A variant that drops a whole section may do so as long as another one
+//!   keeps it.
+//! - All [`Problem`](crate::ground::Problem)s of a manifest are reported at once, each with its place and the layer that
+//!   set the value.
 
-mod complaint;
-mod explain;
-mod layers;
-mod names;
-mod origins;
-mod plan;
-mod problem;
-mod resolve;
+mod check;
+mod file;
 #[cfg(test)]
-mod sample;
-mod settings;
-mod source;
-mod text;
+mod fixtures;
+mod layers;
+mod origins;
+mod overlay;
+mod overrides;
+mod plan;
+mod planner;
+mod refusal;
+mod resolve;
+mod resolved_toml;
+mod sections;
+mod spelling;
+mod stack;
+mod sweep;
+mod to_toml;
+mod tree;
+mod trial;
+mod typed;
 mod variants;
 
-pub use explain::resolved_toml;
 pub use layers::Request;
-pub use names::nearest;
 pub use origins::{Origin, explain, origins};
-pub use plan::{Plan, Trial, load};
-pub use problem::{Layer, Location, Problem};
-pub use settings::{Augment, DesignSource, Experiment, Interval, Manifest, Part, Training, VERSION};
+pub use plan::{Plan, load};
+pub use resolved_toml::resolved_toml;
+pub use sections::{Holds, Presence, SECTIONS, Section};
+pub use spelling::nearest;
+pub use trial::Trial;
+pub use typed::{DesignSource, Experiment, Manifest, Part, VERSION};

@@ -1,14 +1,17 @@
 //! Where every setting comes from.
 
-use figment::value::Value;
-use serde_json::Value as Json;
+use serde_json::Value;
 
-use super::layers::{Request, Stack, lookup, split_path, stack};
-use super::names::{SECTIONS, below, did_you_mean, documentation, kind_of};
-use super::problem::{Layer, Location, Problem};
-use super::resolve::{resolve, toml_text};
-use super::text;
-use super::variants::{Swept, Variant, sweep, variants};
+use super::layers::{Request, stack};
+use super::resolve::resolve;
+use super::sections::{below, documentation, kind_of, section_names};
+use super::spelling::did_you_mean;
+use super::stack::Stack;
+use super::sweep::{Swept, sweep};
+use super::to_toml;
+use super::tree::{leaves, lookup, split_path};
+use super::variants::{Variant, variants};
+use crate::ground::{ConfigLayer, Location, Problem};
 use crate::{Error, Result};
 
 /// One setting and where it comes from.
@@ -19,27 +22,39 @@ pub struct Origin {
     /// The value as TOML; none where nothing but a variant sets it.
     pub value: Option<String>,
     /// The layer that set it.
-    pub layer: Layer,
+    pub layer: ConfigLayer,
     /// Where, when that layer is a file.
     pub location: Option<Location>,
     /// What other layers had set, the nearest first.
-    pub overrode: Vec<(Layer, String)>,
+    pub overrode: Vec<(ConfigLayer, String)>,
     /// What the setting means, from its plugin's or section's own documentation.
     pub documentation: Option<String>,
     /// What variants and the sweep make of it; none where a variant removes it.
-    pub changed: Vec<(Layer, Option<String>)>,
+    pub changed: Vec<(ConfigLayer, Option<String>)>,
 }
 
-/// The origin of every setting of a manifest, defaults included, by key. What a layer lost because a later one names another
-/// plugin is not told.
+impl Origin {
+    /// The layer, with file and line where it is one.
+    pub fn place(&self) -> String {
+        match (&self.layer, &self.location) {
+            (ConfigLayer::File | ConfigLayer::Extends(_), Some(at)) => format!("{}:{}", at.path.display(), at.line),
+            (layer, Some(at)) => format!("{layer}, {}:{}", at.path.display(), at.line),
+            (layer, None) => layer.to_string(),
+        }
+    }
+}
+
+/// The origin of every setting of a manifest, defaults included, by key. What a layer lost because
+/// a later one names another plugin is not told.
 pub fn origins(request: &Request) -> Result<Vec<Origin>> {
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
     if problems.is_empty() { Ok(origins_of(&base)) } else { Err(Error::Manifest(problems)) }
 }
 
-/// The origins of the settings at or below `key`, with what variants and the sweep make of them. Settings that the manifest could
-/// have there and has not are among them. A key that is not one is a problem.
+/// The origins of the settings at or below `key`, with what variants and the sweep make of them.
+/// Settings that the manifest could have there and has not are among them. A key that is not one is
+/// a problem.
 pub fn explain(request: &Request, key: &str) -> Result<Vec<Origin>> {
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
@@ -53,43 +68,22 @@ pub fn explain(request: &Request, key: &str) -> Result<Vec<Origin>> {
         Error::Manifest(vec![Problem {
             message,
             key: None,
-            layer: Layer::Default,
+            layer: ConfigLayer::Default,
             location: None,
             help: Some(help.into()),
         }])
     };
     let path = split_path(key).map_err(|message| unknown(message, "`search.epochs` is the path of a setting"))?;
     let mut all = origins_of(&base);
-    let absent = |path: &[String], all: &[Origin]| {
-        let key = path.join(".");
-        !all.iter().any(|origin| origin.key == key || origin.key.starts_with(&format!("{key}.")))
-    };
     for leaf in variants.iter().flat_map(|variant| &variant.sets).flat_map(|overlay| overlay.leaves()) {
         if absent(&leaf, &all) && !matches!(leaf[..], [ref section] if kind_of(section).is_some()) {
             all.push(unset(&leaf));
         }
     }
+    let known: Vec<String> = section_names().into_iter().chain(all.iter().map(|origin| origin.key.clone())).collect();
     all.retain(|origin| split_path(&origin.key).is_ok_and(|at| at.starts_with(&path)));
-    // What could be set as well, in the tables that are there.
-    let mut tables: Vec<Vec<String>> = all.iter().filter_map(|origin| parent(&origin.key)).collect();
-    let empty = all.iter().filter(|origin| origin.value.as_deref() == Some("{}"));
-    tables.extend(empty.filter_map(|origin| split_path(&origin.key).ok()));
-    tables.extend((path.len() > 1 || kind_of(&path[0]).is_none()).then(|| path.clone()));
-    for table in tables.iter().filter(|table| table.starts_with(&path)) {
-        for name in below(table) {
-            let full = [table.as_slice(), &[name]].concat();
-            let own_plugin = table.len() > 1 || kind_of(&table[0]).is_none();
-            if own_plugin && absent(&full, &all) && documentation(&full).is_some() {
-                all.push(unset(&full));
-            }
-        }
-    }
-    if all.is_empty() && documentation(&path).is_some() {
-        all.push(unset(&path));
-    }
+    add_what_could_be_set(&path, &mut all);
     if all.is_empty() {
-        let settings = origins_of(&base).into_iter().map(|origin| origin.key);
-        let known: Vec<String> = SECTIONS.iter().map(|section| (*section).to_owned()).chain(settings).collect();
         let message = format!("no setting `{key}`{}", did_you_mean(key, &known));
         return Err(unknown(message, "`litesnn explain MANIFEST` shows every setting"));
     }
@@ -98,6 +92,33 @@ pub fn explain(request: &Request, key: &str) -> Result<Vec<Origin>> {
     }
     all.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(all)
+}
+
+/// Whether neither a path nor anything below it is among the settings.
+fn absent(path: &[String], all: &[Origin]) -> bool {
+    let key = path.join(".");
+    !all.iter().any(|origin| origin.key == key || origin.key.starts_with(&format!("{key}.")))
+}
+
+/// Adds the settings that the tables at or below a path could have, and have not.
+fn add_what_could_be_set(path: &[String], all: &mut Vec<Origin>) {
+    // A section that names plugins is no table of settings.
+    let holds_settings = |table: &[String]| table.len() > 1 || kind_of(&table[0]).is_none();
+    let mut tables: Vec<Vec<String>> = all.iter().filter_map(|origin| parent(&origin.key)).collect();
+    let empty = all.iter().filter(|origin| origin.value.as_deref() == Some("{}"));
+    tables.extend(empty.filter_map(|origin| split_path(&origin.key).ok()));
+    tables.push(path.to_owned());
+    for table in tables.iter().filter(|table| table.starts_with(path) && holds_settings(table)) {
+        for name in below(table) {
+            let full = [table.as_slice(), &[name]].concat();
+            if absent(&full, all) && documentation(&full).is_some() {
+                all.push(unset(&full));
+            }
+        }
+    }
+    if all.is_empty() && documentation(path).is_some() {
+        all.push(unset(path));
+    }
 }
 
 fn parent(key: &str) -> Option<Vec<String>> {
@@ -110,7 +131,7 @@ fn unset(path: &[String]) -> Origin {
     Origin {
         key: path.join("."),
         value: None,
-        layer: Layer::Default,
+        layer: ConfigLayer::Default,
         location: None,
         overrode: Vec::new(),
         documentation: documentation(path),
@@ -118,16 +139,16 @@ fn unset(path: &[String]) -> Origin {
     }
 }
 
-fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String]) -> Vec<(Layer, Option<String>)> {
+fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String]) -> Vec<(ConfigLayer, Option<String>)> {
     let mut all = Vec::new();
     // The table that a default belongs to.
     let table = &path[..path.len().min(if kind_of(&path[0]).is_some() { 2 } else { 1 })];
     for variant in variants {
-        let layer = || Layer::Variant(variant.name.clone());
+        let layer = || ConfigLayer::Variant(variant.name.clone());
         let there = lookup(&variant.stack.merged(), table).is_some();
         match variant.stack.origin(path) {
             Some(overlay) if overlay.layer == layer() => {
-                all.push((layer(), overlay.get(path).map(toml_text)));
+                all.push((layer(), overlay.get(path).map(to_toml::text)));
             }
             None if base.sets(path) || (base.sets(table) && !there) => all.push((layer(), None)),
             _ => {}
@@ -135,7 +156,7 @@ fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String])
     }
     for swept in sweep.iter().filter(|swept| swept.path == path) {
         let values: Vec<&str> = swept.values.iter().map(|(text, _)| text.as_str()).collect();
-        all.push((Layer::Sweep, Some(values.join(", "))));
+        all.push((ConfigLayer::Sweep, Some(values.join(", "))));
     }
     all
 }
@@ -151,10 +172,11 @@ pub(super) fn origins_of(base: &Stack) -> Vec<Origin> {
             }
         }
     }
-    let mut defaults = Vec::new();
-    for (section, settings) in resolve(base).0.settings() {
-        collect_defaults(base, &mut vec![section], &settings, &mut defaults);
-    }
+    let settings = resolve(base).settings;
+    let defaults = leaves(&settings).into_iter().filter(|path| base.origin(path).is_none()).filter_map(|path| {
+        let value = to_toml::value(lookup(&settings, &path)?)?.to_string();
+        Some(Origin { value: Some(value), ..unset(&path) })
+    });
     all.extend(defaults);
     all.sort_by(|one, other| one.key.cmp(&other.key));
     all
@@ -163,12 +185,13 @@ pub(super) fn origins_of(base: &Stack) -> Vec<Origin> {
 fn origin(base: &Stack, path: &[String]) -> Option<Origin> {
     // A layer below may hold a table where a later one holds a value, or the other way round.
     let merged = base.merged();
-    let value = lookup(&merged, path).filter(|value| !matches!(value, Value::Dict(_, inner) if !inner.is_empty()))?;
+    let value = lookup(&merged, path).filter(|value| !matches!(value, Value::Object(inner) if !inner.is_empty()))?;
     let mut layers = base.overlays().iter().rev().filter(|overlay| overlay.sets(path));
     let winner = layers.next()?;
-    let overrode = layers.filter_map(|overlay| Some((overlay.layer.clone(), toml_text(overlay.get(path)?)))).collect();
+    let overrode =
+        layers.filter_map(|overlay| Some((overlay.layer.clone(), to_toml::text(overlay.get(path)?)))).collect();
     Some(Origin {
-        value: Some(toml_text(value)),
+        value: Some(to_toml::text(value)),
         layer: winner.layer.clone(),
         location: base.location(path),
         overrode,
@@ -176,26 +199,10 @@ fn origin(base: &Stack, path: &[String]) -> Option<Origin> {
     })
 }
 
-fn collect_defaults(base: &Stack, path: &mut Vec<String>, settings: &Json, all: &mut Vec<Origin>) {
-    match settings {
-        Json::Object(inner) if !inner.is_empty() => {
-            for (key, value) in inner {
-                path.push(key.clone());
-                collect_defaults(base, path, value, all);
-                path.pop();
-            }
-        }
-        value if base.origin(path).is_none() => {
-            all.extend(text::value(value).map(|value| Origin { value: Some(value.to_string()), ..unset(path) }))
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::sample::Desk;
     use super::*;
+    use crate::manifest::fixtures::Desk;
 
     fn find<'a>(all: &'a [Origin], key: &str) -> &'a Origin {
         all.iter().find(|origin| origin.key == key).unwrap_or_else(|| panic!("{key}: {all:#?}"))
@@ -206,13 +213,13 @@ mod tests {
         let desk = Desk::good("[profile.smoke.search]\nepochs = 2\n").profile("smoke").set("search.epochs=1");
         let all = origins(&desk.request).unwrap();
         let epochs = find(&all, "search.epochs");
-        assert_eq!((epochs.value.as_deref(), &epochs.layer), (Some("1"), &Layer::Set("search.epochs=1".into())));
-        let overrode = [(Layer::Profile("smoke".into()), "2".to_owned()), (Layer::File, "3".to_owned())];
+        assert_eq!((epochs.value.as_deref(), &epochs.layer), (Some("1"), &ConfigLayer::Set("search.epochs=1".into())));
+        let overrode = [(ConfigLayer::Profile("smoke".into()), "2".to_owned()), (ConfigLayer::File, "3".to_owned())];
         assert_eq!(epochs.overrode, overrode);
         let rate = find(&all, "compressor.test-prune.rate");
         assert_eq!((rate.value.as_deref(), rate.location.as_ref().map(|at| at.line)), (Some("0.8"), Some(15)));
         let clip = find(&all, "search.clip");
-        assert_eq!((clip.value.as_deref(), &clip.layer, &clip.location), (Some("5.0"), &Layer::Default, &None));
+        assert_eq!((clip.value.as_deref(), &clip.layer, &clip.location), (Some("5.0"), &ConfigLayer::Default, &None));
         assert_eq!(find(&all, "optimizer.test-joint.lambda").value.as_deref(), Some("5e-10"));
     }
 
@@ -226,13 +233,13 @@ mod tests {
             let all = explain(&desk.request, key).unwrap();
             find(&all, key).clone()
         };
-        let b = || Layer::Variant("b".into());
+        let b = || ConfigLayer::Variant("b".into());
         let epochs = one("retrain.epochs");
         assert_eq!(epochs.documentation.as_deref(), Some("Passes over the training split (1 or more)."));
         assert_eq!(epochs.changed, [(b(), Some("9".into()))]);
         assert_eq!(one("search.clip").changed, [(b(), None)]);
         assert_eq!(one("search.epochs").changed, [(b(), None)]);
-        assert_eq!(one("compressor.test-prune.rate").changed, [(Layer::Sweep, Some("0.1, 2e-1".into()))]);
+        assert_eq!(one("compressor.test-prune.rate").changed, [(ConfigLayer::Sweep, Some("0.1, 2e-1".into()))]);
         let steps = one("timesteps.test-steady.steps");
         assert_eq!((steps.value, steps.changed), (None, vec![(b(), Some("4".into()))]));
         let root = one("dataset.test-pictures.root");

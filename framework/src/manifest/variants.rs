@@ -1,12 +1,15 @@
-//! `[[variant]]` and `[sweep]`: what they change, and which of it applies to which variant.
+//! `[[variant]]`: named changes of the manifest.
 
-use figment::value::{Dict, Value};
+use serde_json::Value;
 
-use super::layers::{Overlay, Stack, lookup, split_path};
-use super::names::{ONE_PLUGIN, did_you_mean, listed, unfit_for_folder};
-use super::problem::{Layer, Problem};
-use super::resolve::toml_text;
-use super::source::Mark;
+use super::check::unfit_for_folder;
+use super::file::Mark;
+use super::overlay::Overlay;
+use super::sections::Section;
+use super::spelling::{did_you_mean, listed};
+use super::stack::Stack;
+use super::tree::{Tree, lookup, path, split_path};
+use crate::ground::{ConfigLayer, Problem};
 
 /// One row of a table: named changes of the manifest.
 pub(super) struct Variant {
@@ -19,22 +22,13 @@ pub(super) struct Variant {
     pub(super) sets: Vec<Overlay>,
 }
 
-/// A swept key.
-pub(super) struct Swept {
-    /// As it stands in the manifest.
-    pub(super) key: String,
-    pub(super) path: Vec<String>,
-    /// Each value as TOML and as a layer.
-    pub(super) values: Vec<(String, Overlay)>,
-}
-
 /// The variants of a manifest; one, named as the experiment, where it has none.
-pub(super) fn variants(base: &Stack, merged: &Dict, problems: &mut Vec<Problem>) -> Vec<Variant> {
-    let section = ["variant".to_owned()];
+pub(super) fn variants(base: &Stack, merged: &Tree, problems: &mut Vec<Problem>) -> Vec<Variant> {
+    let section = path(["variant"]);
     let elements = match merged.get("variant") {
-        Some(Value::Array(_, elements)) if !elements.is_empty() => elements.as_slice(),
-        Some(Value::Array(..)) | None => {
-            let name = lookup(merged, &["experiment".to_owned(), "name".to_owned()]).and_then(Value::as_str);
+        Some(Value::Array(elements)) if !elements.is_empty() => elements.as_slice(),
+        Some(Value::Array(_)) | None => {
+            let name = lookup(merged, &path(["experiment", "name"])).and_then(Value::as_str);
             return vec![Variant {
                 name: name.unwrap_or("variant").to_owned(),
                 stack: base.clone(),
@@ -51,7 +45,7 @@ pub(super) fn variants(base: &Stack, merged: &Dict, problems: &mut Vec<Problem>)
     let Some(origin) = base.origin(&section) else { return Vec::new() };
     let mut variants: Vec<Variant> = Vec::new();
     for (index, element) in elements.iter().enumerate() {
-        let mut reader = VariantReader { origin, at: vec!["variant".into(), index.to_string()], problems };
+        let mut reader = VariantReader { origin, at: path(["variant", &index.to_string()]), problems };
         if let Some(variant) = reader.read(base, element, &variants) {
             variants.push(variant);
         }
@@ -61,7 +55,7 @@ pub(super) fn variants(base: &Stack, merged: &Dict, problems: &mut Vec<Problem>)
 
 fn design_from(stack: &Stack) -> Option<String> {
     let merged = stack.merged();
-    lookup(&merged, &["design".to_owned(), "from".to_owned()])?.as_str().map(str::to_owned)
+    lookup(&merged, &path(["design", "from"]))?.as_str().map(str::to_owned)
 }
 
 struct VariantReader<'a> {
@@ -82,7 +76,7 @@ impl VariantReader<'_> {
     }
 
     fn read(&mut self, base: &Stack, element: &Value, earlier: &[Variant]) -> Option<Variant> {
-        let Value::Dict(_, table) = element else {
+        let Value::Object(table) = element else {
             self.report(&[], Mark::Value, "a variant is not a table".into(), None);
             return None;
         };
@@ -100,9 +94,9 @@ impl VariantReader<'_> {
         Some(Variant { name, stack, from, sets })
     }
 
-    fn name(&mut self, table: &Dict, earlier: &[Variant]) -> Option<String> {
+    fn name(&mut self, table: &Tree, earlier: &[Variant]) -> Option<String> {
         let name = match table.get("name") {
-            Some(Value::String(_, name)) => name.clone(),
+            Some(Value::String(name)) => name.clone(),
             Some(_) => {
                 self.report(&["name"], Mark::Value, "the name of a variant is not a string".into(), None);
                 return None;
@@ -124,10 +118,10 @@ impl VariantReader<'_> {
         Some(name)
     }
 
-    fn remove(&mut self, table: &Dict, stack: &mut Stack) {
+    fn remove(&mut self, table: &Tree, stack: &mut Stack) {
         let elements = match table.get("remove") {
             None => return,
-            Some(Value::Array(_, elements)) => elements,
+            Some(Value::Array(elements)) => elements,
             Some(_) => {
                 let help = "`remove = [\"optimizer\", \"search\"]`";
                 self.report(&["remove"], Mark::Value, "`remove` is not an array of paths".into(), Some(help.into()));
@@ -136,7 +130,7 @@ impl VariantReader<'_> {
         };
         for (index, element) in elements.iter().enumerate() {
             let message = match element {
-                Value::String(_, dotted) => match split_path(dotted).and_then(|path| settable(path, "a variant")) {
+                Value::String(dotted) => match split_path(dotted).and_then(|path| settable(path, "a variant")) {
                     Ok(path) if stack.remove(&path) => continue,
                     Ok(_) => format!("nothing sets `{dotted}`, so that it cannot be removed"),
                     Err(message) => message,
@@ -147,10 +141,10 @@ impl VariantReader<'_> {
         }
     }
 
-    fn set(&mut self, table: &Dict, name: &str) -> Vec<Overlay> {
+    fn set(&mut self, table: &Tree, name: &str) -> Vec<Overlay> {
         let settings = match table.get("set") {
             None => return Vec::new(),
-            Some(Value::Dict(_, settings)) => settings,
+            Some(Value::Object(settings)) => settings,
             Some(_) => {
                 let help = "`set = { \"search.epochs\" = 3 }`";
                 self.report(&["set"], Mark::Value, "`set` is not a table".into(), Some(help.into()));
@@ -167,7 +161,7 @@ impl VariantReader<'_> {
                     continue;
                 }
             };
-            let entry = Overlay::entry(Layer::Variant(name.to_owned()), &path, value.clone(), place);
+            let entry = Overlay::entry(ConfigLayer::Variant(name.to_owned()), &path, value.clone(), place);
             let refused: Vec<Problem> = entry
                 .leaves()
                 .into_iter()
@@ -186,109 +180,19 @@ impl VariantReader<'_> {
 }
 
 /// A path that a variant or a sweep may change.
-fn settable(path: Vec<String>, who: &str) -> Result<Vec<String>, String> {
+pub(super) fn settable(path: Vec<String>, who: &str) -> Result<Vec<String>, String> {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let refused = match segments.as_slice() {
-        ["version" | "extends" | "profile" | "variant" | "sweep" | "launcher" | "checkpoint", ..] => true,
-        ["experiment", "seeds"] => false,
-        ["experiment", ..] => true,
-        _ => false,
+        ["extends" | "profile" | "variant" | "sweep", ..] => true,
+        ["experiment", "seeds"] | [] => false,
+        [section, ..] => Section::find(section).is_some_and(|section| !section.is_work),
     };
     if refused { Err(format!("{who} cannot change `{}`", path.join("."))) } else { Ok(path) }
 }
 
-/// The swept keys of a manifest, in the order in which they are written.
-pub(super) fn sweep(base: &Stack, merged: &Dict, problems: &mut Vec<Problem>) -> Vec<Swept> {
-    let section = ["sweep".to_owned()];
-    let table = match merged.get("sweep") {
-        None => return Vec::new(),
-        Some(Value::Dict(_, table)) => table,
-        Some(_) => {
-            let help = "`[sweep]` holds arrays by dotted key: `\"search.epochs\" = [1, 2]`";
-            problems.push(base.problem(&section, Mark::Value, "`sweep` is not a table".into(), Some(help.into())));
-            return Vec::new();
-        }
-    };
-    let mut all = Vec::new();
-    for (key, value) in table {
-        let at = ["sweep".to_owned(), key.clone()];
-        let mut report = |mark, message: String, help: Option<&str>| {
-            problems.push(base.problem(&at, mark, message, help.map(str::to_owned)));
-        };
-        let path = match split_path(key).and_then(|path| settable(path, "a sweep")) {
-            Ok(path) if path.first().is_some_and(|section| matches!(section.as_str(), "experiment" | "design")) => {
-                let message = format!("a sweep cannot change `{key}`");
-                report(Mark::Key, message, Some("seeds belong to [experiment], designs to variants"));
-                continue;
-            }
-            Ok(path) => path,
-            Err(message) => {
-                report(Mark::Key, message, None);
-                continue;
-            }
-        };
-        let elements = match value {
-            Value::Array(_, elements) if !elements.is_empty() => elements,
-            Value::Array(..) => {
-                report(Mark::Value, format!("the sweep over `{key}` has no values"), None);
-                continue;
-            }
-            _ => {
-                report(Mark::Value, format!("the sweep over `{key}` is not an array of values"), None);
-                continue;
-            }
-        };
-        if let Some((index, _)) = elements.iter().enumerate().find(|(index, one)| elements[..*index].contains(one)) {
-            report(Mark::Value, format!("the sweep over `{key}` holds value {} twice", index + 1), None);
-            continue;
-        }
-        let origin = base.origin(&at);
-        let mut values = Vec::new();
-        for (index, element) in elements.iter().enumerate() {
-            let place = origin.and_then(|origin| origin.place(&[at.as_slice(), &[index.to_string()]].concat()));
-            let text = place.as_ref().and_then(|(file, at)| file.text_of(at)).unwrap_or_else(|| toml_text(element));
-            values.push((text, Overlay::entry(Layer::Sweep, &path, element.clone(), place).normalise(problems)));
-        }
-        all.push((base.rank(&at), Swept { key: key.clone(), path, values }));
-    }
-    all.sort_by_key(|(rank, _)| *rank);
-    all.into_iter().map(|(_, swept)| swept).collect()
-}
-
-impl Swept {
-    /// Whether a variant has what is swept: a key of a plugin that it does not use, or of a section that it does not have,
-    /// does not concern it.
-    pub(super) fn concerns(&self, variant: &Variant) -> bool {
-        let merged = variant.stack.merged();
-        match self.path.as_slice() {
-            [_] | [] => true,
-            [section, name, ..] if section == "compressor" => variant.stack.compressors().contains(name),
-            [section, ..] if ONE_PLUGIN.iter().any(|kind| kind.section() == section) => {
-                lookup(&merged, &self.path[..2]).is_some()
-            }
-            [section, ..] if matches!(section.as_str(), "search" | "retrain") => merged.contains_key(section),
-            _ => true,
-        }
-    }
-
-    /// The problem that it concerns no variant.
-    pub(super) fn idle(&self, base: &Stack, variants: &[Variant]) -> Problem {
-        let section = &self.path[0];
-        let mut used: Vec<String> = Vec::new();
-        for variant in variants {
-            match variant.stack.merged().get(section) {
-                Some(Value::Dict(_, names)) if section != "search" && section != "retrain" => {
-                    used.extend(names.keys().map(|name| format!("{section}.{name}")));
-                }
-                _ => {}
-            }
-        }
-        used.sort();
-        used.dedup();
-        let wanted = self.path.iter().take(2).cloned().collect::<Vec<_>>().join(".");
-        let at = ["sweep".to_owned(), self.key.clone()];
-        let message = format!("nothing reads the swept key `{}`{}", self.key, did_you_mean(&wanted, &used));
-        let help = format!("of [{section}], this manifest uses: {}", listed(&used));
-        base.problem(&at, Mark::Key, message, Some(help))
+impl Variant {
+    /// Whether it takes a design over instead of searching one.
+    pub(super) fn takes_design(&self) -> bool {
+        self.stack.sets(&path(["design"]))
     }
 }

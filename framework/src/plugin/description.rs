@@ -1,23 +1,11 @@
 //! What a plugin's file and schema say of it: documentation, formulas, settings.
 
-use std::fmt;
-
-use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::registry::Descriptor;
-
-/// The keyword of a schema that holds a setting's unit: `#[schemars(extend("x-unit" = "bits"))]`.
-const UNIT: &str = "x-unit";
-
-/// The JSON schema of a plugin's settings, whole in itself: nothing in it refers to another place.
-pub fn settings_schema<T: JsonSchema>() -> Schema {
-    let mut settings = SchemaSettings::draft07();
-    settings.inline_subschemas = true;
-    settings.into_generator().into_root_schema_for::<T>()
-}
+use super::Descriptor;
+use super::flaw::{Fault, Flaw};
+use super::schema::Shape;
 
 /// One setting of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,7 +20,8 @@ pub struct Setting {
     pub unit: Option<String>,
     /// Whether it has to be given.
     pub required: bool,
-    /// Its default; `None` where it is required, or where it can be left away without having a value then.
+    /// Its default; `None` where it is required, or where it can be left away without having a
+    /// value then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// The values that it can have, where its schema says so.
@@ -63,76 +52,55 @@ impl Descriptor {
     pub fn settings(&self) -> Vec<Setting> {
         let schema = (self.schema)();
         let mut all = Vec::new();
-        collect(schema.as_value(), &[], None, &mut all);
+        collect(Shape::of(schema.as_value()), &[], None, &mut all);
         all
     }
 
-    /// What is outside of the range of its setting: the setting's path, and the rest of a sentence that begins with it.
+    /// Everything in settings that the plugin's schema refuses.
+    pub fn flaws(&self, given: &Value) -> Vec<Flaw> {
+        Shape::of((self.schema)().as_value()).flaws(given)
+    }
+
+    /// Values of a wrong type or outside of a range: the setting's path, and the rest of a sentence
+    /// that begins with it.
     pub fn out_of_range(&self, given: &Value) -> Vec<(Vec<String>, String)> {
-        let mut found = Vec::new();
-        for setting in self.settings() {
-            let path: Vec<String> = setting.key.split('.').map(str::to_owned).collect();
-            let Some(value) = path.iter().try_fold(given, |value, key| value.get(key)) else { continue };
-            let (limits, values) = match value.as_array() {
-                Some(elements) => (Limits::of(&setting.schema["items"]), elements.as_slice()),
-                None => (Limits::of(&setting.schema), std::slice::from_ref(value)),
-            };
-            if let Some(value) = values.iter().find(|value| value.as_f64().is_some_and(|value| !limits.contain(value)))
-            {
-                found.push((path, format!("is {}, and has to be {limits}", shown(value))));
-            }
-        }
-        found
+        let unfit = |flaw: Flaw| match flaw.fault {
+            Fault::Unfit(text) => Some((flaw.path, text)),
+            _ => None,
+        };
+        self.flaws(given).into_iter().filter_map(unfit).collect()
     }
 }
 
-/// A number as it stands in a manifest: without the `.0` that JSON gives a float.
-fn shown(value: &Value) -> String {
-    value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string())
-}
-
-fn collect(object: &Value, path: &[&str], defaults: Option<&Value>, all: &mut Vec<Setting>) {
-    let required: Vec<&str> = object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    for (key, property) in object["properties"].as_object().into_iter().flatten() {
-        let schema = present(property);
-        let default = defaults.and_then(|table| table.get(key)).or_else(|| property.get("default"));
-        let path = [path, &[key.as_str()]].concat();
-        if schema["properties"].is_object() {
-            collect(schema, &path, default, all);
+fn collect(table: Shape, path: &[&str], defaults: Option<&Value>, all: &mut Vec<Setting>) {
+    for (key, shape) in table.properties() {
+        let default = defaults.and_then(|table| table.get(key)).or_else(|| shape.default());
+        let path = [path, &[key]].concat();
+        if shape.is_table() {
+            collect(shape, &path, default, all);
             continue;
         }
-        let meaning = property["description"].as_str().or(schema["description"].as_str()).unwrap_or_default();
         all.push(Setting {
             key: path.join("."),
-            kind: kind(schema),
-            unit: property.get(UNIT).and_then(Value::as_str).map(str::to_owned),
-            required: default.is_none() && required.contains(&key.as_str()),
+            kind: kind(shape),
+            unit: shape.unit().map(str::to_owned),
+            required: default.is_none() && table.required().any(|required| required == key),
             default: default.filter(|value| !value.is_null()).cloned(),
-            range: range(schema),
-            meaning: meaning.replace('\n', " "),
-            schema: schema.clone(),
+            range: range(shape),
+            meaning: shape.description().unwrap_or_default(),
+            schema: shape.schema().clone(),
         });
     }
 }
 
-/// The schema of a value that is given, when it may also be absent.
-fn present(schema: &Value) -> &Value {
-    let choices = schema["anyOf"].as_array().map_or(&[][..], Vec::as_slice);
-    choices.iter().find(|choice| choice["type"] != "null").unwrap_or(schema)
-}
-
-fn kind(schema: &Value) -> String {
-    let name = match &schema["type"] {
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
-        name => name.as_str().unwrap_or_default(),
-    };
-    match name {
-        "number" => "float".into(),
-        "array" => format!("array of {}", plural(&kind(&schema["items"]))),
-        "object" => "table".into(),
-        "" if !words(schema).is_empty() => "string".into(),
-        "" => "any".into(),
-        name => name.into(),
+/// The type of a setting, as TOML calls it.
+fn kind(shape: Shape) -> String {
+    match shape.type_name() {
+        Some("number") => "float".into(),
+        Some("array") => format!("array of {}", plural(&shape.items().map_or_else(|| "any".into(), kind))),
+        Some("object") => "table".into(),
+        Some(name) => name.into(),
+        None => "any".into(),
     }
 }
 
@@ -143,20 +111,9 @@ fn plural(kind: &str) -> String {
     }
 }
 
-/// The words that a setting can be, with what each means.
-fn words(schema: &Value) -> Vec<(&str, Option<&str>)> {
-    let choices = schema["oneOf"].as_array().into_iter().flatten();
-    let documented = choices.flat_map(|choice| {
-        let meaning = choice["description"].as_str();
-        let plain = choice["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        plain.chain(choice["const"].as_str()).map(move |word| (word, meaning))
-    });
-    let plain = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|word| (word, None));
-    documented.chain(plain).collect()
-}
-
-fn range(schema: &Value) -> Option<String> {
-    let words = words(schema);
+/// What a setting can be: words, numbers, or what each element of an array can be.
+fn range(shape: Shape) -> Option<String> {
+    let words = shape.words();
     if !words.is_empty() {
         let said = words.iter().map(|(word, meaning)| match meaning {
             Some(meaning) => format!("\"{word}\": {}", meaning.trim_end_matches('.').replace('\n', " ")),
@@ -164,73 +121,20 @@ fn range(schema: &Value) -> Option<String> {
         });
         return Some(said.collect::<Vec<_>>().join(", "));
     }
-    if schema["items"].is_object() {
-        return range(&schema["items"]).map(|range| format!("each {range}"));
+    match shape.items() {
+        Some(items) => range(items).map(|range| format!("each {range}")),
+        None => shape.range(),
     }
-    let limits = Limits::of(schema);
-    limits.limit().then(|| limits.to_string())
-}
-
-/// The bounds of a number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// The least value, and whether it is allowed itself.
-    pub least: Option<(f64, bool)>,
-    /// The largest value, and whether it is allowed itself.
-    pub most: Option<(f64, bool)>,
-}
-
-impl Limits {
-    /// The bounds that a schema states.
-    pub fn of(schema: &Value) -> Limits {
-        let bound = |inclusive: &str, exclusive: &str| {
-            let strict = schema[exclusive].as_f64().map(|value| (value, false));
-            strict.or_else(|| schema[inclusive].as_f64().map(|value| (value, true)))
-        };
-        Limits { least: bound("minimum", "exclusiveMinimum"), most: bound("maximum", "exclusiveMaximum") }
-    }
-
-    /// Whether there are any.
-    pub fn limit(&self) -> bool {
-        self.least.is_some() || self.most.is_some()
-    }
-
-    /// Whether a value is within them.
-    pub fn contain(&self, value: f64) -> bool {
-        let above = self.least.is_none_or(|(least, itself)| value > least || (itself && value == least));
-        above && self.most.is_none_or(|(most, itself)| value < most || (itself && value == most))
-    }
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |bound: Option<(f64, bool)>, strict: &str, inclusive: &str| {
-            bound.map(|(value, itself)| if itself { format!("{value}{inclusive}") } else { format!("{strict}{value}") })
-        };
-        match (words(self.least, "more than ", " or more"), words(self.most, "below ", " or less")) {
-            (Some(least), Some(most)) => match (self.least, self.most) {
-                (Some((least, true)), Some((most, true))) => write!(f, "{least} to {most}"),
-                _ => write!(f, "{least} and {most}"),
-            },
-            (Some(one), None) | (None, Some(one)) => f.write_str(&one),
-            (None, None) => f.write_str("any number"),
-        }
-    }
-}
-
-/// The schema as a JSON object, without what only says how it was made.
-pub fn plain_schema(schema: &Schema) -> Map<String, Value> {
-    let mut object = schema.as_value().as_object().cloned().unwrap_or_default();
-    object.remove("$schema");
-    object
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
-    use super::*;
+    use schemars::JsonSchema;
     use serde::Deserialize;
     use serde_json::json;
+
+    use super::super::{Kind, settings_schema};
+    use super::*;
 
     /// Settings of the test.
     #[derive(Serialize, Deserialize, JsonSchema)]
@@ -325,7 +229,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "bits is 9, and has to be 1 to 8",
+                "bits.1 is 9, and has to be 1 to 8",
                 "inner.width is 0, and has to be 1 to 65535",
                 "rate is 1, and has to be 0 or more and below 1",
             ]

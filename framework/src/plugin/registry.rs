@@ -29,7 +29,7 @@ impl Kind {
         [Kind::Dataset, Kind::Space, Kind::Compressor, Kind::Timesteps, Kind::Optimizer, Kind::Launcher];
 
     /// The section of the manifest that names plugins of this kind.
-    pub fn section(self) -> &'static str {
+    pub const fn section(self) -> &'static str {
         match self {
             Kind::Dataset => "dataset",
             Kind::Space => "space",
@@ -85,7 +85,8 @@ inventory::collect!(Descriptor);
 /// }
 /// ```
 ///
-/// `file` is the file that this stands in: its documentation (`//!`) is what `litesnn plugins NAME` shows, formula included.
+/// `file` is the file that this stands in: its documentation (`//!`) is what `litesnn plugins NAME`
+/// shows, formula included.
 #[macro_export]
 macro_rules! register {
     ($($fields:tt)*) => {
@@ -93,7 +94,8 @@ macro_rules! register {
     };
 }
 
-/// The [`Descriptor`](crate::plugin::Descriptor) that [`register!`](crate::register) would submit, by itself.
+/// The [`Descriptor`](crate::plugin::Descriptor) that [`register!`](crate::register) would submit,
+/// by itself.
 #[macro_export]
 macro_rules! descriptor {
     (kind: $kind:ident, name: $name:literal, settings: $settings:ty, version: $version:literal,
@@ -124,7 +126,8 @@ pub fn find(kind: Kind, name: &str) -> Option<&'static Descriptor> {
     inventory::iter::<Descriptor>().find(|plugin| plugin.kind == kind && plugin.name == name)
 }
 
-/// Fails when a kind has no plugin (the linker drops a crate of plugins that nothing names) or two share a name.
+/// Fails when a kind has no plugin (the linker drops a crate of plugins that nothing names) or two
+/// share a name.
 pub fn check_registry() -> Result<()> {
     check(&registered())
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::files;
-use crate::run::write_atomically;
+use crate::ground::file::write_atomically;
 use crate::{Error, Result};
 
 /// Why a trial has no result.

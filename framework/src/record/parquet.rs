@@ -1,8 +1,8 @@
 //! Rows of plain structs to Parquet and back.
 //!
-//! Parquet has no checksum of its own that every reader looks at. So the file's metadata has the BLAKE3 digest of all its bytes, under
-//! the key `litesnn-blake3`; where the digest itself stands, zeros are hashed. A flipped bit anywhere is noticed. Files of schema 2
-//! and older have none.
+//! Parquet has no checksum of its own that every reader looks at. So the file's metadata has the
+//! BLAKE3 digest of all its bytes, under the key `litesnn-blake3`; where the digest itself stands,
+//! zeros are hashed. A flipped bit anywhere is noticed. Files of schema 2 and older have none.
 
 use std::ops::Range;
 use std::panic::catch_unwind;
@@ -10,23 +10,37 @@ use std::path::Path;
 
 use polars::io::parquet::write::KeyValueMetadata;
 use polars::prelude::*;
+use serde_json::Value;
 
-use super::SCHEMA;
-use crate::run::write_atomically;
-use crate::{Error, Result, bounded};
+use crate::ground::file::{read_bounded, write_atomically};
+use crate::{Error, Result};
+
+/// Version of the tables. A reader refuses a newer one.
+pub const SCHEMA: u32 = 3;
 
 /// A struct that is a row of a table; declared with the `table!` macro of this module.
 pub trait Row: Sized {
-    /// Names of the columns that hold times or memory, which differ between equal runs, are documented as "A time column".
+    /// What a row is: the documentation of the struct, in one line.
+    const ABOUT: &'static str;
+    /// Name and documentation of each column, in the order of the table. A column that holds a time
+    /// or a memory, which differs between equal runs, is documented as "A time column".
+    const COLUMNS: &'static [(&'static str, &'static str)];
+
+    /// The columns of a table with these rows.
     fn to_columns(rows: &[Self]) -> Vec<Column>;
-    /// The rows of a frame with these columns. An `older` frame may lack those that have a value for that.
+    /// The rows of a frame with these columns. An `older` frame may lack those that have a value
+    /// for that.
     fn from_frame(frame: &DataFrame, older: bool) -> PolarsResult<Vec<Self>>;
+    /// The row that serde wrote as a JSON object.
+    fn of_json(object: &serde_json::Value) -> Option<Self>;
 }
 
 /// A type of field.
 pub(super) trait Field: Sized {
     fn column(name: &str, values: Vec<&Self>) -> Column;
     fn values(column: &Column) -> PolarsResult<Vec<Self>>;
+    /// The value that serde wrote as JSON.
+    fn of_json(value: &Value) -> Option<Self>;
 
     /// What stands for a column that an older table lacks.
     fn absent() -> Option<Self> {
@@ -47,6 +61,9 @@ fn missing(column: &Column) -> PolarsError {
 }
 
 impl Field for i64 {
+    fn of_json(value: &Value) -> Option<Self> {
+        value.as_i64()
+    }
     fn column(name: &str, values: Vec<&Self>) -> Column {
         Column::new(name.into(), values.into_iter().copied().collect::<Vec<i64>>())
     }
@@ -56,6 +73,10 @@ impl Field for i64 {
 }
 
 impl Field for f64 {
+    fn of_json(value: &Value) -> Option<Self> {
+        // JSON has no NaN: it is written as null.
+        if value.is_null() { Some(f64::NAN) } else { value.as_f64() }
+    }
     fn column(name: &str, values: Vec<&Self>) -> Column {
         Column::new(name.into(), values.into_iter().copied().collect::<Vec<f64>>())
     }
@@ -68,6 +89,9 @@ impl Field for f64 {
 }
 
 impl Field for String {
+    fn of_json(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
     fn column(name: &str, values: Vec<&Self>) -> Column {
         Column::new(name.into(), values.into_iter().map(String::as_str).collect::<Vec<&str>>())
     }
@@ -80,6 +104,9 @@ impl Field for String {
 }
 
 impl Field for Vec<f64> {
+    fn of_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(f64::of_json).collect()
+    }
     fn column(name: &str, values: Vec<&Self>) -> Column {
         let mut builder =
             ListPrimitiveChunkedBuilder::<Float64Type>::new(name.into(), values.len(), 8, DataType::Float64);
@@ -99,14 +126,22 @@ impl Field for Vec<f64> {
     }
 }
 
-/// Declares a row struct with its columns: one per field, of the field's name.
+/// Declares a row struct with its columns: one per field, of the field's name. The documentation of
+/// the struct and of its fields is kept as data, since `docs/record.md` shows it to users.
 macro_rules! table {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty),* $(,)? }) => {
-        $(#[$meta])*
+    ($(#[doc = $about:literal])* pub struct $name:ident {
+        $($(#[doc = $doc:literal])* pub $field:ident: $type:ty),* $(,)?
+    }) => {
+        $(#[doc = $about])*
         #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
-        pub struct $name { $($(#[$doc])* pub $field: $type),* }
+        pub struct $name { $($(#[doc = $doc])* pub $field: $type),* }
 
         impl $crate::record::Row for $name {
+            // Each line of a documentation begins with a space, which joins it to the line before.
+            const ABOUT: &'static str = concat!($($about),*).trim_ascii();
+            const COLUMNS: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($field), concat!($($doc),*).trim_ascii())),*];
+
             fn to_columns(rows: &[Self]) -> Vec<polars::prelude::Column> {
                 vec![$($crate::record::parquet::Field::column(
                     stringify!($field), rows.iter().map(|row| &row.$field).collect())),*]
@@ -120,6 +155,9 @@ macro_rules! table {
                 Ok((0..frame.height())
                     .map(|_| $name { $($field: $field.next().expect("columns of a frame are equally long")),* })
                     .collect())
+            }
+            fn of_json(object: &serde_json::Value) -> Option<Self> {
+                Some($name { $($field: $crate::record::parquet::Field::of_json(object.get(stringify!($field))?)?),* })
             }
         }
     };
@@ -154,11 +192,13 @@ pub fn to_bytes<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the digest stands: some bytes behind the last key of that name, which the metadata at the end of the file has.
+/// Where the digest stands: some bytes behind the last key of that name, which the metadata at the
+/// end of the file has.
 fn digest_place(bytes: &[u8]) -> Option<Range<usize>> {
     let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
     let key = bytes.windows(DIGEST.len()).rposition(|window| window == DIGEST.as_bytes())? + DIGEST.len();
-    // Between key and value stand the type of the field and the length of the value: two or three bytes.
+    // Between key and value stand the type of the field and the length of the value: two or three
+    // bytes.
     let start = (key..key + 4)
         .find(|start| bytes.get(*start..start + DIGITS).is_some_and(|digits| digits.iter().all(is_digit)))?;
     Some(start..start + DIGITS)
@@ -166,7 +206,7 @@ fn digest_place(bytes: &[u8]) -> Option<Range<usize>> {
 
 /// Reads a table; an error names the file.
 pub fn read<R: Row>(path: &Path) -> Result<Vec<R>> {
-    from_bytes(&bounded::read(path, LARGEST).map_err(Error::file("read", path))?, path)
+    from_bytes(&read_bounded(path, LARGEST).map_err(Error::file("read", path))?, path)
 }
 
 /// The rows in the content of `path`.
@@ -183,7 +223,8 @@ pub fn from_bytes<R: Row>(bytes: &[u8], path: &Path) -> Result<Vec<R>> {
             return Err(damaged("its digest does not match".into()));
         }
     }
-    // The library checks less of a foreign file than it should, and panics where a check would have to be.
+    // The library checks less of a foreign file than it should, and panics where a check would have
+    // to be.
     let frame = catch_unwind(|| ParquetReader::new(std::io::Cursor::new(bytes)).finish())
         .map_err(|_| damaged("its pages contradict its metadata".into()))?
         .map_err(|error| damaged(error.to_string()))?;
@@ -205,12 +246,12 @@ pub fn from_bytes<R: Row>(bytes: &[u8], path: &Path) -> Result<Vec<R>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Epoch;
+    use super::super::{EpochRow, Stage};
     use super::*;
 
-    fn epoch(number: i64) -> Epoch {
-        Epoch {
-            stage: "search".into(),
+    fn epoch(number: i64) -> EpochRow {
+        EpochRow {
+            stage: Stage::Search("search".into()),
             epoch: number,
             train_loss: 1.5,
             train_accuracy: 0.5,
@@ -232,13 +273,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.parquet");
         write(&path, &[epoch(1), epoch(2)]).unwrap();
-        let rows: Vec<Epoch> = read(&path).unwrap();
+        let rows: Vec<EpochRow> = read(&path).unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[1].epoch, 2);
         assert!(rows[1].validation_loss.is_nan());
         assert_eq!(rows[0].timestep_weights, vec![0.25; 4]);
-        write::<Epoch>(&path, &[]).unwrap();
-        assert_eq!(read::<Epoch>(&path).unwrap(), vec![]);
+        write::<EpochRow>(&path, &[]).unwrap();
+        assert_eq!(read::<EpochRow>(&path).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn every_column_is_documented_in_the_order_of_the_table() {
+        let columns = EpochRow::to_columns(&[]);
+        let names: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
+        assert_eq!(names, EpochRow::COLUMNS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        assert_eq!(EpochRow::ABOUT, "One epoch of one stage.");
+        let (_, about) = EpochRow::COLUMNS[EpochRow::COLUMNS.len() - 1];
+        assert!(about.starts_with("Time of the device in seconds") && about.ends_with("A time column."), "{about}");
+    }
+
+    #[test]
+    fn a_row_survives_json_with_what_json_has_no_number_for() {
+        let row = EpochRow::of_json(&serde_json::to_value(epoch(3)).unwrap()).unwrap();
+        assert!(row.validation_loss.is_nan());
+        assert_eq!(EpochRow { validation_loss: 0.0, ..row }, EpochRow { validation_loss: 0.0, ..epoch(3) });
+        assert_eq!(EpochRow::of_json(&serde_json::json!({ "stage": "search" })), None);
     }
 
     #[test]
@@ -246,7 +305,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.parquet");
         let write_without = |column: &str, schema: u32| {
-            let mut columns = Epoch::to_columns(&[epoch(1), epoch(2)]);
+            let mut columns = EpochRow::to_columns(&[epoch(1), epoch(2)]);
             columns.retain(|found| found.name() != column);
             columns.push(Column::new("schema".into(), vec![schema; 2]));
             let mut frame = DataFrame::new(2, columns).unwrap();
@@ -261,16 +320,16 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
         };
         write_without("device_seconds", SCHEMA - 1);
-        let rows: Vec<Epoch> = read(&path).unwrap();
+        let rows: Vec<EpochRow> = read(&path).unwrap();
         assert!(rows[1].device_seconds.is_nan() && rows[1].epoch == 2);
         write_without("stage", SCHEMA - 1);
-        assert_eq!(read::<Epoch>(&path).unwrap()[0].stage, "");
+        assert_eq!(read::<EpochRow>(&path).unwrap()[0].stage.name(), "");
         write_without("epoch", SCHEMA - 1);
-        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("epoch"));
+        assert!(read::<EpochRow>(&path).unwrap_err().to_string().contains("epoch"));
         write_without("device_seconds", SCHEMA);
-        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("device_seconds"));
+        assert!(read::<EpochRow>(&path).unwrap_err().to_string().contains("device_seconds"));
         write_without("", SCHEMA + 1);
-        assert!(read::<Epoch>(&path).unwrap_err().to_string().contains("reads up to"));
+        assert!(read::<EpochRow>(&path).unwrap_err().to_string().contains("reads up to"));
     }
 
     #[test]
@@ -281,7 +340,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            let error = read::<Epoch>(&path).unwrap_err().to_string();
+            let error = read::<EpochRow>(&path).unwrap_err().to_string();
             assert!(error.contains("history.parquet` is not a whole table of the record"), "{error}");
         };
         refused(&whole[..whole.len() / 2]);
@@ -296,12 +355,12 @@ mod tests {
 
     #[test]
     fn a_table_of_this_schema_without_a_digest_is_foreign() {
-        let mut columns = Epoch::to_columns(&[epoch(1)]);
+        let mut columns = EpochRow::to_columns(&[epoch(1)]);
         columns.push(Column::new("schema".into(), vec![SCHEMA]));
         let mut frame = DataFrame::new(1, columns).unwrap();
         let mut bytes = Vec::new();
         ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
-        let error = from_bytes::<Epoch>(&bytes, Path::new("a.parquet")).unwrap_err().to_string();
+        let error = from_bytes::<EpochRow>(&bytes, Path::new("a.parquet")).unwrap_err().to_string();
         assert!(error.contains("it has no digest"), "{error}");
     }
 }

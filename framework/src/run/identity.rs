@@ -2,51 +2,109 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::trial_hash;
-use crate::design::Design;
+use crate::launch::Task;
 use crate::manifest::{DesignSource, Trial};
+use crate::network::Design;
+use crate::plugin::{Kind, find};
 
-/// What makes a trial the same work as another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Hash of the work.
-    pub hash: String,
-    /// The same without the seed.
-    pub recipe: String,
+/// The hash of a trial's work on data of this digest, and the same without the seed. `source` is
+/// the trial whose design it takes; the design of a file is read. So both are known before anything
+/// has run.
+pub(super) fn identify(trial: &Trial, data_digest: &str, source: Option<&Task>) -> (String, String) {
+    let (hash, recipe) = match (source, &trial.manifest.design) {
+        (Some(source), Some(design)) => {
+            let keep = kept(design);
+            (format!("{}:{keep}", source.hash), format!("{}:{keep}", source.recipe))
+        }
+        (None, Some(design)) => {
+            let read = design.file.as_ref().and_then(|file| Design::read(file).ok());
+            let text = read.map(|read| format!("{}:{}", read.to_toml(), kept(design))).unwrap_or_default();
+            (text.clone(), text)
+        }
+        (_, None) => (String::new(), String::new()),
+    };
+    (
+        trial_hash(&trial.settings, Some(trial.seed), data_digest, &hash),
+        trial_hash(&trial.settings, None, data_digest, &recipe),
+    )
 }
 
-impl Identity {
-    /// The identity of a trial on data of this digest. `source` is that of the trial whose design it takes; the design of a file
-    /// is read. So an identity is known before anything has run.
-    pub fn of(trial: &Trial, data_digest: &str, source: Option<&Identity>) -> Identity {
-        let taken = match (source, &trial.manifest.design) {
-            (Some(source), Some(design)) => {
-                let keep = kept(design);
-                Identity { hash: format!("{}:{keep}", source.hash), recipe: format!("{}:{keep}", source.recipe) }
-            }
-            (None, Some(design)) => {
-                let read = design.file.as_ref().and_then(|file| Design::read(file).ok());
-                let text = read.map(|read| format!("{}:{}", read.to_toml(), kept(design))).unwrap_or_default();
-                Identity { hash: text.clone(), recipe: text }
-            }
-            (_, None) => Identity { hash: String::new(), recipe: String::new() },
-        };
-        Identity {
-            hash: trial_hash(&trial.settings, Some(trial.seed), data_digest, &taken.hash),
-            recipe: trial_hash(&trial.settings, None, data_digest, &taken.recipe),
-        }
-    }
-
-    /// The trial's folder, `RUNS/EXPERIMENT/VARIANT-sSEED-HASH`.
-    pub fn folder(&self, runs: &Path, experiment: &str, trial: &Trial) -> PathBuf {
-        runs.join(experiment).join(format!("{}-s{}-{}", trial.folder_name(), trial.seed, self.hash))
-    }
+/// A trial's folder, `RUNS/EXPERIMENT/VARIANT-sSEED-HASH`.
+pub(super) fn folder(runs: &Path, experiment: &str, trial: &Trial, hash: &str) -> PathBuf {
+    runs.join(experiment).join(format!("{}-s{}-{hash}", trial.folder_name(), trial.seed))
 }
 
 /// What becomes of the design that is taken over.
 fn kept(design: &DesignSource) -> String {
     let keep = json!(design.keep).to_string();
     if design.redraw { format!("{keep}, redrawn") } else { keep }
+}
+
+/// What makes a trial the same work: its resolved settings without names, descriptions and
+/// `[checkpoint]`, the data, the design it takes over, and the versions of its plugins. Where the
+/// data lies (the setting `root` of a data set) is left out: the digest says what lies there. 16
+/// hex digits. Without a seed it says what repetitions with other seeds have in common.
+fn trial_hash(settings: &Value, seed: Option<u64>, data_digest: &str, taken_design: &str) -> String {
+    let mut work = settings.clone();
+    let mut versions = Vec::new();
+    if let Value::Object(sections) = &mut work {
+        sections.remove("experiment");
+        sections.remove("design");
+        sections.remove("checkpoint");
+        sections.remove(Kind::Launcher.section());
+        for dataset in sections.get_mut(Kind::Dataset.section()).and_then(Value::as_object_mut).into_iter().flatten() {
+            if let Some(settings) = dataset.1.as_object_mut() {
+                settings.remove("root");
+            }
+        }
+        for kind in Kind::ALL {
+            let names: Vec<String> = match sections.get(kind.section()) {
+                Some(Value::Object(section)) => section.keys().cloned().collect(),
+                Some(Value::Array(items)) => {
+                    items.iter().filter_map(Value::as_object).flat_map(|item| item.keys().cloned()).collect()
+                }
+                _ => Vec::new(),
+            };
+            for name in names {
+                let version = find(kind, &name).map_or(0, |plugin| plugin.version);
+                versions.push(format!("{kind}.{name}={version}"));
+            }
+        }
+    }
+    let mut hasher = blake3::Hasher::new();
+    // Objects of serde_json are ordered by key, so that the text does not depend on the order in a
+    // manifest.
+    for part in [
+        work.to_string(),
+        seed.map(|seed| seed.to_string()).unwrap_or_default(),
+        data_digest.to_owned(),
+        taken_design.to_owned(),
+        versions.join(","),
+    ] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_ignores_names_and_order_and_nothing_else() {
+        let a = json!({"experiment": {"name": "a"}, "retrain": {"epochs": 1, "clip": 5.0}});
+        let b = json!({"retrain": {"clip": 5.0, "epochs": 1}, "experiment": {"name": "b"}});
+        assert_eq!(trial_hash(&a, Some(0), "d", ""), trial_hash(&b, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(1), "d", ""), trial_hash(&a, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(0), "e", ""), trial_hash(&a, Some(0), "d", ""));
+        assert_ne!(trial_hash(&a, Some(0), "d", "x"), trial_hash(&a, Some(0), "d", ""));
+        let at = |root: &str, train: i64| json!({"dataset": {"pictures": {"root": root, "train": train}}});
+        assert_eq!(trial_hash(&at("/a", 5), None, "d", ""), trial_hash(&at("/b", 5), None, "d", ""));
+        assert_ne!(trial_hash(&at("/a", 5), None, "d", ""), trial_hash(&at("/a", 6), None, "d", ""));
+        let c = json!({"retrain": {"epochs": 2, "clip": 5.0}});
+        assert_ne!(trial_hash(&a, Some(0), "d", ""), trial_hash(&c, Some(0), "d", ""));
+    }
 }

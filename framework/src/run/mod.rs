@@ -1,25 +1,33 @@
-//! Trials and their folders: from a plan to finished results, each piece of work done once.
+//! Runs the trials of plans: from plans to finished results, each piece of work done once.
+//!
+//! There is one road. Plans become an [`Agenda`]: a task for each trial, with the hash that names
+//! its folder. Tasks run either [here](run_here), one after another in this process, or in
+//! processes that a [launcher](crate::launch::Launcher) starts, each of which [runs one
+//! task](run_task). Both tell the same [events](crate::record::Event), and what became of the
+//! trials is the same [`Finished`].
 
-pub mod account;
-pub mod attempt;
-pub mod benchmark;
-mod file;
-mod folder;
+mod agenda;
+mod guard;
+mod here;
 mod identity;
-mod log;
-mod redraw;
+mod launched;
+pub mod layer_costs;
+mod measure;
+mod method;
+mod random_design;
 mod rehearsal;
-pub mod reuse;
+mod reuse;
 mod survey;
 mod task;
 mod trial;
 mod weights;
 
-pub use file::{Staged, set_aside, write_atomically};
-pub use folder::{TrialFolder, trial_hash};
-pub use identity::Identity;
+pub use agenda::Agenda;
+pub(crate) use guard::guarded;
+pub use here::run_here;
+pub use launched::outcomes;
+pub(crate) use method::Method;
 pub use rehearsal::{Rehearsal, StageTime, rehearse};
-pub use survey::{Needs, State, Surveyed, survey};
-pub use task::{Task, run_task, tasks};
-pub use trial::{Context, Finished, run_plan};
-use trial::{Job, guarded};
+pub use survey::{Needs, Surveyed, survey};
+pub use task::run_task;
+pub use trial::{Context, Finished};

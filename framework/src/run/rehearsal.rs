@@ -1,14 +1,16 @@
 //! How long a trial will take: its own code on its own data, cut short.
 //!
-//! Search and retraining run two epochs of a few batches each in a temporary folder, with checkpoints and validation; the second
-//! one counts. What one image and one epoch cost there is scaled to the whole:
+//! Search and retraining run two epochs of a few batches each in a temporary folder, with
+//! checkpoints and validation; the second one counts. What one image and one epoch cost there is
+//! scaled to the whole:
 //!
 //! ```text
 //! time = setup + sum over stages of epochs · (training images · a + validation images · v + checkpoint) + test images · v
 //! ```
 //!
-//! The batch is the manifest's unless a step of it would take seconds. Where the timesteps are searched, retraining is taken to
-//! run the mean of the candidates, rounded up: so the estimate can be wrong by what the search saves.
+//! The batch is the manifest's unless a step of it would take seconds. Where the timesteps are
+//! searched, retraining is taken to run the mean of the candidates, rounded up: so the estimate can
+//! be wrong by what the search saves.
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
@@ -16,13 +18,15 @@ use std::time::Instant;
 
 use tch::Device;
 
-use super::{Context, Identity, Job};
+use super::Needs;
+use super::guard::guarded;
+use super::method::Method;
 use crate::Result;
-use crate::design::Design;
+use crate::data::{DataStore, Split, Splits};
 use crate::manifest::Plan;
-use crate::plugin::{DataStore, Split, Splits};
-use crate::run::Needs;
-use crate::train::{Event, Observer, Session, SessionSpec, TrialLabel};
+use crate::network::Design;
+use crate::record::{Event, Observer, Stage, TrialLabel};
+use crate::train::{Session, SessionSpec};
 
 /// Multiply-accumulate operations of a step that is short enough: about a second of two cores.
 const SHORT: f64 = 2e10;
@@ -36,8 +40,8 @@ const EPOCHS: usize = 2;
 /// What was measured of one stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageTime {
-    /// `search` (or a step of it), `retrain`.
-    pub stage: String,
+    /// The stage.
+    pub stage: Stage,
     /// Its epochs in the trial.
     pub epochs: usize,
     /// Images of an epoch.
@@ -75,8 +79,8 @@ impl Rehearsal {
     }
 }
 
-/// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one that it takes over, where it
-/// takes one.
+/// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one
+/// that it takes over, where it takes one.
 pub fn rehearse(
     plan: &Plan,
     index: usize,
@@ -110,19 +114,11 @@ pub fn rehearse(
     let stop = AtomicBool::new(false);
     let [images, validated] = [&splits.train, &splits.validation].map(|split| split.len().max(1) as f64);
     let timer = Timer { train: images, whole: whole.train.len(), validation: validated, times: RefCell::default() };
-    let label = TrialLabel { index, count: plan.trials.len(), title: trial.title() };
-    let context = Context {
-        runs: folder.path().into(),
-        store: store.clone(),
-        device,
-        revision: "",
-        observer: &timer,
-        stop: &stop,
-    };
-    let identity = Identity { hash: String::new(), recipe: String::new() };
-    let job = Job { plan, trial, splits: &splits, identity: &identity, label: &label, context: &context };
+    let title = trial.title();
+    let label = TrialLabel { index, count: plan.trials.len(), title: &title };
+    let method = Method { trial, splits: &splits, device, recorder: None };
     let opened = begin.elapsed().as_secs_f64();
-    let design = super::guarded(|| {
+    let design = guarded(|| {
         let spec = SessionSpec {
             splits: &splits,
             device,
@@ -131,21 +127,21 @@ pub fn rehearse(
             trial: "",
             interval: manifest.checkpoint,
         };
-        let mut session = Session::open(spec, &label, &timer, &stop)?;
+        let mut session = Session::open(spec, label, &timer, &stop)?;
         session.shorten(EPOCHS, limit);
         let (design, trained) = match design {
-            Some(design) => (job.take_over(design.clone())?, false),
+            Some(design) => (method.take_over(design.clone())?, false),
             None => {
-                let found = job.search(&mut session)?;
+                let found = method.search(&mut session)?;
                 // (1 + max) / 2, rounded up.
                 let likely = (manifest.timesteps.max() + 2) / 2;
                 let timesteps = manifest.timesteps.fixed().unwrap_or(likely);
                 (Design { timesteps, ..found.design }, found.trained.is_some())
             }
         };
-        let (network, parameters) = job.build(&design)?;
+        let (network, parameters) = method.build(&design)?;
         if !trained {
-            job.retrain(&mut session, network.as_ref(), &parameters, &design)?;
+            method.retrain(&mut session, network.as_ref(), &parameters, &design)?;
         }
         Ok(design)
     })?;
@@ -205,7 +201,7 @@ impl Observer for Timer {
                 times.stages.retain(|stage| stage.stage != row.stage);
                 times.stages.push(measured);
             }
-            Event::Batch { .. } | Event::StageEnded { .. } | Event::Note(_) => {}
+            _ => {}
         }
     }
 }

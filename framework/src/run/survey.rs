@@ -1,69 +1,21 @@
 //! What a plan will do, before it does it: identity, state and needs of every trial.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::Identity;
-use super::attempt;
-use super::reuse::{self, Archive};
-use crate::cost::estimate::NetworkSize;
-use crate::design::Design;
+use super::agenda::tasks;
+use super::guard::guarded;
+use super::reuse::KnownWork;
+use crate::data::{DataStore, DataSummary};
+use crate::ground::{Build, Parameters, device};
+use crate::launch::Task;
 use crate::manifest::{Manifest, Part, Plan, Trial};
-use crate::plugin::{Build, DataFacts, DataStore, Parameters, Stages};
-use crate::record::{self, Epoch, Failed, Outcome, files};
-use crate::{Error, Result, device};
+use crate::network::{Design, NetworkSize, Techniques};
+use crate::record::{State, files};
+use crate::{Error, Result};
 
-/// What a run loads beside its tensors and what is there before it begins: kernels, threads, tables.
+/// What a run loads beside its tensors and what is there before it begins: kernels, threads,
+/// tables.
 const LOADED_LATER: u64 = 40 << 20;
-
-/// How far a trial is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// Nothing of it has run.
-    New,
-    /// It goes on where it stopped.
-    Interrupted {
-        /// Epochs that are finished, of all stages.
-        epochs: usize,
-        /// Seconds that they took.
-        seconds: f64,
-    },
-    /// It ended with an error; the same command tries again from its last checkpoint.
-    Failed {
-        /// Epochs that are finished, of all stages.
-        epochs: usize,
-        /// The error.
-        error: String,
-    },
-    /// A process works on it.
-    Running,
-    /// It is finished.
-    Done(Box<Outcome>),
-}
-
-impl State {
-    /// The state that a trial's folder shows.
-    pub fn of(folder: &Path) -> State {
-        let finished = reuse::result(folder).or_else(|| reuse::result(&folder.join(attempt::FINISHED)));
-        if let Some(outcome) = finished {
-            return State::Done(Box::new(outcome));
-        }
-        let places = attempt::places(folder);
-        if places.iter().any(|place| attempt::is_held(place)) {
-            return State::Running;
-        }
-        let histories = places.iter().filter_map(|place| record::read::<Epoch>(&place.join(files::HISTORY)).ok());
-        let farthest = histories.max_by_key(Vec::len);
-        if let Some(failed) = places.iter().find_map(|place| Failed::read(place)) {
-            return State::Failed { epochs: farthest.map_or(0, |rows| rows.len()), error: failed.error };
-        }
-        match farthest {
-            Some(rows) if !rows.is_empty() => {
-                State::Interrupted { epochs: rows.len(), seconds: rows.iter().map(|row| row.seconds).sum() }
-            }
-            _ => State::New,
-        }
-    }
-}
 
 /// What a trial needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,40 +26,42 @@ pub struct Needs {
     pub network: NetworkSize,
     /// Whether the design of the final network is known.
     pub decided: bool,
-    /// Peak memory in bytes on the trial's device; see [`crate::cost::estimate`].
+    /// Peak memory in bytes on the trial's device; see [`NetworkSize::training_bytes`].
     pub memory: u64,
 }
 
 /// A trial, looked at.
 #[derive(Debug)]
 pub struct Surveyed {
-    /// What names its folder.
-    pub identity: Identity,
-    /// Its folder.
-    pub folder: PathBuf,
+    /// What it is called, and its folder.
+    pub task: Task,
     /// How far it is.
     pub state: State,
     /// What it needs, or why that cannot be said.
     pub needs: Result<Needs>,
 }
 
-/// Looks at every trial of a plan. A trial is an error where its data cannot be used, or those of the trial whose design it takes.
+/// Looks at every trial of a plan. A trial is an error where its data cannot be used, or those of
+/// the trial whose design it takes.
 ///
-/// Data are not opened where their facts are known, and no network gets values: a plan of paper scale takes milliseconds.
+/// Data are not opened where their summary is known, and no network gets values: a plan of paper
+/// scale takes milliseconds.
 pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveyed>> {
-    let mut all: Vec<Result<Surveyed>> = Vec::new();
     // Before anything is counted: memory that was freed stays with the process.
     let program = device::resident_memory();
+    let planned = tasks(plan, runs, |dataset| Ok(store.summary(dataset)?.info.digest));
+    let known = KnownWork::look(runs);
+    let mut all: Vec<Result<Surveyed>> = Vec::new();
     // Trials that differ in the seed alone need the same.
     let mut seen: Vec<serde_json::Value> = Vec::new();
-    let archive = Archive::open(runs);
-    for trial in &plan.trials {
+    for (trial, task) in plan.trials.iter().zip(planned) {
         let mut settings = trial.settings.clone();
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("experiment");
         }
         let alike = seen.iter().position(|other| *other == settings);
-        let looked = look(plan, trial, (runs, &archive), store, &all, alike, program);
+        let alike = alike.and_then(|index| all[index].as_ref().ok()?.needs.as_ref().ok());
+        let looked = task.and_then(|task| look(trial, task, store, &known, alike, program));
         seen.push(settings);
         all.push(looked);
     }
@@ -115,47 +69,33 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveye
 }
 
 fn look(
-    plan: &Plan,
     trial: &Trial,
-    (runs, archive): (&Path, &Archive),
+    task: Task,
     store: &DataStore,
-    before: &[Result<Surveyed>],
-    alike: Option<usize>,
+    known: &KnownWork,
+    alike: Option<&Needs>,
     program: u64,
 ) -> Result<Surveyed> {
-    let facts = store.facts(trial.manifest.dataset.as_ref())?;
-    let source = match trial.depends_on.map(|source| &before[source]) {
-        Some(Ok(source)) => Some(source),
-        Some(Err(error)) => {
-            let title = plan.trials[trial.depends_on.unwrap_or_default()].title();
-            let message = format!("the trial that it takes its design from cannot run: {error}");
-            return Err(Error::Plugin { kind: "design", name: title, message });
-        }
-        None => None,
-    };
-    let identity = Identity::of(trial, &facts.info.digest, source.map(|source| &source.identity));
-    let folder = identity.folder(runs, &plan.name, trial);
-    let state = match (State::of(&folder), archive.find(&identity.hash, &folder)) {
+    let data = store.summary(trial.manifest.dataset.as_ref())?;
+    let state = match (State::of(&task.folder), known.find(&task.hash, &task.folder)) {
         (State::New | State::Interrupted { .. }, Some((_, outcome))) => State::Done(Box::new(outcome)),
         (state, _) => state,
     };
-    let design = known_design(trial, &folder, source.map(|source| source.folder.as_path()));
-    let needs = match alike.and_then(|index| before[index].as_ref().ok()?.needs.as_ref().ok()) {
+    let design = known_design(trial, &task);
+    let needs = match alike {
         Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),
-        _ => super::guarded(|| needs(&trial.manifest, &facts, design, source.is_some(), program)),
+        _ => guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), program)),
     };
-    Ok(Surveyed { identity, folder, state, needs })
+    Ok(Surveyed { task, state, needs })
 }
 
-/// The design of a trial that is known already: found, given by a file, or found by the trial that it comes from.
-fn known_design(trial: &Trial, folder: &Path, source: Option<&Path>) -> Option<Design> {
-    if let Ok(found) = Design::read(&folder.join(files::DESIGN)) {
+/// The design of a trial that is known already: found, given by a file, or found by the trial that
+/// it comes from.
+fn known_design(trial: &Trial, task: &Task) -> Option<Design> {
+    if let Ok(found) = Design::read(&task.folder.join(files::DESIGN)) {
         return Some(found);
     }
-    let given = match source {
-        Some(source) => Design::read(&source.join(files::DESIGN)).ok()?,
-        None => Design::read(trial.manifest.design.as_ref()?.file.as_ref()?).ok()?,
-    };
+    let given = Design::read(task.design_file.as_ref()?).ok()?;
     Some(kept(given, &trial.manifest))
 }
 
@@ -177,7 +117,7 @@ fn most_timesteps(manifest: &Manifest) -> i64 {
 /// `program` is what the process occupies without its networks, in bytes.
 fn needs(
     manifest: &Manifest,
-    facts: &DataFacts,
+    data: &DataSummary,
     design: Option<Design>,
     takes_design: bool,
     program: u64,
@@ -188,7 +128,7 @@ fn needs(
     let mut build = Build::outline(&mut parameters);
     manifest.timesteps.attach(&mut build.at("timesteps"))?;
     let supernet = match manifest.search.is_some() || (takes_design && !decided) {
-        true => Some(manifest.space.supernet(&facts.info, &compressors, &mut build)?),
+        true => Some(manifest.space.supernet(&data.info, &compressors, &mut build)?),
         false => None,
     };
     let searched = supernet.as_deref().map(|network| NetworkSize::of(network, &parameters));
@@ -196,19 +136,18 @@ fn needs(
         (Some(design), _) => design,
         (None, Some(supernet)) => {
             let design = Design {
-                version: crate::design::VERSION,
+                version: crate::network::design::VERSION,
                 space: manifest.space.typetag_name().to_owned(),
                 timesteps: most_timesteps(manifest),
                 edges: supernet.decode().edges,
-                compression: supernet.decisions(Stages::ALL),
+                compression: supernet.decisions(Techniques::ALL),
                 network: None,
                 accounting: None,
             };
             if takes_design { kept(design, manifest) } else { design }
         }
         (None, None) => {
-            let message = "its design cannot be read".to_owned();
-            return Err(Error::Plugin { kind: "design", name: manifest.space.typetag_name().into(), message });
+            return Err(Error::design("the design that it takes over cannot be read"));
         }
     };
     let mut parameters = Parameters::default();
@@ -217,20 +156,20 @@ fn needs(
         &design.architecture(),
         &design.compression,
         false,
-        &facts.info,
+        &data.info,
         &compressors,
         &mut build,
     )?;
     let network = NetworkSize::of(network.as_ref(), &parameters);
-    let shape = facts.info.shape;
+    let shape = data.info.shape;
     let searched = searched.filter(|_| manifest.search.is_some());
     let search = match (&searched, &manifest.search) {
         (Some(size), Some(training)) => {
-            size.training_bytes(training.batch_size.min(facts.train), manifest.timesteps.max(), shape)
+            size.training_bytes(training.batch_size.min(data.train), manifest.timesteps.max(), shape)
         }
         _ => 0,
     };
-    let retrain = network.training_bytes(manifest.retrain.batch_size.min(facts.train), design.timesteps, shape);
-    let memory = program + LOADED_LATER + facts.bytes + search.max(retrain);
+    let retrain = network.training_bytes(manifest.retrain.batch_size.min(data.train), design.timesteps, shape);
+    let memory = program + LOADED_LATER + data.bytes + search.max(retrain);
     Ok(Needs { supernet: searched, network, decided, memory })
 }

@@ -1,8 +1,9 @@
-//! The distribution of the searched weights, for the record: what they are, what the compressors make of them, what is removed.
+//! The distribution of the searched weights, for the record: what they are, what the compressors
+//! make of them, what is removed.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::plugin::{Network, Stages, SynapseLayer};
+use crate::network::{Network, SynapseLayer, Techniques};
 use crate::record::WeightBin;
 
 /// Bins reach from `-REACH` to `REACH` standard deviations.
@@ -10,7 +11,8 @@ const REACH: f64 = 5.0;
 /// Bins of one standard deviation.
 const BINS: f64 = 20.0;
 
-/// The bins of every searched layer of a network at the end of a search, in units of the layer's own standard deviation.
+/// The bins of every searched layer of a network at the end of a search, in units of the layer's
+/// own standard deviation.
 pub(super) fn weight_bins(network: &dyn Network) -> Vec<WeightBin> {
     let layers = network.layers();
     tch::no_grad(|| layers.iter().filter(|layer| layer.searched).flat_map(of_layer).collect())
@@ -22,7 +24,7 @@ fn of_layer(layer: &SynapseLayer) -> Vec<WeightBin> {
     if !(sigma > 0.0 && sigma.is_finite()) {
         return Vec::new();
     }
-    let used = layer.weight.value(Stages::ALL);
+    let used = layer.weight.value(Techniques::ALL);
     let removed = numbers(&used.eq(0.0).to_kind(Kind::Double));
     let mut forms = vec![("weight".to_owned(), weight.shallow_clone())];
     forms.extend(layer.weight.forms());

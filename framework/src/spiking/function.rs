@@ -28,17 +28,29 @@ unsafe extern "C" {
         backward: BackwardCallback,
         release: unsafe extern "C" fn(*mut c_void),
         results: *mut *mut C_tensor,
-    ) -> c_int;
-    fn litesnn_last_error() -> *const c_char;
+    ) -> *mut c_char;
 }
 
-/// What libtorch said of the last call on this thread that failed.
-pub(super) fn last_error() -> String {
-    // SAFETY: the C++ side keeps the text until the next failure.
-    unsafe { CStr::from_ptr(litesnn_last_error()) }.to_string_lossy().into_owned()
+/// Panics with what libtorch said of a call that failed; null is the message of a call that did
+/// not.
+///
+/// # Safety
+/// The message was made by `strdup`, and nobody else frees it.
+pub(super) unsafe fn panic_on_failure(message: *mut c_char) {
+    if message.is_null() {
+        return;
+    }
+    // SAFETY: a C string that is this function's own.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        text
+    };
+    panic!("{text}");
 }
 
-/// A number that changes whenever the values of a tensor do: what was made of them is valid while it stays.
+/// A number that changes whenever the values of a tensor do: what was made of them is valid while
+/// it stays.
 pub fn version(tensor: &Tensor) -> i64 {
     unsafe extern "C" {
         fn litesnn_version(tensor: *mut C_tensor) -> i64;
@@ -69,7 +81,8 @@ unsafe extern "C" fn run_backward(
     input_count: c_int,
 ) -> c_int {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the C++ side passes arrays of these lengths, and the closure that `custom_function` boxed.
+        // SAFETY: the C++ side passes arrays of these lengths, and the closure that
+        // `custom_function` boxed.
         unsafe {
             let backward = &*(closure as *const Box<Backward>);
             let tensors = |array: *const *mut C_tensor, count: c_int| -> Vec<Tensor> {
@@ -96,9 +109,9 @@ unsafe extern "C" fn release_backward(closure: *mut c_void) {
 
 /// Adds one node to the autograd graph.
 ///
-/// `forward` computes, without recording, the outputs and the tensors to keep. `backward` gets the outputs' gradients and the
-/// kept tensors and returns a gradient for each of `inputs`, or `None` where there is none. Outputs must not be inputs
-/// themselves.
+/// `forward` computes, without recording, the outputs and the tensors to keep. `backward` gets the
+/// outputs' gradients and the kept tensors and returns a gradient for each of `inputs`, or `None`
+/// where there is none. Outputs must not be inputs themselves.
 ///
 /// ```
 /// use litesnn_framework::spiking::custom_function;
@@ -125,9 +138,10 @@ pub fn custom_function(
     let (output_pointers, saved_pointers) = (pointers(&outputs), pointers(&saved));
     let mut results = vec![std::ptr::null_mut(); outputs.len()];
     let closure = Box::into_raw(Box::new(Box::new(backward) as Box<Backward>)) as *mut c_void;
-    // SAFETY: arrays and counts belong together; ownership of the closure passes to the C++ side in every case.
+    // SAFETY: arrays and counts belong together; ownership of the closure passes to the C++ side in
+    // every case.
     unsafe {
-        let status = litesnn_function_apply(
+        let failure = litesnn_function_apply(
             input_pointers.as_ptr(),
             input_pointers.len() as c_int,
             output_pointers.as_ptr(),
@@ -139,9 +153,7 @@ pub fn custom_function(
             release_backward,
             results.as_mut_ptr(),
         );
-        if status != 0 {
-            panic!("{}", last_error());
-        }
+        panic_on_failure(failure);
         results.into_iter().map(|pointer| Tensor::from_ptr(pointer)).collect()
     }
 }

@@ -1,12 +1,14 @@
-//! Vectors of neighbouring channels, for kernels whose loops the compiler does not vectorise by itself.
+//! Vectors of neighbouring channels, for kernels whose loops the compiler does not vectorise by
+//! itself.
 //!
-//! [`Sixteen`] is one register of AVX-512 with masks, [`Eight`] an array on any processor. Their numbers differ by
-//! rounding alone, and only in [`Lanes::mul_add`].
+//! [`Sixteen`] is one register of AVX-512 with masks, [`Eight`] an array on any processor. Their
+//! numbers differ by rounding alone, and only in [`Lanes::mul_add`].
 
 /// Several f32 side by side.
 ///
 /// # Safety
-/// Every function needs the instruction set of its type; memory has to be there for the lanes of the mask.
+/// Every function needs the instruction set of its type; memory has to be there for the lanes of
+/// the mask.
 pub(super) trait Lanes: Copy {
     /// Number of lanes.
     const COUNT: usize;

@@ -1,4 +1,5 @@
-//! The leaky integrate-and-fire neuron with the Dspike surrogate gradient, as one autograd node over all timesteps.
+//! The leaky integrate-and-fire neuron with the Dspike surrogate gradient, as one autograd node
+//! over all timesteps.
 //!
 //! Forward (paper, Eq. 1; hard reset to 0):
 //!
@@ -6,19 +7,21 @@
 //! u(t) = tau · u(t-1) · (1 - s(t-1)) + x(t)          s(t) = 1 if u(t) > V_th else 0
 //! ```
 //!
-//! Backward, with g(t) = dL/du(t) and the surrogate D(u) in place of ds/du; the gradient passes through the reset:
+//! Backward, with g(t) = dL/du(t) and the surrogate D(u) in place of ds/du; the gradient passes
+//! through the reset:
 //!
 //! ```text
 //! g(t) = (dL/ds(t) - g(t+1) · tau · u(t)) · D(u(t)) + g(t+1) · tau · (1 - s(t))          dL/dx(t) = g(t)
 //! ```
 //!
-//! D is the derivative of Dspike (Li et al., NeurIPS 2021): b / (2 tanh(b/2)) · (1 - tanh²(b (u - 1/2))) for 0 < u < 1, else 0.
-//! Only the currents x are kept for the backward pass, which computes the potentials again. On the CPU in f32 the kernels below run;
-//! on any other device or type the same node computes by tensor operations.
+//! D is the derivative of Dspike (Li et al., NeurIPS 2021): b / (2 tanh(b/2)) · (1 - tanh²(b (u -
+//! 1/2))) for 0 < u < 1, else 0. Only the currents x are kept for the backward pass, which computes
+//! the potentials again. On the CPU in f32 the kernels below run; on any other device or type the
+//! same node computes by tensor operations.
 
 use tch::{Device, Kind, Tensor};
 
-use super::custom_function;
+use super::function::custom_function;
 use super::lanes::{Lanes, prefetch, prefetch_to_write, with_lanes};
 use super::parallel::{BLOCK, Pointer, for_blocks};
 
@@ -66,7 +69,8 @@ impl Lif {
         self.run(current, current.size()[0], false)
     }
 
-    /// Spikes `[T, ...]` of a current `[...]` that is the same at each of `timesteps`: the direct coding of a static image.
+    /// Spikes `[T, ...]` of a current `[...]` that is the same at each of `timesteps`: the direct
+    /// coding of a static image.
     pub fn spikes_of_constant(&self, current: &Tensor, timesteps: i64) -> Tensor {
         self.run(current, timesteps, true)
     }
@@ -96,7 +100,8 @@ impl Lif {
         let shape = Shape::of(&spikes, constant);
         let (x, s) = (Pointer::of(current), Pointer::of(&spikes));
         for_blocks(shape.neurons, |begin, end| {
-            // SAFETY: x holds `stride * steps` values (or `neurons`), s `neurons * steps`; blocks do not overlap.
+            // SAFETY: x holds `stride * steps` values (or `neurons`), s `neurons * steps`; blocks
+            // do not overlap.
             unsafe { forward_block(x.get(), Out::Spikes(s.get()), shape, begin, end, self) }
         });
         spikes
@@ -187,8 +192,8 @@ impl Shape {
     }
 }
 
-/// The tensor without gaps in memory and with time outermost (unless it is `constant`); the order of the other axes, which the
-/// kernels do not see, stays as it is.
+/// The tensor without gaps in memory and with time outermost (unless it is `constant`); the order
+/// of the other axes, which the kernels do not see, stays as it is.
 fn dense(current: &Tensor, constant: bool) -> Tensor {
     let (size, stride) = (current.size(), current.stride());
     let mut axes: Vec<usize> = (0..size.len()).filter(|&axis| size[axis] > 1).collect();
@@ -358,7 +363,8 @@ unsafe fn backward_lanes<V: Lanes>(
 mod tests {
     use super::*;
 
-    /// Op by op through autograd: the spike is a step forward and Dspike backward, by the detach trick.
+    /// Op by op through autograd: the spike is a step forward and Dspike backward, by the detach
+    /// trick.
     fn reference(neuron: &Lif, current: &Tensor) -> Tensor {
         let b = neuron.surrogate.temperature;
         let half = (b / 2.0).tanh();
@@ -418,12 +424,13 @@ mod tests {
         }
     }
 
-    /// A processor without AVX-512 has narrower vectors: the same numbers but for the rounding of `mul_add`.
+    /// A processor without AVX-512 has narrower vectors: the same numbers but for the rounding of
+    /// `mul_add`.
     #[test]
     fn narrow_vectors_agree_with_wide_ones() {
         let (neuron, shape) = (Lif::default(), Shape { steps: 3, neurons: 101, stride: 101 });
         let draw = |seed: u64| {
-            let mut stream = crate::random::Stream::open(seed, "lif/narrow", 0);
+            let mut stream = crate::ground::Stream::open(seed, "lif/narrow", 0);
             Vec::<f32>::try_from(stream.normal(&[303])).unwrap()
         };
         let (x, upstream) = (draw(0), draw(1));

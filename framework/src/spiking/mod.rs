@@ -1,15 +1,27 @@
-//! Spiking neurons and layers over tensors in which time is an axis: a convolution sees `[T·B, C, H, W]`, a neuron sees
-//! `[T, B, C, H, W]` and runs all timesteps in one kernel.
+//! Spiking neurons and layers over tensors in which time is an axis: a convolution sees
+//! `[T·B, C, H, W]`, a neuron sees `[T, B, C, H, W]` and runs all timesteps in one kernel.
 
-pub mod convolution;
-pub mod function;
+mod batch_norm;
+mod convolution;
+mod floor;
+mod function;
 mod lanes;
-pub mod layer;
-pub mod lif;
-pub mod node;
+mod lif;
+mod maps;
+mod moments;
+mod node;
 pub mod parallel;
+mod precision;
+mod recorder;
+mod time;
 
-pub use convolution::{Precision, convolution};
-pub use function::{custom_function, version};
+pub use batch_norm::{BatchNorm, Statistics};
+pub use convolution::kaiming_fan_out;
+pub use floor::ConvolutionFloor;
+pub use function::{changed, custom_function, version};
 pub use lif::{Dspike, Lif};
-pub use node::{Currents, Term, node};
+pub use maps::{channels_last, side_by_side, stack_weights};
+pub use node::{Currents, Term, node_spikes};
+pub use precision::Precision;
+pub use recorder::{ConvolutionCall, Recorder};
+pub use time::{firing_rate, fold_time, repeat_over_time, unfold_time};

@@ -1,4 +1,5 @@
-//! Loops over blocks of memory on libtorch's own threads, compiled for the widest vectors the processor has.
+//! Loops over blocks of memory on libtorch's own threads, compiled for the widest vectors the
+//! processor has.
 
 use std::ffi::c_void;
 
@@ -16,6 +17,9 @@ unsafe extern "C" {
 /// Elements of a block: a few blocks of f32 stay in the first-level cache.
 pub const BLOCK: usize = 1024;
 
+/// Rows of a tile: sums in f32 are no longer than that.
+pub(super) const TILE: usize = 64;
+
 /// Calls `body(begin, end)` for the ranges of blocks of `0..count` on several threads.
 pub fn for_blocks<F: Fn(usize, usize) + Sync>(count: usize, body: F) {
     unsafe extern "C" fn run<F: Fn(usize, usize) + Sync>(closure: *mut c_void, first: i64, last: i64) {
@@ -27,7 +31,8 @@ pub fn for_blocks<F: Fn(usize, usize) + Sync>(count: usize, body: F) {
     }
     let shared = (body, count);
     let blocks = count.div_ceil(BLOCK) as i64;
-    // SAFETY: the call returns when all blocks are done; `run` is instantiated for this very closure type.
+    // SAFETY: the call returns when all blocks are done; `run` is instantiated for this very
+    // closure type.
     unsafe { litesnn_parallel_for(blocks, 16, (&raw const shared) as *mut c_void, run::<F>) }
 }
 
@@ -36,8 +41,9 @@ pub fn parts() -> usize {
     tch::get_num_threads().max(1) as usize
 }
 
-/// Calls `body(part, begin, end)` for [`parts`] ranges that make up `0..count`, each on one thread. Sums that each part keeps for
-/// itself and that are added in their order are the same from run to run.
+/// Calls `body(part, begin, end)` for [`parts`] ranges that make up `0..count`, each on one thread.
+/// Sums that each part keeps for itself and that are added in their order are the same from run to
+/// run.
 pub fn for_parts<F: Fn(usize, usize, usize) + Sync>(count: usize, body: F) {
     unsafe extern "C" fn run<F: Fn(usize, usize, usize) + Sync>(closure: *mut c_void, first: i64, last: i64) {
         // SAFETY: `closure` is the tuple below, which outlives the call.
@@ -77,8 +83,8 @@ impl Pointer {
     }
 }
 
-/// Defines `fn $name(args)` with the body compiled three times, for AVX-512, AVX2 and the base instruction set, and chosen
-/// when it runs.
+/// Defines `fn $name(args)` with the body compiled three times, for AVX-512, AVX2 and the base
+/// instruction set, and chosen when it runs.
 #[macro_export]
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {

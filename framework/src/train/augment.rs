@@ -6,15 +6,15 @@
 //! | flip | raw values | mirrors left and right, with probability 1/2 | |
 //! | cutout | normalised values | sets a square of side `cutout` to zero, its centre uniform over the image, clipped at the borders | DeVries and Taylor, arXiv:1708.04552, 2017 |
 //!
-//! What happens to an image depends on the seed, the stage, the epoch and its position in the split alone, so that an interrupted
-//! trial goes on with the same images, and the size of a batch changes none. Each step has numbers of its own: switching one on
-//! leaves the others as they were.
+//! What happens to an image depends on the seed, the stage, the epoch and its position in the split
+//! alone, so that an interrupted trial goes on with the same images, and the size of a batch
+//! changes none. Each step has numbers of its own: switching one on leaves the others as they were.
 
 use tch::{Kind, Tensor};
 
-use crate::manifest::Augment;
-use crate::plugin::Split;
-use crate::random::Stream;
+use super::Augment;
+use crate::data::Split;
+use crate::ground::Stream;
 use crate::{Error, Result};
 
 /// What one epoch does to the images of a split: all random numbers, drawn.
@@ -49,7 +49,8 @@ impl Augmentation {
         }
     }
 
-    /// Crops and mirrors raw images `[B, C, H, W]` of any kind on any device; `index` is their position in the split, `[B]`.
+    /// Crops and mirrors raw images `[B, C, H, W]` of any kind on any device; `index` is their
+    /// position in the split, `[B]`.
     pub fn cropped_and_mirrored(&self, images: Tensor, index: &Tensor) -> Tensor {
         if self.offsets.is_none() && self.mirrored.is_none() {
             return images;
@@ -79,7 +80,8 @@ impl Augmentation {
         flat.view([batch, channels, height, width])
     }
 
-    /// Erases a square in each of the normalised images `[B, C, H, W]`; `index` is their position in the split, `[B]`.
+    /// Erases a square in each of the normalised images `[B, C, H, W]`; `index` is their position
+    /// in the split, `[B]`.
     pub fn erased(&self, images: Tensor, index: &Tensor) -> Tensor {
         let Some(centres) = &self.centres else { return images };
         let (batch, _, height, width) = images.size4().expect("images are [B, C, H, W]");
@@ -122,7 +124,7 @@ impl Augment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Normalisation;
+    use crate::data::Normalisation;
     use crate::train::Batches;
     use tch::Device;
 
@@ -243,7 +245,8 @@ mod tests {
         }
     }
 
-    /// A square of side n has n² pixels, and half of a side is lost where its centre is in a corner.
+    /// A square of side n has n² pixels, and half of a side is lost where its centre is in a
+    /// corner.
     #[test]
     fn the_erased_area_is_the_square_clipped_at_the_borders() {
         let split = split(200, [3, 32, 32]);

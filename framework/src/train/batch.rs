@@ -1,10 +1,11 @@
-//! Batches of a split in a given order, augmented where they are trained on, normalised, on the device.
+//! Batches of a split in a given order, augmented where they are trained on, normalised, on the
+//! device.
 
 use tch::{Device, Kind, Tensor};
 
 use super::Augmentation;
-use crate::plugin::{Normalisation, Preparation, Split};
-use crate::random::Stream;
+use crate::data::{Normalisation, Preparation, Split};
+use crate::ground::Stream;
 
 /// One batch.
 pub struct Batch {
@@ -39,7 +40,8 @@ pub struct Batches<'a> {
     prepared: Option<Prepared<'a>>,
 }
 
-/// How raw samples become inputs, and the address of the random numbers for it: the batch's number is the index.
+/// How raw samples become inputs, and the address of the random numbers for it: the batch's number
+/// is the index.
 struct Prepared<'a> {
     preparation: &'a dyn Preparation,
     seed: u64,
@@ -68,8 +70,8 @@ impl<'a> Batches<'a> {
         Batches { augmentation: Some(augmentation), ..self }
     }
 
-    /// Makes the inputs of each batch by `preparation`, with random numbers that depend on `seed`, `purpose` (stage and epoch) and
-    /// the number of the batch alone.
+    /// Makes the inputs of each batch by `preparation`, with random numbers that depend on `seed`,
+    /// `purpose` (stage and epoch) and the number of the batch alone.
     pub fn prepared(self, preparation: Option<&'a dyn Preparation>, seed: u64, purpose: String) -> Self {
         let prepared = preparation.map(|preparation| Prepared { preparation, seed, purpose });
         Batches { prepared, ..self }
@@ -125,8 +127,8 @@ impl Iterator for Batches<'_> {
     }
 }
 
-/// Moves a batch to a device. To a GPU from pinned memory, so that the processor need not wait for the copy and prepares the next
-/// batch while the GPU works.
+/// Moves a batch to a device. To a GPU from pinned memory, so that the processor need not wait for
+/// the copy and prepares the next batch while the GPU works.
 fn move_to(tensor: Tensor, device: Device) -> Tensor {
     match device {
         Device::Cuda(_) => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),

@@ -1,7 +1,7 @@
 //! Checkpoints in safetensors: written whole, checked by a digest, with the one before kept.
 //!
-//! A checkpoint is all that a trial needs to go on: tensors, the epochs so far as `history.parquet` has them, the design that is
-//! retrained, and how far an epoch is that is not finished.
+//! A checkpoint is all that a trial needs to go on: tensors, the epochs so far as `history.parquet`
+//! has them, the design that is retrained, and how far an epoch is that is not finished.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
-use crate::plugin::Parameters;
-use crate::run::Staged;
-use crate::{Error, Result, bounded};
+use super::Phase;
+use crate::ground::Parameters;
+use crate::ground::file::{Staged, read_bounded};
+use crate::record::Stage;
+use crate::{Error, Result};
 
 const LATEST: &str = "latest.safetensors";
 const PREVIOUS: &str = "previous.safetensors";
@@ -27,16 +29,16 @@ const FIRST_KEYS: [&str; 5] = ["phase", "stage", "epochs", "finished", "history"
 pub struct Checkpoint {
     /// Hash of the trial that it belongs to; empty where an older program wrote it.
     pub trial: String,
-    /// The network that was trained: `search` or `retrain`.
-    pub phase: String,
+    /// The network that was trained.
+    pub phase: Phase,
     /// The stage that was running.
-    pub stage: String,
+    pub stage: Stage,
     /// Its finished epochs.
     pub epochs: usize,
     /// What the epoch after them has so far.
     pub begun: Begun,
     /// Stages finished before it, in order.
-    pub finished: Vec<String>,
+    pub finished: Vec<Stage>,
     /// Rows of the history that belong to it.
     pub history: usize,
     /// These rows, as a Parquet file; empty where an older program wrote it.
@@ -121,9 +123,11 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes to `folder`; what was there becomes the previous checkpoint. Until the new one is whole on the disk, both stay.
+    /// Writes to `folder`; what was there becomes the previous checkpoint. Until the new one is
+    /// whole on the disk, both stay.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        // Not the folder above it: a trial whose folder was removed must not go on as if it were there.
+        // Not the folder above it: a trial whose folder was removed must not go on as if it were
+        // there.
         match std::fs::create_dir(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::file("create", folder)(error));
@@ -150,10 +154,10 @@ impl Checkpoint {
             .collect::<Result<_, safetensors::SafeTensorError>>()
             .map_err(|error| Error::Record(error.to_string()))?;
         let mut metadata = HashMap::from([
-            ("phase".to_owned(), self.phase.clone()),
-            ("stage".to_owned(), self.stage.clone()),
+            ("phase".to_owned(), self.phase.to_string()),
+            ("stage".to_owned(), self.stage.to_string()),
             ("epochs".to_owned(), self.epochs.to_string()),
-            ("finished".to_owned(), self.finished.join(",")),
+            ("finished".to_owned(), self.finished.iter().map(Stage::name).collect::<Vec<_>>().join(",")),
             ("history".to_owned(), self.history.to_string()),
             ("trial".to_owned(), self.trial.clone()),
             ("begun".to_owned(), self.begun.to_text()),
@@ -173,7 +177,8 @@ impl Checkpoint {
         staged.publish()
     }
 
-    /// The newest checkpoint in `folder` that is whole, and each newer file that is not, with what is wrong with it.
+    /// The newest checkpoint in `folder` that is whole, and each newer file that is not, with what
+    /// is wrong with it.
     pub fn newest(folder: &Path) -> (Option<Checkpoint>, Vec<(PathBuf, Error)>) {
         let mut unusable = Vec::new();
         for path in [folder.join(LATEST), folder.join(PREVIOUS)] {
@@ -196,7 +201,7 @@ impl Checkpoint {
             hint: "it is not used; training goes on from the one before, or from the start".into(),
         };
         // As large as the memory is: that is checked when it is asked for.
-        let bytes = bounded::read(path, u64::MAX).map_err(Error::file("read", path))?;
+        let bytes = read_bounded(path, u64::MAX).map_err(Error::file("read", path))?;
         let damaged = |error: safetensors::SafeTensorError| content(format!("is not a checkpoint: {error}"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
@@ -216,14 +221,15 @@ impl Checkpoint {
             None => Begun::default(),
             Some(text) => Begun::from_text(text).ok_or_else(|| content(format!("has a `begun` of `{text}`")))?,
         };
+        let phase = field("phase")?;
         let mut checkpoint = Checkpoint {
             trial: later("trial"),
             design: later("design"),
             begun,
-            phase: field("phase")?,
-            stage: field("stage")?,
+            phase: Phase::named(&phase).ok_or_else(|| content(format!("has a `phase` of `{phase}`")))?,
+            stage: Stage::named(&field("stage")?),
             epochs: number("epochs")?,
-            finished: field("finished")?.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            finished: field("finished")?.split(',').filter(|name| !name.is_empty()).map(Stage::named).collect(),
             history: number("history")?,
             ..Checkpoint::default()
         };
@@ -250,7 +256,8 @@ impl Checkpoint {
     }
 }
 
-/// The order in which tensors enter the digest: parameters, then descents, then the history, each by name.
+/// The order in which tensors enter the digest: parameters, then descents, then the history, each
+/// by name.
 fn order(name: &str) -> (bool, bool, &str) {
     (name == HISTORY, name.starts_with(DESCENT), name)
 }
@@ -283,13 +290,13 @@ mod tests {
     fn example(epochs: usize) -> Checkpoint {
         Checkpoint {
             trial: "0123456789abcdef".into(),
-            phase: "search".into(),
-            stage: "search".into(),
+            phase: Phase::Search,
+            stage: Stage::Search("search".into()),
             epochs,
             begun: Begun { batches: 3, images: 60, loss: 0.1 + 0.2, correct: 7, seconds: 1.5, device_seconds: 2.5 },
             rows: vec![1, 2, 3],
             design: "version = 1\n".into(),
-            finished: vec!["warm-up".into()],
+            finished: vec![Stage::Search("warm-up".into())],
             history: epochs,
             tensors: BTreeMap::from([("b".to_owned(), Tensor::from_slice(&[1f32, 2., epochs as f32]))]),
             descent: BTreeMap::from([
@@ -307,7 +314,7 @@ mod tests {
         let (checkpoint, damaged) = Checkpoint::newest(folder.path());
         let checkpoint = checkpoint.unwrap();
         assert!(damaged.is_empty(), "{damaged:?}");
-        assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, vec!["warm-up".to_owned()]));
+        assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, example(2).finished));
         assert_eq!(checkpoint.begun, example(2).begun);
         assert_eq!((checkpoint.rows, checkpoint.design), (vec![1, 2, 3], "version = 1\n".to_owned()));
         assert_eq!(checkpoint.tensors["b"].double_value(&[2]), 2.0);

@@ -1,11 +1,12 @@
-//! Gradient descent with a state that can be kept in a checkpoint (tch's own optimizers cannot hand theirs out).
+//! Gradient descent with a state that can be kept in a checkpoint (tch's own optimizers cannot hand
+//! theirs out).
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::plugin::{Parameters, Role};
-use crate::spiking::function::changed;
+use crate::ground::{Parameters, Role};
+use crate::spiking::changed;
 use crate::spiking::parallel::{Pointer, for_blocks, simd};
 
 /// The update rule, as in PyTorch; weight decay is an L2 term of the gradient.
@@ -204,7 +205,8 @@ fn sgd(tensor: &Tensor, gradient: &Tensor, velocity: &Tensor, numbers: [f64; 3],
     });
 }
 
-/// One step of Adam in one pass over memory; `numbers` are step, correction of the second moment's root and weight decay.
+/// One step of Adam in one pass over memory; `numbers` are step, correction of the second moment's
+/// root and weight decay.
 fn adam(tensor: &Tensor, gradient: &Tensor, moments: [&Tensor; 2], betas: (f64, f64), numbers: [f64; 3]) {
     let [p, g, m, v] = [tensor, gradient, moments[0], moments[1]].map(Pointer::of);
     let numbers = numbers.map(|number| number as f32);
@@ -271,7 +273,7 @@ pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Build;
+    use crate::ground::Build;
 
     fn descend(algorithm: Algorithm, steps: usize) -> Vec<f64> {
         let mut parameters = Parameters::default();
@@ -290,7 +292,8 @@ mod tests {
 
     #[test]
     fn sgd_with_momentum_follows_the_hand_computed_path() {
-        // g1 = 2 + 0.1 = 2.1, p = 0.79; g2 = 1.58 + 0.079 = 1.659, v = 0.9 * 2.1 + 1.659 = 3.549, p = 0.4351
+        // g1 = 2 + 0.1 = 2.1, p = 0.79; g2 = 1.58 + 0.079 = 1.659, v = 0.9 * 2.1 + 1.659 = 3.549, p
+        // = 0.4351
         let path = descend(Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, 2);
         assert!((path[0] - 0.79).abs() < 1e-6 && (path[1] - 0.4351).abs() < 1e-6, "{path:?}");
     }

@@ -1,29 +1,35 @@
-//! Where a loss stopped being a number: the trial is repeated from its last checkpoint, batch by batch.
+//! Where a loss diverged: the trial is repeated from its last checkpoint, batch by batch.
 //!
-//! One step spreads a NaN over the whole network: gradients are clipped by their common norm. So it is not seen afterwards where it
-//! began. But every step can be repeated to the bit, from a checkpoint that is there at every stage's start:
+//! One step spreads a NaN over the whole network: gradients are clipped by their common norm. So it
+//! is not seen afterwards where it began. But every step can be repeated to the bit, from a
+//! checkpoint that is there at every stage's start:
 //!
-//! 1. the batches since the checkpoint are run again, one at a time, until the loss or a tensor is no finite number;
-//! 2. the tensors are put back to what they were before that batch, and the step is done once more with nothing moved;
-//! 3. running statistics are in the order of the network and change in the forward pass alone: the first that is not finite is in the
-//!    layer where it began. Where all are finite, it is the gradient of a layer, and of several the last, where a backward pass begins.
-//!    Where these tell nothing, and the loss is a number, the step moved a weight too far; else it is the loss itself. The largest
-//!    weight is told.
+//! 1. the batches since the checkpoint are run again, one at a time, until the loss or a tensor is
+//!    NaN or infinite;
+//! 2. the tensors are put back to what they were before that batch, and the step is done once more
+//!    with nothing moved;
+//! 3. running statistics are in the order of the network and change in the forward pass alone: the
+//!    first that is not finite is in the layer where it began. Where all are finite, it is the
+//!    gradient of a layer, and of several the last, where a backward pass begins. Where these tell
+//!    nothing, and the loss is a number, the step moved a weight too far; else it is the loss
+//!    itself. The largest weight is told.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Kind, Tensor};
 
-use super::session::Course;
-use super::{Batch, Checkpoint, Descent, StageSpec, StepReport};
-use crate::plugin::{Parameters, Role};
-use crate::{Error, Result};
+use super::course::Course;
+use super::stage::Step;
+use super::{Checkpoint, Descent, StageSpec};
+use crate::Error;
+use crate::ground::{Parameters, Role};
 
-/// A cross-entropy is near ln(classes) at the start. None that is larger than this has ever come back.
+/// A cross-entropy is near ln(classes) at the start. None that is larger than this has ever come
+/// back.
 const EXPLODED: f64 = 1e6;
 
-/// Whether a loss is not a number, or exploded.
+/// Whether a loss is NaN, or exploded.
 pub(super) fn diverged(loss: f64) -> bool {
     loss.is_nan() || loss >= EXPLODED
 }
@@ -36,16 +42,17 @@ pub(super) struct Watched<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
-/// Finds where it began; `None` where that cannot be said. Tensors and descents are of no more use afterwards.
+/// Finds where it began; `None` where that cannot be said. Tensors and descents are of no more use
+/// afterwards.
 pub(super) fn diagnose(
     watched: &Watched,
     checkpoints: &Path,
     descents: &mut [Descent],
-    step: &mut impl FnMut(&Batch, usize, &mut [Descent]) -> Result<StepReport>,
+    step: &mut Step,
     noticed: f64,
 ) -> Option<Error> {
     let Watched { course, spec, parameters, stop } = watched;
-    let checkpoint = Checkpoint::newest(checkpoints).0.filter(|checkpoint| checkpoint.stage == spec.name)?;
+    let checkpoint = Checkpoint::newest(checkpoints).0.filter(|checkpoint| checkpoint.stage == spec.stage)?;
     checkpoint.restore_parameters(parameters).ok()?;
     for descent in descents.iter_mut() {
         descent.restore(&checkpoint.descent);
@@ -72,7 +79,7 @@ pub(super) fn diagnose(
             descents.iter_mut().for_each(Descent::hold);
             let again = step(&batch, epoch, descents).ok()?.loss.double_value(&[]);
             return Some(Error::Diverged {
-                stage: spec.name.clone(),
+                stage: spec.stage.to_string(),
                 epoch: epoch + 1,
                 batch: done,
                 loss: if diverged(again) { again } else { noticed },
@@ -85,11 +92,11 @@ pub(super) fn diagnose(
     None
 }
 
-/// Where the first number that is not finite is, after a step that moved nothing. `loss`: whether its loss diverged; `moved`: the
-/// largest weight after the step that moved them.
+/// Where the first number that is not finite is, after a step that moved nothing. `loss`: whether
+/// its loss diverged; `moved`: the largest weight after the step that moved them.
 fn place(parameters: &Parameters, loss: bool, moved: Option<(f64, String)>) -> String {
     if let Some((name, _)) = parameters.buffers().iter().find(|(_, tensor)| !finite(tensor)) {
-        return format!("it begins in layer `{}`, in the forward pass (`{name}` is no finite number)", layer(name));
+        return format!("it begins in layer `{}`, in the forward pass (`{name}` is NaN or infinite)", layer(name));
     }
     let with_gradient: Vec<_> = parameters.trainable().iter().filter(|it| it.tensor.grad().defined()).collect();
     let broken: Vec<_> = with_gradient.iter().filter(|it| !finite(&it.tensor.grad())).collect();
@@ -106,7 +113,7 @@ fn place(parameters: &Parameters, loss: bool, moved: Option<(f64, String)>) -> S
     })
 }
 
-/// The largest weight, and the tensor that it is in; one that is no number is larger than any.
+/// The largest weight, and the tensor that it is in; NaN is larger than any.
 fn largest(parameters: &Parameters) -> Option<(f64, String)> {
     let weights = parameters.of(&[Role::Weight]);
     let sizes = weights.map(|it| (it.tensor.detach().abs().max().double_value(&[]), it.name.clone()));

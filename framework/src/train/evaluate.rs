@@ -3,7 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
-use crate::plugin::{Network, Normalisation, Pass, Split, held};
+use crate::data::{Normalisation, Split};
+use crate::network::{Network, Pass, WeightCache};
 
 /// What was measured over a split.
 #[derive(Debug)]
@@ -12,13 +13,14 @@ pub struct Measured {
     pub accuracy: f64,
     /// Cross-entropy of the mean logits; NaN for a split without images.
     pub loss: f64,
-    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless asked for, and for a split without
-    /// images.
+    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless
+    /// asked for, and for a split without images.
     pub activity: Vec<Tensor>,
 }
 
-/// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages of compression, and whether
-/// firing rates are measured. Logits are averaged over timesteps (paper, Eq. 16).
+/// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages
+/// of compression, and whether firing rates are measured. Logits are averaged over timesteps
+/// (paper, Eq. 16).
 pub fn evaluate(
     network: &dyn Network,
     split: &Split,
@@ -40,8 +42,9 @@ pub fn evaluate_in_batches(
     size: usize,
 ) -> Measured {
     let order = (0..split.len() as i64).collect();
-    let pass = Pass { training: false, ..pass };
-    held(|| {
+    let cache = WeightCache::default();
+    let pass = Pass { training: false, cache: Some(&cache), ..pass };
+    tch::no_grad(|| {
         let mut correct = Tensor::zeros([], (Kind::Int64, device));
         let mut loss = Tensor::zeros([], (Kind::Double, device));
         let mut activity: Vec<Tensor> = Vec::new();

@@ -1,22 +1,23 @@
-//! The optimizer plugin's trait, and what it is handed: a network with open decisions, its parameters by role, the data, the
-//! losses.
+//! The optimizer plugin's trait, and what it is handed: a network with open decisions, its
+//! parameters by role, the data, the losses.
 
 use std::num::NonZeroUsize;
 
 use tch::{Kind, Tensor};
 
-use super::{Algorithm, Batch, Descent, EpochNotes, Rate, Session, StageSpec, StepReport, evaluate};
+use super::{Algorithm, Batch, Descent, EpochNotes, Phase, Rate, Session, StageSpec, StepReport, Training, evaluate};
 use crate::Result;
-use crate::cost;
-use crate::design::{self, Architecture, Compression, Design};
-use crate::manifest::Training;
-use crate::plugin::{
-    Network, Parameters, Pass, Response, Role, Stages, Supernet, TimestepGate, exceedance, prefix_cross_entropy,
+use crate::ground::file::write_atomically;
+use crate::ground::{Parameters, Role};
+use crate::network::{
+    Architecture, Compression, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate, cost, design,
+    exceedance, prefix_cross_entropy,
 };
-use crate::record::files;
-use crate::run::write_atomically;
+use crate::record::{Stage, files};
+use crate::spiking::Recorder;
 
-/// An optimizer: it searches a supernet and returns the design it found. It decides which roles of parameters move when.
+/// An optimizer: it searches a supernet and returns the design it found. It decides which roles of
+/// parameters move when.
 #[typetag::serde]
 pub trait Optimizer: std::fmt::Debug + Send + Sync {
     /// Searches.
@@ -80,8 +81,8 @@ impl Searched {
 /// What acts in a training pass of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Regime {
-    /// Stages of compression that act.
-    pub active: Stages,
+    /// Techniques of compression that act.
+    pub active: Techniques,
     /// Timesteps that are run.
     pub timesteps: i64,
     /// Whether the gate weighs the numbers of timesteps.
@@ -103,10 +104,13 @@ pub enum Gating {
 pub struct SearchParts<'a> {
     /// The network and its tensors.
     pub open: Open,
-    /// How its weights are trained: `[search]` for a supernet, `[retrain]` for a settled architecture.
+    /// How its weights are trained: `[search]` for a supernet, `[retrain]` for a settled
+    /// architecture.
     pub training: &'a Training,
     /// The largest number of timesteps.
     pub max_timesteps: i64,
+    /// Told of every convolution of a training pass and of an evaluation.
+    pub recorder: Option<&'a Recorder>,
 }
 
 /// The terms of the loss (paper, Eq. 15), scalars.
@@ -119,7 +123,8 @@ pub struct Losses {
     pub compute: Tensor,
 }
 
-/// Builds the final network of an architecture with the given decisions, what is not decided left open.
+/// Builds the final network of an architecture with the given decisions, what is not decided left
+/// open.
 pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
 
 /// A search at work.
@@ -133,14 +138,15 @@ pub struct Search<'a, 'b> {
 }
 
 impl<'a, 'b> Search<'a, 'b> {
-    /// Joins the supernet with the session that runs its stages. `retrain` and `settle` serve [`Search::settle`].
+    /// Joins the supernet with the session that runs its stages. `retrain` and `settle` serve
+    /// [`Search::settle`].
     pub fn new(
         parts: SearchParts<'a>,
         retrain: &'a Training,
         settle: &'a Settle<'a>,
         session: &'a mut Session<'b>,
     ) -> Result<Search<'a, 'b>> {
-        session.begin("search", "", &parts.open.parameters)?;
+        session.begin(Phase::Search, "", &parts.open.parameters)?;
         Ok(Search { parts, retrain, settle, decided: Compression::new(), session })
     }
 
@@ -170,7 +176,8 @@ impl<'a, 'b> Search<'a, 'b> {
         Descent::new(name, &self.parts.open.parameters, roles, algorithm, rate)
     }
 
-    /// Runs a stage of the search. `step` is called for each batch with the epoch (from 0) and `descents`.
+    /// Runs a stage of the search. `step` is called for each batch with the epoch (from 0) and
+    /// `descents`.
     pub fn stage(
         &mut self,
         name: &str,
@@ -181,7 +188,7 @@ impl<'a, 'b> Search<'a, 'b> {
     ) -> Result<()> {
         let parts = &self.parts;
         let spec = StageSpec {
-            name: name.to_owned(),
+            stage: Stage::step(name)?,
             epochs,
             samples: parts.training.samples.map(NonZeroUsize::get),
             batch_size: parts.training.batch_size,
@@ -197,10 +204,10 @@ impl<'a, 'b> Search<'a, 'b> {
         )
     }
 
-    /// Tells the transforms of `stages` that they are switched on with the weights as they are now, unless the stage of the
-    /// search named `before` has begun already.
-    pub fn switch_on(&self, stages: Stages, before: &str) {
-        if self.session.has_begun(before) {
+    /// Tells the transforms of `stages` that they are switched on with the weights as they are now,
+    /// unless the stage of the search named `before` has begun already.
+    pub fn switch_on(&self, stages: Techniques, before: &str) {
+        if self.session.has_begun(&Stage::named(before)) {
             return;
         }
         for layer in self.parts.network().layers() {
@@ -208,7 +215,8 @@ impl<'a, 'b> Search<'a, 'b> {
         }
     }
 
-    /// Replaces the logits of a role by those of their largest entry alone: a decision that later stages live with.
+    /// Replaces the logits of a role by those of their largest entry alone: a decision that later
+    /// stages live with.
     pub fn harden(&self, role: Role) {
         // exp(-1e4) is zero in f32.
         const NEVER: f64 = -1e4;
@@ -222,15 +230,15 @@ impl<'a, 'b> Search<'a, 'b> {
         });
     }
 
-    /// Goes on with the final network of the decoded architecture, trained as `[retrain]` says, from new weights. What the
-    /// compressors of `decided` stages decided is kept; the rest stays open.
-    pub fn settle(&mut self, decided: Stages) -> Result<()> {
-        const PHASE: &str = "settled";
+    /// Goes on with the final network of the decoded architecture, trained as `[retrain]` says,
+    /// from new weights. What the compressors of `decided` stages decided is kept; the rest stays
+    /// open.
+    pub fn settle(&mut self, decided: Techniques) -> Result<()> {
         let file = self.session.folder().join(files::SETTLED);
-        let design = match self.session.resumed_design(PHASE) {
+        let design = match self.session.resumed_design(Phase::Settled) {
             // The supernet that it was decoded from is no longer there.
             Some(text) => Design::restore(&file, text, |message| self.session.note(message))?,
-            None if self.session.resumed_in(PHASE) => Design::read(&file)?,
+            None if self.session.resumed_in(Phase::Settled) => Design::read(&file)?,
             None => {
                 let design = Design { compression: self.decisions(decided), ..self.decode() };
                 write_atomically(&file, design.to_toml().as_bytes())?;
@@ -241,10 +249,10 @@ impl<'a, 'b> Search<'a, 'b> {
         self.parts.training = self.retrain;
         let text = design.to_toml();
         self.decided = design.compression;
-        self.session.begin(PHASE, &text, &self.parts.open.parameters)
+        self.session.begin(Phase::Settled, &text, &self.parts.open.parameters)
     }
 
-    fn decisions(&self, stages: Stages) -> Compression {
+    fn decisions(&self, stages: Techniques) -> Compression {
         let mut all = self.decided.clone();
         all.extend(self.parts.network().decisions(stages));
         all
@@ -258,7 +266,7 @@ impl<'a, 'b> Search<'a, 'b> {
             space: architecture.space,
             timesteps: self.parts.open.gate.decide(),
             edges: architecture.edges,
-            compression: self.decisions(Stages::ALL),
+            compression: self.decisions(Techniques::ALL),
             network: None,
             accounting: None,
         }
@@ -286,7 +294,7 @@ impl SearchParts<'_> {
 
     /// Everything acts, and the gate weighs the numbers of timesteps.
     pub fn whole(&self) -> Regime {
-        Regime { active: Stages::ALL, timesteps: self.max_timesteps, gating: Gating::Warming }
+        Regime { active: Techniques::ALL, timesteps: self.max_timesteps, gating: Gating::Warming }
     }
 
     /// The relative weight of each number of timesteps, `[T]`.
@@ -300,15 +308,18 @@ impl SearchParts<'_> {
         Tensor::cat(&[Tensor::zeros([regime.timesteps - 1], (Kind::Float, device)), last], 0)
     }
 
-    /// A training pass over all timesteps of the regime.
-    pub fn forward(&self, batch: &Batch, regime: Regime, measure: bool) -> Response {
-        let pass = Pass {
-            timesteps: regime.timesteps,
-            training: true,
-            measure,
+    fn pass(&self, regime: Regime) -> Pass<'_> {
+        Pass {
             active: regime.active,
             precision: self.training.precision,
-        };
+            recorder: self.recorder,
+            ..Pass::new(regime.timesteps)
+        }
+    }
+
+    /// A training pass over all timesteps of the regime.
+    pub fn forward(&self, batch: &Batch, regime: Regime, measure: bool) -> Response {
+        let pass = Pass { training: true, measure, ..self.pass(regime) };
         self.network().forward(&batch.images, &pass)
     }
 
@@ -330,22 +341,17 @@ impl SearchParts<'_> {
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
     }
 
-    /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and every neuron firing at
-    /// every timestep: bits, and bit-operations an image. In these units a lambda travels between data sets and widths.
+    /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and
+    /// every neuron firing at every timestep: bits, and bit-operations an image. In these units a
+    /// lambda travels between data sets and widths.
     pub fn dense_cost(&self) -> (f64, f64) {
         cost::dense_terms(&self.network().layers(), self.max_timesteps)
     }
 
-    fn notes(&self, epoch: usize, regime: Regime, splits: &crate::plugin::Splits, device: tch::Device) -> EpochNotes {
+    fn notes(&self, epoch: usize, regime: Regime, splits: &crate::data::Splits, device: tch::Device) -> EpochNotes {
         tch::no_grad(|| {
             let active = regime.active;
-            let pass = Pass {
-                timesteps: regime.timesteps,
-                training: false,
-                measure: true,
-                active,
-                precision: self.training.precision,
-            };
+            let pass = Pass { measure: true, ..self.pass(regime) };
             let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device);
             let weights = self.timestep_weights(epoch, regime, device);
             let layers = self.network().layers();

@@ -4,8 +4,9 @@
 //! W' = (floor(W / d) + 1/2) d, d = max|W| / 2^(b-1)          dW'/dW = 1
 //! ```
 
-use litesnn_framework::design::{Decision, Decisions};
-use litesnn_framework::plugin::{Build, Compressor, Descriptor, LayerSpec, Role, Stage, WeightTransform};
+use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,8 +82,8 @@ pub const BROKEN: &[(&str, &[&str])] = &[
 
 #[typetag::serde(name = "faulty")]
 impl Compressor for Faulty {
-    fn stage(&self) -> Stage {
-        Stage::Quantize
+    fn technique(&self) -> Technique {
+        Technique::Quantize
     }
 
     fn straight_through(&self) -> &'static [Role] {
@@ -212,8 +213,8 @@ struct Deaf {
 
 #[typetag::serde(name = "deaf")]
 impl Compressor for Deaf {
-    fn stage(&self) -> Stage {
-        Stage::Quantize
+    fn technique(&self) -> Technique {
+        Technique::Quantize
     }
 
     fn attach(

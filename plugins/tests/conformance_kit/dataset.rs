@@ -7,8 +7,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use litesnn_framework::plugin::{DataInfo, DataStore, Dataset, Descriptor, Normalisation, Split, Splits};
-use litesnn_framework::random::Stream;
+use litesnn_framework::data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::ground::Stream;
+use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Error, Result, descriptor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

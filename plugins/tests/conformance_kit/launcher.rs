@@ -1,6 +1,7 @@
 //! Launchers with faults.
 //!
-//! Each runs one trial after another, in processes of their own; what is wrong with it is its setting.
+//! Each runs one trial after another, in processes of their own; what is wrong with it is its
+//! setting.
 
 use std::collections::BTreeMap;
 

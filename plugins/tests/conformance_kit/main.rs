@@ -1,6 +1,8 @@
-//! The conformance kit can fail: for every rule, a plugin that breaks it, and what its author is told.
+//! The conformance kit can fail: for every rule, a plugin that breaks it, and what its author is
+//! told.
 //!
-//! The plugins of this program are read by name like any other and are not registered: no list and no manifest sees them.
+//! The plugins of this program are read by name like any other and are not registered: no list and
+//! no manifest sees them.
 
 mod compressor;
 mod dataset;
@@ -11,7 +13,7 @@ mod timesteps;
 
 use std::path::Path;
 
-use litesnn_framework::plugin::conformance::{Surroundings, Verdict, checks, laws};
+use litesnn_conformance::{GENERAL, Law, Surroundings, Verdict, checks, laws};
 use litesnn_framework::plugin::{Descriptor, Kind, registered};
 use litesnn_plugins as _;
 
@@ -21,7 +23,8 @@ fn with(plugin: &Descriptor, example: String) -> &'static Descriptor {
     Box::leak(Box::new(Descriptor { examples: vec![example].leak(), ..*plugin }))
 }
 
-/// The rules that a plugin breaks, with what its author is told. The rules of `without` are not checked.
+/// The rules that a plugin breaks, with what its author is told. The rules of `without` are not
+/// checked.
 fn broken(plugin: &'static Descriptor, without: &[&str]) -> Vec<(&'static str, String)> {
     tch::set_num_threads(1);
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data");
@@ -43,8 +46,8 @@ fn keeps_all(plugin: &'static Descriptor) {
     assert!(found.is_empty(), "{}", found.into_iter().map(|(_, message)| message).collect::<Vec<_>>().join("\n"));
 }
 
-/// Checks that a plugin with a fault breaks the rules that the table names for it and no other. `slow` rules are checked only for
-/// faults that break one.
+/// Checks that a plugin with a fault breaks the rules that the table names for it and no other.
+/// `slow` rules are checked only for faults that break one.
 fn each_breaks(table: &[(&str, &[&str])], slow: &[&str], plugin: impl Fn(&str) -> &'static Descriptor) {
     let mut wrong = Vec::new();
     for (fault, rules) in table {
@@ -62,6 +65,21 @@ fn each_breaks(table: &[(&str, &[&str])], slow: &[&str], plugin: impl Fn(&str) -
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// plugins/README.md says to authors of plugins which rules there are.
+#[test]
+fn the_rules_are_listed() {
+    let row = |kind: &str, laws: &[Law]| {
+        let names: Vec<String> = laws.iter().map(|law| format!("`{}`", law.name)).collect();
+        format!("| {kind} | {} |", names.join(", "))
+    };
+    let kinds = Kind::ALL.into_iter().map(|kind| row(kind.section(), laws(kind)));
+    let expected: Vec<String> = [row("every kind", GENERAL)].into_iter().chain(kinds).collect();
+    let list = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let found: Vec<&str> =
+        list.lines().skip_while(|line| *line != "| kind | rules |").skip(2).take(expected.len()).collect();
+    assert!(found == expected, "plugins/README.md: the table of rules should be\n{}", expected.join("\n"));
 }
 
 #[test]

@@ -6,8 +6,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use litesnn_framework::plugin::{Descriptor, Optimizer, Role};
-use litesnn_framework::train::{Algorithm, Found, Rate, Search, StepReport};
+use litesnn_framework::ground::Role;
+use litesnn_framework::plugin::Descriptor;
+use litesnn_framework::train::{Algorithm, Found, Optimizer, Rate, Search, StepReport};
 use litesnn_framework::{Error, Result, descriptor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

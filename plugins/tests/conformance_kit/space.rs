@@ -4,12 +4,12 @@
 //! network = SpikeDHS + fault
 //! ```
 
-use litesnn_framework::cost::LayerShape;
-use litesnn_framework::design::{Architecture, Compression};
-use litesnn_framework::plugin::{
-    Build, Compressor, DataInfo, Descriptor, Network, Pass, Response, Role, SearchSpace, Supernet, SynapseLayer,
+use litesnn_framework::data::DataInfo;
+use litesnn_framework::ground::{Build, Role, Stream};
+use litesnn_framework::network::{
+    Architecture, Compression, Compressor, LayerShape, Network, Pass, Response, SearchSpace, Supernet, SynapseLayer,
 };
-use litesnn_framework::random::Stream;
+use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Error, Result, descriptor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

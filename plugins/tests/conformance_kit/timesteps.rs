@@ -6,7 +6,9 @@
 
 use std::num::NonZeroU16;
 
-use litesnn_framework::plugin::{Build, Descriptor, Role, TimestepGate, TimestepSearcher};
+use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::network::{TimestepGate, TimestepSearcher};
+use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::style::{GREY, INK, anchored, colour, text};
 use super::{Content, Drawn, Figure};
-use litesnn_framework::design::Edge;
+use litesnn_framework::network::Edge;
 
-use crate::trials::Trial;
+use crate::trials::FinishedTrial;
 
 pub struct CellDrawing {
     edges: Vec<Edge>,
@@ -20,7 +20,7 @@ pub struct CellDrawing {
 const WIDTH: i32 = 860;
 const BOX: (i32, i32) = (104, 44);
 
-pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
+pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Figure {
     let design = &trial.design;
     let nodes = design.edges.iter().map(|edge| edge.node + 1).max().unwrap_or(0);
     let mut facts = vec![format!("T = {} timestep{}", design.timesteps, if design.timesteps == 1 { "" } else { "s" })];

@@ -5,9 +5,9 @@ use plotters::prelude::*;
 
 use super::style::{GREY, INK, PALE, axis_decimals, colour, key_height, key_places, limits, shortened, text};
 use super::{Content, Drawn, Figure};
-use litesnn_framework::record::Epoch;
+use litesnn_framework::record::EpochRow;
 
-use crate::trials::{Experiment, Trial};
+use crate::trials::{ExperimentResults, FinishedTrial};
 
 /// With more rows than this only validation is drawn.
 const MOST_ROWS: usize = 5;
@@ -42,19 +42,19 @@ fn dash(index: usize) -> Dash {
     [None, Some((9, 4)), Some((3, 3))][index / 7 % 3]
 }
 
-fn stage_rows(trial: &Trial, retraining: bool) -> impl Iterator<Item = &Epoch> {
-    trial.history.iter().filter(move |row| (row.stage == "retrain") == retraining)
+fn stage_rows(trial: &FinishedTrial, retraining: bool) -> impl Iterator<Item = &EpochRow> {
+    trial.history.iter().filter(move |row| row.stage.is_search() != retraining)
 }
 
-fn points<'a>(rows: impl Iterator<Item = &'a Epoch>, value: impl Fn(&Epoch) -> f64) -> Vec<(f64, f64)> {
+fn points<'a>(rows: impl Iterator<Item = &'a EpochRow>, value: impl Fn(&EpochRow) -> f64) -> Vec<(f64, f64)> {
     // Stages of a search count on.
     rows.enumerate().map(|(index, row)| (index as f64 + 1.0, value(row))).filter(|point| point.1.is_finite()).collect()
 }
 
 /// Loss and accuracy of every row's first seed, in search and retraining.
-pub fn training(experiment: &Experiment) -> Option<Figure> {
+pub fn training(experiment: &ExperimentResults) -> Option<Figure> {
     let mut panels = Vec::new();
-    let firsts: Vec<(usize, &Trial)> = experiment
+    let firsts: Vec<(usize, &FinishedTrial)> = experiment
         .groups
         .iter()
         .enumerate()
@@ -69,8 +69,9 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
         for loss in [true, false] {
             let mut lines = Vec::new();
             for (index, trial) in &shown {
-                let train = |row: &Epoch| if loss { row.train_loss } else { 100.0 * row.train_accuracy };
-                let validation = |row: &Epoch| if loss { row.validation_loss } else { 100.0 * row.validation_accuracy };
+                let train = |row: &EpochRow| if loss { row.train_loss } else { 100.0 * row.train_accuracy };
+                let validation =
+                    |row: &EpochRow| if loss { row.validation_loss } else { 100.0 * row.validation_accuracy };
                 let colour = colour(*index);
                 if !crowded {
                     lines.push(Line { colour, dash: DASHED, points: points(stage_rows(trial, retraining), train) });
@@ -109,8 +110,9 @@ pub fn training(experiment: &Experiment) -> Option<Figure> {
     Some(Curves { panels, key, columns: 2 }.figure("training-curves", "Training curves", caption, height))
 }
 
-/// Mean bits and weights of numbers of timesteps over the search of a trial; `None` where it did not search.
-pub fn search(trial: &Trial, name: &str, suffix: &str) -> Option<Figure> {
+/// Mean bits and weights of numbers of timesteps over the search of a trial; `None` where it did
+/// not search.
+pub fn search(trial: &FinishedTrial, name: &str, suffix: &str) -> Option<Figure> {
     stage_rows(trial, false).next()?;
     let rows = || stage_rows(trial, false);
     let count = rows().map(|row| row.timestep_weights.len()).max().unwrap_or(0);

@@ -9,8 +9,8 @@ use super::style::{
 };
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
-use crate::published::{Part, Publication, Quantity, Schemes};
-use crate::trials::{Experiment, Group};
+use crate::published::{Publication, Quantity, Reproduction, Schemes};
+use crate::trials::{ExperimentResults, SeedGroup};
 
 pub struct Dots {
     panels: Vec<Panel>,
@@ -41,16 +41,17 @@ const WIDTH: u32 = 860;
 const PANEL: u32 = 210;
 const LEFT: u32 = 74;
 
-/// Accuracy, model size and Bit-SynOps at each point of a sweep, or of each variant of an experiment that is one.
-pub fn sweep(experiment: &Experiment, is_sweep: bool) -> Option<Figure> {
+/// Accuracy, model size and Bit-SynOps at each point of a sweep, or of each variant of an
+/// experiment that is one.
+pub fn sweep(experiment: &ExperimentResults, is_sweep: bool) -> Option<Figure> {
     let swept = experiment.groups.iter().any(|group| !group.first().point.is_empty());
     if experiment.groups.len() < 2 || !(swept || is_sweep) {
         return None;
     }
-    let groups: Vec<&Group> =
+    let groups: Vec<&SeedGroup> =
         experiment.groups.iter().filter(|group| !swept || !group.first().point.is_empty()).collect();
-    let setting = |group: &Group| if swept { group.first().point.clone() } else { group.name.clone() };
-    let kind = |group: &Group| {
+    let setting = |group: &SeedGroup| if swept { group.first().point.clone() } else { group.name.clone() };
+    let kind = |group: &SeedGroup| {
         let (variant, profile) = (&group.first().variant, &group.first().profile);
         if profile.is_empty() { variant.clone() } else { format!("{variant}, profile {profile}") }
     };
@@ -111,7 +112,7 @@ pub fn sweep(experiment: &Experiment, is_sweep: bool) -> Option<Figure> {
 }
 
 /// Accuracy and cost of designing by scale, a mark for each scheme of optimization.
-pub fn schemes(experiment: &Experiment, publication: &Publication, part: &Part) -> Option<Figure> {
+pub fn schemes(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction) -> Option<Figure> {
     let Schemes { scales, scheme } = publication.schemes.as_ref()?;
     let run: Vec<_> = scheme
         .iter()
@@ -123,7 +124,7 @@ pub fn schemes(experiment: &Experiment, publication: &Publication, part: &Part) 
         let row = publication.rows.iter().find(|row| row.variant.as_ref() == Some(variant))?;
         row.values(part)?.get(&quantity)?.value
     };
-    let panel = |metric: &Metric, quantity: Option<Quantity>, from_zero, shown: fn(&Group) -> bool| {
+    let panel = |metric: &Metric, quantity: Option<Quantity>, from_zero, shown: fn(&SeedGroup) -> bool| {
         let mut dots = Vec::new();
         for (series, scheme) in run.iter().enumerate() {
             for (category, variant) in scheme.variants.iter().enumerate() {
@@ -143,7 +144,7 @@ pub fn schemes(experiment: &Experiment, publication: &Publication, part: &Part) 
     let dots = Dots {
         panels: vec![
             panel(&metric::ACCURACY, Some(Quantity::Accuracy), false, |_| true),
-            panel(&metric::DESIGN_TIME, None, true, Group::searched),
+            panel(&metric::DESIGN_TIME, None, true, SeedGroup::searched),
         ],
         categories_are: "scale".into(),
         categories: scales.iter().map(|scale| vec![scale.clone()]).collect(),
@@ -177,7 +178,7 @@ fn wrapped(name: &str, characters: usize) -> Vec<String> {
 }
 
 impl Dot {
-    fn measured(group: &Group, metric: &Metric, category: usize, series: usize) -> Dot {
+    fn measured(group: &SeedGroup, metric: &Metric, category: usize, series: usize) -> Dot {
         let (mean, deviation) = group.mean(metric.value);
         let trials = group.trials.iter().map(|trial| (metric.value)(&trial.outcome)).collect();
         Dot { category, series, mean, deviation, trials, published: false }

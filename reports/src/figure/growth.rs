@@ -30,7 +30,8 @@ impl Growth {
     }
 }
 
-/// y = constant + factor · x^exponent with constant >= 0, by the least sum of squared relative errors; exponents in hundredths.
+/// y = constant + factor · x^exponent with constant >= 0, by the least sum of squared relative
+/// errors; exponents in hundredths.
 #[derive(Debug, Clone, Copy)]
 struct Fit {
     constant: f64,
@@ -72,13 +73,16 @@ pub struct Panels {
 }
 
 const WIDTH: u32 = 1080;
+/// Of a panel at least.
+const PANEL: u32 = 270;
 const HEIGHT: u32 = 520;
 
 /// The figure.
 pub fn figure(all: Vec<Growth>, what: &str) -> Figure {
     let caption = "Above: seconds of a step; below: memory beyond that of the idle program. The line is a constant and a power of the size, \
                    by least squares of the relative errors; the exponent stands in the panel.";
-    Figure::new("growth", what, caption.to_owned(), (WIDTH, HEIGHT), Content::Growth(Panels { all }))
+    let width = WIDTH.max(PANEL * all.len() as u32);
+    Figure::new("growth", what, caption.to_owned(), (width, HEIGHT), Content::Growth(Panels { all }))
 }
 
 impl Panels {

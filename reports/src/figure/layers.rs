@@ -6,13 +6,13 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::style::{GREY, INK, PALE, anchored, colour, mark, shortened, text};
 use super::{Content, Drawn, Figure};
-use crate::trials::Trial;
+use crate::trials::FinishedTrial;
 
 pub struct Layers {
-    rows: Vec<Row>,
+    rows: Vec<LayerBar>,
 }
 
-struct Row {
+struct LayerBar {
     name: String,
     place: String,
     bits: f64,
@@ -26,11 +26,11 @@ const NAMES: i32 = 215;
 const PANEL: i32 = 250;
 const GAP: i32 = 40;
 
-pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Figure {
-    let rows: Vec<Row> = trial
+pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Figure {
+    let rows: Vec<LayerBar> = trial
         .layers
         .iter()
-        .map(|layer| Row {
+        .map(|layer| LayerBar {
             name: layer.layer.clone(),
             place: layer.place.clone(),
             bits: layer.bits,

@@ -16,7 +16,7 @@ use plotters::prelude::*;
 
 use crate::Error;
 use crate::published::find;
-use crate::trials::Experiment;
+use crate::trials::ExperimentResults;
 use style::FONT;
 
 /// A figure, ready to be drawn.
@@ -46,7 +46,7 @@ enum Content {
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// The figures of an experiment: those that compare its rows, then those of each row that searched.
-pub fn of_experiment(experiment: &Experiment) -> Result<Vec<Figure>, Error> {
+pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Error> {
     let mut published = Vec::new();
     for name in experiment.reproduces() {
         published.push(find(name, &experiment.name)?);

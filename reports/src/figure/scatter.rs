@@ -7,8 +7,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::style::{GREY, INK, Labels, PALE, anchored, colour, key_height, key_places, limits, mark, shortened, text};
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
-use crate::published::{Count, Part, Publication, Quantity};
-use crate::trials::Experiment;
+use crate::published::{Count, Publication, Quantity, Reproduction};
+use crate::trials::ExperimentResults;
 
 /// A place in the figure: cost, accuracy.
 type Place = (f64, f64);
@@ -41,7 +41,7 @@ const WIDTH: u32 = 860;
 const HEIGHT: u32 = 520;
 
 /// Accuracy against model size and against Bit-SynOps.
-pub fn figures(experiment: &Experiment, published: Option<(&Publication, &Part)>) -> Vec<Figure> {
+pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, &Reproduction)>) -> Vec<Figure> {
     let accuracy = Quantity::Accuracy;
     let published = published.filter(|(publication, _)| publication.columns.contains(&accuracy));
     let pairs = [
@@ -84,8 +84,8 @@ fn ticks(left: f64, right: f64) -> Vec<f64> {
 
 impl Scatter {
     fn new(
-        experiment: &Experiment,
-        published: Option<(&Publication, &Part)>,
+        experiment: &ExperimentResults,
+        published: Option<(&Publication, &Reproduction)>,
         quantity: Quantity,
         cost: Metric,
     ) -> Scatter {

@@ -1,5 +1,5 @@
-//! Colours, type and marks that all figures share. Colours are Okabe and Ito's, which colour-blind readers tell apart; marks
-//! and line styles say the same again.
+//! Colours, type and marks that all figures share. Colours are Okabe and Ito's, which colour-blind
+//! readers tell apart; marks and line styles say the same again.
 
 use std::sync::Once;
 
@@ -107,8 +107,8 @@ pub fn limits(values: impl Iterator<Item = f64>, least: f64) -> (f64, f64) {
     (low - margin, high + margin)
 }
 
-/// Where the entries of a key stand: line and horizontal place of each name, in columns of one width. A sign is `sign` pixels wide,
-/// a line `room`.
+/// Where the entries of a key stand: line and horizontal place of each name, in columns of one
+/// width. A sign is `sign` pixels wide, a line `room`.
 pub fn key_places(names: &[String], sign: u32, room: u32) -> Vec<(u32, u32)> {
     // Letters of the key's size are less than eight pixels wide on average.
     let widest = names.iter().map(|name| sign + 8 * name.chars().count() as u32 + 18).max().unwrap_or(1);
@@ -141,7 +141,8 @@ impl Labels {
         self.taken.push((x - radius, y - radius, x + radius, y + radius));
     }
 
-    /// Draws a label near a mark, with a line to it where it is not beside it. Where there is no place left, there is no label.
+    /// Draws a label near a mark, with a line to it where it is not beside it. Where there is no
+    /// place left, there is no label.
     pub fn place<DB: DrawingBackend>(
         &mut self,
         area: &DrawingArea<DB, plotters::coord::Shift>,

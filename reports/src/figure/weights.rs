@@ -1,4 +1,5 @@
-//! The searched weights (paper, Figure 2(c)): their distribution, the quantised forms, and what was pruned.
+//! The searched weights (paper, Figure 2(c)): their distribution, the quantised forms, and what was
+//! pruned.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use plotters::prelude::*;
 
 use super::style::{GREY, INK, PALE, axis_decimals, colour, mark, text};
 use super::{Content, Drawn, Figure};
-use crate::trials::Trial;
+use crate::trials::FinishedTrial;
 
 pub struct Weights {
     /// Middle of a bin in units of sigma, share of the weights in percent.
@@ -25,8 +26,9 @@ const REACH: f64 = 4.0;
 /// A share of fewer weights than this says nothing.
 const FEWEST: i64 = 20;
 
-/// All searched layers together, each in units of its own standard deviation; `None` without a record of the search's weights.
-pub fn figure(trial: &Trial, name: &str, suffix: &str) -> Option<Figure> {
+/// All searched layers together, each in units of its own standard deviation; `None` without a
+/// record of the search's weights.
+pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Option<Figure> {
     // By form and place: edges are multiples of one width.
     let mut bins: BTreeMap<(&str, i64), (i64, i64)> = BTreeMap::new();
     let first = trial.weights.first()?;

@@ -1,14 +1,14 @@
 //! What designing cost, stage by stage.
 
-use super::{Cell, Row, Table};
+use super::{Cell, Table, TableRow};
 use crate::metric::{fine_decimals, spread};
-use crate::trials::{Experiment, Group};
-use litesnn_framework::record::Stage;
+use crate::trials::{ExperimentResults, SeedGroup};
+use litesnn_framework::record::StageRow;
 
 /// The stages of every search with their epochs and times; `None` where nothing was searched.
-pub fn table(experiment: &Experiment) -> Option<Table> {
+pub fn table(experiment: &ExperimentResults) -> Option<Table> {
     let searched = experiment.groups.iter().filter(|group| group.searched());
-    let rows: Vec<Row> = searched.flat_map(rows_of).collect();
+    let rows: Vec<TableRow> = searched.flat_map(rows_of).collect();
     (!rows.is_empty()).then(|| Table {
         title: "Cost of designing by stage".into(),
         headings: ["Variant", "Stage", "Epochs", "Wall time (s)", "Device time (s)", "Device time (days)", "Device"]
@@ -25,15 +25,11 @@ pub fn table(experiment: &Experiment) -> Option<Table> {
     })
 }
 
-fn is_design(stage: &Stage) -> bool {
-    !matches!(stage.stage.as_str(), "retrain" | "evaluate")
-}
-
-fn rows_of(group: &Group) -> Vec<Row> {
+fn rows_of(group: &SeedGroup) -> Vec<TableRow> {
     let mut names: Vec<&str> = Vec::new();
-    for stage in group.trials.iter().flat_map(|trial| &trial.stages).filter(|stage| is_design(stage)) {
-        if !names.contains(&stage.stage.as_str()) {
-            names.push(&stage.stage);
+    for row in group.trials.iter().flat_map(|trial| &trial.stages).filter(|row| row.stage.is_search()) {
+        if !names.contains(&row.stage.name()) {
+            names.push(row.stage.name());
         }
     }
     let chosen: Vec<Option<&str>> = match names.len() {
@@ -43,11 +39,11 @@ fn rows_of(group: &Group) -> Vec<Row> {
     };
     let rows = chosen.into_iter().enumerate().map(|(index, name)| {
         // The stage of that name, or all of them.
-        let of_trial = |trial: &crate::trials::Trial, value: fn(&Stage) -> f64| -> f64 {
-            let stages = trial.stages.iter().filter(|stage| is_design(stage));
-            stages.filter(|stage| name.is_none_or(|name| stage.stage == name)).map(value).sum()
+        let of_trial = |trial: &crate::trials::FinishedTrial, value: fn(&StageRow) -> f64| -> f64 {
+            let stages = trial.stages.iter().filter(|row| row.stage.is_search());
+            stages.filter(|stage| name.is_none_or(|name| stage.stage.name() == name)).map(value).sum()
         };
-        let cell = |value: fn(&Stage) -> f64, least: usize| {
+        let cell = |value: fn(&StageRow) -> f64, least: usize| {
             let (mean, deviation) = group.mean_of(|trial| of_trial(trial, value));
             Cell::of(spread(mean, deviation, fine_decimals(mean, least)), group)
         };
@@ -56,7 +52,7 @@ fn rows_of(group: &Group) -> Vec<Row> {
             (mean, Some(deviation)) if deviation > 0.0 => spread(mean, Some(deviation), 1),
             (mean, _) => spread(mean, None, 0),
         };
-        Row::Cells(vec![
+        TableRow::Cells(vec![
             Cell { again: index > 0, ..Cell::of(&group.name, group) },
             Cell::of(name.unwrap_or("all stages"), group),
             Cell::of(epochs, group),

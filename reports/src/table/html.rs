@@ -1,6 +1,6 @@
 //! Tables as HTML.
 
-use super::{Row, Table};
+use super::{Table, TableRow};
 
 /// Text with the characters that mean something in HTML replaced.
 pub fn escape(text: &str) -> String {
@@ -25,7 +25,7 @@ pub fn render(table: &Table) -> String {
     text += "</tr></thead>\n<tbody>\n";
     for row in &table.rows {
         let cells = match row {
-            Row::Block(name) => {
+            TableRow::Block(name) => {
                 let width = table.headings.len();
                 text += &format!(
                     "<tr><th class=\"block\" scope=\"colgroup\" colspan=\"{width}\">{}</th></tr>\n",
@@ -33,7 +33,7 @@ pub fn render(table: &Table) -> String {
                 );
                 continue;
             }
-            Row::Cells(cells) => cells,
+            TableRow::Cells(cells) => cells,
         };
         text += if cells.first().is_some_and(|cell| cell.again) { "<tr class=\"again\">" } else { "<tr>" };
         for (index, cell) in cells.iter().enumerate() {

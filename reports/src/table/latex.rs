@@ -1,6 +1,6 @@
 //! Tables as LaTeX, for booktabs.
 
-use super::{Row, Table};
+use super::{Table, TableRow};
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -55,11 +55,11 @@ pub fn render(table: &Table) -> String {
     );
     text += &row(table.headings.iter().map(|heading| escape(heading)).collect());
     for (index, row_of_table) in table.rows.iter().enumerate() {
-        if index == 0 || matches!(row_of_table, Row::Block(_)) {
+        if index == 0 || matches!(row_of_table, TableRow::Block(_)) {
             text += "    \\midrule\n";
         }
         let cells = match row_of_table {
-            Row::Block(name) => {
+            TableRow::Block(name) => {
                 text += &format!(
                     "    \\multicolumn{{{}}}{{l}}{{\\textit{{{}}}}} \\\\\n",
                     table.headings.len(),
@@ -67,7 +67,7 @@ pub fn render(table: &Table) -> String {
                 );
                 continue;
             }
-            Row::Cells(cells) => cells,
+            TableRow::Cells(cells) => cells,
         };
         let show = |cell: &super::Cell| match cell.best {
             true => format!("\\textbf{{{}}}", number(cell.shown())),
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn every_character_that_means_something_to_tex_is_escaped() {
-        // TeX's own: escape, group, mathematics, alignment, parameter, superscript, subscript, comment, active; control characters end
-        // lines or are refused.
+        // TeX's own: escape, group, mathematics, alignment, parameter, superscript, subscript,
+        // comment, active; control characters end lines or are refused.
         for special in "\\{}$&#^_%~\n\r\u{0}\u{7f}".chars() {
             let escaped = escape(&format!("a{special}b"));
             let inner = &escaped[1..escaped.len() - 1];

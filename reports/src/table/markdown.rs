@@ -1,6 +1,6 @@
 //! Tables as Markdown.
 
-use super::{Row, Table};
+use super::{Table, TableRow};
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -29,13 +29,13 @@ pub fn render(table: &Table) -> String {
         .collect());
     for row_of_table in &table.rows {
         let cells = match row_of_table {
-            Row::Block(name) => {
+            TableRow::Block(name) => {
                 let mut cells = vec![format!("*{}*", escape(name))];
                 cells.resize(table.headings.len(), String::new());
                 text += &row(cells);
                 continue;
             }
-            Row::Cells(cells) => cells,
+            TableRow::Cells(cells) => cells,
         };
         let show =
             |cell: &super::Cell| if cell.best { format!("**{}**", escape(cell.shown())) } else { escape(cell.shown()) };

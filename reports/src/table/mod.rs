@@ -10,7 +10,7 @@ mod published;
 use crate::Error;
 use crate::metric::{self, Metric};
 use crate::published::find;
-use crate::trials::{Experiment, Group};
+use crate::trials::{ExperimentResults, SeedGroup};
 
 /// What a cell holds where there is nothing.
 const NOTHING: &str = "–";
@@ -33,7 +33,7 @@ impl Cell {
         Cell { text: text.into(), ..Cell::default() }
     }
 
-    fn of(text: impl Into<String>, group: &Group) -> Cell {
+    fn of(text: impl Into<String>, group: &SeedGroup) -> Cell {
         Cell { link: Some(group.anchor.clone()), ..Cell::plain(text) }
     }
 
@@ -45,7 +45,7 @@ impl Cell {
 
 /// A row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Row {
+pub enum TableRow {
     /// The heading of the rows below it.
     Block(String),
     /// A cell for each column.
@@ -62,7 +62,7 @@ pub struct Table {
     /// As many columns hold names, the others numbers.
     pub names: usize,
     /// Rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TableRow>,
     /// Below it, a sentence each.
     pub notes: Vec<String>,
     /// Short names in it and what they stand for.
@@ -70,7 +70,7 @@ pub struct Table {
 }
 
 /// The tables of an experiment with their file names.
-pub fn of_experiment(experiment: &Experiment) -> Result<Vec<(String, Table)>, Error> {
+pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<(String, Table)>, Error> {
     let mut tables = Vec::new();
     for name in experiment.reproduces() {
         let (publication, part) = find(name, &experiment.name)?;
@@ -86,7 +86,7 @@ pub fn of_experiment(experiment: &Experiment) -> Result<Vec<(String, Table)>, Er
 }
 
 /// Mean ± standard deviation, or one number.
-fn measured(group: &Group, metric: &Metric) -> (f64, String) {
+fn measured(group: &SeedGroup, metric: &Metric) -> (f64, String) {
     let (mean, deviation) = group.mean(metric.value);
     let text = match deviation.filter(|deviation| deviation.is_finite()) {
         Some(deviation) => format!("{} ± {}", metric.format(mean), metric.format(deviation)),
@@ -95,7 +95,7 @@ fn measured(group: &Group, metric: &Metric) -> (f64, String) {
     (mean, text)
 }
 
-fn comparison(experiment: &Experiment) -> Table {
+fn comparison(experiment: &ExperimentResults) -> Table {
     let mut headings = vec!["Variant".to_owned(), "Seeds".to_owned()];
     headings.extend(metric::COMPARED.iter().map(Metric::heading));
     let mut rows: Vec<Vec<Cell>> = experiment
@@ -140,21 +140,22 @@ fn comparison(experiment: &Experiment) -> Table {
         title: "Comparison".into(),
         headings,
         names: 1,
-        rows: rows.into_iter().map(Row::Cells).collect(),
+        rows: rows.into_iter().map(TableRow::Cells).collect(),
         notes,
         references: Vec::new(),
     }
 }
 
-/// Every other row against the one with the most bits, if that one is in full precision and nothing is pruned.
-fn against_dense(experiment: &Experiment) -> Option<Table> {
-    let bits = |group: &Group| group.mean(metric::MEAN_BITS.value).0;
+/// Every other row against the one with the most bits, if that one is in full precision and nothing
+/// is pruned.
+fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
+    let bits = |group: &SeedGroup| group.mean(metric::MEAN_BITS.value).0;
     let dense = experiment
         .groups
         .iter()
         .max_by(|a, b| bits(a).total_cmp(&bits(b)))
         .filter(|group| bits(group) >= 32.0 && group.first().kept_weights == group.first().weights)?;
-    let rows: Vec<Row> = experiment
+    let rows: Vec<TableRow> = experiment
         .groups
         .iter()
         .filter(|group| group.name != dense.name)
@@ -169,7 +170,7 @@ fn against_dense(experiment: &Experiment) -> Option<Table> {
                 format!("{:.0}×", ratio(&metric::BIT_SYN_OPS)),
                 format!("{:.1}×", ratio(&metric::ENERGY)),
             ];
-            Row::Cells(texts.into_iter().map(|text| Cell::of(text, group)).collect())
+            TableRow::Cells(texts.into_iter().map(|text| Cell::of(text, group)).collect())
         })
         .collect();
     (!rows.is_empty()).then(|| Table {

@@ -1,14 +1,15 @@
 //! A published table with what was measured here beside it.
 
-use super::{Cell, NOTHING, Row, Table};
-use crate::published::{Count, Part, Publication, Quantity};
-use crate::trials::{Experiment, Group};
+use super::{Cell, NOTHING, Table, TableRow};
+use crate::published::{Count, Publication, Quantity, Reproduction};
+use crate::trials::{ExperimentResults, SeedGroup};
 
 /// What marks a number that cannot be compared with print.
 const MARK: &str = "†";
 
-/// The table of one part: every printed row, for ours what was measured and the difference, and below what print does not have.
-pub fn table(experiment: &Experiment, publication: &Publication, part: &Part) -> Table {
+/// The table of one part: every printed row, for ours what was measured and the difference, and
+/// below what print does not have.
+pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction) -> Table {
     let rows = || publication.rows.iter().filter(|row| row.values(part).is_some());
     let mut table = Table {
         title: format!("{} ({})", publication.title, part.data),
@@ -23,7 +24,7 @@ pub fn table(experiment: &Experiment, publication: &Publication, part: &Part) ->
     for row in rows() {
         let values = row.values(part).expect("rows of this part");
         if row.block != block {
-            table.rows.extend(row.block.clone().map(Row::Block));
+            table.rows.extend(row.block.clone().map(TableRow::Block));
             block.clone_from(&row.block);
         }
         let mut cells = vec![Cell::plain(&row.name), Cell::plain("published")];
@@ -33,19 +34,19 @@ pub fn table(experiment: &Experiment, publication: &Publication, part: &Part) ->
                 .iter()
                 .map(|quantity| Cell::plain(values.get(quantity).map_or(NOTHING, |printed| printed.text.as_str()))),
         );
-        table.rows.push(Row::Cells(cells));
+        table.rows.push(TableRow::Cells(cells));
         if let Some((name, reference)) =
             row.reference().filter(|(name, _)| !table.references.iter().any(|(known, _)| known == name))
         {
             table.references.push((name.to_owned(), reference.to_owned()));
         }
         let Some(variant) = &row.variant else { continue };
-        let groups: Vec<&Group> = experiment.of_variant(variant).collect();
+        let groups: Vec<&SeedGroup> = experiment.of_variant(variant).collect();
         let name = || Cell { again: true, ..Cell::plain(&row.name) };
         if groups.is_empty() {
             let mut cells = vec![name(), Cell::plain("not run")];
             cells.extend(publication.columns.iter().map(|_| Cell::plain(NOTHING)));
-            table.rows.push(Row::Cells(cells));
+            table.rows.push(TableRow::Cells(cells));
         }
         for group in groups {
             table.rows.push(measured(name(), group, &publication.columns, row.count));
@@ -57,16 +58,16 @@ pub fn table(experiment: &Experiment, publication: &Publication, part: &Part) ->
                 let text = difference.map_or(NOTHING.to_owned(), |difference| difference + mark(group));
                 Cell::of(text, group)
             }));
-            table.rows.push(Row::Cells(cells));
+            table.rows.push(TableRow::Cells(cells));
         }
     }
-    let printed = |group: &&Group| {
+    let printed = |group: &&SeedGroup| {
         let outcome = group.first();
         outcome.point.is_empty() && rows().any(|row| row.variant.as_ref() == Some(&outcome.variant))
     };
-    let others: Vec<&Group> = experiment.groups.iter().filter(|group| !printed(group)).collect();
+    let others: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| !printed(group)).collect();
     if !others.is_empty() {
-        table.rows.push(Row::Block("Not in the paper".to_owned()));
+        table.rows.push(TableRow::Block("Not in the paper".to_owned()));
         for group in others {
             let name = Cell::of(&group.name, group);
             table.rows.push(measured(name, group, &publication.columns, Count::Snn));
@@ -76,11 +77,11 @@ pub fn table(experiment: &Experiment, publication: &Publication, part: &Part) ->
     table
 }
 
-fn mark(group: &Group) -> &'static str {
+fn mark(group: &SeedGroup) -> &'static str {
     if group.not_comparable().is_some() { MARK } else { "" }
 }
 
-fn measured(name: Cell, group: &Group, columns: &[Quantity], count: Count) -> Row {
+fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count) -> TableRow {
     let mut how = format!("measured, {}", group.seeds());
     if !group.first().profile.is_empty() {
         how.push_str(&format!(", profile {}", group.first().profile));
@@ -99,15 +100,15 @@ fn measured(name: Cell, group: &Group, columns: &[Quantity], count: Count) -> Ro
         };
         Cell::of(text, group)
     }));
-    Row::Cells(cells)
+    TableRow::Cells(cells)
 }
 
-fn notes(experiment: &Experiment, publication: &Publication, part: &Part, table: &Table) -> Vec<String> {
+fn notes(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction, table: &Table) -> Vec<String> {
     let mut notes = vec![format!("Published: {}.", publication.source)];
     notes.push(
         "Measured: mean ± sample standard deviation over seeds. Difference: measured minus published.".to_owned(),
     );
-    let mut reasons: Vec<String> = experiment.groups.iter().filter_map(Group::not_comparable).collect();
+    let mut reasons: Vec<String> = experiment.groups.iter().filter_map(SeedGroup::not_comparable).collect();
     reasons.sort_unstable();
     reasons.dedup();
     if !reasons.is_empty() {
@@ -120,8 +121,7 @@ fn notes(experiment: &Experiment, publication: &Publication, part: &Part, table:
     if publication.columns.contains(&Quantity::DesignCost) {
         notes.push(format!("Device here: {}.", experiment.devices().join(", ")));
     }
-    let not_run =
-        |row: &Row| matches!(row, Row::Cells(cells) if cells.get(1).is_some_and(|cell| cell.text == "not run"));
+    let not_run = |row: &TableRow| matches!(row, TableRow::Cells(cells) if cells.get(1).is_some_and(|cell| cell.text == "not run"));
     if table.rows.iter().any(not_run) {
         notes.push(format!("Rows that were not run: `litesnn run {}`.", part.manifest));
     }

@@ -4,10 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use litesnn_framework::design::{Decision, Decisions, Design, Edge};
-use litesnn_framework::record::{self, Epoch, Layer, Outcome, Stage, WeightBin, files};
+use litesnn_framework::network::{Decision, Decisions, Design, Edge};
+use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, Stage, StageRow, WeightBin, files};
 
-/// A finished trial: what differs from [`Made::searched`] or [`Made::dense`] is changed by the test.
+/// A finished trial: what differs from [`Made::searched`] or [`Made::dense`] is changed by the
+/// test.
 pub struct Made {
     pub outcome: Outcome,
     /// Stages of the search, with their epochs.
@@ -113,16 +114,21 @@ impl Made {
             let count = if stage == "retrain" { timesteps } else { 4 };
             history.extend((1..=epochs).map(|number| epoch(stage, number, epochs, count)));
             let seconds = epochs as f64;
-            stages.push(Stage {
-                stage: stage.into(),
+            stages.push(StageRow {
+                stage: Stage::named(stage),
                 epochs,
                 seconds,
                 device_seconds: 2.0 * seconds,
                 device: "cpu".into(),
             });
         }
-        let evaluate = ("evaluate".to_owned(), "cpu".to_owned());
-        stages.push(Stage { stage: evaluate.0, epochs: 0, seconds: 0.5, device_seconds: 1.0, device: evaluate.1 });
+        stages.push(StageRow {
+            stage: Stage::Evaluate,
+            epochs: 0,
+            seconds: 0.5,
+            device_seconds: 1.0,
+            device: "cpu".into(),
+        });
         record::write(&folder.join(files::HISTORY), &history).unwrap();
         record::write(&folder.join(files::STAGES), &stages).unwrap();
         if !self.search.is_empty() {
@@ -158,11 +164,11 @@ impl Made {
     }
 }
 
-fn epoch(stage: &str, number: i64, epochs: i64, timesteps: usize) -> Epoch {
+fn epoch(stage: &str, number: i64, epochs: i64, timesteps: usize) -> EpochRow {
     let progress = number as f64 / epochs as f64;
     let search = stage != "retrain";
-    Epoch {
-        stage: stage.into(),
+    EpochRow {
+        stage: Stage::named(stage),
         epoch: number,
         train_loss: 2.3 - 1.5 * progress,
         train_accuracy: 0.1 + 0.7 * progress,
@@ -181,8 +187,8 @@ fn epoch(stage: &str, number: i64, epochs: i64, timesteps: usize) -> Epoch {
     }
 }
 
-fn layer(index: i64, name: &str, place: &str, bits: f64, firing_rate: Vec<f64>) -> Layer {
-    Layer {
+fn layer(index: i64, name: &str, place: &str, bits: f64, firing_rate: Vec<f64>) -> LayerRow {
+    LayerRow {
         index,
         layer: name.into(),
         place: place.into(),

@@ -1,6 +1,7 @@
 //! Ternary weights: zero, and one magnitude with a sign.
 //!
-//! Source: Li et al., Ternary Weight Networks (arXiv:1605.04711), one threshold and one magnitude for each layer.
+//! Source: Li et al., Ternary Weight Networks (arXiv:1605.04711), one threshold and one magnitude
+//! for each layer.
 //!
 //! ```text
 //! delta = threshold · mean |W|          W' = a · sign(W) where |W| > delta, 0 elsewhere          a = mean of |W| where |W| > delta
@@ -8,8 +9,8 @@
 //!
 //! Straight-through: dW'/dW = 1. Shapes are kept. A value is stored in two bits.
 
-use litesnn_framework::design::Decisions;
-use litesnn_framework::plugin::{Build, Compressor, LayerSpec, Role, Stage, WeightTransform};
+use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::network::{Compressor, Decisions, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,8 +44,8 @@ register! {
 
 #[typetag::serde(name = "ternary")]
 impl Compressor for Ternary {
-    fn stage(&self) -> Stage {
-        Stage::Quantize
+    fn technique(&self) -> Technique {
+        Technique::Quantize
     }
 
     fn straight_through(&self) -> &'static [Role] {

@@ -1,9 +1,10 @@
-//! The command of another crate has that crate's plugin, and the plugin keeps the rules of the conformance kit.
+//! The command of another crate has that crate's plugin, and the plugin keeps the rules of the
+//! conformance kit.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use litesnn_framework::plugin::conformance::{Surroundings, Verdict, checks};
+use litesnn_conformance::{Surroundings, Verdict, checks};
 use litesnn_framework::plugin::{Kind, find, registered};
 use litesnn_plugins as _;
 use outside as _;
@@ -11,6 +12,7 @@ use outside as _;
 fn run(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outside"));
     command.args(arguments).current_dir(folder).env("NO_COLOR", "1").env("COLUMNS", "100");
+    command.env("LITESNN_CACHE", env!("CARGO_TARGET_TMPDIR"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output

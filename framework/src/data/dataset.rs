@@ -1,0 +1,154 @@
+//! Data sets: from files in their official form to tensors.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::Result;
+use crate::ground::Stream;
+
+/// A data set. Settings name where its files lie and how much of them to use.
+#[typetag::serde]
+pub trait Dataset: std::fmt::Debug + Send + Sync {
+    /// Reads the files and splits them. `seed` is not passed on purpose: a data set is the same for
+    /// every trial.
+    fn open(&self, store: &DataStore) -> Result<Splits>;
+
+    /// Channels, height and width of a sample and the number of classes, without reading a file.
+    fn form(&self) -> ([i64; 3], usize);
+
+    /// The files that [`open`](Dataset::open) reads (or folders, where a change of their entries
+    /// tells of any change). While none of them changes, what is known of the data is kept from one
+    /// process to the next; empty where that cannot be said.
+    fn files(&self, _store: &DataStore) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Where data sets are looked for.
+#[derive(Debug, Clone)]
+pub struct DataStore {
+    folders: Vec<PathBuf>,
+    /// Where summaries are kept between processes.
+    pub(super) cache: Option<PathBuf>,
+    /// What is open, by its settings.
+    pub(super) opened: Rc<RefCell<BTreeMap<String, Rc<Splits>>>>,
+}
+
+impl DataStore {
+    /// Looks in `folders`, in this order.
+    pub fn new(folders: Vec<PathBuf>) -> DataStore {
+        DataStore { folders, cache: None, opened: Rc::default() }
+    }
+
+    /// Keeps summaries of data sets in `folder`; without it they are made anew in each process.
+    pub fn with_cache(self, folder: PathBuf) -> DataStore {
+        DataStore { cache: Some(folder), ..self }
+    }
+
+    /// The folders that are searched.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The first folder `name` that exists below one of the store's folders.
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(name)).find(|path| path.is_dir())
+    }
+
+    /// `root` as it stands when absolute, else below the working directory or the store.
+    pub fn resolve(&self, root: &Path) -> PathBuf {
+        if root.is_dir() {
+            root.to_owned()
+        } else {
+            self.find(&root.to_string_lossy()).unwrap_or_else(|| root.to_owned())
+        }
+    }
+}
+
+impl fmt::Display for DataStore {
+    /// The folders that are searched, as in a message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folders: Vec<String> = self.folders.iter().map(|folder| format!("`{}`", folder.display())).collect();
+        f.write_str(&if folders.is_empty() { "there are none".to_owned() } else { folders.join(", ") })
+    }
+}
+
+/// Images (or feature maps) with their labels.
+#[derive(Debug)]
+pub struct Split {
+    /// `[N, C, H, W]`, u8 (0..255) or f32, on the CPU; for training with a [`Preparation`], what
+    /// that takes, `[N, ...]`.
+    pub images: Tensor,
+    /// `[N]`, i64, class indices.
+    pub labels: Tensor,
+}
+
+impl Split {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.size()[0] as usize
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Per-channel normalisation (x - mean) / std; u8 images are divided by 255 first.
+#[derive(Debug, Clone)]
+pub struct Normalisation {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+/// Makes inputs of raw training samples, anew in each epoch: features of a sound that is changed at
+/// random each time it is heard. Validation and test samples are never changed: their inputs are
+/// made once, when the data set is opened.
+pub trait Preparation: std::fmt::Debug + Send + Sync {
+    /// Inputs `[B, C, H, W]`, u8 or f32, on the CPU, of the raw samples `[B, ...]` of one batch.
+    /// They are normalised afterwards.
+    ///
+    /// `random` is opened for this batch of this epoch alone, so that a trial that goes on after an
+    /// interruption draws the same numbers.
+    fn prepare(&self, raw: &Tensor, random: &mut Stream) -> Tensor;
+}
+
+/// What a network has to know about its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataInfo {
+    /// Channels, height, width.
+    pub shape: [i64; 3],
+    /// Names of the classes, in the order of their labels.
+    pub classes: Vec<String>,
+    /// Digest over the content of all files read: part of a trial's identity.
+    pub digest: String,
+    /// What to call the data in a table, with its subset, for example
+    /// `Fashion-MNIST (2000/500/1000)`.
+    pub title: String,
+}
+
+/// An opened data set.
+#[derive(Debug)]
+pub struct Splits {
+    /// Facts that do not depend on the split.
+    pub info: DataInfo,
+    /// How inputs are normalised.
+    pub normalisation: Normalisation,
+    /// What makes inputs of training samples, where they are not inputs already.
+    pub preparation: Option<std::rc::Rc<dyn Preparation>>,
+    /// Trained on.
+    pub train: Split,
+    /// Watched during training, never trained on.
+    pub validation: Split,
+    /// Measured once, at the end.
+    pub test: Split,
+}

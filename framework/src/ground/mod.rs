@@ -1,0 +1,16 @@
+//! What everything else stands on: whole files, errors and problems with their place, random
+//! streams, the device, signals, parameters by role.
+
+pub mod device;
+pub(crate) mod error;
+pub mod file;
+mod parameter;
+mod problem;
+mod random;
+pub mod signal;
+mod words;
+
+pub use parameter::{Build, Parameter, Parameters, Role};
+pub use problem::{ConfigLayer, Location, Problem};
+pub use random::Stream;
+pub use words::counted;

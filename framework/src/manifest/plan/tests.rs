@@ -1,0 +1,226 @@
+use std::path::Path;
+
+use super::*;
+use crate::manifest::fixtures::{Desk, GOOD};
+
+const DESIGN: &str = "version = 1\nspace = \"test-grid\"\ntimesteps = 2\n";
+
+fn titles(plan: &Plan) -> Vec<String> {
+    plan.trials.iter().map(Trial::title).collect()
+}
+
+#[test]
+fn without_variants_there_is_one_trial_for_each_seed() {
+    let plan = Desk::good("").set("experiment.seeds=[3, 1]").plan();
+    assert_eq!(titles(&plan), ["good seed 3", "good seed 1"]);
+    assert_eq!((plan.name.as_str(), plan.profile.as_deref()), ("good", None));
+    assert_eq!(plan.trials[1].manifest.experiment.seeds, [1]);
+    assert_eq!(plan.trials[1].settings["search"]["clip"], 5.0);
+}
+
+const VARIANTS: &str = r#"
+[[variant]]
+name = "dense"
+remove = ["optimizer", "search", "compressor"]
+set = { "timesteps" = { test-steady = { steps = 4 } }, design.from = "searched", "design.keep" = ["architecture"] }
+[[variant]]
+name = "searched"
+[[variant]]
+name = "large"
+[variant.set]
+"compressor.test-prune.rate" = 0.5
+[sweep]
+"optimizer.test-joint.lambda" = [5e-10, 1e-9]
+"compressor.test-prune.rate" = [0.1, 0.2]
+"#;
+
+#[test]
+fn variants_and_sweep_are_laid_out_in_running_order() {
+    let text = format!("{GOOD}{VARIANTS}").replace("\"compressor.test-prune.rate\" = [0.1, 0.2]\n", "");
+    let plan = Desk::new(text).set("experiment.seeds=[0, 1]").plan();
+    assert_eq!(
+        titles(&plan),
+        [
+            "searched seed 0 (optimizer.test-joint.lambda = 5e-10)",
+            "searched seed 1 (optimizer.test-joint.lambda = 5e-10)",
+            "searched seed 0 (optimizer.test-joint.lambda = 1e-9)",
+            "searched seed 1 (optimizer.test-joint.lambda = 1e-9)",
+            "dense seed 0 (optimizer.test-joint.lambda = 5e-10)",
+            "dense seed 1 (optimizer.test-joint.lambda = 5e-10)",
+            "dense seed 0 (optimizer.test-joint.lambda = 1e-9)",
+            "dense seed 1 (optimizer.test-joint.lambda = 1e-9)",
+            "large seed 0 (optimizer.test-joint.lambda = 5e-10)",
+            "large seed 1 (optimizer.test-joint.lambda = 5e-10)",
+            "large seed 0 (optimizer.test-joint.lambda = 1e-9)",
+            "large seed 1 (optimizer.test-joint.lambda = 1e-9)",
+        ]
+    );
+    let depends: Vec<Option<usize>> = plan.trials[3..9].iter().map(|trial| trial.depends_on).collect();
+    assert_eq!(depends, [None, Some(0), Some(1), Some(2), Some(3), None]);
+    assert!(plan.trials[4].manifest.optimizer.is_none() && plan.trials[4].manifest.compressor.is_empty());
+    assert_eq!(plan.trials[2].settings["optimizer"]["test-joint"]["lambda"], 1e-9);
+    assert_eq!(plan.trials[8].settings["compressor"][1]["test-prune"]["rate"], 0.5);
+}
+
+#[test]
+fn a_swept_key_concerns_the_variants_that_have_it() {
+    let variants = "[[variant]]\nname = \"small\"\n[[variant]]\nname = \"plain\"\nset = { compressor = [] }\n";
+    let plan = Desk::good(&format!("{variants}[sweep]\ncompressor.test-prune.rate = [0.1, 0.2]\n")).plan();
+    assert_eq!(
+        titles(&plan),
+        [
+            "small seed 0 (compressor.test-prune.rate = 0.1)",
+            "small seed 0 (compressor.test-prune.rate = 0.2)",
+            "plain seed 0"
+        ]
+    );
+}
+
+#[test]
+fn a_swept_key_has_to_be_read() {
+    let sweep = |line: &str| Desk::good(&format!("[sweep]\n{line}\n")).headline();
+    assert_eq!(sweep("search.epoch = [1]"), "a.toml:29:8: unknown key `epoch` in [search]; did you mean `epochs`?");
+    assert_eq!(
+        sweep("\"optimizer.test-joit.lambda\" = [1]"),
+        "a.toml:29:1: nothing reads the swept key `optimizer.test-joit.lambda`; did you mean `optimizer.test-joint`?"
+    );
+    assert_eq!(sweep("serach.epochs = [1]"), "a.toml:29:8: unknown section [serach]; did you mean `search`?");
+    assert_eq!(sweep("search.epochs = 1"), "a.toml:29:17: the sweep over `search.epochs` is not an array of values");
+    assert_eq!(sweep("search.epochs = []"), "a.toml:29:17: the sweep over `search.epochs` has no values");
+    assert_eq!(sweep("search.epochs = [1, 1]"), "a.toml:29:17: the sweep over `search.epochs` holds value 2 twice");
+    assert_eq!(sweep("search.epochs = [1, -1]"), "a.toml:29:21: `search.epochs` is -1, and has to be 1 or more");
+    assert_eq!(sweep("experiment.seeds = [[1]]"), "a.toml:29:12: a sweep cannot change `experiment.seeds`");
+    let many: Vec<String> = (1..1000).map(|n| n.to_string()).collect();
+    let many = many.join(", ");
+    assert!(sweep(&format!("search.epochs = [{many}]\nretrain.epochs = [{many}]")).contains("more than 100000 trials"));
+}
+
+#[test]
+fn mistakes_in_variants_are_named() {
+    let variants = r#"
+[[variant]]
+name = "a"
+sett = {}
+set = { "search.epoch" = 1, "compressor.test-prne.rate" = 0.1, "experiment.name" = "x" }
+[[variant]]
+name = "A"
+[[variant]]
+name = "b/c"
+remove = ["design"]
+[[variant]]
+name = "d"
+remove = ["optimizer"]
+"#;
+    let headlines: Vec<String> = Desk::good(variants)
+        .messages()
+        .iter()
+        .map(|shown| shown.lines().next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        headlines,
+        [
+            "a.toml: in variant `d`: missing section [optimizer.NAME]",
+            "a.toml:31:1: unknown key `sett` in [[variant]]; did you mean `set`?",
+            "a.toml:32:9: unknown key `epoch` in [search]; did you mean `epochs`?",
+            "a.toml:32:29: no [[compressor]] is `test-prne`; did you mean `test-prune`?",
+            "a.toml:32:64: a variant cannot change `experiment.name`",
+            "a.toml:34:8: two variants are named `A`",
+            "a.toml:36:8: variant `b/c` cannot be the name of a folder: only letters, digits, `-`, `_` and `.` are allowed",
+            "a.toml:37:11: nothing sets `design`, so that it cannot be removed",
+        ]
+    );
+}
+
+#[test]
+fn a_design_comes_from_a_variant_that_searches() {
+    let variants = |from: &str, more: &str| {
+        format!(
+            "[[variant]]\nname = \"one\"\n[[variant]]\nname = \"two\"\nremove = [\"optimizer\", \"search\"]\n\
+             set = {{ design.from = \"{from}\"{more} }}\n"
+        )
+    };
+    let headline = |from: &str, more: &str| Desk::good(&variants(from, more)).headline();
+    assert_eq!(Desk::good(&variants("one", "")).plan().trials[1].depends_on, Some(0));
+    assert_eq!(headline("on", ""), "a.toml:33:23: no variant is named `on`; did you mean `one`?");
+    assert_eq!(headline("two", ""), "a.toml:33:23: variant `two` takes its own design");
+    assert!(headline("one", ", design.keep = [\"compression\", \"timesteps\"]").contains("lacks `architecture`"));
+    assert!(
+        headline("one", ", design.keep = [\"architecture\"]")
+            .ends_with("[timesteps.test-open] does not say how many to run")
+    );
+    assert!(headline("one", ", design.keep = [\"architectur\"]").contains("did you mean `architecture`?"));
+    assert!(headline("one", ", design.file = \"d.toml\"").contains("both `from` and `file`"));
+    assert_eq!(
+        headline("one", ", experiment.seeds = [7]"),
+        "a.toml:33:49: variant `two` has seed 7, and `one`, whose design it takes, does not"
+    );
+}
+
+#[test]
+fn a_problem_names_its_variants_only_where_they_matter() {
+    let variants = "[[variant]]\nname = \"one\"\n[[variant]]\nname = \"two\"\nset.design.from = \"one\"\n";
+    let first = |desk: Desk| desk.messages()[0].lines().next().unwrap_or_default().to_owned();
+    assert!(first(Desk::good(variants)).contains("in variant `two`: nothing reads [optimizer]"));
+    let variants = format!("{variants}remove = [\"optimizer\", \"search\"]\n");
+    let wrong = Desk::new(format!("{GOOD}{variants}").replace("epochs = 3", "epochs = 0"));
+    assert_eq!(wrong.headline(), "a.toml:24:10: `search.epochs` is 0, and has to be 1 or more");
+}
+
+#[test]
+fn a_design_file_is_relative_to_the_file_that_names_it() {
+    let text = GOOD
+        .replace("[optimizer.test-joint]\nlambda = 5e-10\n", "")
+        .replace("[search]\nepochs = 3\n", "[design]\nfile = \"d.toml\"\n");
+    let desk = Desk::new(&text).file("d.toml", DESIGN);
+    let plan = desk.plan();
+    let file = plan.trials[0].manifest.design.as_ref().and_then(|design| design.file.clone());
+    assert_eq!(file, Some(desk.path("d.toml")));
+    assert!(
+        Desk::new(&text).headline().starts_with("a.toml:22:8: cannot read `d.toml`"),
+        "{}",
+        Desk::new(&text).headline()
+    );
+    let other = Desk::new(&text).file("d.toml", DESIGN.replace("test-grid", "other")).headline();
+    assert_eq!(other, "a.toml:22:8: the design is of space `other`, and the manifest has [space.test-grid]");
+}
+
+#[test]
+fn a_resolved_manifest_loads_again_to_the_same_settings() {
+    let text = format!("{GOOD}{VARIANTS}").replace("\"compressor.test-prune.rate\" = [0.1, 0.2]\n", "");
+    for trial in Desk::new(text).plan().trials {
+        let design_file = trial.depends_on.map(|_| Path::new("/tmp/nowhere/../d.toml"));
+        let mut desk = Desk::new("");
+        let folder = desk.path("d.toml");
+        desk = desk.file("d.toml", DESIGN);
+        let text = trial.manifest_toml(design_file.map(|_| folder.as_path()));
+        let again = desk.file("a.toml", &text).plan();
+        assert_eq!(again.trials.len(), 1);
+        let mut settings = trial.settings.clone();
+        if design_file.is_some() {
+            settings["design"] = serde_json::json!({"file": folder, "keep": ["architecture"]});
+        }
+        assert_eq!(again.trials[0].settings, settings, "{text}");
+    }
+}
+
+#[test]
+fn an_override_is_not_lost_silently() {
+    let variants =
+        "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\nset = { \"search.epochs\" = 9, compressor = [] }\n";
+    let desk = || Desk::good(variants);
+    assert!(
+        desk().set("search.epochs=1").headline().ends_with("`search.epochs` is set by variant `b` as well, which wins")
+    );
+    // Variant `a` keeps it.
+    assert_eq!(desk().set("compressor.test-prune.rate=0.5").plan().trials.len(), 2);
+    let plain = Desk::good("[[variant]]\nname = \"b\"\nset = { compressor = [] }\n");
+    let lost = plain.variable("LITESNN_COMPRESSOR__TEST_PRUNE__RATE", "0.5").headline();
+    assert!(
+        lost.ends_with("`compressor.test-prune.rate` has no effect: every variant replaces or removes it"),
+        "{lost}"
+    );
+    let swept = Desk::good("[sweep]\nsearch.epochs = [1, 2]\n");
+    assert!(swept.set("search.epochs=1").headline().contains("is set by the sweep as well"));
+    let chosen = Desk::good("[sweep]\nsearch.epochs = [1, 2]\n").set("sweep.search.epochs=[7]").plan();
+    assert_eq!(titles(&chosen), ["good seed 0 (search.epochs = 7)"]);
+}

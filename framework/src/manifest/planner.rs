@@ -1,0 +1,262 @@
+//! From variants and the sweep to trials, in the order in which trials can run.
+
+use super::file::Mark;
+use super::overrides::{lost_overrides, overrides};
+use super::resolve::{Resolved, resolve};
+use super::spelling::{did_you_mean, listed};
+use super::stack::Stack;
+use super::sweep::Swept;
+use super::tree::path;
+use super::trial::Trial;
+use super::typed::{DesignSource, Experiment};
+use super::variants::Variant;
+use crate::ground::{ConfigLayer, Problem};
+use crate::network::{Design, SearchSpace};
+use crate::plugin::Kind;
+
+/// More trials than this are a mistake in a sweep.
+const MOST_TRIALS: usize = 100_000;
+
+/// A trial with the indices that it was made from.
+struct Draft {
+    trial: Trial,
+    variant: usize,
+    /// Index of the value of each swept key; `None` where the key does not concern the trial.
+    choice: Vec<Option<usize>>,
+}
+
+pub(super) struct Planner<'a> {
+    base: &'a Stack,
+    profile: Option<&'a str>,
+    variants: &'a [Variant],
+    sweep: &'a [Swept],
+    drafts: Vec<Draft>,
+    /// Problems with the variant that they were found in.
+    found: Vec<(usize, Problem)>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        base: &'a Stack,
+        profile: Option<&'a str>,
+        variants: &'a [Variant],
+        sweep: &'a [Swept],
+    ) -> Planner<'a> {
+        Planner { base, profile, variants, sweep, drafts: Vec::new(), found: Vec::new() }
+    }
+
+    /// The trials, and the problems with the index of the variant that they were found in.
+    pub(super) fn into_trials(self) -> (Vec<Trial>, Vec<(usize, Problem)>) {
+        (self.drafts.into_iter().map(|draft| draft.trial).collect(), self.found)
+    }
+
+    pub(super) fn plan(&mut self, problems: &mut Vec<Problem>) {
+        let own: Vec<Vec<bool>> = self
+            .variants
+            .iter()
+            .map(|variant| self.sweep.iter().map(|swept| swept.concerns(variant)).collect())
+            .collect();
+        for (index, swept) in self.sweep.iter().enumerate() {
+            if !self.variants.is_empty() && !own.iter().any(|concerned| concerned[index]) {
+                problems.push(swept.idle(self.base, self.variants));
+            }
+        }
+        problems.extend(lost_overrides(self.base, self.variants, self.sweep));
+        let sources: Vec<Option<usize>> = (0..self.variants.len()).map(|index| self.source(index)).collect();
+        for variant in running_order(&sources) {
+            let of_source = sources[variant].map(|source| own[source].as_slice());
+            self.variant(variant, &own[variant], sources[variant].zip(of_source));
+            if self.drafts.len() > MOST_TRIALS {
+                problems.push(self.too_many());
+                return;
+            }
+        }
+    }
+
+    /// The variant whose design a variant takes.
+    fn source(&mut self, index: usize) -> Option<usize> {
+        let variants = self.variants;
+        let variant = &variants[index];
+        let from = variant.from.as_ref()?;
+        let names: Vec<String> = variants
+            .iter()
+            .filter(|other| other.name != variant.name && !other.takes_design())
+            .map(|other| other.name.clone())
+            .collect();
+        let at = path(["design", "from"]);
+        let source = variants.iter().position(|other| other.name == *from);
+        let message = match source {
+            Some(source) if source == index => format!("variant `{from}` takes its own design"),
+            Some(source) if variants[source].takes_design() => {
+                format!("variant `{from}` does not search: it takes a design itself")
+            }
+            Some(source) => return Some(source),
+            None => format!("no variant is named `{from}`{}", did_you_mean(from, &names)),
+        };
+        let help = format!("variants that search: {}", listed(&names));
+        self.found.push((index, variant.stack.problem(&at, Mark::Value, message, Some(help))));
+        None
+    }
+
+    /// The trials of one variant. `source` is the variant whose design it takes, with the swept
+    /// keys that concern that one: they are part of this variant's points too.
+    fn variant(&mut self, index: usize, own: &[bool], source: Option<(usize, &[bool])>) {
+        let variant = &self.variants[index];
+        let of_source = |key: usize| source.is_some_and(|(_, concerned)| concerned[key]);
+        let counts: Vec<usize> = (0..own.len())
+            .map(|key| if own[key] || of_source(key) { self.sweep[key].values.len() } else { 0 })
+            .collect();
+        if counts.iter().fold(1usize, |total, count| total.saturating_mul((*count).max(1))) > MOST_TRIALS {
+            self.found.push((index, self.too_many()));
+            return;
+        }
+        for choice in points(&counts) {
+            let chosen = |key: usize| Some((key, &self.sweep[key].values[choice[key]?]));
+            let mut stack = variant.stack.clone();
+            let own = (0..own.len()).filter(|key| own[*key]).filter_map(chosen);
+            stack.push(own.map(|(_, (_, overlay))| overlay.clone()).collect());
+            let keys = (0..choice.len()).filter_map(chosen);
+            let point = keys.map(|(key, (text, _))| (self.sweep[key].key.clone(), text.clone())).collect();
+            self.point(index, stack, point, choice, source);
+        }
+    }
+
+    /// The trials of one point of the sweep: one for each seed.
+    fn point(
+        &mut self,
+        variant: usize,
+        stack: Stack,
+        point: Vec<(String, String)>,
+        choice: Vec<Option<usize>>,
+        source: Option<(usize, &[bool])>,
+    ) {
+        let resolved = resolve(&stack);
+        let problems: Vec<Problem> =
+            resolved.problems.iter().cloned().chain(design_problem(&stack, &resolved)).collect();
+        let failed = !problems.is_empty();
+        self.found.extend(problems.into_iter().map(|problem| (variant, problem)));
+        let experiment: Option<Experiment> = resolved.section("experiment");
+        for seed in experiment.filter(|_| !failed).map(|experiment| experiment.seeds).unwrap_or_default() {
+            if self.drafts.len() > MOST_TRIALS {
+                return;
+            }
+            let depends_on = source.and_then(|(source, concerned)| {
+                let found = self.drafts.iter().position(|draft| {
+                    let same = |key: usize| !concerned[key] || draft.choice[key] == choice[key];
+                    draft.variant == source && draft.trial.seed == seed && (0..choice.len()).all(same)
+                });
+                if found.is_none() {
+                    self.no_source(variant, source, seed, &stack);
+                }
+                found
+            });
+            if let Some(trial) = self.trial(variant, &stack, &resolved, &point, seed, depends_on) {
+                self.drafts.push(Draft { trial, variant, choice: choice.clone() });
+            }
+        }
+    }
+
+    fn trial(
+        &mut self,
+        index: usize,
+        stack: &Stack,
+        resolved: &Resolved,
+        point: &[(String, String)],
+        seed: u64,
+        depends_on: Option<usize>,
+    ) -> Option<Trial> {
+        // Plugins cannot be cloned, so that each trial reads its own.
+        let mut manifest = resolved.manifest()?;
+        manifest.experiment.seeds = vec![seed];
+        let overrides = overrides(self.base);
+        // It is said of the settings of one file as they stand there: not of a file that extends
+        // it, and, in the manifest that the trial keeps and that runs without a profile, not of
+        // settings that were changed.
+        let at = path(["experiment", "reproduces"]);
+        let extended = stack.origin(&at).is_some_and(|overlay| matches!(overlay.layer, ConfigLayer::Extends(_)));
+        let reproduces = manifest.experiment.reproduces.take().filter(|_| !extended);
+        if self.profile.is_none() && overrides.is_empty() {
+            manifest.experiment.reproduces.clone_from(&reproduces);
+        }
+        if let Some(design) = &mut manifest.design
+            && let Some(file) = &mut design.file
+        {
+            *file = stack.design_file(file);
+        }
+        let variant = self.variants[index].name.clone();
+        match serde_json::to_value(&manifest) {
+            Ok(settings) => {
+                let point = point.to_vec();
+                Some(Trial { variant, point, seed, reproduces, overrides, manifest, settings, depends_on })
+            }
+            Err(error) => {
+                let message = format!("a plugin's settings cannot be written: {error}");
+                self.found.push((index, stack.problem(&[], Mark::Value, message, None)));
+                None
+            }
+        }
+    }
+
+    /// Reports that a trial's source has no trial of the same seed, unless the source itself has a
+    /// problem.
+    fn no_source(&mut self, index: usize, source: usize, seed: u64, stack: &Stack) {
+        if self.found.iter().any(|(variant, _)| *variant == source) {
+            return;
+        }
+        let (taker, giver) = (&self.variants[index].name, &self.variants[source].name);
+        let message = format!("variant `{taker}` has seed {seed}, and `{giver}`, whose design it takes, does not");
+        let at = path(["experiment", "seeds"]);
+        let help = "give both the same seeds".to_owned();
+        self.found.push((index, stack.problem(&at, Mark::Value, message, Some(help))));
+    }
+
+    fn too_many(&self) -> Problem {
+        let message = format!("the manifest asks for more than {MOST_TRIALS} trials");
+        self.base.problem(&path(["sweep"]), Mark::Key, message, None)
+    }
+}
+
+/// Indices of variants, each after the one whose design it takes. A source takes no design itself.
+fn running_order(sources: &[Option<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(sources.len());
+    for (index, source) in sources.iter().enumerate() {
+        for next in source.iter().copied().chain([index]) {
+            if !order.contains(&next) {
+                order.push(next);
+            }
+        }
+    }
+    order
+}
+
+/// The cross product: for each key an index below its count, the last key fastest. A count of 0
+/// leaves the key out.
+fn points(counts: &[usize]) -> impl Iterator<Item = Vec<Option<usize>>> {
+    let total = counts.iter().map(|count| (*count).max(1)).product();
+    (0..total).map(move |mut number| {
+        let mut choice = vec![None; counts.len()];
+        for (key, count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
+            choice[key] = Some(number % count);
+            number /= count;
+        }
+        choice
+    })
+}
+
+/// What is wrong with the design file that a manifest names.
+fn design_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
+    let source: DesignSource = resolved.section("design").filter(|source: &DesignSource| source.from.is_none())?;
+    let at = path(["design", "file"]);
+    match Design::read(&stack.design_file(source.file.as_ref()?)) {
+        Err(error) => Some(stack.problem(&at, Mark::Value, error.to_string(), error.hint())),
+        Ok(design) => {
+            let space: Box<dyn SearchSpace> = resolved.section(Kind::Space.section())?;
+            let space = space.typetag_name();
+            (design.space != space).then(|| {
+                let message =
+                    format!("the design is of space `{}`, and the manifest has [space.{space}]", design.space);
+                stack.problem(&at, Mark::Value, message, None)
+            })
+        }
+    }
+}

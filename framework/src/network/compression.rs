@@ -1,0 +1,135 @@
+//! Compressors: transforms of a layer's weight.
+
+use tch::Tensor;
+
+use super::design::{Decision, Decisions};
+use super::layer::LayerSpec;
+use crate::ground::{Build, Role};
+use crate::{Error, Result};
+
+/// What a compressor does: the P and the Q of sequential A, P, Q, T.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Technique {
+    /// Sets weights to zero.
+    Prune,
+    /// Restricts weights to few values.
+    Quantize,
+}
+
+/// Which stages of compression act in a forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Techniques {
+    /// Pruners act.
+    pub prune: bool,
+    /// Quantisers act.
+    pub quantize: bool,
+}
+
+impl Techniques {
+    /// Everything acts.
+    pub const ALL: Techniques = Techniques { prune: true, quantize: true };
+    /// Nothing acts.
+    pub const NONE: Techniques = Techniques { prune: false, quantize: false };
+
+    /// Whether `technique` acts.
+    pub fn contains(self, technique: Technique) -> bool {
+        match technique {
+            Technique::Prune => self.prune,
+            Technique::Quantize => self.quantize,
+        }
+    }
+}
+
+/// A compressor: any number of them act on every weight, in the order of the manifest.
+#[typetag::serde]
+pub trait Compressor: std::fmt::Debug + Send + Sync {
+    /// What sequential optimisation switches it on with.
+    fn technique(&self) -> Technique;
+
+    /// Roles whose gradient is a rule of its own (a straight-through estimator) and not the
+    /// derivative of the value. To all other parameters the conformance kit compares it with finite
+    /// differences.
+    fn straight_through(&self) -> &'static [Role] {
+        &[]
+    }
+
+    /// Creates the transform of one layer's `weight` (`[out, in, kh, kw]` or `[out, in]`).
+    ///
+    /// `decided` is `None` in a search; afterwards it holds what this compressor decided (empty for
+    /// a network that was not searched), by the names that [`WeightTransform::decide`] gave.
+    fn attach(
+        &self,
+        layer: &LayerSpec,
+        weight: &Tensor,
+        decided: Option<&Decisions>,
+        build: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>>;
+}
+
+/// Refuses a design that pruner `name` found, in any group, at another rate than the manifest says.
+pub fn same_rate(name: &str, decided: Option<&Decisions>, rate: f64) -> Result<()> {
+    let mut rates = decided.into_iter().flat_map(Decisions::values).filter_map(|decision| decision.rate);
+    match rates.find(|found| *found != rate) {
+        Some(found) => Err(Error::Plugin {
+            kind: "compressor",
+            name: name.to_owned(),
+            message: format!(
+                "the design was found at rate {found}, and the manifest says {rate}; use the same, \
+                 or leave `compression` out of `design.keep`"
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What a compressor does to one layer's weight.
+pub trait WeightTransform {
+    /// The new value of the weight, of the same shape.
+    fn transform(&self, weight: &Tensor) -> Tensor {
+        weight.shallow_clone()
+    }
+
+    /// Ones where a weight stays, zeros where it is removed. Masks are applied after all
+    /// transforms, so that a later quantiser without a zero level cannot bring a removed weight
+    /// back.
+    fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    /// The step of the values that [`WeightTransform::transform`] gives: a scalar over which each
+    /// of them has at most 8 significant bits, so that bf16 holds it exactly; `None` where they
+    /// have none in common. Without gradient.
+    fn step(&self, _weight: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    /// Expected bits of a weight, a differentiable scalar; `None` leaves them as they are.
+    fn bits(&self) -> Option<Tensor> {
+        None
+    }
+
+    /// Fraction of the weights that stays, a scalar; `None` when all stay.
+    fn density(&self) -> Option<Tensor> {
+        None
+    }
+
+    /// Told when it is switched on with a weight that was trained without it; a network that begins
+    /// with it is not told.
+    fn switch_on(&self, _weight: &Tensor) {}
+
+    /// Told when a search is over whose trained tensors the final network takes over by name: what
+    /// was decided for moves into the tensors that the final network has.
+    fn conclude(&self, _weight: &Tensor) {}
+
+    /// The forms among which a search chooses, by name (`2 bits`), each of the weight's shape: for
+    /// the record only.
+    fn forms(&self, _weight: &Tensor) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// What the search decided here, and the group of layers it holds for; `None` when there was
+    /// nothing to decide.
+    fn decide(&self) -> Option<(String, Decision)> {
+        None
+    }
+}

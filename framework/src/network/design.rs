@@ -1,0 +1,222 @@
+//! A design: the outcome of a search, as TOML that a person can read, write, ship and move to
+//! another data set.
+//!
+//! ```toml
+//! version = 1
+//! space = "spike-dhs"
+//! timesteps = 2
+//!
+//! [[edge]]                       # a cell, shared by all cells of the network
+//! node = 0
+//! from = "s0"                    # s0, s1: outputs of the two cells before; n0, n1, ...: nodes of this cell
+//! operation = "conv3x3"
+//!
+//! [compression.gaussian-quantize]
+//! cell0 = { bits = 4 }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ground::file::{MOST_TEXT, read_bounded, read_text, set_aside, write_atomically};
+use crate::{Error, Result};
+
+/// Version of the file format that this program writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+
+/// One edge of a cell that survived the search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    /// The node it ends in, from 0.
+    pub node: usize,
+    /// Where it begins: `s0`, `s1`, or an earlier node `n0`, `n1`, ...
+    pub from: String,
+    /// The operation on it.
+    pub operation: String,
+}
+
+/// What a compressor decided for one group of layers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Bits of a weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
+    /// Fraction of the weights that is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+/// What one compressor decided, by the name of the group of layers (`cell0`, `stem`, `all`: the
+/// compressor chooses).
+pub type Decisions = BTreeMap<String, Decision>;
+
+/// What every compressor decided, by its name.
+pub type Compression = BTreeMap<String, Decisions>;
+
+/// The discrete architecture that a supernet decodes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// The space it belongs to.
+    pub space: String,
+    /// The edges of the cell, in order of their node.
+    pub edges: Vec<Edge>,
+}
+
+/// The outcome of a search. See the [module](self) for its form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Design {
+    /// Format version.
+    pub version: u32,
+    /// Name of the search space.
+    pub space: String,
+    /// Number of timesteps to run.
+    pub timesteps: i64,
+    /// Edges of the cell.
+    #[serde(rename = "edge", default)]
+    pub edges: Vec<Edge>,
+    /// Decisions by compressor.
+    #[serde(default)]
+    pub compression: Compression,
+    /// The network that the design was found for; a manifest that takes the design over has its
+    /// own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<DesignNetwork>,
+    /// How its published cost was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
+}
+
+/// `[network]`: with it a design is a whole network, whose cost can be told without a manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DesignNetwork {
+    /// Channels, height, width of the input.
+    pub input: [i64; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// Settings of the search space, as in a manifest's `[space.NAME]`.
+    pub space: serde_json::Value,
+    /// Settings of the compressors in their order, each as in a manifest's `[[compressor]]`.
+    #[serde(default)]
+    pub compressor: Vec<serde_json::Value>,
+}
+
+/// `[accounting]`: what a published table counted otherwise than the network runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounting {
+    /// Timesteps over which the stem's multiplications are counted, where these are not the
+    /// design's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiplication_timesteps: Option<i64>,
+    /// Fraction of the weights that is kept, where operations are counted by it and not by the
+    /// whole weights that a mask keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub density: Option<f64>,
+    /// Mean spikes of a neuron over all timesteps, where firing rates by layer are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<f64>,
+}
+
+impl Design {
+    /// The edges, with the space that they belong to.
+    pub fn architecture(&self) -> Architecture {
+        Architecture { space: self.space.clone(), edges: self.edges.clone() }
+    }
+
+    /// The design as TOML.
+    pub fn to_toml(&self) -> String {
+        let body = toml_edit::ser::to_string_pretty(self).expect("a design has only string keys");
+        format!("# What the search decided. `[design] file = \"...\"` in a manifest retrains it.\n{body}")
+    }
+
+    /// Reads a design; an error names file, line and what was expected.
+    pub fn read(path: &Path) -> Result<Design> {
+        let text = read_text(path).map_err(Error::file("read", path))?;
+        Design::parse(&text, path)
+    }
+
+    /// The design that a checkpoint has as `text`. The file at `path` is made to hold it again
+    /// where it holds anything else, which is kept under another name; `note` is told.
+    pub fn restore(path: &Path, text: &str, note: impl Fn(&str)) -> Result<Design> {
+        let found = match read_bounded(path, MOST_TEXT) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        if found.as_deref() != Some(text.as_bytes()) {
+            let aside = match found {
+                Some(_) => format!(", and what it held is kept as `{}`", set_aside(path)?.display()),
+                None => String::new(),
+            };
+            write_atomically(path, text.as_bytes())?;
+            let why = "is not as the trial's checkpoint has it: it was written again";
+            note(&format!("`{}` {why}{aside}", path.display()));
+        }
+        Design::parse(text, path)
+    }
+
+    /// Parses the text of `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Design> {
+        let content = |message: String, hint: &str| Error::Content { path: path.into(), message, hint: hint.into() };
+        let design: Design = toml_edit::de::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            content(
+                format!("is not a design: line {line}: {}", error.message()),
+                "a design has version, space, timesteps, [[edge]] and [compression], as `design.toml` in the folder of a trial",
+            )
+        })?;
+        if design.version > VERSION {
+            return Err(content(
+                format!("is a design of version {}, and this program reads up to {VERSION}", design.version),
+                "upgrade litesnn",
+            ));
+        }
+        if design.timesteps < 1 {
+            return Err(content(format!("has timesteps = {}", design.timesteps), "timesteps are 1 or more"));
+        }
+        Ok(design)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Design {
+        Design {
+            version: VERSION,
+            space: "spike-dhs".into(),
+            timesteps: 2,
+            edges: vec![Edge { node: 0, from: "s0".into(), operation: "conv3x3".into() }],
+            compression: BTreeMap::from([(
+                "gaussian-quantize".to_owned(),
+                Decisions::from([("cell0".to_owned(), Decision { bits: Some(4), rate: None })]),
+            )]),
+            network: None,
+            accounting: None,
+        }
+    }
+
+    #[test]
+    fn a_design_survives_writing_and_reading() {
+        let text = example().to_toml();
+        assert_eq!(Design::parse(&text, Path::new("design.toml")).unwrap(), example(), "{text}");
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let error = |text: &str| Design::parse(text, Path::new("d.toml")).unwrap_err().to_string();
+        assert_eq!(
+            error("version = 1\nspace = 3\ntimesteps = 2\n"),
+            "`d.toml` is not a design: line 2: invalid type: integer `3`, expected a string"
+        );
+        assert!(error("version = 9\nspace = \"a\"\ntimesteps = 2\n").contains("version 9"));
+        assert!(error("version = 1\nspace = \"a\"\ntimesteps = 0\n").contains("timesteps = 0"));
+    }
+}

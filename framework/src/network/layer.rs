@@ -1,0 +1,77 @@
+//! A layer with weights: where it stands, its dimensions.
+
+/// Where in the network a layer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The first convolution, which reads the image.
+    Stem,
+    /// A cell, from 0.
+    Cell(usize),
+    /// The head that turns features into logits.
+    Classifier,
+    /// A head that is used in training only.
+    Auxiliary,
+}
+
+impl Place {
+    /// The name under which layers of this place share decisions: `stem`, `cell0`, ...
+    pub fn group(self) -> String {
+        match self {
+            Place::Stem => "stem".into(),
+            Place::Cell(index) => format!("cell{index}"),
+            Place::Classifier => "classifier".into(),
+            Place::Auxiliary => "auxiliary".into(),
+        }
+    }
+}
+
+/// The layer a compressor is attached to.
+#[derive(Debug, Clone)]
+pub struct LayerSpec {
+    /// Name of the layer, unique in the network.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What a layer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Real numbers: every connection is a multiplication.
+    Image,
+    /// Spikes: a connection costs an addition for each spike.
+    Spikes,
+    /// Spikes averaged over the feature map.
+    Pooled,
+}
+
+/// The dimensions of a layer with weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerShape {
+    /// Unique name.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Kernel height and width; (1, 1) for a linear layer.
+    pub kernel: (i64, i64),
+    /// Input channels.
+    pub inputs: i64,
+    /// Output channels.
+    pub outputs: i64,
+    /// Height and width of the output map.
+    pub map: (i64, i64),
+    /// What it reads.
+    pub reads: Input,
+}
+
+impl LayerShape {
+    /// Number of weights: kh kw C_in C_out.
+    pub fn weights(&self) -> f64 {
+        (self.kernel.0 * self.kernel.1 * self.inputs * self.outputs) as f64
+    }
+
+    /// Multiply-accumulate operations of one dense pass: weights · H W.
+    pub fn macs(&self) -> f64 {
+        self.weights() * (self.map.0 * self.map.1) as f64
+    }
+}

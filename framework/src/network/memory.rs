@@ -1,0 +1,100 @@
+//! What training a network will need, before anything runs: memory by a formula over its layers.
+//!
+//! ```text
+//! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
+//!
+//! state       = 4 (3 weights + 4 others + buffers)      value, gradient, momentum; Adam has two moments
+//! activations = 4 B T (3 maps + 2 largest) + 4 B image
+//! evaluation  = 4 · 100 T · 3 largest                   one place at a time, nothing is kept
+//! checkpoint  = 4 (5 weights + 7 others + 3 buffers)    a copy, its bytes, and the file before it is written
+//! ```
+//!
+//! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
+//! numbers in the output maps of all layers for one image and timestep, `largest` those of the
+//! place (a cell) that has most. A layer of neurons keeps the output maps of its convolutions and
+//! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
+//! buffers of convolutions. The 3 is what peak resident memory supports: a retraining of
+//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). Everything is f32.
+
+use super::layer::{Input, Place};
+use super::space::Network;
+use crate::ground::{Parameters, Role};
+
+/// Images of a batch in which a split is evaluated.
+const EVALUATED: usize = 100;
+
+/// The size of a network, before it is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSize {
+    /// Trainable numbers of the role `Weight`: synapses, normalisation, biases.
+    pub weights: u64,
+    /// Trainable numbers of all other roles: scores and logits.
+    pub others: u64,
+    /// Running statistics.
+    pub buffers: u64,
+    /// Multiply-accumulate operations of one image and timestep, dense.
+    pub macs: f64,
+    /// Numbers in the output maps of all layers, for one image and timestep.
+    pub maps: f64,
+    /// The same for the place that has most of them.
+    pub largest_place: f64,
+}
+
+impl NetworkSize {
+    /// The size of a network with these parameters.
+    pub fn of(network: &dyn Network, parameters: &Parameters) -> NetworkSize {
+        let count = |weights: bool| {
+            let of_role = parameters.trainable().iter().filter(|one| (one.role == Role::Weight) == weights);
+            of_role.map(|one| one.tensor.numel() as u64).sum()
+        };
+        let mut places = std::collections::BTreeMap::<Place, f64>::new();
+        let (mut macs, mut maps) = (0.0, 0.0);
+        for layer in network.layers() {
+            let map = (layer.shape.outputs * layer.shape.map.0 * layer.shape.map.1) as f64;
+            *places.entry(layer.shape.place).or_default() += map;
+            maps += map;
+            // The image is the same at every timestep, and so is what a layer makes of it.
+            if layer.shape.reads != Input::Image {
+                macs += layer.shape.macs();
+            }
+        }
+        NetworkSize {
+            weights: count(true),
+            others: count(false),
+            buffers: parameters.buffers().iter().map(|(_, tensor)| tensor.numel() as u64).sum(),
+            macs,
+            maps,
+            largest_place: places.into_values().fold(0.0, f64::max),
+        }
+    }
+
+    /// Bytes that training it takes at its peak, on batches of `batch` images `[C, H, W]` over
+    /// `timesteps`.
+    pub fn training_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3]) -> u64 {
+        let (weights, others, buffers) = (self.weights as f64, self.others as f64, self.buffers as f64);
+        let state = weights * 3.0 + others * 4.0 + buffers;
+        let checkpoint = weights * 5.0 + others * 7.0 + buffers * 3.0;
+        let pixels = image.iter().product::<i64>() as f64;
+        let passes = |images: usize, maps: f64| images as f64 * (timesteps as f64 * maps + pixels);
+        let activations = passes(batch, 3.0 * self.maps + 2.0 * self.largest_place);
+        let evaluation = passes(EVALUATED, 3.0 * self.largest_place);
+        (4.0 * (state + activations.max(checkpoint).max(evaluation))) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_grows_with_batch_and_timesteps_and_never_falls_below_the_state() {
+        let size =
+            NetworkSize { weights: 1000, others: 100, buffers: 10, macs: 0.0, maps: 5000.0, largest_place: 2000.0 };
+        let bytes = |batch, timesteps| size.training_bytes(batch, timesteps, [1, 2, 2]);
+        let activations = |batch: u64, timesteps: u64| 4 * batch * (timesteps * (15_000 + 4_000) + 4);
+        assert_eq!(bytes(100, 2), 4 * 3410 + activations(100, 2));
+        assert_eq!(bytes(200, 4) - bytes(100, 4), activations(100, 4));
+        // One image is nothing beside the evaluation of a hundred.
+        assert_eq!(bytes(1, 1), 4 * (3410 + 100 * (6000 + 4)));
+    }
+}

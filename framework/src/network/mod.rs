@@ -1,0 +1,35 @@
+//! Networks: what a search space builds, how compressors transform the weights, how many timesteps
+//! are run, what a design says, and what all of it costs.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`SearchSpace`], [`Network`], [`Supernet`] | the traits of networks and of the spaces that build them |
+//! | [`Compressor`], [`WeightTransform`] | transforms of one layer's weight |
+//! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
+//! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
+//! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
+//! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
+//! | [`design`] | `design.toml`, the outcome of a search |
+//! | [`cost`] | parameters, size, operations, energy |
+//! | [`NetworkSize`] | the memory that training needs |
+
+mod cache;
+mod compression;
+pub mod cost;
+pub mod design;
+mod layer;
+mod memory;
+mod pass;
+mod space;
+mod timesteps;
+mod weight;
+
+pub use cache::WeightCache;
+pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
+pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
+pub use layer::{Input, LayerShape, LayerSpec, Place};
+pub use memory::NetworkSize;
+pub use pass::Pass;
+pub use space::{Activity, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
+pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
+pub use weight::{CompressedWeight, FULL_PRECISION};

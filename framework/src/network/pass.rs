@@ -1,0 +1,83 @@
+//! A forward pass: how it is made, and how layers take their weights and convolve in it.
+
+use tch::Tensor;
+
+use super::cache::WeightCache;
+use super::compression::Techniques;
+use super::weight::CompressedWeight;
+use crate::spiking::{Precision, Recorder, stack_weights};
+
+/// How a forward pass is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// Number of timesteps T.
+    pub timesteps: i64,
+    /// Normalise by the batch's statistics and update the running ones.
+    pub training: bool,
+    /// Measure firing rates.
+    pub measure: bool,
+    /// Techniques of compression that act.
+    pub active: Techniques,
+    /// The type of convolutions on spikes.
+    pub precision: Precision,
+    /// Where compressed weights are kept from one pass to the next. Only for passes between which
+    /// no parameter changes, and in which nothing is differentiated.
+    pub cache: Option<&'a WeightCache>,
+    /// Told of every convolution.
+    pub recorder: Option<&'a Recorder>,
+}
+
+impl Pass<'_> {
+    /// An evaluation in f32 in which all compressors act: nothing is measured, kept or recorded.
+    pub fn new(timesteps: i64) -> Self {
+        Pass {
+            timesteps,
+            training: false,
+            measure: false,
+            active: Techniques::ALL,
+            precision: Precision::F32,
+            cache: None,
+            recorder: None,
+        }
+    }
+
+    /// A layer's weight as the layer uses it in this pass.
+    pub fn weight(&self, weight: &CompressedWeight) -> Tensor {
+        let compress = || weight.value(self.active);
+        match self.cache {
+            Some(cache) => cache.weight(&weight.layer.name, self.active, compress),
+            None => compress(),
+        }
+    }
+
+    /// The weights `[out, in, kh, kw]` of layers that read the same input, one after another:
+    /// `[sum of out, in, kh, kw]`, the channels last in memory.
+    pub fn stacked_weights(&self, weights: &[&CompressedWeight]) -> Tensor {
+        let stack = || {
+            let values: Vec<Tensor> = weights.iter().map(|weight| weight.value(self.active)).collect();
+            stack_weights(&values)
+        };
+        match self.cache {
+            Some(cache) => cache.stack(weights.iter().map(|weight| weight.layer.name.as_str()), self.active, stack),
+            None => stack(),
+        }
+    }
+
+    /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]` in this pass's
+    /// precision; see [`Precision::convolve`].
+    pub fn convolve(
+        &self,
+        spikes: &Tensor,
+        weight: &Tensor,
+        steps: Option<&Tensor>,
+        stride: i64,
+        padding: i64,
+    ) -> Tensor {
+        self.precision.convolve(spikes, weight, steps, stride, padding, self.recorder)
+    }
+
+    /// Convolves an image `[B, C, H, W]`, whose values bf16 does not hold, in f32.
+    pub fn convolve_image(&self, image: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
+        Precision::F32.convolve(image, weight, None, stride, padding, self.recorder)
+    }
+}

@@ -1,0 +1,96 @@
+//! Search spaces and the networks they build.
+
+use tch::Tensor;
+
+use super::compression::{Compressor, Techniques};
+use super::design::{Architecture, Compression};
+use super::layer::LayerShape;
+use super::pass::Pass;
+use super::weight::CompressedWeight;
+use crate::Result;
+use crate::data::DataInfo;
+use crate::ground::{Build, Stream};
+
+/// Compressors in the order of the manifest, with their names.
+pub type NamedCompressors<'a> = [(&'a str, &'a dyn Compressor)];
+
+/// A search space: it builds the supernet that is searched and the network of a design.
+#[typetag::serde]
+pub trait SearchSpace: std::fmt::Debug + Send + Sync {
+    /// The network that contains every architecture of the space.
+    fn supernet(&self, data: &DataInfo, compressors: &NamedCompressors, build: &mut Build)
+    -> Result<Box<dyn Supernet>>;
+
+    /// The final network of one architecture. A compressor finds its decisions in `compression`;
+    /// where it has none, they are still searched if `open`, as in a supernet.
+    fn network(
+        &self,
+        architecture: &Architecture,
+        compression: &Compression,
+        open: bool,
+        data: &DataInfo,
+        compressors: &NamedCompressors,
+        build: &mut Build,
+    ) -> Result<Box<dyn Network>>;
+
+    /// A random architecture, each of a decoded one's size as likely as any other.
+    fn sample(&self, random: &mut Stream) -> Architecture;
+}
+
+/// A layer with weights, as cost and record see it.
+pub struct SynapseLayer<'a> {
+    /// Its dimensions.
+    pub shape: &'a LayerShape,
+    /// Its weight and what compresses it.
+    pub weight: &'a CompressedWeight,
+    /// How far the layer is there: softmax(alpha) of its operation in a supernet, a scalar; `None`
+    /// when it is there.
+    pub presence: Option<Tensor>,
+    /// Whether the search's cost terms count it.
+    pub searched: bool,
+}
+
+/// What a synapse layer's input did in one forward pass.
+pub type Activity = Tensor;
+
+/// The outcome of a forward pass.
+pub struct Response {
+    /// `[T, B, K]`: logits of every timestep.
+    pub logits: Tensor,
+    /// `[T, B, K]`: logits of the head that is used in training only, and the weight of its loss.
+    pub auxiliary: Option<(Tensor, f64)>,
+    /// For each of [`Network::layers`], in that order: mean spikes of an input neuron at each
+    /// timestep, `[T]`, without gradient. Empty unless [`Pass::measure`].
+    pub activity: Vec<Activity>,
+}
+
+/// A network of spiking neurons.
+pub trait Network {
+    /// Runs `images` `[B, C, H, W]` for `pass.timesteps` timesteps.
+    fn forward(&self, images: &Tensor, pass: &Pass) -> Response;
+
+    /// The layers with weights.
+    fn layers(&self) -> Vec<SynapseLayer<'_>>;
+
+    /// Number of parameters outside of synapse weights that are stored in full precision:
+    /// normalisation and biases.
+    fn full_precision_parameters(&self) -> u64;
+
+    /// What the compressors of these stages decided, by their names; the first layer of a group
+    /// speaks for it.
+    fn decisions(&self, stages: Techniques) -> Compression {
+        let mut all = Compression::new();
+        for layer in self.layers() {
+            for (compressor, group, decision) in layer.weight.decisions(stages) {
+                all.entry(compressor.to_owned()).or_default().entry(group).or_insert(decision);
+            }
+        }
+        all
+    }
+}
+
+/// A network that contains every architecture of its space.
+pub trait Supernet: Network {
+    /// The architecture with the largest weights.
+    fn decode(&self) -> Architecture;
+}

@@ -1,0 +1,26 @@
+//! File names in a trial folder.
+
+/// Resolved manifest.
+pub const MANIFEST: &str = "manifest.toml";
+/// What the search decided.
+pub const DESIGN: &str = "design.toml";
+/// The design at the point where a sequential search went on with one architecture.
+pub const SETTLED: &str = "settled.toml";
+/// [`super::EpochRow`] rows.
+pub const HISTORY: &str = "history.parquet";
+/// [`super::StageRow`] rows.
+pub const STAGES: &str = "stages.parquet";
+/// [`super::WeightBin`] rows.
+pub const WEIGHTS: &str = "weights.parquet";
+/// [`super::LayerRow`] rows.
+pub const LAYERS: &str = "layers.parquet";
+/// One [`super::Outcome`] row; its presence means that the trial is finished.
+pub const RESULT: &str = "result.parquet";
+/// Folder of checkpoints.
+pub const CHECKPOINT: &str = "checkpoint";
+/// Log, one JSON object a line.
+pub const LOG: &str = "log.jsonl";
+/// Why a trial has no result ([`super::Failed`]); absent while it runs, and once it is finished.
+pub const FAILED: &str = "failed.json";
+/// Held while a process works here.
+pub const LOCK: &str = "lock";

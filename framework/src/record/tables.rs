@@ -1,0 +1,211 @@
+//! The tables: what a row of each one is.
+
+use super::Stage;
+use super::parquet::table;
+
+table! {
+    /// One epoch of one stage.
+    pub struct EpochRow {
+        /// The name that the optimizer gave it; `retrain` after a search.
+        pub stage: Stage,
+        /// Number of the epoch in its stage, from 1.
+        pub epoch: i64,
+        /// Mean training loss: the cross-entropy of the pass that trains the weights.
+        pub train_loss: f64,
+        /// Training accuracy, 0..1.
+        pub train_accuracy: f64,
+        /// Cross-entropy on the validation split; NaN where nothing was validated.
+        pub validation_loss: f64,
+        /// Accuracy on the validation split, 0..1; NaN where nothing was validated.
+        pub validation_accuracy: f64,
+        /// Learning rate of the weights at the end of the epoch.
+        pub learning_rate: f64,
+        /// L_mem, the expected bits of all searched weights; NaN outside of a search.
+        pub memory_bits: f64,
+        /// L_comp, the expected Bit-SynOps per image of all searched layers; NaN outside of a
+        /// search.
+        pub bit_syn_ops: f64,
+        /// Expected bits of a weight, mean over the searched layers; NaN outside of a search.
+        pub mean_bits: f64,
+        /// Weight of each number of timesteps, from 1 timestep on; one-hot outside of a search.
+        pub timestep_weights: Vec<f64>,
+        /// Training images per second. A time column.
+        pub images_per_second: f64,
+        /// Wall time of the epoch in seconds. A time column.
+        pub seconds: f64,
+        /// Time of the device in seconds: on a CPU the processor time of all threads, on a GPU the
+        /// wall time during which the trial holds the GPU. A time column.
+        pub device_seconds: f64,
+    }
+}
+
+table! {
+    /// One stage of a trial, in the order in which the stages ran. The stages of the search
+    /// together are the cost of designing.
+    pub struct StageRow {
+        /// `search` (or its steps, `search-A`), `retrain`, `evaluate`.
+        pub stage: Stage,
+        /// Epochs of the stage; 0 for the evaluation.
+        pub epochs: i64,
+        /// Wall time of the stage in seconds. A time column.
+        pub seconds: f64,
+        /// Time of the device in seconds, as in `history.parquet`. A time column.
+        pub device_seconds: f64,
+        /// Device: `cpu` or `cuda:N`.
+        pub device: String,
+    }
+}
+
+table! {
+    /// One bin of the distribution of a searched layer's weights at the end of the search. A bin
+    /// without weights has no row.
+    pub struct WeightBin {
+        /// Name of the layer in the supernet.
+        pub layer: String,
+        /// `weight` is the trained tensor, and `used` the weight after all compressors, with which
+        /// the layer computes. Any other name is a form that a compressor chooses from, such as
+        /// `2 bits`.
+        pub form: String,
+        /// Standard deviation of the trained tensor, which is the unit of `low` and `high`.
+        pub sigma: f64,
+        /// Lower edge of the bin, in units of sigma. The first and the last bin also hold the
+        /// weights beyond them.
+        pub low: f64,
+        /// Upper edge of the bin, in units of sigma.
+        pub high: f64,
+        /// Number of weights whose value in this form lies in the bin.
+        pub count: i64,
+        /// Number of weights among `count` that the layer uses as zero.
+        pub removed: i64,
+    }
+}
+
+table! {
+    /// One layer of the final network.
+    pub struct LayerRow {
+        /// Position of the layer in the network, from 0.
+        pub index: i64,
+        /// Name of the layer.
+        pub layer: String,
+        /// Part of the network that the layer belongs to: `stem`, `cell0`, ..., `classifier`.
+        pub place: String,
+        /// Kernel height.
+        pub kernel_height: i64,
+        /// Kernel width.
+        pub kernel_width: i64,
+        /// Input channels.
+        pub inputs: i64,
+        /// Output channels.
+        pub outputs: i64,
+        /// Height of the output map.
+        pub map_height: i64,
+        /// Width of the output map.
+        pub map_width: i64,
+        /// Number of weights.
+        pub weights: i64,
+        /// Number of weights that are not zero, counted in the final weight tensor.
+        pub kept_weights: i64,
+        /// Bits of a weight.
+        pub bits: f64,
+        /// Storage of the weights in bits: density · bits · weights.
+        pub memory_bits: f64,
+        /// Multiply-accumulate operations of one timestep with nothing pruned.
+        pub macs: f64,
+        /// Mean spikes of an input neuron at each timestep, over the test split; empty where the
+        /// layer reads no spikes.
+        pub firing_rate: Vec<f64>,
+        /// SynOps: additions per image.
+        pub syn_ops: f64,
+        /// Bit-SynOps per image: bits · SynOps.
+        pub bit_syn_ops: f64,
+        /// Multiplications per image.
+        pub multiplications: f64,
+    }
+}
+
+table! {
+    /// A finished trial.
+    pub struct Outcome {
+        /// Name of the experiment.
+        pub experiment: String,
+        /// Name of the variant.
+        pub variant: String,
+        /// Seed.
+        pub seed: i64,
+        /// Hash that names the trial's folder.
+        pub hash: String,
+        /// Hash of the same work without the seed. Trials with one recipe are repetitions of one
+        /// another.
+        pub recipe: String,
+        /// Profile that the trial ran with; empty without one.
+        pub profile: String,
+        /// Swept keys and their values, `key=value`, joined by `, `; empty without a sweep.
+        pub point: String,
+        /// Published table that the manifest reproduces (`experiment.reproduces`); empty without
+        /// one.
+        pub reproduces: String,
+        /// Settings that the command line or the environment changed, `key=value`, joined by `, `.
+        /// Seeds, names and the folder of the data (`root`) are left out.
+        pub overrides: String,
+        /// Title of the data set, with the subset that was used.
+        pub dataset: String,
+        /// Digest of the data.
+        pub data_digest: String,
+        /// Accuracy on the test split, 0..1.
+        pub test_accuracy: f64,
+        /// Cross-entropy on the test split.
+        pub test_loss: f64,
+        /// Number of timesteps.
+        pub timesteps: i64,
+        /// Bits of a weight, mean over all kept weights.
+        pub mean_bits: f64,
+        /// Number of weights.
+        pub weights: i64,
+        /// Number of kept weights: those that are not zero.
+        pub kept_weights: i64,
+        /// Storage of all weights in bits.
+        pub weight_bits: f64,
+        /// Size of the stored model in bytes: weights, normalisation and biases.
+        pub model_size_bytes: f64,
+        /// SynOps: additions per image.
+        pub syn_ops: f64,
+        /// Bit-SynOps per image.
+        pub bit_syn_ops: f64,
+        /// Multiplications per image.
+        pub multiplications: f64,
+        /// Energy per image in millijoule.
+        pub energy_mj: f64,
+        /// Operations of an ANN with the same kept weights: each weight does one multiplication and
+        /// one addition at every place of its map (paper, Table 5).
+        pub ann_operations: f64,
+        /// Energy of the ANN per image in millijoule.
+        pub ann_energy_mj: f64,
+        /// Wall time of the search in seconds; 0 without a search. A time column.
+        pub search_seconds: f64,
+        /// Wall time of retraining in seconds. A time column.
+        pub retrain_seconds: f64,
+        /// Wall time of the final evaluation in seconds. A time column.
+        pub evaluate_seconds: f64,
+        /// Epochs of all search stages.
+        pub search_epochs: i64,
+        /// Epochs of retraining.
+        pub retrain_epochs: i64,
+        /// Time of the device in the search, in seconds, as in `history.parquet`. A time column.
+        pub search_device_seconds: f64,
+        /// Device: `cpu` or `cuda:N`.
+        pub device: String,
+        /// Model of the processor or of the GPU; empty where the operating system does not name it.
+        pub hardware: String,
+        /// Threads of libtorch.
+        pub threads: i64,
+        /// Peak resident memory of the process in bytes. A time column.
+        pub peak_memory_bytes: i64,
+        /// Version of the program.
+        pub program: String,
+        /// Git revision of the program's source, with `+changes` where files had been changed;
+        /// `unknown` outside of a clone.
+        pub revision: String,
+        /// Time at which the trial finished, in seconds since 1970. A time column.
+        pub finished_at: i64,
+    }
+}

@@ -1,0 +1,124 @@
+//! What a run is to do: the trials of its plans as tasks, each with the hash that names its folder.
+
+use std::path::Path;
+
+use super::Finished;
+use super::identity::{folder, identify};
+use crate::data::Dataset;
+use crate::launch::Task;
+use crate::manifest::{Plan, Trial};
+use crate::record::files;
+use crate::{Error, Result};
+
+/// The trials of a run, in the order in which they can run.
+#[derive(Debug)]
+pub struct Agenda<'a> {
+    /// The trials that can run; each comes after the one whose design it takes.
+    pub tasks: Vec<Task>,
+    /// The trial of each task.
+    pub(super) trials: Vec<&'a Trial>,
+    /// The trials that cannot run, by their place among all trials.
+    refused: Vec<(usize, Finished)>,
+}
+
+impl<'a> Agenda<'a> {
+    /// The trials of some plans. `digest` says which data a data set has. A trial whose data cannot
+    /// be used does not run, nor does one that takes its design; where no trial of a plan can run,
+    /// that is the error of the whole.
+    pub fn of(plans: &'a [Plan], runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Result<Agenda<'a>> {
+        let mut agenda = Agenda { tasks: Vec::new(), trials: Vec::new(), refused: Vec::new() };
+        let count = plans.iter().map(|plan| plan.trials.len()).sum();
+        let mut before = 0;
+        for plan in plans {
+            let mut planned = tasks(plan, runs, &digest);
+            if !planned.is_empty() && planned.iter().all(Result::is_err) {
+                return planned.swap_remove(0).map(|_| agenda);
+            }
+            // The place of each trial of this plan among the tasks.
+            let mut places: Vec<usize> = Vec::new();
+            for (trial, task) in plan.trials.iter().zip(planned) {
+                let index = before + places.len();
+                places.push(agenda.tasks.len());
+                match task {
+                    Ok(task) => {
+                        let after = task.after.map(|source| places[source]);
+                        agenda.tasks.push(Task { index, count, after, ..task });
+                        agenda.trials.push(trial);
+                    }
+                    Err(error) => {
+                        let refused = Finished { title: trial.title(), outcome: Err(error), cached: false };
+                        agenda.refused.push((index, refused));
+                    }
+                }
+            }
+            before += plan.trials.len();
+        }
+        Ok(agenda)
+    }
+
+    /// What became of all trials, from what became of the tasks; `None` for those that are open.
+    pub fn conclude(self, done: Vec<Option<Finished>>) -> Vec<Option<Finished>> {
+        let mut all = done;
+        for (place, refused) in self.refused {
+            all.insert(place, Some(refused));
+        }
+        all
+    }
+}
+
+/// The trials of a plan as tasks, in the plan's order and numbered within it. A trial is an error
+/// where its data cannot be used, or those of the trial whose design it takes.
+pub(super) fn tasks(plan: &Plan, runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Vec<Result<Task>> {
+    let mut all: Vec<Result<Task>> = Vec::new();
+    for index in 0..plan.trials.len() {
+        let planned = task(plan, index, runs, &digest, &all);
+        all.push(planned);
+    }
+    all
+}
+
+fn task(
+    plan: &Plan,
+    index: usize,
+    runs: &Path,
+    digest: impl Fn(&dyn Dataset) -> Result<String>,
+    before: &[Result<Task>],
+) -> Result<Task> {
+    let trial = &plan.trials[index];
+    let manifest = &trial.manifest;
+    let data_digest = digest(manifest.dataset.as_ref())?;
+    let source = match trial.depends_on.map(|source| &before[source]) {
+        Some(Ok(source)) => Some(source),
+        Some(Err(error)) => {
+            let title = plan.trials[trial.depends_on.unwrap_or_default()].title();
+            return Err(Error::design(format!("the trial that it takes its design from cannot run: {title}: {error}")));
+        }
+        None => None,
+    };
+    let (hash, recipe) = identify(trial, &data_digest, source);
+    let design_file = match source {
+        Some(source) => Some(source.folder.join(files::DESIGN)),
+        None => manifest.design.as_ref().and_then(|design| design.file.clone()),
+    };
+    Ok(Task {
+        version: Task::VERSION,
+        title: trial.title(),
+        index,
+        count: plan.trials.len(),
+        experiment: plan.name.clone(),
+        variant: trial.variant.clone(),
+        seed: trial.seed,
+        point: trial.point.clone(),
+        overrides: trial.overrides.clone(),
+        profile: plan.profile.clone(),
+        reproduces: trial.reproduces.clone(),
+        folder: folder(runs, &plan.name, trial, &hash),
+        hash,
+        recipe,
+        data_digest,
+        design_file,
+        after: trial.depends_on,
+        epochs: manifest.search.as_ref().map_or(0, |search| search.epochs) + manifest.retrain.epochs,
+        manifest: trial.manifest_toml(None),
+    })
+}

@@ -1,0 +1,53 @@
+//! What became of the tasks of a launch, from what its processes left.
+
+use std::path::PathBuf;
+
+use super::Finished;
+use crate::Error;
+use crate::launch::{Launch, Record, Task};
+use crate::record::{self, End, How};
+
+/// What became of each task of a launch, `None` for those that are open. `before` says which were
+/// finished when it began.
+pub fn outcomes(launch: &Launch, before: &[bool]) -> Vec<Option<Finished>> {
+    let ends = launch.record.ends();
+    let tasks = launch.tasks.iter().zip(before);
+    tasks.map(|(task, before)| outcome(launch, task, &ends, *before)).collect()
+}
+
+fn outcome(launch: &Launch, task: &Task, ends: &[End], before: bool) -> Option<Finished> {
+    let end = last_end(ends, task);
+    let cached = before || end.is_some_and(|end| end.how == How::Cached);
+    let outcome = match (record::result(&task.folder), end) {
+        (Some(outcome), _) => Ok(outcome),
+        (None, Some(end)) if end.is_failure() => {
+            Err(Error::Ended { reason: end.reason.clone(), log: log_of(&launch.record, task) })
+        }
+        (None, Some(_)) => return None,
+        (None, None) => {
+            let source = failed_source(launch, task, ends)?;
+            Err(Error::design(source.failed_as_source()))
+        }
+    };
+    Some(Finished { title: task.title.clone(), outcome, cached })
+}
+
+/// How the last process that worked on a task ended.
+fn last_end<'a>(ends: &'a [End], task: &Task) -> Option<&'a End> {
+    ends.iter().rfind(|end| end.hash == task.hash)
+}
+
+/// The task whose design this one takes, where that one failed, so that this one was not started.
+fn failed_source<'a>(launch: &Launch<'a>, task: &Task, ends: &[End]) -> Option<&'a Task> {
+    let source = &launch.tasks[task.after?];
+    let failed = ends.iter().any(|end| end.hash == source.hash && end.is_failure());
+    (failed && record::result(&source.folder).is_none() && !launch.stopping()).then_some(source)
+}
+
+/// What the processes of a trial said: a file of its own, or, where a task runs several trials, the
+/// folder of those.
+fn log_of(record: &Record, task: &Task) -> PathBuf {
+    let folder = record.folder.join("log");
+    let own = folder.join(format!("{}.log", task.hash));
+    if own.exists() { own } else { folder }
+}

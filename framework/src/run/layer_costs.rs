@@ -1,0 +1,110 @@
+//! The account of a whole network: its layers as rows, and their totals.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::network::cost::{LayerCost, energy_mj, layer, model_size_bytes};
+use crate::network::{Input, Network, Place, Techniques};
+use crate::record::LayerRow;
+
+/// What a network costs in all.
+///
+/// A head that is used in training only counts in what is stored, as in the paper's model sizes,
+/// and not in operations.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Totals {
+    /// Weights, normalisation and biases.
+    pub parameters: i64,
+    /// Weights of synapses.
+    pub weights: i64,
+    /// Weights that are not zero.
+    pub kept_weights: i64,
+    /// Storage of the weights in bits.
+    pub weight_bits: f64,
+    /// Stored model in bytes: weights at their bits, everything else in four bytes.
+    pub model_size_bytes: f64,
+    /// Dense multiply-accumulate operations of one pass over the convolutions.
+    pub macs: f64,
+    /// Operations of the same network as an ANN, pruned alike: density · MACs over all layers with
+    /// the classifier, the layer that reads the image counted twice. This is how Table 5 of the
+    /// paper counts.
+    pub ann_operations: f64,
+    /// Multiplications an image: density · MACs · T of layers that read the image.
+    pub multiplications: f64,
+    /// Additions an image.
+    pub syn_ops: f64,
+    /// Bits · SynOps an image.
+    pub bit_syn_ops: f64,
+    /// Energy an image in millijoule.
+    pub energy_mj: f64,
+}
+
+/// The layers of a network with their cost, for a network that runs `timesteps`. `activity` is each
+/// layer's mean spikes of an input neuron by timestep, `[T]`; empty where nothing was measured.
+pub fn layers(network: &dyn Network, activity: &[Tensor], timesteps: i64) -> Vec<LayerRow> {
+    tch::no_grad(|| {
+        let counted = Tensor::ones([timesteps], (Kind::Double, Device::Cpu));
+        let number = |tensor: &Tensor| tensor.double_value(&[]);
+        let layers = network.layers();
+        let rows = layers.iter().enumerate().map(|(index, synapses)| {
+            let activity = activity.get(index).map(|rate| rate.to_device(Device::Cpu));
+            let LayerCost { shape, bits, memory_bits, syn_ops, bit_syn_ops, multiplications, .. } =
+                layer(synapses, Techniques::ALL, activity.as_ref(), &counted);
+            let value = synapses.weight.value(Techniques::ALL);
+            LayerRow {
+                index: index as i64,
+                place: shape.place.group(),
+                kernel_height: shape.kernel.0,
+                kernel_width: shape.kernel.1,
+                inputs: shape.inputs,
+                outputs: shape.outputs,
+                map_height: shape.map.0,
+                map_width: shape.map.1,
+                weights: shape.weights() as i64,
+                kept_weights: value.count_nonzero(None::<i64>).int64_value(&[]),
+                bits: number(&bits),
+                memory_bits: number(&memory_bits),
+                macs: shape.macs(),
+                firing_rate: match (shape.reads, &activity) {
+                    (Input::Spikes, Some(rate)) => Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default(),
+                    _ => Vec::new(),
+                },
+                syn_ops: number(&syn_ops),
+                bit_syn_ops: number(&bit_syn_ops),
+                multiplications,
+                layer: shape.name,
+            }
+        });
+        rows.collect()
+    })
+}
+
+/// density · MACs over the layers that work outside of training, the one that reads the image
+/// twice: Table 5 of the paper.
+pub fn ann_operations(layers: &[LayerRow], density: impl Fn(&LayerRow) -> f64) -> f64 {
+    let works = layers.iter().filter(|row| row.place != Place::Auxiliary.group());
+    let times = |row: &LayerRow| if row.place == Place::Stem.group() { 2.0 } else { 1.0 };
+    works.map(|row| times(row) * density(row) * row.macs).sum()
+}
+
+/// The totals of a network's layers. `full_precision_parameters` is what
+/// [`Network::full_precision_parameters`] says.
+pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
+    let works = |row: &&LayerRow| row.place != Place::Auxiliary.group();
+    let sum = |value: fn(&LayerRow) -> f64| layers.iter().filter(works).map(value).sum::<f64>();
+    let weights = layers.iter().map(|row| row.weights).sum::<i64>();
+    let weight_bits = layers.iter().map(|row| row.memory_bits).sum::<f64>();
+    let (syn_ops, multiplications) = (sum(|row| row.syn_ops), sum(|row| row.multiplications));
+    Totals {
+        parameters: weights + full_precision_parameters as i64,
+        weights,
+        kept_weights: layers.iter().map(|row| row.kept_weights).sum(),
+        weight_bits,
+        model_size_bytes: model_size_bytes(weight_bits, full_precision_parameters),
+        macs: sum(|row| if row.place == Place::Classifier.group() { 0.0 } else { row.macs }),
+        ann_operations: ann_operations(layers, |row| row.kept_weights as f64 / row.weights.max(1) as f64),
+        multiplications,
+        syn_ops,
+        bit_syn_ops: sum(|row| row.bit_syn_ops),
+        energy_mj: energy_mj(syn_ops, multiplications),
+    }
+}

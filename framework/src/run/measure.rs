@@ -1,0 +1,119 @@
+//! What is measured of a trained network, and the result of the trial.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tch::Device;
+
+use super::layer_costs;
+use super::method::Method;
+use super::reuse;
+use crate::Result;
+use crate::ground::device::{self, Stopwatch};
+use crate::launch::Task;
+use crate::network::{Design, Network, Pass, cost};
+use crate::record::{self, EpochRow, Outcome, Stage, StageRow, files};
+use crate::train::{Session, evaluate};
+
+/// Evaluates the network on the test split and writes all tables of the record but the history.
+/// `revision` is that of the program's source.
+pub(super) fn measure(
+    method: Method,
+    task: &Task,
+    revision: &str,
+    session: &Session,
+    network: &dyn Network,
+    design: &Design,
+) -> Result<Outcome> {
+    let folder = session.folder();
+    let Method { trial, splits, device, .. } = method;
+    let watch = Stopwatch::start(device);
+    let precision = trial.manifest.retrain.precision;
+    let pass = Pass { measure: true, precision, ..Pass::new(design.timesteps) };
+    let measured = evaluate(network, &splits.test, &splits.normalisation, pass, device);
+    let mut stages = stage_rows(session.history(), device);
+    let evaluate_seconds = watch.wall();
+    stages.push(StageRow {
+        stage: Stage::Evaluate,
+        epochs: 0,
+        seconds: evaluate_seconds,
+        device_seconds: watch.device(),
+        device: device::name(device),
+    });
+    record::write(&folder.join(files::STAGES), &stages)?;
+    let rows = layer_costs::layers(network, &measured.activity, design.timesteps);
+    record::write(&folder.join(files::LAYERS), &rows)?;
+    let totals = layer_costs::totals(&rows, network.full_precision_parameters());
+
+    let outcome = Outcome {
+        seed: trial.seed as i64,
+        hash: task.hash.clone(),
+        recipe: task.recipe.clone(),
+        dataset: splits.info.title.clone(),
+        data_digest: splits.info.digest.clone(),
+        test_accuracy: measured.accuracy,
+        test_loss: measured.loss,
+        timesteps: design.timesteps,
+        mean_bits: totals.weight_bits / totals.kept_weights.max(1) as f64,
+        weights: totals.weights,
+        kept_weights: totals.kept_weights,
+        weight_bits: totals.weight_bits,
+        model_size_bytes: totals.model_size_bytes,
+        syn_ops: totals.syn_ops,
+        bit_syn_ops: totals.bit_syn_ops,
+        multiplications: totals.multiplications,
+        energy_mj: totals.energy_mj,
+        ann_operations: totals.ann_operations,
+        ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
+        evaluate_seconds,
+        revision: revision.to_owned(),
+        // Names come last: see `reuse::named`.
+        ..spent(session.history(), device)
+    };
+    let outcome = reuse::named(outcome, task);
+    record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
+    Ok(outcome)
+}
+
+/// What was spent on search and retraining, and where.
+fn spent(history: &[EpochRow], device: Device) -> Outcome {
+    let of = |search: bool| history.iter().filter(move |row| row.stage.is_search() == search);
+    let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
+    let device_seconds = of(true).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
+    let epochs = |search: bool| of(search).count() as i64;
+    Outcome {
+        search_seconds: seconds(true),
+        retrain_seconds: seconds(false),
+        search_epochs: epochs(true),
+        retrain_epochs: epochs(false),
+        search_device_seconds: device_seconds,
+        device: device::name(device),
+        hardware: device::hardware(device),
+        threads: i64::from(tch::get_num_threads()),
+        peak_memory_bytes: device::peak_memory() as i64,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),
+        ..Outcome::default()
+    }
+}
+
+/// The stages of a trial with their time, in order, the evaluation aside.
+fn stage_rows(history: &[EpochRow], device: Device) -> Vec<StageRow> {
+    let mut rows: Vec<StageRow> = Vec::new();
+    for epoch in history {
+        match rows.last_mut().filter(|row| row.stage == epoch.stage) {
+            Some(row) => {
+                row.epochs += 1;
+                row.seconds += epoch.seconds;
+                row.device_seconds += epoch.device_seconds;
+            }
+            None => rows.push(StageRow {
+                stage: epoch.stage.clone(),
+                epochs: 1,
+                seconds: epoch.seconds,
+                device_seconds: epoch.device_seconds,
+                device: device::name(device),
+            }),
+        }
+    }
+    rows
+}

@@ -1,0 +1,170 @@
+//! How a trial comes to its network: by a search or with a given design, then by training.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use tch::{Device, Kind};
+
+use super::random_design::redraw;
+use super::weights::weight_bins;
+use crate::data::Splits;
+use crate::ground::{Build, Parameters, Role};
+use crate::manifest::{Manifest, Part, Trial};
+use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, Pass, design};
+use crate::record::{self, Stage, files};
+use crate::spiking::Recorder;
+use crate::train::{
+    Algorithm, Batch, Descent, EpochNotes, Found, Open, Phase, Rate, Search, SearchParts, Searched, Session, StageSpec,
+    StepReport, clip_gradients, evaluate,
+};
+use crate::{Error, Result};
+
+/// A trial's settings with its data and device.
+#[derive(Clone, Copy)]
+pub(crate) struct Method<'a> {
+    pub(crate) trial: &'a Trial,
+    pub(crate) splits: &'a Splits,
+    pub(crate) device: Device,
+    /// Told of every convolution of a training step.
+    pub(crate) recorder: Option<&'a Recorder>,
+}
+
+impl Method<'_> {
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.trial.manifest
+    }
+
+    /// The parts of a given design that the manifest keeps.
+    pub(crate) fn take_over(&self, given: Design) -> Result<Design> {
+        let manifest = self.manifest();
+        let keeps = |part| manifest.design.as_ref().is_some_and(|source| source.keep.contains(&part));
+        let space = manifest.space.typetag_name();
+        if given.space != space {
+            let message = format!("the design is of the space `{}`, and the manifest uses `{space}`", given.space);
+            return Err(Error::design(message));
+        }
+        let timesteps = if keeps(Part::Timesteps) {
+            given.timesteps
+        } else {
+            manifest
+                .timesteps
+                .fixed()
+                .ok_or_else(|| Error::design("without the design's timesteps, `[timesteps.fixed]` is needed"))?
+        };
+        let compression = if keeps(Part::Compression) { given.compression.clone() } else { BTreeMap::new() };
+        let taken = Design {
+            version: design::VERSION,
+            timesteps,
+            compression,
+            network: Some(self.design_network()),
+            accounting: None,
+            ..given
+        };
+        match manifest.design.as_ref().is_some_and(|source| source.redraw) {
+            true => redraw(&taken, manifest, &self.splits.info, self.trial.seed),
+            false => Ok(taken),
+        }
+    }
+
+    /// The network of this trial, for its design.
+    fn design_network(&self) -> DesignNetwork {
+        let info = &self.splits.info;
+        let settings = &self.trial.settings;
+        DesignNetwork {
+            input: info.shape,
+            classes: info.classes.len(),
+            space: settings["space"].clone(),
+            compressor: settings["compressor"].as_array().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn search(&self, session: &mut Session) -> Result<Found> {
+        let manifest = self.manifest();
+        let (Some(optimizer), Some(training)) = (&manifest.optimizer, &manifest.search) else {
+            return Err(Error::design("no design is given, and a search for one needs [optimizer] and [search]"));
+        };
+        let (info, compressors) = (&self.splits.info, manifest.compressors());
+        let open = |make: &dyn Fn(&mut Build) -> Result<Searched>| {
+            let mut parameters = Parameters::default();
+            let mut build = Build::new(&mut parameters, self.trial.seed, self.device);
+            let gate = manifest.timesteps.attach(&mut build.at("timesteps"))?;
+            let network = make(&mut build)?;
+            Ok(Open { network, gate, parameters })
+        };
+        let supernet = open(&|build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?)))?;
+        let settle = |architecture: &Architecture, compression: &Compression| {
+            open(&|build| {
+                let network = manifest.space.network(architecture, compression, true, info, &compressors, build)?;
+                Ok(Searched::Settled(architecture.clone(), network))
+            })
+        };
+        let parts =
+            SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max(), recorder: self.recorder };
+        let mut search = Search::new(parts, &manifest.retrain, &settle, session)?;
+        let mut found = optimizer.search(&mut search)?;
+        let bins = weight_bins(search.parts().network());
+        record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        found.design.network = Some(self.design_network());
+        Ok(found)
+    }
+
+    pub(crate) fn build(&self, design: &Design) -> Result<(Box<dyn Network>, Parameters)> {
+        let manifest = self.manifest();
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, self.trial.seed, self.device);
+        let network = manifest.space.network(
+            &design.architecture(),
+            &design.compression,
+            false,
+            &self.splits.info,
+            &manifest.compressors(),
+            &mut build,
+        )?;
+        Ok((network, parameters))
+    }
+
+    /// Trains weights and scores of the final network by SGD (paper, Section 4.1).
+    pub(crate) fn retrain(
+        &self,
+        session: &mut Session,
+        network: &dyn Network,
+        parameters: &Parameters,
+        design: &Design,
+    ) -> Result<()> {
+        let (training, timesteps) = (&self.manifest().retrain, design.timesteps);
+        let device = self.device;
+        session.begin(Phase::Retrain, &design.to_toml(), parameters)?;
+        let algorithm = Algorithm::Sgd { momentum: training.momentum, weight_decay: training.weight_decay };
+        let rate = Rate::Cosine { start: training.learning_rate, end: training.learning_rate_end };
+        let mut descents = [Descent::new("weights", parameters, &[Role::Weight, Role::Score], algorithm, rate)];
+        let spec = StageSpec {
+            stage: Stage::Retrain,
+            epochs: training.epochs,
+            samples: training.samples.map(NonZeroUsize::get),
+            batch_size: training.batch_size,
+            augment: training.augment,
+        };
+        let (precision, recorder) = (training.precision, self.recorder);
+        let pass = Pass { training: true, precision, recorder, ..Pass::new(timesteps) };
+        let splits = self.splits;
+        let step = |batch: &Batch, _: usize, descents: &mut [Descent]| {
+            parameters.zero_grad();
+            let response = network.forward(&batch.images, &pass);
+            let logits = response.logits.mean_dim(0, false, None::<Kind>);
+            let mut loss = logits.cross_entropy_for_logits(&batch.labels);
+            if let Some((auxiliary, weight)) = &response.auxiliary {
+                let auxiliary = auxiliary.mean_dim(0, false, None::<Kind>).cross_entropy_for_logits(&batch.labels);
+                loss += auxiliary * *weight;
+            }
+            loss.f_backward()?;
+            clip_gradients(descents[0].tensors(), training.clip);
+            descents[0].step();
+            Ok(StepReport { loss: loss.detach(), logits: logits.detach() })
+        };
+        let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
+        session.stage(&spec, parameters, &mut descents, step, |_| {
+            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device);
+            EpochNotes { validation: (measured.loss, measured.accuracy), cost: None, timestep_weights: one_hot.clone() }
+        })
+    }
+}

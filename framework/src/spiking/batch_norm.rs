@@ -1,0 +1,169 @@
+//! Batch normalisation of time-folded tensors `[T·B, C, H, W]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::moments::Moments;
+use crate::ground::{Build, Role};
+
+/// What the mean and variance of a batch normalisation are taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statistics {
+    /// Batch, space and all timesteps together (Zheng et al., AAAI 2021).
+    AllTimesteps,
+    /// Batch and space of one timestep; running statistics are updated at each.
+    EachTimestep,
+}
+
+/// Batch normalisation.
+///
+/// y = gamma · (x - mean) / sqrt(var + eps) + beta, each per channel; eps 1e-5, running statistics
+/// with momentum 0.1.
+#[derive(Debug)]
+pub struct BatchNorm {
+    statistics: Statistics,
+    gamma: Tensor,
+    beta: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+}
+
+impl BatchNorm {
+    pub(super) const EPSILON: f64 = 1e-5;
+    const MOMENTUM: f64 = 0.1;
+
+    /// For `channels` channels.
+    pub fn new(channels: i64, statistics: Statistics, build: &mut Build) -> BatchNorm {
+        let options = (Kind::Float, build.device());
+        BatchNorm {
+            statistics,
+            gamma: build.parameter("gamma", Role::Weight, |_| Tensor::ones([channels], options)),
+            beta: build.parameter("beta", Role::Weight, |_| Tensor::zeros([channels], options)),
+            running_mean: build.buffer("running_mean", Tensor::zeros([channels], options)),
+            running_variance: build.buffer("running_variance", Tensor::ones([channels], options)),
+        }
+    }
+
+    /// Normalises `[T·B, C, ...]`. `scale` (`[C]`) multiplies the output of each channel: it costs
+    /// nothing here, because it goes into gamma and beta.
+    pub fn forward(&self, x: &Tensor, scale: Option<&Tensor>, timesteps: i64, training: bool) -> Tensor {
+        let (gamma, beta) = match scale {
+            Some(scale) => (&self.gamma * scale, &self.beta * scale),
+            None => (self.gamma.shallow_clone(), self.beta.shallow_clone()),
+        };
+        let normalised = |x: &Tensor| {
+            x.batch_norm(
+                Some(&gamma),
+                Some(&beta),
+                Some(&self.running_mean),
+                Some(&self.running_variance),
+                training,
+                Self::MOMENTUM,
+                Self::EPSILON,
+                true,
+            )
+        };
+        // By running statistics all timesteps are alike.
+        if self.statistics == Statistics::AllTimesteps || !training || timesteps == 1 {
+            return normalised(x);
+        }
+        let steps: Vec<Tensor> = x.chunk(timesteps, 0).iter().map(normalised).collect();
+        Tensor::cat(&steps, 0)
+    }
+
+    /// gamma, `[C]`.
+    pub(super) fn gamma(&self) -> &Tensor {
+        &self.gamma
+    }
+
+    /// beta, `[C]`.
+    pub(super) fn beta(&self) -> &Tensor {
+        &self.beta
+    }
+
+    /// Running mean and variance, `[C]`, on the CPU.
+    pub(super) fn running(&self) -> (Vec<f32>, Vec<f32>) {
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("running statistics are f32");
+        (values(&self.running_mean), values(&self.running_variance))
+    }
+
+    /// Mean and (biased) variance, `[T, C]` or `[1, C]`, by which maps with these `moments`
+    /// `[T, C]` over `rows` values each are normalised. The running statistics are updated with the
+    /// unbiased variance, at each timestep or once.
+    pub(super) fn observe(&self, moments: &Moments, steps: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
+        let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        match self.statistics {
+            Statistics::EachTimestep => {
+                self.update_running(moments, rows);
+                (single(&moments.mean), single(&moments.variance))
+            }
+            Statistics::AllTimesteps => {
+                let pooled = moments.over_timesteps(steps);
+                self.update_running(&pooled, rows * steps);
+                (single(&pooled.mean), single(&pooled.variance))
+            }
+        }
+    }
+
+    /// Moves the running statistics towards moments over `count` values, one timestep after
+    /// another.
+    fn update_running(&self, moments: &Moments, count: usize) {
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        let step =
+            |old: &mut f32, new: f64| *old = ((1.0 - Self::MOMENTUM) * f64::from(*old) + Self::MOMENTUM * new) as f32;
+        let (mut running_mean, mut running_variance) = self.running();
+        let channels = running_mean.len();
+        for (at, (mean, variance)) in moments.mean.iter().zip(&moments.variance).enumerate() {
+            step(&mut running_mean[at % channels], *mean);
+            step(&mut running_variance[at % channels], variance * unbiased);
+        }
+        tch::no_grad(|| {
+            self.running_mean.shallow_clone().copy_(&Tensor::from_slice(&running_mean));
+            self.running_variance.shallow_clone().copy_(&Tensor::from_slice(&running_variance));
+        });
+    }
+
+    /// Number of stored parameters: gamma and beta.
+    pub fn parameters(&self) -> u64 {
+        2 * self.gamma.numel() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::ground::Parameters;
+    use crate::spiking::time::unfold_time;
+
+    #[test]
+    fn a_scale_multiplies_the_normalised_channels_and_gets_a_gradient() {
+        let mut parameters = Parameters::default();
+        let norm = BatchNorm::new(2, Statistics::AllTimesteps, &mut Build::new(&mut parameters, 0, Device::Cpu));
+        let x = Tensor::randn([8, 2, 3, 3], (Kind::Float, Device::Cpu));
+        let scale = Tensor::from_slice(&[0.25f32, 2.0]).set_requires_grad(true);
+        let scaled = norm.forward(&x, Some(&scale), 4, true);
+        let want = norm.forward(&x, None, 4, true) * scale.view([1, 2, 1, 1]);
+        assert!((&scaled - want).abs().max().double_value(&[]) < 1e-6);
+        scaled.square().sum(Kind::Float).backward();
+        assert!(scale.grad().defined());
+    }
+
+    #[test]
+    fn each_timestep_can_have_its_own_statistics() {
+        let x = Tensor::randn([6, 2, 3, 3], (Kind::Float, Device::Cpu)) * 2.0
+            + Tensor::arange(6, (Kind::Float, Device::Cpu)).view([6, 1, 1, 1]);
+        let normalise = |statistics| {
+            let mut parameters = Parameters::default();
+            let norm = BatchNorm::new(2, statistics, &mut Build::new(&mut parameters, 0, Device::Cpu));
+            norm.forward(&x, None, 3, true)
+        };
+        // Means over batch and space of each timestep, by channel.
+        let means = |y: Tensor| unfold_time(&y, 3).mean_dim([1i64, 3, 4].as_slice(), false, Kind::Float).abs().max();
+        assert!(means(normalise(Statistics::EachTimestep)).double_value(&[]) < 1e-6);
+        assert!(means(normalise(Statistics::AllTimesteps)).double_value(&[]) > 0.1);
+    }
+}

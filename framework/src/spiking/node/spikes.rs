@@ -1,0 +1,177 @@
+//! The spikes of a node.
+
+use tch::{Device, Kind, Tensor};
+
+use super::super::lif::Lif;
+use super::super::time::{firing_rate, fold_time, unfold_time};
+use super::currents::{Backend, Term};
+use super::fused::fused_spikes;
+
+/// Spikes `[T·B, width, H, W]` of the node that `terms` drive, and their rate `[T]` if `measure`;
+/// `alpha` holds the scales.
+pub fn node_spikes(
+    neuron: &Lif,
+    terms: &[Term],
+    width: i64,
+    alpha: Option<&Tensor>,
+    timesteps: i64,
+    measure: bool,
+) -> (Tensor, Option<Tensor>) {
+    let kernel = terms.iter().all(|term| match term {
+        Term::Part { of, .. } => matches!(of.backend, Backend::Kernel(_)),
+        Term::Spikes { spikes, .. } => spikes.device() == Device::Cpu && spikes.kind() == Kind::Float,
+    });
+    if kernel {
+        return fused_spikes(neuron, terms, width, alpha, timesteps, measure);
+    }
+    let scaled = |value: Tensor, scale: Option<i64>| match (alpha, scale) {
+        (Some(alpha), Some(index)) => value * alpha.get(index),
+        _ => value,
+    };
+    let current = terms.iter().map(|term| match term {
+        Term::Part { of, first, scale } => scaled(of.x.narrow(1, *first, width), *scale),
+        Term::Spikes { spikes, scale } => scaled(spikes.shallow_clone(), *scale),
+    });
+    let current = current.reduce(|sum, next| sum + next).expect("a node has a term");
+    let spikes = neuron.spikes(&unfold_time(&current, timesteps));
+    let rate = measure.then(|| firing_rate(&spikes));
+    (fold_time(&spikes), rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::super::batch_norm::{BatchNorm, Statistics};
+    use super::super::super::maps::channels_last;
+    use super::super::currents::Currents;
+    use super::*;
+    use crate::ground::{Build, Parameters, Stream};
+
+    const STEPS: i64 = 3;
+    const WIDTH: i64 = 13;
+
+    struct Case {
+        /// One of the two convolutions has the same maps at every timestep.
+        constant: bool,
+        statistics: Statistics,
+        spiking: bool,
+        training: bool,
+        scaled: bool,
+    }
+
+    struct NodeRun {
+        spikes: Tensor,
+        rate: Tensor,
+        gradients: Vec<Tensor>,
+        running: Vec<Tensor>,
+    }
+
+    /// Two nodes; the first reads two parts of one convolution and one of another, the second what
+    /// is left and the first.
+    fn run(case: &Case, fused: bool) -> NodeRun {
+        // Not libtorch's own generator, which tests that run beside this one draw from.
+        let mut stream = Stream::open(3, "node", 0);
+        let neuron = Lif::default();
+        let mut random = |channels: i64| channels_last(&(stream.normal(&[STEPS * 2, channels, 5, 4]) * 0.6 + 0.3));
+        let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
+        let (a, b) = (leaf(random(3 * WIDTH)), random(2 * WIDTH));
+        let b = leaf(channels_last(&b.narrow(0, 0, if case.constant { 2 } else { STEPS * 2 }).contiguous()));
+        let upstream = random(2 * WIDTH);
+        let alpha = leaf(stream.uniform(&[6], 0.2, 1.2));
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let norms = [(3 * WIDTH, "a"), (2 * WIDTH, "b")]
+            .map(|(channels, name)| BatchNorm::new(channels, case.statistics, &mut build.at(name)));
+        tch::no_grad(|| {
+            for parameter in parameters.trainable() {
+                parameter.tensor.shallow_clone().copy_(&stream.uniform(&parameter.tensor.size(), 0.3, 1.3));
+            }
+            parameters.buffers().iter().for_each(|(_, buffer)| drop(buffer.shallow_clone().fill_(0.4)));
+        });
+        let given = case.scaled.then_some(&alpha);
+        let scale = |index: i64| case.scaled.then_some(index);
+        let candidate = case.spiking.then_some(&neuron);
+        let currents = |x: &Tensor, norm: &BatchNorm, readers| {
+            let constant = x.size()[0] == 2;
+            if fused {
+                return Currents::new(x, norm, STEPS, constant, case.training, candidate, readers);
+            }
+            Currents::by_operations(x, norm, STEPS, constant, case.training, candidate)
+        };
+        let (ca, cb) = (Rc::new(currents(&a, &norms[0], 3)), Rc::new(currents(&b, &norms[1], 2)));
+        let part = |of: &Rc<Currents>, part: i64, index| Term::Part {
+            of: of.clone(),
+            first: part * WIDTH,
+            scale: scale(index),
+        };
+        let terms = [part(&ca, 0, 0), part(&ca, 1, 1), part(&cb, 1, 2)];
+        let (first, rate) = node_spikes(&neuron, &terms, WIDTH, given, STEPS, true);
+        let skip = Term::Spikes { spikes: first.shallow_clone(), scale: scale(3) };
+        let terms = [part(&cb, 0, 4), skip, part(&ca, 2, 5)];
+        let (second, _) = node_spikes(&neuron, &terms, WIDTH, given, STEPS, false);
+        let spikes = Tensor::cat(&[first, second], 1);
+        (&spikes * upstream).sum(Kind::Float).backward();
+        let mut gradients = vec![a.grad(), b.grad()];
+        if case.scaled {
+            gradients.push(alpha.grad());
+        }
+        gradients.extend(parameters.trainable().iter().map(|parameter| parameter.tensor.grad()));
+        let running = parameters.buffers().iter().map(|(_, buffer)| buffer.copy()).collect();
+        NodeRun { spikes, rate: rate.unwrap(), gradients, running }
+    }
+
+    fn close(got: &Tensor, want: &Tensor, what: &str) {
+        assert_eq!(got.size(), want.size(), "{what}");
+        let scale = want.abs().max().double_value(&[]);
+        let error = (got - want).abs().max().double_value(&[]);
+        assert!(scale > 0.0 && error < 2e-5 * scale.max(1.0), "{what}: {error}, largest value {scale}");
+    }
+
+    #[test]
+    fn the_kernel_agrees_with_op_by_op_autograd_in_every_form() {
+        for statistics in [Statistics::AllTimesteps, Statistics::EachTimestep] {
+            for (constant, spiking, training, scaled) in [
+                (false, true, true, true),
+                (false, false, true, true),
+                (false, false, true, false),
+                (false, true, false, true),
+                (false, false, false, false),
+                (true, true, true, true),
+                (true, false, true, true),
+                (true, false, false, false),
+            ] {
+                let case = Case { constant, statistics, spiking, training, scaled };
+                let what = format!(
+                    "{statistics:?}, constant {constant}, candidates {spiking}, training {training}, alpha {scaled}"
+                );
+                let (got, want) = (run(&case, true), run(&case, false));
+                assert!(got.spikes.equal(&want.spikes), "{what}");
+                close(&got.rate, &want.rate, &what);
+                for (index, (got, want)) in got.gradients.iter().zip(&want.gradients).enumerate() {
+                    close(got, want, &format!("{what}, gradient {index}"));
+                }
+                for (got, want) in got.running.iter().zip(&want.running) {
+                    close(got, want, &format!("{what}, running statistics"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_numbers_come_out_to_the_bit() {
+        let case =
+            Case { constant: false, statistics: Statistics::EachTimestep, spiking: true, training: true, scaled: true };
+        let (first, second) = (run(&case, true), run(&case, true));
+        assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
+    }
+
+    #[test]
+    fn other_types_are_computed_by_tensor_operations() {
+        let neuron = Lif::default();
+        let x = Tensor::randn([4, 3, 2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        let terms = [Term::Spikes { spikes: x.shallow_clone(), scale: None }];
+        let (spikes, _) = node_spikes(&neuron, &terms, 3, None, 2, false);
+        assert!(spikes.equal(&fold_time(&neuron.spikes(&unfold_time(&x, 2)))));
+    }
+}

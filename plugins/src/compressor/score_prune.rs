@@ -1,0 +1,122 @@
+//! Pruning by trained importance scores: the mask of CompConv.
+//!
+//! Source: Sehwag et al. (HYDRA, NeurIPS 2020), as LitE-SNN (Liu et al., IJCAI 2024), Eq. 10, uses
+//! it: one score and one mask for all bit-widths of a layer, weights and scores trained together.
+//!
+//! ```text
+//! S_0 = sqrt(6 / fan_in) · W / max|W|                               scores start proportional to the weights
+//! M   = 1 on the largest |S| of the layer, 0 on the floor(rate · n) smallest
+//! dL/dS = dL/dM · sign(S)                                           straight-through
+//! ```
+
+use std::cell::RefCell;
+
+use super::mask::largest_mask;
+use super::rate::LayerRate;
+use super::scores::{initial_scores, straight_through};
+use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::spiking::version;
+use litesnn_framework::{Result, register};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+const NAME: &str = "score-prune";
+
+/// Settings of `score-prune`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScorePrune {
+    /// Fraction of each layer's weights that is removed (paper: 0.5, 0.8, 0.9).
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0, "x-unit" = "of the weights"))]
+    pub rate: f64,
+}
+
+register! {
+    kind: Compressor,
+    name: "score-prune",
+    settings: ScorePrune,
+    version: 2,
+    summary: "removes the weights of least trained score, layer by layer",
+    paper: "Sehwag et al., HYDRA, NeurIPS 2020; Liu et al., LitE-SNN, IJCAI 2024",
+    examples: ["[[compressor]]\nscore-prune = { rate = 0.8 }"],
+    file: "score_prune.rs",
+}
+
+#[typetag::serde(name = "score-prune")]
+impl Compressor for ScorePrune {
+    fn technique(&self) -> Technique {
+        Technique::Prune
+    }
+
+    fn straight_through(&self) -> &'static [Role] {
+        &[Role::Score]
+    }
+
+    fn attach(
+        &self,
+        _layer: &LayerSpec,
+        weight: &Tensor,
+        decided: Option<&Decisions>,
+        build: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        let rate = LayerRate::attach(NAME, self.rate, weight, decided)?;
+        let scores = build.parameter_like("scores", Role::Score, weight, || initial_scores(weight));
+        Ok(Box::new(ScoreMask { scores, rate, last: RefCell::default() }))
+    }
+}
+
+struct ScoreMask {
+    scores: Tensor,
+    rate: LayerRate,
+    /// The last mask, and the version of the scores that it was made from: scores rest while the
+    /// weights move.
+    last: RefCell<Option<(i64, Tensor)>>,
+}
+
+impl WeightTransform for ScoreMask {
+    fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
+        let now = version(&self.scores);
+        let mut last = self.last.borrow_mut();
+        let (_, mask) = match last.take() {
+            Some(made) if made.0 == now => last.insert(made),
+            _ => last.insert((now, largest_mask(&self.scores, self.rate.kept))),
+        };
+        Some(straight_through(&self.scores, mask))
+    }
+
+    fn density(&self) -> Option<Tensor> {
+        Some(self.rate.density())
+    }
+
+    /// Weights that were trained without it are what their scores start from.
+    fn switch_on(&self, weight: &Tensor) {
+        tch::no_grad(|| self.scores.shallow_clone().copy_(&initial_scores(weight)));
+    }
+
+    fn decide(&self) -> Option<(String, Decision)> {
+        self.rate.decide()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use litesnn_framework::ground::Parameters;
+    use litesnn_framework::network::Place;
+    use tch::Device;
+
+    #[test]
+    fn scores_start_as_published_and_the_density_is_exact() {
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let weight = Tensor::from_slice(&[0.5f32, -1.0, 0.25, 0.1, 0.2, 0.3]).view([1, 6, 1, 1]);
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let transform = ScorePrune { rate: 0.5 }.attach(&layer, &weight, None, &mut build).unwrap();
+        assert_eq!(transform.density().unwrap().double_value(&[]), 0.5);
+        let scores = Vec::<f32>::try_from(parameters.trainable()[0].tensor.flatten(0, -1)).unwrap();
+        // fan_in = 6, so the factor is 1 / max|W| = 1.
+        assert_eq!(scores, [0.5, -1.0, 0.25, 0.1, 0.2, 0.3]);
+    }
+}

@@ -1,0 +1,4 @@
+//! Launchers: how trials get to processes.
+
+pub mod local;
+pub mod slurm;

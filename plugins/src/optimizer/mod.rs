@@ -1,0 +1,6 @@
+//! Optimizers: how a search moves the parameters of a supernet, and the passes over a batch that
+//! several of them make.
+
+pub mod joint;
+pub mod sequential;
+pub mod two_passes;

@@ -1,0 +1,157 @@
+//! Two passes over every batch of a search: the first moves the weights, the second all other
+//! parameters.
+//!
+//! Source and formulas are those of `joint`.
+
+use litesnn_framework::Result;
+use litesnn_framework::ground::Role;
+use litesnn_framework::train::{Algorithm, Descent, Rate, Regime, Search, SearchParts, StepReport, clip_gradients};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Kind;
+
+/// The settings of the two passes, written once for every plugin whose search makes them.
+///
+/// `two_pass_settings! { pub struct Name { ... } }` declares the settings of a plugin: its own,
+/// each with its default, and those of the two passes. serde's `flatten` would do the same, but an
+/// error in a flattened setting does not name the setting. `two_pass_settings!(of settings)` takes
+/// the [`TwoPasses`] out of the settings of a plugin.
+macro_rules! two_pass_settings {
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        two_pass_settings! { @each declare { $(#[$about])* $name { $($own)* } } }
+    };
+    (of $settings:expr) => { two_pass_settings! { @each take { $settings } } };
+    (@each $what:ident { $($given:tt)* }) => {
+        two_pass_settings! {
+            @$what { $($given)* }
+            /// Weight of L_mem, per bit (paper, medium: 5e-10).
+            #[schemars(range(min = 0.0))]
+            lambda_memory: f64 = 5e-10,
+            /// Weight of L_comp, per bit-operation of an image (paper, medium: 1.5e-12).
+            #[schemars(range(min = 0.0))]
+            lambda_compute: f64 = 1.5e-12,
+            /// What the lambdas multiply: the terms themselves, or the terms relative to the
+            /// network's own dense cost.
+            lambda_unit: $crate::optimizer::two_passes::LambdaUnit =
+                $crate::optimizer::two_passes::LambdaUnit::Absolute,
+            /// Adam's learning rate for scores and bit logits (paper: 0.01).
+            #[schemars(range(min = 0.0))]
+            compression_rate: f64 = 0.01,
+            /// Adam's learning rate for architecture logits (paper: 0.001).
+            #[schemars(range(min = 0.0))]
+            architecture_rate: f64 = 0.001,
+            /// SGD's learning rate for timestep logits, cosine to a twenty-fifth (paper: 0.025).
+            #[schemars(range(min = 0.0))]
+            timestep_rate: f64 = 0.025,
+            /// L2 penalty on scores, bit logits and architecture logits (paper: 1e-3).
+            #[schemars(range(min = 0.0))]
+            weight_decay: f64 = 1e-3,
+        }
+    };
+    (
+        @declare { $(#[$about:meta])* $name:ident {
+            $($(#[$about_own:meta])* pub $own:ident: $own_type:ty = $own_default:expr,)*
+        } }
+        $($(#[$about_pass:meta])* $pass:ident: $type:ty = $default:expr,)*
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[$about_own])* pub $own: $own_type,)*
+            $($(#[$about_pass])* pub $pass: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($own: $own_default,)* $($pass: $default,)* }
+            }
+        }
+    };
+    (@take { $settings:expr } $($(#[$about:meta])* $pass:ident: $type:ty = $default:expr,)*) => {
+        $crate::optimizer::two_passes::TwoPasses { $($pass: $settings.$pass,)* }
+    };
+}
+pub(super) use two_pass_settings;
+
+two_pass_settings! {
+    /// Settings of the two passes.
+    pub struct TwoPasses {}
+}
+
+/// What a lambda multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LambdaUnit {
+    /// Bits, and bit-operations an image, as in the paper.
+    Absolute,
+    /// Fractions of the dense network's bits and bit-operations.
+    Relative,
+}
+
+impl TwoPasses {
+    /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
+    /// `roles` on a second.
+    pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
+        let mut descents = self.descents(search, roles);
+        let (memory, compute) = self.lambdas(search.parts());
+        let clip = search.parts().training.clip;
+        search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
+            let (weights, others) = descents.split_first_mut().expect("four descents were given");
+
+            parts.parameters().zero_grad();
+            parts.parameters().train_only(&[Role::Weight]);
+            let response = parts.forward(batch, regime, false);
+            let loss = parts.cross_entropy(&response, batch, epoch, regime);
+            loss.f_backward()?;
+            clip_gradients(weights.tensors(), clip);
+            weights.step();
+
+            if others.iter().any(|descent| descent.tensors().next().is_some()) {
+                parts.parameters().zero_grad();
+                parts.parameters().train_only(roles);
+                let second = parts.forward(batch, regime, true);
+                let losses = parts.losses(&second, batch, epoch, regime);
+                let total = losses.cross_entropy
+                    + losses.memory.to_kind(Kind::Float) * memory
+                    + losses.compute.to_kind(Kind::Float) * compute;
+                total.f_backward()?;
+                others.iter_mut().for_each(|descent| descent.step());
+            }
+
+            parts.parameters().train_only(&Role::ALL);
+            let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
+            Ok(StepReport { loss: loss.detach(), logits })
+        })
+    }
+
+    /// The descents of the weights, and of those of `roles` that compression, architecture and
+    /// timesteps have.
+    fn descents(&self, search: &Search, roles: &[Role]) -> [Descent; 4] {
+        let moving = |of: &[Role]| of.iter().copied().filter(|role| roles.contains(role)).collect::<Vec<_>>();
+        let adam = Algorithm::Adam { weight_decay: self.weight_decay };
+        let sgd = Algorithm::Sgd { momentum: 0.9, weight_decay: 3e-4 };
+        let cosine = Rate::Cosine { start: self.timestep_rate, end: self.timestep_rate / 25.0 };
+        let constant = Rate::Constant;
+        [
+            search.weight_descent(),
+            search.descent(
+                "compression",
+                &moving(&[Role::Score, Role::BitLogit]),
+                adam,
+                constant(self.compression_rate),
+            ),
+            search.descent("architecture", &moving(&[Role::ArchitectureLogit]), adam, constant(self.architecture_rate)),
+            search.descent("timesteps", &moving(&[Role::TimestepLogit]), sgd, cosine),
+        ]
+    }
+
+    /// What L_mem and L_comp, in bits and bit-operations, are multiplied with.
+    fn lambdas(&self, parts: &SearchParts) -> (f64, f64) {
+        let (memory_unit, compute_unit) = match self.lambda_unit {
+            LambdaUnit::Absolute => (1.0, 1.0),
+            LambdaUnit::Relative => parts.dense_cost(),
+        };
+        (self.lambda_memory / memory_unit, self.lambda_compute / compute_unit)
+    }
+}

@@ -1,0 +1,3 @@
+//! Search spaces.
+
+pub mod spike_dhs;

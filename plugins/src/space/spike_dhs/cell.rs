@@ -1,0 +1,246 @@
+//! A cell: convolutions and skips on its edges, and its nodes.
+
+use std::rc::Rc;
+
+use litesnn_framework::Result;
+use litesnn_framework::ground::Build;
+use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::spiking::{
+    BatchNorm, Currents, Lif, Precision, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
+};
+use tch::{Kind, Tensor};
+
+use super::edges::{CONVOLUTION, Candidates, Link, Predecessor, SKIP, predecessor_name};
+use super::layers::{Builder, MapShape, halved};
+use super::settings::{Downsampling, Handed};
+use super::signal::Signal;
+
+/// A convolution 3x3 towards a node.
+pub(super) struct Convolution {
+    pub(super) weight: CompressedWeight,
+    pub(super) shape: LayerShape,
+    node: usize,
+    /// Its place in the flattened alpha.
+    pub(super) choice: i64,
+}
+
+/// Convolutions of a cell that read the same spikes: one convolution with stacked weights, one
+/// normalisation.
+pub(super) struct StackedConvolution {
+    predecessor: Predecessor,
+    stride: i64,
+    /// Size that the input is resized to.
+    resized: Option<[i64; 2]>,
+    pub(super) convolutions: Vec<Convolution>,
+    pub(super) norm: BatchNorm,
+}
+
+/// A skip edge between two nodes, which hands the spikes on as they are.
+struct Identity {
+    predecessor: Predecessor,
+    node: usize,
+    /// Its place in the flattened alpha.
+    choice: i64,
+}
+
+pub(super) struct SpikingCell {
+    nodes: usize,
+    width: i64,
+    pub(super) stacks: Vec<StackedConvolution>,
+    identities: Vec<Identity>,
+    /// A LIF layer on every candidate.
+    spiking_candidates: bool,
+}
+
+/// Where a cell stands, and the maps that it reads.
+#[derive(Clone, Copy)]
+pub(super) struct CellShape {
+    pub(super) index: usize,
+    pub(super) level: u32,
+    /// The maps of s0 and s1.
+    pub(super) inputs: [MapShape; 2],
+}
+
+impl CellShape {
+    /// Channels of a predecessor, how many levels its map falls on its way into the cell, and the
+    /// size that it has there.
+    fn read(&self, predecessor: Predecessor, width: i64) -> (i64, u32, (i64, i64)) {
+        let [_, last] = self.inputs;
+        match self.inputs.get(predecessor) {
+            Some(map) => (map.channels, self.level - map.level, halved(map.size, self.level - map.level)),
+            None => (width, 0, halved(last.size, self.level - last.level)),
+        }
+    }
+}
+
+/// The candidates of an edge that are convolutions: operation, and place among the edge's two in
+/// alpha.
+fn convolution_choices(candidates: Candidates, predecessor: Predecessor) -> &'static [(&'static str, i64)] {
+    match (candidates, predecessor) {
+        (Candidates::All, 0 | 1) => &[(SKIP, 0), (CONVOLUTION, 1)],
+        (Candidates::All | Candidates::Convolution, _) => &[(CONVOLUTION, 1)],
+        (Candidates::Identity, _) => &[],
+    }
+}
+
+impl StackedConvolution {
+    /// The convolutions that read `predecessor`; `None` where there are none.
+    fn new(
+        builder: &Builder,
+        cell: CellShape,
+        predecessor: Predecessor,
+        edges: &[(Link, Candidates)],
+        build: &mut Build,
+    ) -> Result<Option<StackedConvolution>> {
+        let outputs = builder.channels << cell.level;
+        let (inputs, drop, map) = cell.read(predecessor, outputs);
+        let mut convolutions = Vec::new();
+        for (link, candidates) in edges.iter().filter(|(link, _)| link.predecessor == predecessor) {
+            for (operation, choice) in convolution_choices(*candidates, predecessor) {
+                let (node, from) = (link.node, predecessor_name(predecessor));
+                let shape = LayerShape {
+                    name: format!("cell{}.n{node}.{from}.{operation}", cell.index),
+                    place: Place::Cell(cell.index),
+                    kernel: (3, 3),
+                    inputs,
+                    outputs,
+                    map,
+                    reads: Input::Spikes,
+                };
+                let mut at = build.at(format!("n{node}.{operation}"));
+                let weight = builder.weight(&shape, builder.compressors, kaiming_fan_out, &mut at)?;
+                convolutions.push(Convolution { weight, shape, node, choice: 2 * link.index as i64 + choice });
+            }
+        }
+        if convolutions.is_empty() {
+            return Ok(None);
+        }
+        let channels = outputs * convolutions.len() as i64;
+        let norm = BatchNorm::new(channels, builder.space.normalisation, &mut build.at("norm"));
+        let resize = !builder.supernet && builder.space.downsampling == Downsampling::Resize;
+        Ok(Some(StackedConvolution {
+            predecessor,
+            stride: if resize { 1 } else { 1 << drop },
+            resized: (resize && drop > 0).then_some([map.0, map.1]),
+            convolutions,
+            norm,
+        }))
+    }
+
+    /// The step of each output channel's weights, `[out]`, where all convolutions have one and the
+    /// pass needs it.
+    fn steps(&self, pass: &Pass) -> Option<Tensor> {
+        if pass.precision == Precision::F32 {
+            return None;
+        }
+        let step = |convolution: &Convolution| {
+            Some(convolution.weight.step(pass.active)?.expand([convolution.shape.outputs], false))
+        };
+        let all: Option<Vec<Tensor>> = self.convolutions.iter().map(step).collect();
+        Some(Tensor::cat(&all?, 0))
+    }
+
+    /// The normalised currents of all its convolutions, on which `candidate` neurons follow.
+    fn currents(&self, signal: &Signal, candidate: Option<&Lif>, pass: &Pass) -> Currents {
+        let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
+        let weight = pass.stacked_weights(&weights);
+        let input = match self.resized {
+            Some(size) => signal.spikes.upsample_nearest2d(size, None, None),
+            None => signal.spikes.shallow_clone(),
+        };
+        let current = pass.convolve(&input, &weight, self.steps(pass).as_ref(), self.stride, 1);
+        let readers = self.convolutions.len();
+        Currents::new(&current, &self.norm, pass.timesteps, signal.constant, pass.training, candidate, readers)
+    }
+}
+
+impl SpikingCell {
+    pub(super) fn new(
+        builder: &Builder,
+        shape: CellShape,
+        edges: &[(Link, Candidates)],
+        build: &mut Build,
+    ) -> Result<SpikingCell> {
+        let mut stacks = Vec::new();
+        for predecessor in 0..builder.nodes + 2 {
+            let mut at = build.at(format!("from_{}", predecessor_name(predecessor)));
+            stacks.extend(StackedConvolution::new(builder, shape, predecessor, edges, &mut at)?);
+        }
+        let is_identity = |link: &Link, candidates: Candidates| match candidates {
+            Candidates::All => link.predecessor >= 2,
+            Candidates::Convolution => false,
+            Candidates::Identity => true,
+        };
+        let identities = edges.iter().filter(|(link, candidates)| is_identity(link, *candidates));
+        let identities = identities.map(|(link, _)| Identity {
+            predecessor: link.predecessor,
+            node: link.node,
+            choice: 2 * link.index as i64,
+        });
+        Ok(SpikingCell {
+            nodes: builder.nodes,
+            width: builder.channels << shape.level,
+            stacks,
+            identities: identities.collect(),
+            spiking_candidates: builder.supernet && builder.space.candidates == Handed::Spike,
+        })
+    }
+
+    /// The cell's output; `alpha` is the flattened softmax of the architecture logits, in a search.
+    pub(super) fn forward(
+        &self,
+        s0: &Signal,
+        s1: &Signal,
+        neuron: &Lif,
+        alpha: Option<&Tensor>,
+        pass: &Pass,
+        activity: &mut Vec<Tensor>,
+    ) -> Signal {
+        let mut terms: Vec<Vec<Term>> = (0..self.nodes).map(|_| Vec::new()).collect();
+        self.send(0, s0, neuron, alpha, pass, &mut terms, activity);
+        self.send(1, s1, neuron, alpha, pass, &mut terms, activity);
+        let (mut outputs, mut rates) = (Vec::new(), Vec::new());
+        for index in 0..self.nodes {
+            let driven = std::mem::take(&mut terms[index]);
+            let (spikes, rate) = node_spikes(neuron, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            rates.extend(rate.as_ref().map(Tensor::shallow_clone));
+            let signal = Signal { spikes, constant: false, rate };
+            self.send(index + 2, &signal, neuron, alpha, pass, &mut terms, activity);
+            outputs.push(signal.spikes);
+        }
+        // All nodes have the same number of neurons.
+        let rate = pass.measure.then(|| Tensor::stack(&rates, 0).mean_dim(0, false, None::<Kind>));
+        Signal { spikes: side_by_side(&outputs), constant: false, rate }
+    }
+
+    /// Adds what leaves `predecessor` to what drives the nodes that it reaches.
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &self,
+        predecessor: Predecessor,
+        signal: &Signal,
+        neuron: &Lif,
+        alpha: Option<&Tensor>,
+        pass: &Pass,
+        terms: &mut [Vec<Term>],
+        activity: &mut Vec<Tensor>,
+    ) {
+        let candidate = self.spiking_candidates.then_some(neuron);
+        for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
+            let currents = Rc::new(stack.currents(signal, candidate, pass));
+            for (index, convolution) in stack.convolutions.iter().enumerate() {
+                let scale = alpha.map(|_| convolution.choice);
+                let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
+                terms[convolution.node].push(part);
+                activity.extend(signal.rate.as_ref().map(Tensor::shallow_clone));
+            }
+        }
+        for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {
+            let spikes = match signal.constant {
+                true => repeat_over_time(&signal.spikes, pass.timesteps),
+                false => signal.spikes.shallow_clone(),
+            };
+            terms[identity.node].push(Term::Spikes { spikes, scale: alpha.map(|_| identity.choice) });
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The heads of `spike-dhs`: the classifier, and the auxiliary one that is used in training only.
+
+use litesnn_framework::Result;
+use litesnn_framework::ground::{Build, Role, Stream};
+use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::spiking::{BatchNorm, Lif, kaiming_fan_out, unfold_time};
+use tch::{Kind, Tensor};
+
+use super::layers::{Builder, MapShape, fire};
+use super::settings::{Classifier, Pooling};
+
+/// What follows the linear layer.
+enum End {
+    Bias(Tensor),
+    Norm(BatchNorm),
+}
+
+/// A linear layer on pooled features, to logits.
+struct Linear {
+    shape: LayerShape,
+    weight: CompressedWeight,
+    end: End,
+}
+
+impl Linear {
+    fn new(
+        builder: &Builder,
+        place: Place,
+        name: &str,
+        inputs: i64,
+        biased: bool,
+        build: &mut Build,
+    ) -> Result<Linear> {
+        let classes = builder.data.classes.len() as i64;
+        let shape = LayerShape {
+            name: name.into(),
+            place,
+            kernel: (1, 1),
+            inputs,
+            outputs: classes,
+            map: (1, 1),
+            reads: Input::Pooled,
+        };
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let uniform = move |stream: &mut Stream, shape: &[i64]| stream.uniform(shape, -bound, bound);
+        let weight = builder.weight(&shape, builder.outside(), uniform, build)?;
+        let end = if biased {
+            End::Bias(build.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound)))
+        } else {
+            End::Norm(BatchNorm::new(classes, builder.space.normalisation, &mut build.at("norm")))
+        };
+        Ok(Linear { shape, weight, end })
+    }
+
+    /// `[T·B, C]` to `[T, B, K]`.
+    fn forward(&self, features: &Tensor, pass: &Pass) -> Tensor {
+        let weight = pass.weight(&self.weight);
+        let logits = match &self.end {
+            End::Bias(bias) => features.linear(&weight, Some(bias)),
+            End::Norm(norm) => {
+                norm.forward(&features.linear(&weight, None::<&Tensor>), None, pass.timesteps, pass.training)
+            }
+        };
+        unfold_time(&logits, pass.timesteps)
+    }
+
+    fn full_precision_parameters(&self) -> u64 {
+        match &self.end {
+            End::Bias(bias) => bias.numel() as u64,
+            End::Norm(norm) => norm.parameters(),
+        }
+    }
+}
+
+/// Global pooling and the classifier.
+pub(super) struct Head {
+    spiking: bool,
+    linear: Linear,
+}
+
+impl Head {
+    pub(super) fn new(builder: &Builder, features: i64, build: &mut Build) -> Result<Head> {
+        let biased = builder.supernet || builder.space.classifier == Classifier::Biased;
+        let spiking = !builder.supernet && builder.space.pooling == Pooling::Spiking;
+        let linear = Linear::new(builder, Place::Classifier, "classifier", features, biased, build)?;
+        Ok(Head { spiking, linear })
+    }
+
+    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`.
+    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+        let mut features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
+        if self.spiking {
+            features = fire(neuron, &features, pass);
+        }
+        self.linear.forward(&features, pass)
+    }
+
+    pub(super) fn layer(&self) -> (&LayerShape, &CompressedWeight) {
+        (&self.linear.shape, &self.linear.weight)
+    }
+
+    pub(super) fn full_precision_parameters(&self) -> u64 {
+        self.linear.full_precision_parameters()
+    }
+}
+
+/// A convolution that a LIF layer follows.
+struct Block {
+    shape: LayerShape,
+    weight: CompressedWeight,
+    norm: BatchNorm,
+}
+
+impl Block {
+    fn new(
+        builder: &Builder,
+        name: &str,
+        kernel: i64,
+        map: i64,
+        inputs: i64,
+        outputs: i64,
+        build: &mut Build,
+    ) -> Result<Block> {
+        let shape = LayerShape {
+            name: format!("auxiliary.{name}"),
+            place: Place::Auxiliary,
+            kernel: (kernel, kernel),
+            inputs,
+            outputs,
+            map: (map, map),
+            reads: Input::Spikes,
+        };
+        let mut at = build.at(name);
+        let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, &mut at)?;
+        Ok(Block { shape, weight, norm: BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm")) })
+    }
+
+    fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+        let weight = pass.weight(&self.weight);
+        let current = pass.convolve(spikes, &weight, None, 1, 0);
+        fire(neuron, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
+    }
+}
+
+/// The auxiliary head of SpikeDHS: pooling to 2x2 and LIF, conv 1x1 to 128, conv 2x2 to 768,
+/// linear; each normalised.
+///
+/// On a map of 8x8 the pooling is the published one, 5x5 with stride 3; on another it is adaptive.
+pub(super) struct Auxiliary {
+    /// Weight of its loss.
+    pub(super) weight: f64,
+    published_pooling: bool,
+    reduce: Block,
+    gather: Block,
+    linear: Linear,
+}
+
+impl Auxiliary {
+    pub(super) fn new(builder: &Builder, map: MapShape, build: &mut Build) -> Result<Auxiliary> {
+        Ok(Auxiliary {
+            weight: builder.space.auxiliary,
+            published_pooling: map.size == (8, 8),
+            reduce: Block::new(builder, "reduce", 1, 2, map.channels, 128, build)?,
+            gather: Block::new(builder, "gather", 2, 1, 128, 768, build)?,
+            linear: Linear::new(
+                builder,
+                Place::Auxiliary,
+                "auxiliary.classifier",
+                768,
+                false,
+                &mut build.at("classifier"),
+            )?,
+        })
+    }
+
+    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`.
+    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+        let pooled = if self.published_pooling {
+            spikes.avg_pool2d([5, 5], [3, 3], [0, 0], false, true, None)
+        } else {
+            spikes.adaptive_avg_pool2d([2, 2])
+        };
+        let spikes = self.reduce.forward(&fire(neuron, &pooled, pass), neuron, pass);
+        let spikes = self.gather.forward(&spikes, neuron, pass);
+        self.linear.forward(&spikes.flatten(1, -1), pass)
+    }
+
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&LayerShape, &CompressedWeight)> {
+        [
+            (&self.reduce.shape, &self.reduce.weight),
+            (&self.gather.shape, &self.gather.weight),
+            (&self.linear.shape, &self.linear.weight),
+        ]
+        .into_iter()
+    }
+
+    pub(super) fn full_precision_parameters(&self) -> u64 {
+        self.reduce.norm.parameters() + self.gather.norm.parameters() + self.linear.full_precision_parameters()
+    }
+}

@@ -1,0 +1,129 @@
+//! Supernet and final network of `spike-dhs`.
+
+use litesnn_framework::Result;
+use litesnn_framework::ground::Build;
+use litesnn_framework::network::{Architecture, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::spiking::{Dspike, Lif};
+use tch::{Kind, Tensor};
+
+use super::cell::{CellShape, SpikingCell};
+use super::edges::{Candidates, Link, decode};
+use super::head::{Auxiliary, Head};
+use super::layers::{Builder, MapShape, halved};
+use super::signal::Signal;
+use super::stem::Stem;
+
+impl Builder<'_> {
+    pub(super) fn body(&self, edges: &[(Link, Candidates)], alpha: Option<Tensor>, build: &mut Build) -> Result<Body> {
+        let space = self.space;
+        let nodes = self.nodes as i64;
+        let stem = Stem::new(self, &mut build.at("stem"))?;
+        let stem_map = stem.map();
+        let mut inputs = [stem_map, stem_map];
+        let mut cells = Vec::new();
+        // The authors' program: cell 2n/3, from 0.
+        let watched = 2 * space.cells.len() / 3;
+        let mut auxiliary = None;
+        for (index, &level) in space.cells.iter().enumerate() {
+            let mut at = build.at(format!("cell{index}"));
+            cells.push(SpikingCell::new(self, CellShape { index, level, inputs }, edges, &mut at)?);
+            let (channels, size) = (nodes * (self.channels << level), halved(stem_map.size, level));
+            let map = MapShape { channels, level, size };
+            if index == watched && !self.supernet && space.auxiliary > 0.0 {
+                auxiliary = Some((index, Auxiliary::new(self, map, &mut build.at("auxiliary"))?));
+            }
+            inputs = [inputs[1], map];
+        }
+        let head = Head::new(self, inputs[1].channels, &mut build.at("classifier"))?;
+        let neuron =
+            Lif { tau: space.tau, threshold: space.threshold, surrogate: Dspike { temperature: space.temperature } };
+        Ok(Body { neuron, stem, cells, auxiliary, head, alpha, searched: self.open, kept_nodes: space.kept_nodes() })
+    }
+}
+
+/// A network of this space: the supernet when it has alpha, the network of an architecture when
+/// not.
+pub(super) struct Body {
+    neuron: Lif,
+    stem: Stem,
+    cells: Vec<SpikingCell>,
+    /// The head that is used in training only, and the index of the cell that it reads.
+    auxiliary: Option<(usize, Auxiliary)>,
+    head: Head,
+    alpha: Option<Tensor>,
+    /// Whether something is still to be decided, so that the search's cost terms count the cells.
+    searched: bool,
+    kept_nodes: usize,
+}
+
+impl Body {
+    /// softmax(alpha), flattened: skip and convolution of each edge in turn.
+    fn choice_weights(&self) -> Option<Tensor> {
+        self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
+    }
+}
+
+impl Network for Body {
+    fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
+        let alpha = self.choice_weights();
+        let mut activity = Vec::new();
+        if pass.measure {
+            // The stem reads the image, the same at every timestep.
+            activity.push(Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
+        }
+        let mut before = self.stem.forward(images, &self.neuron, pass);
+        let mut last = Signal {
+            spikes: before.spikes.shallow_clone(),
+            rate: before.rate.as_ref().map(Tensor::shallow_clone),
+            ..before
+        };
+        let mut auxiliary = None;
+        for (index, cell) in self.cells.iter().enumerate() {
+            let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
+            if let Some((_, head)) = self.auxiliary.as_ref().filter(|(read, _)| *read == index && pass.training) {
+                auxiliary = Some((head.forward(&output.spikes, &self.neuron, pass), head.weight));
+            }
+            before = std::mem::replace(&mut last, output);
+        }
+        let logits = self.head.forward(&last.spikes, &self.neuron, pass);
+        activity.extend(last.rate);
+        if let Some((_, head)) = self.auxiliary.as_ref().filter(|_| pass.measure) {
+            // It does not work outside of training.
+            let still = Tensor::zeros([pass.timesteps], (Kind::Float, images.device()));
+            activity.extend(head.layers().map(|_| still.shallow_clone()));
+        }
+        Response { logits, auxiliary, activity }
+    }
+
+    fn layers(&self) -> Vec<SynapseLayer<'_>> {
+        let alpha = self.choice_weights();
+        let outside = |(shape, weight)| SynapseLayer { shape, weight, presence: None, searched: false };
+        let mut layers = vec![outside((&self.stem.shape, &self.stem.weight))];
+        for cell in &self.cells {
+            for convolution in cell.stacks.iter().flat_map(|stack| &stack.convolutions) {
+                layers.push(SynapseLayer {
+                    shape: &convolution.shape,
+                    weight: &convolution.weight,
+                    presence: alpha.as_ref().map(|alpha| alpha.get(convolution.choice)),
+                    searched: self.searched,
+                });
+            }
+        }
+        layers.push(outside(self.head.layer()));
+        layers.extend(self.auxiliary.iter().flat_map(|(_, head)| head.layers()).map(outside));
+        layers
+    }
+
+    fn full_precision_parameters(&self) -> u64 {
+        let norms = self.cells.iter().flat_map(|cell| &cell.stacks).map(|stack| stack.norm.parameters());
+        let auxiliary = self.auxiliary.as_ref().map_or(0, |(_, head)| head.full_precision_parameters());
+        norms.sum::<u64>() + self.stem.norm.parameters() + self.head.full_precision_parameters() + auxiliary
+    }
+}
+
+impl Supernet for Body {
+    fn decode(&self) -> Architecture {
+        let weights = self.choice_weights().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
+        decode(&weights.unwrap_or_default(), self.kept_nodes)
+    }
+}

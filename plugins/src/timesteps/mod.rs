@@ -1,0 +1,4 @@
+//! Timestep searchers.
+
+pub mod compressive;
+pub mod fixed;
