@@ -3,7 +3,7 @@
 //! [`checks`] gives the checks of one plugin; a test runs them over all registered ones, so that a
 //! plugin is under test as soon as it is registered:
 //!
-//! ```no_run
+//! ```text
 //! use litesnn_conformance::{Surroundings, checks};
 //! use litesnn_framework::plugin::registered;
 //!
