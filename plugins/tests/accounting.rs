@@ -282,7 +282,7 @@ fn firing_rates_and_syn_ops_are_those_of_counted_spikes() {
     let split = Split { images: images(count), labels: Tensor::zeros([count], (Kind::Int64, Device::Cpu)) };
     let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
     let pass = Pass { measure: true, ..Pass::new(TIMESTEPS) };
-    let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu);
+    let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu).unwrap();
     let rows = layer_costs::layers(network.as_ref(), &measured.activity, TIMESTEPS);
     let totals = layer_costs::totals(&rows, network.full_precision_parameters());
 

@@ -166,7 +166,7 @@ fn roles(subject: &Subject) -> Kept {
                 }
             }
         }
-        let said: BTreeSet<Role> = made.plugin.moves().iter().copied().collect();
+        let said: BTreeSet<Role> = made.plugin.moves().into_iter().collect();
         for role in present {
             require(
                 said.contains(&role) == moved.contains(&role),

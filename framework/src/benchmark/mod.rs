@@ -19,11 +19,11 @@ pub use measured::{Measured, median};
 use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::data::{DataInfo, Normalisation, Split, Splits};
-use crate::ground::{Stream, device};
+use crate::ground::{Stream, device, guarded};
 use crate::manifest::{Plan, Trial};
 use crate::network::{Design, Pass};
 use crate::record::{Event, Observer, TrialLabel};
-use crate::run::{Method, guarded};
+use crate::run::Method;
 use crate::spiking::{ConvolutionCall, ConvolutionFloor, Recorder};
 use crate::train::{Session, SessionSpec, evaluate_in_batches};
 use crate::{Error, Result};
@@ -185,20 +185,20 @@ impl Benchmark<'_> {
         let recorder = Recorder::default();
         let pass = self.pass(design, Some(&recorder));
         let (split, normalisation) = (&method.splits.test, &method.splits.normalisation);
-        let evaluate = || {
+        let evaluate = || -> Result<f64> {
             let begin = Instant::now();
-            evaluate_in_batches(network.as_ref(), split, normalisation, pass, self.device, self.batch);
+            evaluate_in_batches(network.as_ref(), split, normalisation, pass, self.device, self.batch)?;
             synchronise(self.device);
-            begin.elapsed().as_secs_f64() / EVALUATED as f64
+            Ok(begin.elapsed().as_secs_f64() / EVALUATED as f64)
         };
         recorder.start();
-        evaluate();
+        evaluate()?;
         let mut measured = Measured { calls: recorder.take(), idle_memory, ..Measured::default() };
         measured.calls.truncate(measured.calls.len() / EVALUATED);
         measured.peak_memory = device::peak_memory();
         let floors = floors(&measured.calls, self.device);
         for _ in 0..self.repeats {
-            measured.step.push(evaluate());
+            measured.step.push(evaluate()?);
             let [alone, default] = [0, 1].map(|layout: usize| {
                 let begin = Instant::now();
                 (0..EVALUATED).for_each(|_| floors[layout].run());

@@ -84,6 +84,15 @@ pub enum Error {
         place: String,
     },
 
+    /// A number that is NaN or infinite, where it would have become a result.
+    #[error("{}{what}", if .when.is_empty() { String::new() } else { format!("{when}: ") })]
+    NotFinite {
+        /// When it was found: `after epoch 3 of retrain`; empty where the caller says it.
+        when: String,
+        /// What is not finite, and where in the network it began.
+        what: String,
+    },
+
     /// Another process works on the same trial.
     #[error("`{path}` is held by {owner}", path = path.display())]
     Locked {
@@ -123,6 +132,11 @@ impl Error {
             Error::Diverged { .. } => Some(
                 "lower the learning rate of that stage (`search.learning_rate`, `retrain.learning_rate`) \
                  or its gradient clip; the checkpoint before it is kept in the trial's folder"
+                    .to_owned(),
+            ),
+            Error::NotFinite { .. } => Some(
+                "no result is recorded; lower the learning rate or the gradient clip of that stage, or look for NaN in the \
+                 data; the last checkpoint is kept in the trial's folder"
                     .to_owned(),
             ),
             Error::Locked { .. } => Some("wait for that process, or stop it and run the same command again".to_owned()),

@@ -58,6 +58,11 @@ impl Parameters {
         self.trainable.iter().filter(move |parameter| roles.contains(&parameter.role))
     }
 
+    /// Whether there are logits of this role over two candidates or more.
+    pub fn has_choice(&self, role: Role) -> bool {
+        self.of(&[role]).any(|logits| logits.tensor.size().last().is_some_and(|candidates| *candidates > 1))
+    }
+
     /// The buffers.
     pub fn buffers(&self) -> &[(String, Tensor)] {
         &self.buffers

@@ -6,13 +6,15 @@ use super::resolve::{Resolved, resolve};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
 use super::sweep::Swept;
-use super::tree::path;
+use super::tree::{path, split_path};
 use super::trial::Trial;
 use super::typed::{DesignSource, Experiment};
 use super::variants::Variant;
-use crate::ground::{ConfigLayer, Problem};
+use crate::data::DataInfo;
+use crate::ground::{ConfigLayer, Problem, guarded};
 use crate::network::{Design, SearchSpace};
 use crate::plugin::Kind;
+use crate::train::OpenDecisions;
 
 /// More trials than this are a mistake in a sweep.
 const MOST_TRIALS: usize = 100_000;
@@ -131,8 +133,11 @@ impl<'a> Planner<'a> {
         source: Option<(usize, &[bool])>,
     ) {
         let resolved = resolve(&stack);
-        let problems: Vec<Problem> =
+        let mut problems: Vec<Problem> =
             resolved.problems.iter().cloned().chain(design_problem(&stack, &resolved)).collect();
+        if problems.is_empty() {
+            problems.extend(chance_problem(&stack, &resolved));
+        }
         let failed = !problems.is_empty();
         self.found.extend(problems.into_iter().map(|problem| (variant, problem)));
         let experiment: Option<Experiment> = resolved.section("experiment");
@@ -259,4 +264,20 @@ fn design_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
             })
         }
     }
+}
+
+/// The setting that would leave a decision of the search to chance. What cannot be built is told
+/// where it is built.
+fn chance_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
+    let manifest = resolved.manifest()?;
+    let (Some(optimizer), Some(search)) = (&manifest.optimizer, &manifest.search) else { return None };
+    let (shape, classes) = manifest.dataset.form();
+    let classes = (0..classes).map(|class| class.to_string()).collect();
+    let info = DataInfo { shape, classes, digest: String::new(), title: String::new() };
+    let (compressors, timesteps) = (manifest.compressors(), manifest.timesteps.as_ref());
+    let training = (search, &manifest.retrain);
+    let open =
+        guarded(|| OpenDecisions::outline(manifest.space.as_ref(), &compressors, timesteps, &info, training)).ok()?;
+    let refused = open.check(optimizer.as_ref()).err()?;
+    Some(stack.problem(&split_path(&refused.key).ok()?, Mark::Value, refused.message, Some(refused.help)))
 }

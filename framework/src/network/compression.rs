@@ -31,6 +31,16 @@ impl Techniques {
     /// Nothing acts.
     pub const NONE: Techniques = Techniques { prune: false, quantize: false };
 
+    /// One technique acts.
+    pub fn only(technique: Technique) -> Techniques {
+        Techniques { prune: technique == Technique::Prune, quantize: technique == Technique::Quantize }
+    }
+
+    /// What acts in either of two.
+    pub fn and(self, other: Techniques) -> Techniques {
+        Techniques { prune: self.prune || other.prune, quantize: self.quantize || other.quantize }
+    }
+
     /// Whether `technique` acts.
     pub fn contains(self, technique: Technique) -> bool {
         match technique {

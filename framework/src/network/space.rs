@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::compression::{Compressor, Techniques};
+use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
 use super::layer::LayerShape;
 use super::pass::Pass;
@@ -75,6 +75,13 @@ pub trait Network {
     /// Number of parameters outside of synapse weights that are stored in full precision:
     /// normalisation and biases.
     fn full_precision_parameters(&self) -> u64;
+
+    /// The techniques of the compressors that act on its layers.
+    fn techniques(&self) -> Techniques {
+        let layers = self.layers();
+        let act = |technique| layers.iter().any(|layer| layer.weight.is_compressed(Techniques::only(technique)));
+        Techniques { prune: act(Technique::Prune), quantize: act(Technique::Quantize) }
+    }
 
     /// What the compressors of these stages decided, by their names; the first layer of a group
     /// speaks for it.

@@ -16,6 +16,11 @@ pub trait TimestepSearcher: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Epochs of a search in which the trainable part stays as it was drawn.
+    fn warmup(&self) -> usize {
+        0
+    }
+
     /// Creates the trainable part.
     fn attach(&self, build: &mut Build) -> Result<Box<dyn TimestepGate>>;
 }

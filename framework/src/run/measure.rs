@@ -7,12 +7,13 @@ use tch::Device;
 use super::layer_costs;
 use super::method::Method;
 use super::reuse;
-use crate::Result;
+use crate::ground::Parameters;
 use crate::ground::device::{self, Stopwatch};
 use crate::launch::Task;
 use crate::network::{Design, Network, Pass, cost};
 use crate::record::{self, EpochRow, Outcome, Stage, StageRow, files};
-use crate::train::{Session, evaluate};
+use crate::train::{Session, broken_tensor, evaluate};
+use crate::{Error, Result};
 
 /// Evaluates the network on the test split and writes all tables of the record but the history.
 /// `revision` is that of the program's source.
@@ -21,7 +22,7 @@ pub(super) fn measure(
     task: &Task,
     revision: &str,
     session: &Session,
-    network: &dyn Network,
+    (network, parameters): (&dyn Network, &Parameters),
     design: &Design,
 ) -> Result<Outcome> {
     let folder = session.folder();
@@ -29,7 +30,14 @@ pub(super) fn measure(
     let watch = Stopwatch::start(device);
     let precision = trial.manifest.retrain.precision;
     let pass = Pass { measure: true, precision, ..Pass::new(design.timesteps) };
-    let measured = evaluate(network, &splits.test, &splits.normalisation, pass, device);
+    let measured =
+        evaluate(network, &splits.test, &splits.normalisation, pass, device).map_err(|error| match error {
+            Error::NotFinite { what, .. } => Error::NotFinite {
+                when: "in the test of the final network".into(),
+                what: broken_tensor(parameters).map_or(what.clone(), |tensor| format!("{what}; {tensor}")),
+            },
+            other => other,
+        })?;
     let mut stages = stage_rows(session.history(), device);
     let evaluate_seconds = watch.wall();
     stages.push(StageRow {

@@ -14,8 +14,8 @@ use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, 
 use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
-    Algorithm, Batch, Descent, EpochNotes, Found, Open, Phase, Rate, Search, SearchParts, Searched, Session, StageSpec,
-    StepReport, clip_gradients, evaluate,
+    Algorithm, Batch, Descent, EpochNotes, Found, Open, OpenDecisions, Phase, Rate, Search, SearchParts, Searched,
+    Session, StageSpec, StepReport, clip_gradients, evaluate,
 };
 use crate::{Error, Result};
 
@@ -92,6 +92,16 @@ impl Method<'_> {
             Ok(Open { network, gate, parameters })
         };
         let supernet = open(&|build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?)))?;
+        {
+            let Open { network, parameters, .. } = &supernet;
+            let open = OpenDecisions::of(
+                network.network(),
+                parameters,
+                manifest.timesteps.as_ref(),
+                (training, &manifest.retrain),
+            );
+            open.check(optimizer.as_ref()).map_err(|refused| refused.into_error(optimizer.typetag_name()))?;
+        }
         let settle = |architecture: &Architecture, compression: &Compression| {
             open(&|build| {
                 let network = manifest.space.network(architecture, compression, true, info, &compressors, build)?;
@@ -163,8 +173,9 @@ impl Method<'_> {
         };
         let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
         session.stage(&spec, parameters, &mut descents, step, |_| {
-            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device);
-            EpochNotes { validation: (measured.loss, measured.accuracy), cost: None, timestep_weights: one_hot.clone() }
+            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device)?;
+            let validation = (measured.loss, measured.accuracy);
+            Ok(EpochNotes { validation, cost: None, timestep_weights: one_hot.clone() })
         })
     }
 }

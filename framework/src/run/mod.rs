@@ -7,7 +7,6 @@
 //! trials is the same [`Finished`].
 
 mod agenda;
-mod guard;
 mod here;
 mod identity;
 mod launched;
@@ -23,7 +22,6 @@ mod trial;
 mod weights;
 
 pub use agenda::Agenda;
-pub(crate) use guard::guarded;
 pub use here::run_here;
 pub use launched::outcomes;
 pub(crate) use method::Method;

@@ -19,10 +19,10 @@ use std::time::Instant;
 use tch::Device;
 
 use super::Needs;
-use super::guard::guarded;
 use super::method::Method;
 use crate::Result;
 use crate::data::{DataStore, Split, Splits};
+use crate::ground::guarded;
 use crate::manifest::Plan;
 use crate::network::Design;
 use crate::record::{Event, Observer, Stage, TrialLabel};

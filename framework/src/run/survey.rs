@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::agenda::tasks;
-use super::guard::guarded;
 use super::reuse::KnownWork;
 use crate::data::{DataStore, DataSummary};
-use crate::ground::{Build, Parameters, device};
+use crate::ground::{Build, Parameters, device, guarded};
 use crate::launch::Task;
 use crate::manifest::{Manifest, Part, Plan, Trial};
 use crate::network::{Design, NetworkSize, Techniques};

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 use tch::Device;
 
-use super::guard::guarded;
 use super::measure::measure;
 use super::method::Method;
 use super::reuse::{self, KnownWork};
 use crate::data::{DataStore, Splits};
 use crate::ground::file::{set_aside, write_atomically};
+use crate::ground::guarded;
 use crate::launch::Task;
 use crate::manifest::Trial;
 use crate::network::Design;
@@ -179,7 +179,7 @@ impl<'a> Job<'a> {
             Some(trained) => parameters.copy_from(&trained).map_err(Error::Record)?,
             None => method.retrain(&mut session, network.as_ref(), &parameters, &design)?,
         }
-        measure(method, self.task, self.context.revision, &session, network.as_ref(), &design)
+        measure(method, self.task, self.context.revision, &session, (network.as_ref(), &parameters), &design)
     }
 
     /// The design: the one that is retrained already, the one that is taken over, or the one that a

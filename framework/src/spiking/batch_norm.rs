@@ -21,6 +21,11 @@ pub enum Statistics {
 ///
 /// y = gamma · (x - mean) / sqrt(var + eps) + beta, each per channel; eps 1e-5, running statistics
 /// with momentum 0.1.
+///
+/// A mean and a variance need two values. A training pass that has one value for them (a batch of
+/// one image, on maps of one pixel, at one timestep) normalises by the running statistics and
+/// leaves them as they are. The unbiased variance of one value would be 0/0, and would make the
+/// running variance NaN.
 #[derive(Debug)]
 pub struct BatchNorm {
     statistics: Statistics,
@@ -53,6 +58,9 @@ impl BatchNorm {
             Some(scale) => (&self.gamma * scale, &self.beta * scale),
             None => (self.gamma.shallow_clone(), self.beta.shallow_clone()),
         };
+        // By running statistics all timesteps are alike.
+        let maps = if self.statistics == Statistics::AllTimesteps || !training { 1 } else { timesteps };
+        let training = training && self.can_observe(x, maps);
         let normalised = |x: &Tensor| {
             x.batch_norm(
                 Some(&gamma),
@@ -65,12 +73,21 @@ impl BatchNorm {
                 true,
             )
         };
-        // By running statistics all timesteps are alike.
-        if self.statistics == Statistics::AllTimesteps || !training || timesteps == 1 {
+        if maps == 1 {
             return normalised(x);
         }
-        let steps: Vec<Tensor> = x.chunk(timesteps, 0).iter().map(normalised).collect();
+        let steps: Vec<Tensor> = x.chunk(maps, 0).iter().map(normalised).collect();
         Tensor::cat(&steps, 0)
+    }
+
+    /// Whether statistics can be taken over `x`, `[maps·B, C, ...]` with a mean and a variance for
+    /// each of `maps` timesteps or for all of them: each needs two values or more.
+    pub(super) fn can_observe(&self, x: &Tensor, maps: i64) -> bool {
+        let values = x.numel() as i64 / x.size()[1];
+        match self.statistics {
+            Statistics::AllTimesteps => values > 1,
+            Statistics::EachTimestep => values > maps,
+        }
     }
 
     /// gamma, `[C]`.
@@ -110,7 +127,7 @@ impl BatchNorm {
     /// Moves the running statistics towards moments over `count` values, one timestep after
     /// another.
     fn update_running(&self, moments: &Moments, count: usize) {
-        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        let unbiased = count as f64 / (count as f64 - 1.0);
         let step =
             |old: &mut f32, new: f64| *old = ((1.0 - Self::MOMENTUM) * f64::from(*old) + Self::MOMENTUM * new) as f32;
         let (mut running_mean, mut running_variance) = self.running();
@@ -150,6 +167,37 @@ mod tests {
         assert!((&scaled - want).abs().max().double_value(&[]) < 1e-6);
         scaled.square().sum(Kind::Float).backward();
         assert!(scale.grad().defined());
+    }
+
+    /// Guards the running variance: the unbiased variance of one value is 0/0.
+    #[test]
+    fn one_value_leaves_the_running_statistics_as_they_are() {
+        for (statistics, shape, timesteps) in [
+            (Statistics::AllTimesteps, vec![1, 2], 1),
+            (Statistics::AllTimesteps, vec![1, 2, 1, 1], 1),
+            (Statistics::EachTimestep, vec![3, 2], 3),
+            (Statistics::EachTimestep, vec![3, 2, 1, 1], 3),
+        ] {
+            let mut parameters = Parameters::default();
+            let norm = BatchNorm::new(2, statistics, &mut Build::new(&mut parameters, 0, Device::Cpu));
+            let x = Tensor::randn(&shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let (trained, evaluated) =
+                (norm.forward(&x, None, timesteps, true), norm.forward(&x, None, timesteps, false));
+            assert!(trained.equal(&evaluated), "{statistics:?} {shape:?}");
+            trained.square().sum(Kind::Float).backward();
+            assert!(x.grad().abs().min().double_value(&[]) > 0.0, "{statistics:?} {shape:?}");
+            assert_eq!(norm.running(), (vec![0.0; 2], vec![1.0; 2]), "{statistics:?} {shape:?}");
+        }
+    }
+
+    #[test]
+    fn two_values_are_enough() {
+        let mut parameters = Parameters::default();
+        let norm = BatchNorm::new(1, Statistics::EachTimestep, &mut Build::new(&mut parameters, 0, Device::Cpu));
+        let _ = norm.forward(&Tensor::from_slice(&[1f32, 3.0]).view([2, 1]), None, 1, true);
+        // 0.9 · 0 + 0.1 · 2 and 0.9 · 1 + 0.1 · 2: the unbiased variance of 1 and 3 is 2.
+        let (mean, variance) = norm.running();
+        assert!((mean[0] - 0.2).abs() < 1e-6 && (variance[0] - 1.1).abs() < 1e-6, "{mean:?} {variance:?}");
     }
 
     #[test]

@@ -42,6 +42,15 @@ pub(super) struct Watched<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
+/// The first tensor in the order of the network that is NaN or infinite, in words; running
+/// statistics come before the weights, since a forward pass alone changes them.
+pub fn broken_tensor(parameters: &Parameters) -> Option<String> {
+    let weights = parameters.trainable().iter().map(|parameter| (&parameter.name, &parameter.tensor));
+    let mut all = parameters.buffers().iter().map(|(name, tensor)| (name, tensor)).chain(weights);
+    let (name, _) = all.find(|(_, tensor)| !finite(tensor))?;
+    Some(format!("`{name}` of layer `{}` is NaN or infinite", layer(name)))
+}
+
 /// Finds where it began; `None` where that cannot be said. Tensors and descents are of no more use
 /// afterwards.
 pub(super) fn diagnose(

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::Batches;
 use crate::data::{Normalisation, Split};
 use crate::network::{Network, Pass, WeightCache};
+use crate::{Error, Result};
 
 /// What was measured over a split.
 #[derive(Debug)]
@@ -21,13 +22,17 @@ pub struct Measured {
 /// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages
 /// of compression, and whether firing rates are measured. Logits are averaged over timesteps
 /// (paper, Eq. 16).
+///
+/// # Errors
+///
+/// Logits that are NaN or infinite: the class of the largest one would be a class at random.
 pub fn evaluate(
     network: &dyn Network,
     split: &Split,
     normalisation: &Normalisation,
     pass: Pass,
     device: Device,
-) -> Measured {
+) -> Result<Measured> {
     const BATCH: usize = 100;
     evaluate_in_batches(network, split, normalisation, pass, device, BATCH)
 }
@@ -40,17 +45,19 @@ pub fn evaluate_in_batches(
     pass: Pass,
     device: Device,
     size: usize,
-) -> Measured {
+) -> Result<Measured> {
     let order = (0..split.len() as i64).collect();
     let cache = WeightCache::default();
     let pass = Pass { training: false, cache: Some(&cache), ..pass };
     tch::no_grad(|| {
         let mut correct = Tensor::zeros([], (Kind::Int64, device));
         let mut loss = Tensor::zeros([], (Kind::Double, device));
+        let mut sound: Vec<Tensor> = Vec::new();
         let mut activity: Vec<Tensor> = Vec::new();
         for batch in Batches::new(split, normalisation, order, size, device) {
             let response = network.forward(&batch.images, &pass);
             let logits = response.logits.mean_dim(0, false, None::<Kind>);
+            sound.push(logits.isfinite().all_dim(1, false));
             correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let size = batch.len() as f64;
             loss += logits.cross_entropy_for_logits(&batch.labels).to_kind(Kind::Double) * size;
@@ -62,12 +69,70 @@ pub fn evaluate_in_batches(
                 }
             }
         }
+        refuse_broken(&sound)?;
         // Of no images: NaN, "not measured", and not a wrong answer.
         let count = split.len() as f64;
-        Measured {
+        Ok(Measured {
             accuracy: correct.double_value(&[]) / count,
             loss: loss.double_value(&[]) / count,
             activity: activity.into_iter().map(|sum| sum / count).collect(),
-        }
+        })
     })
+}
+
+/// Fails unless all logits of every image are finite; `sound` says so of each batch's images.
+fn refuse_broken(sound: &[Tensor]) -> Result<()> {
+    if sound.is_empty() {
+        return Ok(());
+    }
+    let broken = Tensor::cat(sound, 0).logical_not();
+    let count = broken.sum(Kind::Int64).int64_value(&[]);
+    if count == 0 {
+        return Ok(());
+    }
+    let first = broken.to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
+    let what = format!("the logits of {count} of {} images are NaN or infinite", broken.numel());
+    Err(Error::NotFinite { when: String::new(), what: format!("{what}, of image {first} first") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Response, SynapseLayer};
+
+    /// Its logits are the two pixels of an image.
+    struct Pixels;
+
+    impl Network for Pixels {
+        fn forward(&self, images: &Tensor, _: &Pass) -> Response {
+            Response { logits: images.view([1, -1, 2]), auxiliary: None, activity: Vec::new() }
+        }
+
+        fn layers(&self) -> Vec<SynapseLayer<'_>> {
+            Vec::new()
+        }
+
+        fn full_precision_parameters(&self) -> u64 {
+            0
+        }
+    }
+
+    fn measure(pixels: &[f32]) -> Result<Measured> {
+        let images = Tensor::from_slice(pixels).view([-1, 1, 1, 2]);
+        let split = Split { labels: Tensor::zeros([images.size()[0]], (Kind::Int64, Device::Cpu)), images };
+        let normalisation = Normalisation { mean: vec![0.0], std: vec![1.0] };
+        evaluate_in_batches(&Pixels, &split, &normalisation, Pass::new(1), Device::Cpu, 2)
+    }
+
+    /// Guards against "10 %": the largest of NaN logits is the first class.
+    #[test]
+    fn nan_logits_are_an_error_and_no_accuracy() {
+        let measured = measure(&[1.0, 0.0, 0.0, 1.0, 3.0, 2.0]).unwrap();
+        assert!((measured.accuracy - 2.0 / 3.0).abs() < 1e-12);
+        for broken in [f32::NAN, f32::INFINITY] {
+            let error = measure(&[1.0, 0.0, 0.0, 1.0, broken, 2.0]).unwrap_err().to_string();
+            assert_eq!(error, "the logits of 1 of 3 images are NaN or infinite, of image 2 first");
+        }
+        assert!(measure(&[]).unwrap().accuracy.is_nan());
+    }
 }

@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 
 use tch::{Kind, Tensor};
 
-use super::{Algorithm, Batch, Descent, EpochNotes, Phase, Rate, Session, StageSpec, StepReport, Training, evaluate};
+use super::{
+    Algorithm, AtRandom, Batch, Descent, EpochNotes, OpenDecisions, Phase, Rate, Session, StageSpec, StepReport,
+    Training, evaluate,
+};
 use crate::Result;
 use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role};
@@ -24,8 +27,18 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
     fn search(&self, search: &mut Search) -> Result<Found>;
 
     /// The roles of parameters that a search moves.
-    fn moves(&self) -> &'static [Role] {
-        &[Role::Weight, Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit]
+    fn moves(&self) -> Vec<Role> {
+        Role::ALL.to_vec()
+    }
+
+    /// The decisions that the settings leave to chance on purpose, by the roles of their logits.
+    fn controls(&self) -> Vec<Role> {
+        Vec::new()
+    }
+
+    /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
+    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+        open.check_warmup(&self.controls())
     }
 }
 
@@ -63,7 +76,8 @@ pub enum Searched {
 }
 
 impl Searched {
-    fn network(&self) -> &dyn Network {
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
         match self {
             Searched::Supernet(supernet) => supernet.as_ref(),
             Searched::Settled(_, network) => network.as_ref(),
@@ -134,6 +148,10 @@ pub struct Search<'a, 'b> {
     settle: &'a Settle<'a>,
     /// What is decided and no longer open in the network.
     decided: Compression,
+    /// The number of timesteps, once it is decided.
+    timesteps: Option<i64>,
+    /// Timesteps of the last stage of this network: its running statistics are taken over them.
+    trained_at: Option<i64>,
     session: &'a mut Session<'b>,
 }
 
@@ -147,7 +165,8 @@ impl<'a, 'b> Search<'a, 'b> {
         session: &'a mut Session<'b>,
     ) -> Result<Search<'a, 'b>> {
         session.begin(Phase::Search, "", &parts.open.parameters)?;
-        Ok(Search { parts, retrain, settle, decided: Compression::new(), session })
+        let decided = Compression::new();
+        Ok(Search { parts, retrain, settle, decided, timesteps: None, trained_at: None, session })
     }
 
     /// The network and what belongs to it.
@@ -176,6 +195,16 @@ impl<'a, 'b> Search<'a, 'b> {
         Descent::new(name, &self.parts.open.parameters, roles, algorithm, rate)
     }
 
+    /// The number of timesteps that is decided, or the largest one while it is open.
+    pub fn timesteps(&self) -> i64 {
+        self.timesteps.unwrap_or(self.parts.max_timesteps)
+    }
+
+    /// Decides the number of timesteps, for this network and for the one that follows it.
+    pub fn decide_timesteps(&mut self) {
+        self.timesteps = Some(self.parts.open.gate.decide());
+    }
+
     /// Runs a stage of the search. `step` is called for each batch with the epoch (from 0) and
     /// `descents`.
     pub fn stage(
@@ -186,14 +215,9 @@ impl<'a, 'b> Search<'a, 'b> {
         descents: &mut [Descent],
         mut step: impl FnMut(&SearchParts, &Batch, usize, &mut [Descent]) -> Result<StepReport>,
     ) -> Result<()> {
+        self.trained_at = Some(regime.timesteps);
         let parts = &self.parts;
-        let spec = StageSpec {
-            stage: Stage::step(name)?,
-            epochs,
-            samples: parts.training.samples.map(NonZeroUsize::get),
-            batch_size: parts.training.batch_size,
-            augment: parts.training.augment,
-        };
+        let spec = parts.stage_spec(name, epochs)?;
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
@@ -230,9 +254,12 @@ impl<'a, 'b> Search<'a, 'b> {
         });
     }
 
-    /// Goes on with the final network of the decoded architecture, trained as `[retrain]` says,
-    /// from new weights. What the compressors of `decided` stages decided is kept; the rest stays
-    /// open.
+    /// Continues with the final network of the decoded architecture, trained as `[retrain]` says,
+    /// from new weights. What the compressors of `decided` stages decided is kept, and so is the
+    /// number of timesteps once it is decided; the rest stays open.
+    ///
+    /// All of it is read back from the checkpoint where the trial was interrupted afterwards: the
+    /// supernet that decided it has no checkpoint any more.
     pub fn settle(&mut self, decided: Techniques) -> Result<()> {
         let file = self.session.folder().join(files::SETTLED);
         let design = match self.session.resumed_design(Phase::Settled) {
@@ -240,13 +267,16 @@ impl<'a, 'b> Search<'a, 'b> {
             Some(text) => Design::restore(&file, text, |message| self.session.note(message))?,
             None if self.session.resumed_in(Phase::Settled) => Design::read(&file)?,
             None => {
-                let design = Design { compression: self.decisions(decided), ..self.decode() };
+                let compression = self.decisions(decided);
+                let design = Design { compression, timesteps: self.timesteps(), ..self.decode() };
                 write_atomically(&file, design.to_toml().as_bytes())?;
                 design
             }
         };
         self.parts.open = (self.settle)(&design.architecture(), &design.compression)?;
         self.parts.training = self.retrain;
+        self.timesteps = self.timesteps.map(|_| design.timesteps);
+        self.trained_at = None;
         let text = design.to_toml();
         self.decided = design.compression;
         self.session.begin(Phase::Settled, &text, &self.parts.open.parameters)
@@ -264,7 +294,7 @@ impl<'a, 'b> Search<'a, 'b> {
         Design {
             version: design::VERSION,
             space: architecture.space,
-            timesteps: self.parts.open.gate.decide(),
+            timesteps: self.timesteps.unwrap_or_else(|| self.parts.open.gate.decide()),
             edges: architecture.edges,
             compression: self.decisions(Techniques::ALL),
             network: None,
@@ -273,13 +303,41 @@ impl<'a, 'b> Search<'a, 'b> {
     }
 
     /// Takes the parameters as they are now: the final weights of the design.
-    pub fn take_parameters(&mut self) -> Parameters {
+    ///
+    /// Where the last stage ran other timesteps than the design has, running statistics are first
+    /// estimated again, see [`Search::estimate_statistics`].
+    pub fn take_parameters(&mut self) -> Result<Parameters> {
+        let timesteps = self.decode().timesteps;
+        if self.trained_at.is_some_and(|trained| trained != timesteps) {
+            self.estimate_statistics(timesteps)?;
+        }
         for layer in self.parts.network().layers() {
             layer.weight.conclude();
         }
-        std::mem::take(&mut self.parts.open.parameters)
+        Ok(std::mem::take(&mut self.parts.open.parameters))
+    }
+
+    /// Estimates the running statistics of all normalisations at so many timesteps, on training
+    /// images and without gradients.
+    ///
+    /// A timestep's currents are not those of another one, so that mean and variance over T
+    /// timesteps are not those over the first few. Passes over [`ESTIMATED`] batches move the
+    /// statistics as training does, by 0.1 of the difference each: of what they were, 0.9^100 =
+    /// 3e-5 is left.
+    fn estimate_statistics(&self, timesteps: i64) -> Result<()> {
+        let pass = Pass { training: true, precision: self.parts.training.precision, ..Pass::new(timesteps) };
+        let text =
+            format!("running statistics are estimated again at {timesteps} of {} timesteps", self.parts.max_timesteps);
+        self.session.note(&text);
+        let spec = self.parts.stage_spec("statistics", 1)?;
+        self.session.show(&spec, ESTIMATED, |batch| {
+            tch::no_grad(|| drop(self.parts.network().forward(&batch.images, &pass)));
+        })
     }
 }
+
+/// Batches over which running statistics are estimated.
+const ESTIMATED: usize = 100;
 
 impl SearchParts<'_> {
     /// The network.
@@ -306,6 +364,16 @@ impl SearchParts<'_> {
         }
         let last = Tensor::ones([1], (Kind::Float, device));
         Tensor::cat(&[Tensor::zeros([regime.timesteps - 1], (Kind::Float, device)), last], 0)
+    }
+
+    fn stage_spec(&self, name: &str, epochs: usize) -> Result<StageSpec> {
+        Ok(StageSpec {
+            stage: Stage::step(name)?,
+            epochs,
+            samples: self.training.samples.map(NonZeroUsize::get),
+            batch_size: self.training.batch_size,
+            augment: self.training.augment,
+        })
     }
 
     fn pass(&self, regime: Regime) -> Pass<'_> {
@@ -348,11 +416,17 @@ impl SearchParts<'_> {
         cost::dense_terms(&self.network().layers(), self.max_timesteps)
     }
 
-    fn notes(&self, epoch: usize, regime: Regime, splits: &crate::data::Splits, device: tch::Device) -> EpochNotes {
+    fn notes(
+        &self,
+        epoch: usize,
+        regime: Regime,
+        splits: &crate::data::Splits,
+        device: tch::Device,
+    ) -> Result<EpochNotes> {
         tch::no_grad(|| {
             let active = regime.active;
             let pass = Pass { measure: true, ..self.pass(regime) };
-            let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device);
+            let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device)?;
             let weights = self.timestep_weights(epoch, regime, device);
             let layers = self.network().layers();
             let (memory, compute) = cost::search_terms(&layers, active, &measured.activity, &exceedance(&weights));
@@ -361,7 +435,7 @@ impl SearchParts<'_> {
                 bits += layer.weight.bits(active).double_value(&[]) * layer.shape.weights();
                 count += layer.shape.weights();
             }
-            EpochNotes {
+            Ok(EpochNotes {
                 validation: (measured.loss, measured.accuracy),
                 // Without validation images no firing rates are known.
                 cost: Some((
@@ -370,7 +444,7 @@ impl SearchParts<'_> {
                     bits / f64::max(count, 1.0),
                 )),
                 timestep_weights: Vec::<f64>::try_from(weights.to_kind(Kind::Double)).unwrap_or_default(),
-            }
+            })
         })
     }
 }

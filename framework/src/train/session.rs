@@ -8,7 +8,7 @@ use std::time::Instant;
 use tch::Device;
 
 use super::course::Course;
-use super::diagnosis::{self, Watched};
+use super::diagnosis::{self, Watched, broken_tensor};
 use super::stage::Step;
 use super::sums::Sums;
 use super::{Batch, Begun, Checkpoint, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
@@ -191,7 +191,7 @@ impl<'a> Session<'a> {
         parameters: &Parameters,
         descents: &mut [Descent],
         mut step: impl FnMut(&Batch, usize, &mut [Descent]) -> Result<StepReport>,
-        mut notes: impl FnMut(usize) -> EpochNotes,
+        mut notes: impl FnMut(usize) -> Result<EpochNotes>,
     ) -> Result<()> {
         if self.is_finished(&spec.stage) {
             return Ok(());
@@ -232,6 +232,23 @@ impl<'a> Session<'a> {
         let Work { in_steps, in_validation, .. } = work;
         let seconds = entered.elapsed().as_secs_f64();
         self.observer.event(&Event::StageEnded { stage: &spec.stage, seconds, in_steps, in_validation });
+        Ok(())
+    }
+
+    /// Hands `count` training batches of a stage to `see`, epoch after epoch, and keeps nothing of
+    /// it: what `see` does is done again after an interruption.
+    pub(super) fn show(&self, spec: &StageSpec, count: usize, mut see: impl FnMut(&Batch)) -> Result<()> {
+        let (count, batch_size) = match self.shortened {
+            Some(short) => (1, spec.batch_size.min(short.batch_size)),
+            None => (count, spec.batch_size),
+        };
+        let course = Course::new(self.splits, self.device, self.seed, spec, batch_size);
+        for batch in (0..).flat_map(|epoch| course.batches(epoch)).take(count) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            see(&batch);
+        }
         Ok(())
     }
 
@@ -333,18 +350,26 @@ impl<'a> Session<'a> {
         diagnosis::diagnose(&watched, &folder, descents, step, loss).unwrap_or(noticed)
     }
 
-    /// Validates, and adds the epoch's row to the history.
+    /// Validates, and adds the epoch's row to the history. NaN in a tensor or in what is validated
+    /// ends the stage, before any checkpoint holds it.
     fn conclude_epoch(
         &mut self,
         work: &mut Work,
         epoch: usize,
         sums: &Sums,
         descents: &[Descent],
-        notes: &mut impl FnMut(usize) -> EpochNotes,
+        notes: &mut impl FnMut(usize) -> Result<EpochNotes>,
     ) -> Result<()> {
         let images_per_second = sums.images_per_second();
         let begin = Instant::now();
-        let notes = notes(epoch);
+        let when = || format!("after epoch {} of {}", epoch + 1, work.spec.stage);
+        if let Some(what) = broken_tensor(work.parameters) {
+            return Err(Error::NotFinite { when: when(), what });
+        }
+        let notes = notes(epoch).map_err(|error| match error {
+            Error::NotFinite { what, .. } => Error::NotFinite { when: format!("{}, in validation", when()), what },
+            other => other,
+        })?;
         work.in_validation += begin.elapsed().as_secs_f64();
         let whole = sums.so_far();
         let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));

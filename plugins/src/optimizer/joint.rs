@@ -7,7 +7,7 @@
 //! ```text
 //! 1.  L_CE                                                 moves the weights: SGD, clipped, cosine schedule
 //! 2.  L_CE + lambda_memory · L_mem + lambda_compute · L_comp, with the new weights
-//!                                                          moves scores and beta (Adam), alpha (Adam), psi (SGD)
+//!                                                          moves scores and beta (Adam), alpha (Adam), psi (SGD or Adam)
 //! ```
 //!
 //! L_mem is in bits, L_comp in bit-operations an image. The authors' program sums L_comp over its
@@ -15,12 +15,16 @@
 //! are divided by what they are for the same layers in full precision, nothing pruned, every neuron
 //! firing at every timestep: then a lambda travels between data sets and widths.
 //!
-//! A rate of 0 leaves its logits as they are: `architecture_rate = 0` decodes an architecture from
-//! the random initial alpha, and is the "joint without A" of an ablation.
+//! psi: the authors' program moves it by SGD, which is the default here, and the paper's text says
+//! Adam (`timestep_algorithm = "adam"`).
+//!
+//! Logits that do not move would decide at random, so a rate of 0 is refused where there is
+//! something to decide. The "joint without A" of an ablation is `at_random = ["A"]`: it decodes an
+//! architecture from the random initial alpha.
 
 use super::two_passes::TwoPasses;
 use litesnn_framework::ground::Role;
-use litesnn_framework::train::{Found, Optimizer, Search};
+use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,5 +54,33 @@ impl Optimizer for Joint {
         let all = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
         self.0.stage(search, "search", epochs, regime, &all)?;
         Ok(search.decode().into())
+    }
+
+    fn moves(&self) -> Vec<Role> {
+        self.0.moves()
+    }
+
+    fn controls(&self) -> Vec<Role> {
+        self.0.controls()
+    }
+
+    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+        self.0.check("joint", open)?;
+        open.check_warmup(&self.controls())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_is_one_of_three_letters() {
+        let read = |letters: &str| serde_json::from_str::<Joint>(&format!("{{ \"at_random\": {letters} }}"));
+        assert_eq!(read(r#"["T", "A"]"#).unwrap().controls(), [Role::TimestepLogit, Role::ArchitectureLogit]);
+        for wrong in [r#"["P"]"#, r#"["A", "A"]"#] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("is not a list of the letters A, Q, T, each at most once"), "{error}");
+        }
     }
 }

@@ -23,15 +23,28 @@
 //! carried from step to step and are the final ones: nothing is retrained afterwards. A design
 //! found this way and retrained from new weights is another experiment: `[design] from`.
 //!
+//! What a step before A decides:
+//!
+//! - **P** decides that the supernet is pruned while its architecture is chosen. Masks belong to
+//!   weights, and the final network has new ones: it is pruned from its first stage on, and `train`
+//!   moves its scores beside its weights, as P did in the supernet.
+//! - **Q** decides the bits of each cell: the final network has them from its first stage on.
+//! - **T** decides the number of timesteps: the supernet and the final network run no more of them.
+//!
+//! A quantiser that prunes as well (`branch-wise`) is switched on at Q; where nothing else prunes,
+//! Q moves its scores beside beta.
+//!
 //! A step that the manifest has nothing for (no pruner, no quantiser, `[timesteps.fixed]`) has no
 //! epochs. Scores of a pruner that is switched on start from the weights trained so far, as in
-//! HYDRA. The timestep searcher has no warm-up: the weights were trained before.
+//! HYDRA. The timestep searcher has no warm-up: the weights were trained before. When T is the last
+//! step that trains, the running statistics of normalisation were taken over all timesteps, and are
+//! estimated again at T (see `Search::take_parameters`).
 
 use litesnn_framework::ground::Role;
-use litesnn_framework::network::Techniques;
+use litesnn_framework::network::{Technique, Techniques};
 use litesnn_framework::plugin::checked;
-use litesnn_framework::train::{Found, Gating, Optimizer, Regime, Search, SearchParts};
-use litesnn_framework::{Error, Result, register};
+use litesnn_framework::train::{AtRandom, Found, Gating, OpenDecisions, Optimizer, Regime, Search};
+use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -55,11 +68,13 @@ fn order<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<char>, D::Error> {
     checked(input, holds, "the letters A, P, Q, T in any order, each once")
 }
 
+const NAME: &str = "sequential";
+
 register! {
     kind: Optimizer,
     name: "sequential",
     settings: Sequential,
-    version: 1,
+    version: 2,
     summary: "architecture, pruning, bits and timesteps one after another, in any order",
     paper: "the comparison in Liu et al., LitE-SNN, IJCAI 2024, Table 4",
     examples: ["[optimizer.sequential]\norder = [\"A\", \"P\", \"Q\", \"T\"]"],
@@ -88,34 +103,39 @@ impl Step {
         }
     }
 
-    /// The parameters that it moves beside the weights.
-    fn role(self) -> Option<Role> {
+    /// The parameters that it moves beside the weights, where compressors of the techniques
+    /// `attached` are there and those of `before` were switched on earlier.
+    fn roles(self, attached: Techniques, before: Techniques) -> &'static [Role] {
+        // Without a pruner, scores are those of a quantiser.
+        let masked = if attached.prune { before.prune } else { before.quantize };
         match self {
-            Step::Architecture => Some(Role::ArchitectureLogit),
-            Step::Train => None,
-            Step::Prune => Some(Role::Score),
-            Step::Quantize => Some(Role::BitLogit),
-            Step::Timesteps => Some(Role::TimestepLogit),
+            Step::Architecture => &[Role::ArchitectureLogit],
+            // Masks that were learned for other weights are learned anew.
+            Step::Train if masked => &[Role::Score],
+            Step::Train => &[],
+            Step::Prune => &[Role::Score],
+            Step::Quantize if !attached.prune => &[Role::BitLogit, Role::Score],
+            Step::Quantize => &[Role::BitLogit],
+            Step::Timesteps => &[Role::TimestepLogit],
         }
     }
 
-    /// The stages of compression that act from here on.
+    /// The techniques of compression that act from here on.
     fn switches_on(self) -> Techniques {
         match self {
-            Step::Prune => Techniques { prune: true, ..Techniques::NONE },
-            Step::Quantize => Techniques { quantize: true, ..Techniques::NONE },
+            Step::Prune => Techniques::only(Technique::Prune),
+            Step::Quantize => Techniques::only(Technique::Quantize),
             _ => Techniques::NONE,
         }
     }
 
-    /// Whether the network has something for it to do.
-    fn concerns(self, parts: &SearchParts) -> bool {
+    /// Whether the manifest has something for it to do.
+    fn concerns(self, techniques: Techniques, timesteps: bool) -> bool {
         match self {
             Step::Architecture | Step::Train => true,
-            Step::Prune | Step::Quantize => {
-                parts.network().layers().iter().any(|layer| layer.weight.is_compressed(self.switches_on()))
-            }
-            Step::Timesteps => parts.parameters().of(&[Role::TimestepLogit]).next().is_some(),
+            Step::Prune => techniques.prune,
+            Step::Quantize => techniques.quantize,
+            Step::Timesteps => timesteps,
         }
     }
 
@@ -137,76 +157,108 @@ fn shares(epochs: usize, count: usize) -> Vec<usize> {
 #[typetag::serde(name = "sequential")]
 impl Optimizer for Sequential {
     fn search(&self, search: &mut Search) -> Result<Found> {
-        let passes = two_pass_settings!(of self);
-        let mut regime = Regime { active: Techniques::NONE, gating: Gating::Off, ..search.parts().whole() };
-        let mut timesteps = None;
-
-        let settling = self.order.iter().position(|letter| *letter == 'A').unwrap_or(0);
-        let (before, after) = self.order.split_at(settling + 1);
-        let before: Vec<Step> = before.iter().map(|letter| Step::of(*letter)).collect();
-        self.phase(&passes, search, &before, search.parts().training.epochs, &mut regime, &mut timesteps)?;
-        search.settle(regime.active)?;
-        let after: Vec<Step> =
-            std::iter::once(Step::Train).chain(after.iter().map(|letter| Step::of(*letter))).collect();
-        self.phase(&passes, search, &after, search.retrain().epochs, &mut regime, &mut timesteps)?;
-
-        let mut design = search.decode();
-        if let Some(timesteps) = timesteps {
-            design.timesteps = timesteps;
-        }
-        Ok(Found { design, trained: Some(search.take_parameters()) })
-    }
-}
-
-impl Sequential {
-    /// The steps of one network. `regime` and `timesteps` hold what was switched on and decided so
-    /// far.
-    fn phase(
-        &self,
-        passes: &TwoPasses,
-        search: &mut Search,
-        steps: &[Step],
-        epochs: usize,
-        regime: &mut Regime,
-        timesteps: &mut Option<i64>,
-    ) -> Result<()> {
-        let trains: Vec<bool> = steps.iter().map(|step| step.concerns(search.parts())).collect();
-        let count = trains.iter().filter(|trains| **trains).count().max(1);
-        if epochs < count {
-            let section = if steps.contains(&Step::Architecture) { "search" } else { "retrain" };
-            let names: Vec<&str> = steps.iter().map(|step| step.name()).collect();
-            return Err(Error::Plugin {
-                kind: "optimizer",
-                name: "sequential".into(),
-                message: format!(
-                    "`{section}.epochs` is {epochs}, and {count} steps share it ({}): a step without an epoch would decide at random",
-                    names.join(", ")
-                ),
-            });
-        }
-        let mut epochs = shares(epochs, count).into_iter();
-        for (step, trains) in steps.iter().zip(trains) {
-            let new = step.switches_on();
-            regime.active.prune |= new.prune;
-            regime.active.quantize |= new.quantize;
-            search.switch_on(new, step.name());
-            if trains {
-                let gating = if *step == Step::Timesteps { Gating::Warm } else { Gating::Off };
-                let roles: Vec<Role> = step.role().into_iter().collect();
-                let here = Regime { gating, ..*regime };
-                passes.stage(search, step.name(), epochs.next().unwrap_or(0), here, &roles)?;
-            }
-            match step {
-                Step::Quantize => search.harden(Role::BitLogit),
-                Step::Timesteps => {
-                    regime.timesteps = search.decode().timesteps;
-                    *timesteps = Some(regime.timesteps);
+        let passes = self.passes();
+        let mut active = Techniques::NONE;
+        for (section, steps) in self.sections() {
+            let epochs = match section {
+                Section::Search => search.parts().training.epochs,
+                Section::Retrain => {
+                    search.settle(active)?;
+                    search.retrain().epochs
                 }
-                _ => {}
+            };
+            run_steps(&passes, search, &steps, epochs, &mut active)?;
+        }
+        Ok(Found { design: search.decode(), trained: Some(search.take_parameters()?) })
+    }
+
+    fn moves(&self) -> Vec<Role> {
+        self.passes().moves()
+    }
+
+    fn controls(&self) -> Vec<Role> {
+        self.passes().controls()
+    }
+
+    /// Every step needs an epoch.
+    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+        self.passes().check(NAME, open)?;
+        let timesteps = open.roles.contains(&Role::TimestepLogit);
+        for (section, mut steps) in self.sections() {
+            steps.retain(|step| step.concerns(open.techniques, timesteps));
+            let (name, epochs) = match section {
+                Section::Search => ("search", open.search.epochs),
+                Section::Retrain => ("retrain", open.retrain.epochs),
+            };
+            if epochs < steps.len() {
+                let names: Vec<&str> = steps.iter().map(|step| step.name()).collect();
+                return Err(AtRandom {
+                    key: format!("{name}.epochs"),
+                    message: format!(
+                        "`{name}.epochs` is {epochs}, and {} steps of `{NAME}` share it ({}): a step without an epoch would decide at random",
+                        steps.len(),
+                        names.join(", ")
+                    ),
+                    help: format!("train for {} epochs or more", steps.len()),
+                });
             }
         }
         Ok(())
     }
+}
+
+/// The section whose epochs steps share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// The supernet, up to A.
+    Search,
+    /// The final network, after A.
+    Retrain,
+}
+
+impl Sequential {
+    fn passes(&self) -> TwoPasses {
+        two_pass_settings!(of self)
+    }
+
+    /// The steps of each section.
+    fn sections(&self) -> [(Section, Vec<Step>); 2] {
+        let settling = self.order.iter().position(|letter| *letter == 'A').unwrap_or(0);
+        let (before, after) = self.order.split_at(settling + 1);
+        let steps = |letters: &[char]| letters.iter().map(|letter| Step::of(*letter)).collect::<Vec<_>>();
+        [(Section::Search, steps(before)), (Section::Retrain, [vec![Step::Train], steps(after)].concat())]
+    }
+}
+
+/// The steps of one network. `active` is what was switched on so far.
+fn run_steps(
+    passes: &TwoPasses,
+    search: &mut Search,
+    steps: &[Step],
+    epochs: usize,
+    active: &mut Techniques,
+) -> Result<()> {
+    let attached = search.parts().network().techniques();
+    let timesteps = search.parts().parameters().has_choice(Role::TimestepLogit);
+    let count = steps.iter().filter(|step| step.concerns(attached, timesteps)).count();
+    let mut epochs = shares(epochs, count).into_iter();
+    for step in steps {
+        let roles = step.roles(attached, *active);
+        let new = step.switches_on();
+        *active = active.and(new);
+        search.switch_on(new, step.name());
+        if step.concerns(attached, timesteps) {
+            let gating = if *step == Step::Timesteps { Gating::Warm } else { Gating::Off };
+            let regime = Regime { active: *active, timesteps: search.timesteps(), gating };
+            passes.stage(search, step.name(), epochs.next().unwrap_or(0), regime, roles)?;
+        }
+        match step {
+            Step::Quantize => search.harden(Role::BitLogit),
+            Step::Timesteps => search.decide_timesteps(),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,9 +5,13 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
-use litesnn_framework::train::{Algorithm, Descent, Rate, Regime, Search, SearchParts, StepReport, clip_gradients};
+use litesnn_framework::plugin::checked;
+use litesnn_framework::train::{
+    Algorithm, AtRandom, Descent, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
+    decision,
+};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::Kind;
 
 /// The settings of the two passes, written once for every plugin whose search makes them.
@@ -40,12 +44,24 @@ macro_rules! two_pass_settings {
             /// Adam's learning rate for architecture logits (paper: 0.001).
             #[schemars(range(min = 0.0))]
             architecture_rate: f64 = 0.001,
-            /// SGD's learning rate for timestep logits, cosine to a twenty-fifth (paper: 0.025).
+            /// Learning rate for timestep logits (paper: 0.025).
             #[schemars(range(min = 0.0))]
             timestep_rate: f64 = 0.025,
+            /// The rule that moves timestep logits: the authors' program has `sgd`, the paper's text
+            /// says `adam`.
+            #[serde(skip_serializing_if = "crate::optimizer::two_passes::TimestepAlgorithm::is_default")]
+            timestep_algorithm: $crate::optimizer::two_passes::TimestepAlgorithm =
+                $crate::optimizer::two_passes::TimestepAlgorithm::Sgd,
             /// L2 penalty on scores, bit logits and architecture logits (paper: 1e-3).
             #[schemars(range(min = 0.0))]
             weight_decay: f64 = 1e-3,
+            /// Decisions that are left to chance as a control of an ablation: "A" (architecture), "Q"
+            /// (bits), "T" (timesteps). Their logits stay as they were drawn.
+            #[serde(
+                skip_serializing_if = "Vec::is_empty",
+                deserialize_with = "crate::optimizer::two_passes::at_random"
+            )]
+            at_random: Vec<char> = Vec::new(),
         }
     };
     (
@@ -69,7 +85,7 @@ macro_rules! two_pass_settings {
         }
     };
     (@take { $settings:expr } $($(#[$about:meta])* $pass:ident: $type:ty = $default:expr,)*) => {
-        $crate::optimizer::two_passes::TwoPasses { $($pass: $settings.$pass,)* }
+        $crate::optimizer::two_passes::TwoPasses { $($pass: Clone::clone(&$settings.$pass),)* }
     };
 }
 pub(super) use two_pass_settings;
@@ -89,10 +105,89 @@ pub enum LambdaUnit {
     Relative,
 }
 
+/// The rule that moves timestep logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimestepAlgorithm {
+    /// SGD with momentum 0.9 and an L2 penalty of 3e-4; the rate falls by a cosine to a
+    /// twenty-fifth.
+    Sgd,
+    /// Adam at a constant rate, with the L2 penalty of the architecture logits.
+    Adam,
+}
+
+/// The letter of a decision.
+fn letter(role: Role) -> char {
+    match role {
+        Role::ArchitectureLogit => 'A',
+        Role::TimestepLogit => 'T',
+        _ => 'Q',
+    }
+}
+
+impl TimestepAlgorithm {
+    /// Whether a manifest need not name it.
+    pub fn is_default(&self) -> bool {
+        *self == TimestepAlgorithm::Sgd
+    }
+}
+
+/// Reads the decisions that are left to chance.
+pub fn at_random<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<char>, D::Error> {
+    let holds = |letters: &Vec<char>| {
+        let mut once = letters.clone();
+        once.sort_unstable();
+        once.dedup();
+        once.len() == letters.len() && letters.iter().all(|letter| matches!(letter, 'A' | 'Q' | 'T'))
+    };
+    checked(input, holds, "a list of the letters A, Q, T, each at most once")
+}
+
 impl TwoPasses {
+    /// The roles of parameters that move.
+    pub fn moves(&self) -> Vec<Role> {
+        let controls = self.controls();
+        let moves = |role: &Role| *role == Role::Weight || (self.rate(*role).1 > 0.0 && !controls.contains(role));
+        Role::ALL.into_iter().filter(moves).collect()
+    }
+
+    /// The decisions that are left to chance, by the roles of their logits.
+    pub fn controls(&self) -> Vec<Role> {
+        let role = |letter: &char| match letter {
+            'A' => Role::ArchitectureLogit,
+            'Q' => Role::BitLogit,
+            _ => Role::TimestepLogit,
+        };
+        self.at_random.iter().map(role).collect()
+    }
+
+    /// Refuses a rate of 0 for logits that decide something, in the settings of optimizer `name`.
+    pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), AtRandom> {
+        let controls = self.controls();
+        let stays = |role: &&Role| self.rate(**role).1 == 0.0 && !controls.contains(role);
+        let Some(role) = open.roles.iter().find(stays) else { return Ok(()) };
+        let (key, letter) = (format!("optimizer.{name}.{}", self.rate(*role).0), letter(*role));
+        Err(AtRandom {
+            message: format!("`{key}` is 0, so that {} would be decided at random", decision(*role)),
+            help: format!("choose a rate above 0; a control of an ablation says so by `at_random = [\"{letter}\"]`"),
+            key,
+        })
+    }
+
+    /// The setting that is the learning rate of a role on the second pass, and its value.
+    fn rate(&self, role: Role) -> (&'static str, f64) {
+        match role {
+            Role::ArchitectureLogit => ("architecture_rate", self.architecture_rate),
+            Role::TimestepLogit => ("timestep_rate", self.timestep_rate),
+            _ => ("compression_rate", self.compression_rate),
+        }
+    }
+
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
-    /// `roles` on a second.
+    /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
+        let controls = self.controls();
+        let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
         let mut descents = self.descents(search, roles);
         let (memory, compute) = self.lambdas(search.parts());
         let clip = search.parts().training.clip;
@@ -115,7 +210,10 @@ impl TwoPasses {
                 let total = losses.cross_entropy
                     + losses.memory.to_kind(Kind::Float) * memory
                     + losses.compute.to_kind(Kind::Float) * compute;
-                total.f_backward()?;
+                // A compressor without scores, or one that does not act yet, leads to none of them.
+                if total.requires_grad() {
+                    total.f_backward()?;
+                }
                 others.iter_mut().for_each(|descent| descent.step());
             }
 
@@ -130,9 +228,15 @@ impl TwoPasses {
     fn descents(&self, search: &Search, roles: &[Role]) -> [Descent; 4] {
         let moving = |of: &[Role]| of.iter().copied().filter(|role| roles.contains(role)).collect::<Vec<_>>();
         let adam = Algorithm::Adam { weight_decay: self.weight_decay };
-        let sgd = Algorithm::Sgd { momentum: 0.9, weight_decay: 3e-4 };
-        let cosine = Rate::Cosine { start: self.timestep_rate, end: self.timestep_rate / 25.0 };
         let constant = Rate::Constant;
+        let rate = self.timestep_rate;
+        let (of_timesteps, timestep_rate) = match self.timestep_algorithm {
+            TimestepAlgorithm::Sgd => {
+                let sgd = Algorithm::Sgd { momentum: 0.9, weight_decay: 3e-4 };
+                (sgd, Rate::Cosine { start: rate, end: rate / 25.0 })
+            }
+            TimestepAlgorithm::Adam => (adam, constant(rate)),
+        };
         [
             search.weight_descent(),
             search.descent(
@@ -142,7 +246,7 @@ impl TwoPasses {
                 constant(self.compression_rate),
             ),
             search.descent("architecture", &moving(&[Role::ArchitectureLogit]), adam, constant(self.architecture_rate)),
-            search.descent("timesteps", &moving(&[Role::TimestepLogit]), sgd, cosine),
+            search.descent("timesteps", &moving(&[Role::TimestepLogit]), of_timesteps, timestep_rate),
         ]
     }
 

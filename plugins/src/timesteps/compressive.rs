@@ -7,6 +7,8 @@
 //! ```
 //!
 //! During the warm-up epochs w is uniform and psi does not move. The search ends with T = argmax w.
+//! A search with no epoch after the warm-up is refused: T would be the argmax of the noise that psi
+//! begins with.
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{TimestepGate, TimestepSearcher};
@@ -47,6 +49,10 @@ register! {
 impl TimestepSearcher for Compressive {
     fn max(&self) -> i64 {
         i64::from(self.max.get())
+    }
+
+    fn warmup(&self) -> usize {
+        self.warmup
     }
 
     fn attach(&self, build: &mut Build) -> Result<Box<dyn TimestepGate>> {

@@ -114,10 +114,9 @@ impl Optimizer for Faulty {
         Ok(design.into())
     }
 
-    fn moves(&self) -> &'static [Role] {
-        const ALL: [Role; 5] =
-            [Role::Weight, Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
-        if self.fault == Fault::MovesMoreThanItSays { &ALL[..1] } else { &ALL }
+    fn moves(&self) -> Vec<Role> {
+        let unsaid = (self.fault == Fault::MovesMoreThanItSays).then_some(Role::Score);
+        Role::ALL.into_iter().filter(|role| Some(*role) != unsaid).collect()
     }
 }
 

@@ -83,6 +83,8 @@ impl Currents {
         training: bool,
         candidate: Option<&Lif>,
     ) -> Currents {
+        // Copies of one value are one value.
+        let training = training && norm.can_observe(x, if constant { 1 } else { timesteps });
         let x = if constant { repeat_over_time(x, timesteps) } else { x.shallow_clone() };
         let mut currents = norm.forward(&x, None, timesteps, training);
         if let Some(neuron) = candidate {

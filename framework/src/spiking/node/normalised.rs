@@ -73,6 +73,7 @@ impl NormalisedOutput {
     ) -> NormalisedOutput {
         let channels = x.size()[1] as usize;
         let maps = if constant { 1 } else { timesteps };
+        let training = training && norm.can_observe(x, maps as i64);
         let (mut mean, mut variance) = match training {
             true => {
                 let moments = Moments::of(&x.detach(), maps).repeated(timesteps / maps);

@@ -158,6 +158,29 @@ mod tests {
         }
     }
 
+    /// Guards the running variance against the 0/0 of one value, in the kernel and by operations.
+    #[test]
+    fn one_value_leaves_the_running_statistics_as_they_are() {
+        for constant in [false, true] {
+            let mut parameters = Parameters::default();
+            let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+            let norm = BatchNorm::new(4, Statistics::EachTimestep, &mut build);
+            let x = Tensor::randn([if constant { 1 } else { STEPS }, 4, 1, 1], (Kind::Float, Device::Cpu)) + 1.0;
+            let spikes = |currents: Currents| {
+                let term = Term::Part { of: Rc::new(currents), first: 0, scale: None };
+                node_spikes(&Lif::default(), &[term], 4, None, STEPS, false).0
+            };
+            let evaluated = spikes(Currents::new(&x, &norm, STEPS, constant, false, None, 1));
+            for trained in [
+                Currents::new(&x, &norm, STEPS, constant, true, None, 1),
+                Currents::by_operations(&x, &norm, STEPS, constant, true, None),
+            ] {
+                assert!(spikes(trained).equal(&evaluated), "constant {constant}");
+                assert_eq!(norm.running(), (vec![0.0; 4], vec![1.0; 4]), "constant {constant}");
+            }
+        }
+    }
+
     #[test]
     fn the_same_numbers_come_out_to_the_bit() {
         let case =

@@ -1,0 +1,133 @@
+//! What a search has to decide, and whether it will: known before anything runs.
+//!
+//! A decision is an argmax over logits that were drawn at random, 1e-3 · N(0, 1). Where training
+//! does not move them, the argmax is that of the noise. So a search whose settings leave logits
+//! where they are is refused, unless the manifest says that the decision is a control.
+
+use super::{Optimizer, Training};
+use crate::data::DataInfo;
+use crate::ground::{Build, Parameters, Role};
+use crate::network::{NamedCompressors, Network, SearchSpace, Techniques, TimestepSearcher};
+use crate::{Error, Result};
+
+/// The decisions that a search has to make, and the training that it has for them.
+#[derive(Debug, Clone)]
+pub struct OpenDecisions<'a> {
+    /// Roles of the logits over two candidates or more.
+    pub roles: Vec<Role>,
+    /// Techniques of the compressors that act on the supernet.
+    pub techniques: Techniques,
+    /// Epochs in which the timestep searcher keeps its logits where they are.
+    pub warmup: usize,
+    /// `[search]`
+    pub search: &'a Training,
+    /// `[retrain]`
+    pub retrain: &'a Training,
+}
+
+/// A setting that would leave a decision to chance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtRandom {
+    /// Dotted path of the setting.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+}
+
+impl<'a> OpenDecisions<'a> {
+    /// The decisions that are open in a supernet with these parameters.
+    pub fn of(
+        network: &dyn Network,
+        parameters: &Parameters,
+        timesteps: &dyn TimestepSearcher,
+        (search, retrain): (&'a Training, &'a Training),
+    ) -> OpenDecisions<'a> {
+        let decided = [Role::ArchitectureLogit, Role::BitLogit, Role::TimestepLogit];
+        OpenDecisions {
+            roles: decided.into_iter().filter(|role| parameters.has_choice(*role)).collect(),
+            techniques: network.techniques(),
+            warmup: timesteps.warmup(),
+            search,
+            retrain,
+        }
+    }
+
+    /// The same, of a supernet that is built in outline for data of this form.
+    ///
+    /// # Errors
+    ///
+    /// What the plugins refuse.
+    pub fn outline(
+        space: &dyn SearchSpace,
+        compressors: &NamedCompressors,
+        timesteps: &dyn TimestepSearcher,
+        info: &DataInfo,
+        training: (&'a Training, &'a Training),
+    ) -> Result<OpenDecisions<'a>> {
+        let mut parameters = Parameters::default();
+        let mut build = Build::outline(&mut parameters);
+        timesteps.attach(&mut build.at("timesteps"))?;
+        let supernet = space.supernet(info, compressors, &mut build)?;
+        let network: &dyn Network = supernet.as_ref();
+        Ok(OpenDecisions::of(network, &parameters, timesteps, training))
+    }
+
+    /// Refuses what the optimizer itself refuses, and an open decision whose logits it does not
+    /// move and that is no control.
+    pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
+        optimizer.check(self)?;
+        let (moves, controls, name) = (optimizer.moves(), optimizer.controls(), optimizer.typetag_name());
+        match self.roles.iter().find(|role| !controls.contains(role) && !moves.contains(role)) {
+            None => Ok(()),
+            Some(role) => Err(AtRandom {
+                key: format!("optimizer.{name}"),
+                message: format!(
+                    "[optimizer.{name}] leaves {} to chance: it does not move their logits",
+                    decision(*role)
+                ),
+                help: "use an optimizer that decides it, or leave one candidate".into(),
+            }),
+        }
+    }
+
+    /// Refuses a search that ends with the warm-up of its timesteps, unless their number is among
+    /// the `controls`.
+    pub fn check_warmup(&self, controls: &[Role]) -> Result<(), AtRandom> {
+        let open = self.roles.contains(&Role::TimestepLogit) && !controls.contains(&Role::TimestepLogit);
+        let epochs = self.search.epochs;
+        if !open || epochs > self.warmup {
+            return Ok(());
+        }
+        let warmup = match self.warmup {
+            1 => "the first epoch is".to_owned(),
+            count => format!("the first {count} epochs are"),
+        };
+        Err(AtRandom {
+            key: "search.epochs".into(),
+            message: format!(
+                "`search.epochs` is {epochs}, and {warmup} the warm-up of the timesteps: their number would be decided at random"
+            ),
+            help: format!("search for {} epochs or more, or make the warm-up shorter", self.warmup + 1),
+        })
+    }
+}
+
+/// What logits of a role decide.
+pub fn decision(role: Role) -> &'static str {
+    match role {
+        Role::ArchitectureLogit => "the architecture",
+        Role::BitLogit => "the bit-widths",
+        Role::TimestepLogit => "the number of timesteps",
+        Role::Score => "the masks",
+        Role::Weight => "the weights",
+    }
+}
+
+impl AtRandom {
+    /// The same as an error of the optimizer plugin of that name.
+    pub fn into_error(self, name: &str) -> Error {
+        Error::Plugin { kind: "optimizer", name: name.to_owned(), message: format!("{}; {}", self.message, self.help) }
+    }
+}

@@ -1,0 +1,174 @@
+//! Trials of a tiny manifest on eight images, in this process.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use litesnn_framework::Error;
+use litesnn_framework::data::DataStore;
+use litesnn_framework::manifest::{Plan, Request, load};
+use litesnn_framework::record::{self, EpochRow, Event, LayerRow, Observer, Outcome, files};
+use litesnn_framework::run::{Agenda, Context, run_here};
+use litesnn_framework::train::Checkpoint;
+use litesnn_plugins as _;
+use tch::{Device, Tensor};
+
+const TINY: &str = r#"
+[experiment]
+name = "tiny"
+[dataset.fashion-mnist]
+train = 8
+validation = 4
+test = 8
+[space.spike-dhs]
+cells = [0, 1]
+nodes = 2
+channels = { search = 1, retrain = 2 }
+stem_stride = 2
+auxiliary = 0
+[[compressor]]
+gaussian-quantize = { bits = [1, 2, 4] }
+[[compressor]]
+score-prune = { rate = 0.5 }
+[timesteps.compressive]
+max = 4
+warmup = 1
+[optimizer.joint]
+[search]
+epochs = 4
+batch_size = 8
+[retrain]
+epochs = 4
+batch_size = 8
+"#;
+
+/// A folder with the tiny manifest and its trials.
+pub struct Desk {
+    folder: tempfile::TempDir,
+    request: Request,
+}
+
+impl Desk {
+    /// The tiny manifest with other settings, `KEY=VALUE`.
+    pub fn new(set: &[&str]) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("tiny.toml");
+        std::fs::write(&manifest, TINY).unwrap();
+        let set = set.iter().map(|text| (*text).to_owned()).collect();
+        Desk { request: Request { manifest, set, ..Request::default() }, folder }
+    }
+
+    /// Its plan, or the first problem with it: place and message.
+    pub fn plan(&self) -> Result<Plan, String> {
+        load(&self.request).map_err(|error| match error {
+            Error::Manifest(problems) => {
+                let help = problems[0].help.clone().unwrap_or_default();
+                format!("{}: {}; {help}", problems[0].key.clone().unwrap_or_default(), problems[0].message)
+            }
+            other => other.to_string(),
+        })
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.folder.path().join("runs")
+    }
+
+    /// The trial's folder.
+    pub fn trial(&self) -> PathBuf {
+        let entry = std::fs::read_dir(self.runs().join("tiny")).unwrap().next().unwrap();
+        entry.unwrap().path()
+    }
+
+    /// Runs the trial until it ends or `watch` stops it; whether it ended.
+    fn run(&self, watch: &Watch) -> bool {
+        let plans = [self.plan().unwrap()];
+        let context = Context {
+            store: DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")]),
+            device: Device::Cpu,
+            revision: "test",
+            observer: watch,
+            stop: &watch.stop,
+        };
+        let agenda =
+            Agenda::of(&plans, &self.runs(), |data| Ok(context.store.open(data)?.info.digest.clone())).unwrap();
+        match run_here(&agenda, &context).pop().unwrap() {
+            None => false,
+            Some(finished) => match finished.outcome {
+                Ok(_) => true,
+                Err(Error::Interrupted) => false,
+                Err(error) => panic!("{error}"),
+            },
+        }
+    }
+
+    /// Runs the trial without an interruption.
+    pub fn finish(&self) {
+        assert!(self.run(&Watch::default()));
+    }
+
+    /// Runs the trial and interrupts it before every stage but the first, and once before running
+    /// statistics are estimated; how often it was interrupted.
+    pub fn finish_stage_by_stage(&self) -> usize {
+        let mut interruptions = 0;
+        let mut watch = Watch { stops: true, ..Watch::default() };
+        while !self.run(&watch) {
+            interruptions += 1;
+            assert!(interruptions < 20, "it does not end");
+            watch = Watch { stops: true, stopped_in_statistics: watch.stopped_in_statistics, ..Watch::default() };
+        }
+        interruptions
+    }
+
+    /// The tensors of the last checkpoint, by name.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        Checkpoint::newest(&self.trial().join(files::CHECKPOINT)).0.unwrap().tensors
+    }
+
+    /// The result.
+    pub fn outcome(&self) -> Outcome {
+        record::result(&self.trial()).unwrap()
+    }
+
+    /// All that a trial found, in words that differ where one bit does, times aside.
+    pub fn found(&self) -> Vec<String> {
+        let bits = |values: &[f64]| values.iter().map(|value| format!("{:016x}", value.to_bits())).collect::<String>();
+        let folder = self.trial();
+        let history: Vec<EpochRow> = record::read(&folder.join(files::HISTORY)).unwrap();
+        let layers: Vec<LayerRow> = record::read(&folder.join(files::LAYERS)).unwrap();
+        let outcome = self.outcome();
+        let mut found = vec![std::fs::read_to_string(folder.join(files::DESIGN)).unwrap()];
+        found.extend(history.iter().map(|row| {
+            let losses = bits(&[row.train_loss, row.validation_loss, row.mean_bits, row.bit_syn_ops]);
+            format!("{} {} {losses} {}", row.stage, row.epoch, bits(&row.timestep_weights))
+        }));
+        found.extend(layers.iter().map(|row| format!("{} {} {}", row.layer, row.bits, bits(&row.firing_rate))));
+        found.push(format!("{} {}", outcome.timesteps, bits(&[outcome.test_loss, outcome.test_accuracy])));
+        found
+    }
+}
+
+/// Stops a trial where a second stage begins.
+#[derive(Default)]
+struct Watch {
+    stop: AtomicBool,
+    stops: bool,
+    stages: Cell<usize>,
+    stopped_in_statistics: Cell<bool>,
+}
+
+impl Observer for Watch {
+    fn event(&self, event: &Event) {
+        let stop = match event {
+            Event::StageStarted { .. } => {
+                self.stages.set(self.stages.get() + 1);
+                self.stages.get() == 2
+            }
+            Event::Note { text, .. } if text.contains("estimated again") => !self.stopped_in_statistics.replace(true),
+            _ => false,
+        };
+        if stop && self.stops {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
