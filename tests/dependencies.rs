@@ -285,6 +285,8 @@ fn with_example(kind: Kind, example: &str) -> Result<String, toml_edit::TomlErro
     let section = kind.section();
     assert_eq!(example.iter().map(|(key, _)| key).collect::<Vec<_>>(), [section], "it is one section");
     document.insert(section, example[section].clone());
+    // As many steps as any optimizer has, and epochs after any warm-up.
+    document["retrain"]["epochs"] = toml_edit::value(4);
     Ok(document.to_string())
 }
 

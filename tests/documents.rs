@@ -556,8 +556,7 @@ fn manifests_in_the_documents_load() {
 #[test]
 fn commands_of_the_readme_are_understood() {
     let desk = desk();
-    let smoke =
-        "litesnn run experiments/quickstart.toml --profile smoke --quiet --set search.epochs=1 --set retrain.epochs=1";
+    let smoke = "litesnn run experiments/quickstart.toml --profile smoke --quiet --set retrain.epochs=1";
     let output = bash(desk.path(), smoke);
     assert!(output.status.success(), "{}", stderr(&output));
     every_file_of_a_trial_is_documented(&desk.path().join("runs"));

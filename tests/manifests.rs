@@ -103,7 +103,8 @@ fn runs(path: &Path) -> Outcome {
     if !path.components().any(|part| part.as_os_str() == "paper") {
         sets.extend(["retrain.epochs=1", "retrain.batch_size=10"]);
         if document.contains_key("search") {
-            sets.extend(["search.epochs=1", "search.batch_size=10"]);
+            // One epoch after the warm-up of the timesteps.
+            sets.extend(["search.epochs=2", "search.batch_size=10"]);
         }
         if document.get("dataset").is_some_and(|dataset| dataset.get("fashion-mnist").is_some()) {
             sets.push("dataset.fashion-mnist={ train = 20, validation = 20, test = 20 }");

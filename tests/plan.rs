@@ -103,7 +103,7 @@ fn memory_is_right_within_a_factor_of_two() {
         (largest, measured.fold(0.0, f64::max))
     };
     let one = |key: &'static str| ["--set", key];
-    let alone = ["--set", "search.epochs=1", "--set", "retrain.epochs=1", "--set", "variant=[{ name = \"lite-snn\" }]"];
+    let alone = ["--set", "search.epochs=2", "--set", "retrain.epochs=1", "--set", "variant=[{ name = \"lite-snn\" }]"];
     let wide = [
         one("space.spike-dhs.channels={ search = 4, retrain = 4 }"),
         one("space.spike-dhs.stem_stride=1"),

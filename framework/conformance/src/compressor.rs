@@ -625,7 +625,7 @@ fn search(subject: &Subject) -> Kept {
         };
         let folder = workbench::folder()?;
         let what = format!("a trial with {} and the optimizer `{}` runs", made.shown, optimizer.name);
-        works(workbench::trial(&sections, 0, 1, None, folder.path()), what)?;
+        works(workbench::trial(&sections, 0, 2, None, folder.path()), what)?;
     }
     Ok(())
 }

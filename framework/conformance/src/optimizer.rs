@@ -225,7 +225,7 @@ fn extremes(subject: &Subject) -> Kept {
     for (setting, made) in subject.extremes::<Boxed>()? {
         let folder = workbench::folder()?;
         let sections = field.sections(&made, true);
-        let ran = guarded(|| workbench::trial(&sections, 0, 1, None, folder.path()));
+        let ran = guarded(|| workbench::trial(&sections, 0, 2, None, folder.path()));
         match ran.map_err(|panic| broken(format!("{setting} works or is refused"), format!("it panicked: {panic}")))? {
             Ok(_) => {}
             Err(error) => clear(&setting, &error.to_string())?,

@@ -69,18 +69,3 @@ impl Optimizer for Joint {
         open.check_warmup(&self.controls())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_control_is_one_of_three_letters() {
-        let read = |letters: &str| serde_json::from_str::<Joint>(&format!("{{ \"at_random\": {letters} }}"));
-        assert_eq!(read(r#"["T", "A"]"#).unwrap().controls(), [Role::TimestepLogit, Role::ArchitectureLogit]);
-        for wrong in [r#"["P"]"#, r#"["A", "A"]"#] {
-            let error = read(wrong).unwrap_err().to_string();
-            assert!(error.contains("is not a list of the letters A, Q, T, each at most once"), "{error}");
-        }
-    }
-}

@@ -5,13 +5,12 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
-use litesnn_framework::plugin::checked;
 use litesnn_framework::train::{
     Algorithm, AtRandom, Descent, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
     decision,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 /// The settings of the two passes, written once for every plugin whose search makes them.
@@ -57,10 +56,8 @@ macro_rules! two_pass_settings {
             weight_decay: f64 = 1e-3,
             /// Decisions that are left to chance as a control of an ablation: "A" (architecture), "Q"
             /// (bits), "T" (timesteps). Their logits stay as they were drawn.
-            #[serde(
-                skip_serializing_if = "Vec::is_empty",
-                deserialize_with = "crate::optimizer::two_passes::at_random"
-            )]
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            #[schemars(extend("items" = { "type": "string", "enum": ["A", "Q", "T"] }, "uniqueItems" = true))]
             at_random: Vec<char> = Vec::new(),
         }
     };
@@ -130,17 +127,6 @@ impl TimestepAlgorithm {
     pub fn is_default(&self) -> bool {
         *self == TimestepAlgorithm::Sgd
     }
-}
-
-/// Reads the decisions that are left to chance.
-pub fn at_random<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<char>, D::Error> {
-    let holds = |letters: &Vec<char>| {
-        let mut once = letters.clone();
-        once.sort_unstable();
-        once.dedup();
-        once.len() == letters.len() && letters.iter().all(|letter| matches!(letter, 'A' | 'Q' | 'T'))
-    };
-    checked(input, holds, "a list of the letters A, Q, T, each at most once")
 }
 
 impl TwoPasses {

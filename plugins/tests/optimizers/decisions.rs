@@ -79,6 +79,14 @@ fn a_step_of_sequential_without_an_epoch_is_refused() {
     ]);
 }
 
+#[test]
+fn a_control_is_one_of_three_letters() {
+    let said = |letters: &str| refused(&[&format!("optimizer.joint.at_random={letters}")]);
+    assert!(said("[\"P\"]").starts_with("optimizer.joint.at_random"), "{}", said("[\"P\"]"));
+    assert!(said("[\"P\"]").contains("cannot be `P`"), "{}", said("[\"P\"]"));
+    assert!(said("[\"A\", \"A\"]").contains("\"A\" again"), "{}", said("[\"A\", \"A\"]"));
+}
+
 /// A control leaves its logits as they were drawn, and moves the others.
 #[test]
 fn a_control_stays_as_it_was_drawn() {

@@ -3,5 +3,6 @@
 
 mod decisions;
 mod desk;
+mod one_image;
 mod orders;
 mod statistics;
