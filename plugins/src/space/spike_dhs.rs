@@ -71,7 +71,7 @@ register! {
     kind: Space,
     name: "spike-dhs",
     settings: SpikeDhs,
-    version: 4,
+    version: 5,
     summary: "cells of spiking nodes, 3x3 convolution or skip on every edge",
     paper: "Che et al., SpikeDHS, NeurIPS 2022; Liu et al., LitE-SNN, IJCAI 2024",
     examples: [
