@@ -7,7 +7,9 @@ use litesnn_framework::ground::file::read_text;
 use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{self, Trial};
 use litesnn_framework::network::design::Accounting;
-use litesnn_framework::network::{Compressor, Design, DesignNetwork, Network, SearchSpace};
+use litesnn_framework::network::{
+    Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer,
+};
 use litesnn_framework::record::{self, LayerRow, files};
 use litesnn_framework::run::layer_costs::{self, Totals};
 use litesnn_framework::run::survey;
@@ -46,6 +48,8 @@ struct Blueprint {
     info: DataInfo,
     /// Layers of a run with their firing rates.
     measured: Vec<LayerRow>,
+    /// Whether the run is that of this very network, so that its masks and counts are, too.
+    own_run: bool,
     notes: Vec<String>,
 }
 
@@ -128,6 +132,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         info: other_data(options)?.unwrap_or(info),
         design,
         measured: measured(options.rates.as_deref())?,
+        own_run: false,
         notes: Vec::new(),
     })
 }
@@ -137,6 +142,7 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     let mut blueprint = of_design(Design::read(&path)?, &path, options)?;
     if options.rates.is_none() && folder.join(files::LAYERS).exists() {
         blueprint.measured = measured(Some(folder))?;
+        blueprint.own_run = true;
     }
     Ok(blueprint)
 }
@@ -200,6 +206,7 @@ fn of_variant(name: String, trial: &Trial, file: &Path, run: Option<&Path>, opti
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
         info,
         measured: measured(options.rates.as_deref().or(rates))?,
+        own_run: options.rates.is_none() && rates.is_some(),
         notes: Vec::new(),
     })
 }
@@ -252,7 +259,8 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     let accounting = design.accounting.clone().unwrap_or_default();
     let mut notes = blueprint.notes.clone();
     let activity = activity(network.as_ref(), blueprint, options, &accounting, &mut notes)?;
-    let rows = layer_costs::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
+    let mut rows = layer_costs::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
+    notes.push(count_by_run(&mut rows, blueprint, options));
     let mut totals = layer_costs::totals(&rows, network.full_precision_parameters());
     if let Some(timesteps) = accounting.multiplication_timesteps.filter(|timesteps| *timesteps != design.timesteps) {
         let run = totals.multiplications;
@@ -283,27 +291,53 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     })
 }
 
-/// Mean spikes of each layer's input neuron by timestep; `None` where nothing is known.
+/// Gives `rows` the masks and the counted operations of the run, where it is that of this network;
+/// a record of an older schema has none. The note says what they are.
+fn count_by_run(rows: &mut [LayerRow], blueprint: &Blueprint, options: &Cost) -> String {
+    let of_run = |row: &LayerRow| blueprint.measured.iter().find(|run| run.layer == row.layer);
+    let own = blueprint.own_run && rows.iter().all(|row| of_run(row).is_some_and(|run| run.stored_bytes.is_finite()));
+    if !own {
+        return "masks are those of a new network; counted operations take spikes as spread evenly over each map"
+            .into();
+    }
+    for row in rows {
+        let Some(run) = blueprint.measured.iter().find(|run| run.layer == row.layer) else { continue };
+        row.mask_coding.clone_from(&run.mask_coding);
+        (row.mask_bits, row.stored_bytes) = (run.mask_bits, run.stored_bytes);
+        if options.spikes.is_none() {
+            (row.syn_ops_counted, row.bit_syn_ops_counted) = (run.syn_ops_counted, run.bit_syn_ops_counted);
+            row.multiplications_counted = run.multiplications_counted;
+        }
+    }
+    match options.spikes {
+        None => "masks and counted operations are those of the run".into(),
+        Some(_) => "masks are those of the run; counted operations take spikes as spread evenly over each map".into(),
+    }
+}
+
+/// What each layer's input neurons do; `None` where nothing is known. Spikes are spread evenly over
+/// the maps.
 fn activity(
     network: &dyn Network,
     blueprint: &Blueprint,
     options: &Cost,
     accounting: &Accounting,
     notes: &mut Vec<String>,
-) -> Result<Option<Vec<Tensor>>> {
+) -> Result<Option<Vec<Activity>>> {
     let timesteps = blueprint.design.timesteps;
-    let names: Vec<String> = network.layers().iter().map(|layer| layer.shape.name.clone()).collect();
+    let layers = network.layers();
+    let shapes = layers.iter().map(|layer| layer.shape);
     if !blueprint.measured.is_empty() && options.spikes.is_none() {
         let zeros = vec![0.0; timesteps as usize];
-        let rates = names.iter().map(|name| {
+        let rates = shapes.map(|LayerShape { name, .. }| {
             let row = blueprint.measured.iter().find(|row| row.layer == *name).ok_or_else(|| {
                 Error::Record(format!("the run has no layer `{name}`: its firing rates are those of another network"))
             })?;
-            let rate = if row.firing_rate.is_empty() { &zeros } else { &row.firing_rate };
-            Ok(Tensor::from_slice(rate))
+            Ok(Tensor::from_slice(if row.firing_rate.is_empty() { &zeros } else { &row.firing_rate }))
         });
         notes.push("firing rates were measured in the run".into());
-        return rates.collect::<Result<Vec<_>>>().map(Some);
+        let rates = rates.collect::<Result<Vec<_>>>()?;
+        return Ok(Some(spread(&layers, rates)));
     }
     let Some(spikes) = options.spikes.or(accounting.spikes) else {
         notes.push("no firing rates are known: `--rates TRIAL` or `--spikes N` gives SynOps and energy".into());
@@ -311,13 +345,22 @@ fn activity(
     };
     notes.push(format!("every neuron spikes {spikes} times an image on average"));
     let rate = Tensor::from_slice(&vec![spikes / timesteps as f64; timesteps as usize]);
-    Ok(Some(names.iter().map(|_| rate.shallow_clone()).collect()))
+    let rates = layers.iter().map(|_| rate.shallow_clone()).collect();
+    Ok(Some(spread(&layers, rates)))
+}
+
+/// Layers whose input neurons all fire at the layer's rate.
+fn spread(layers: &[SynapseLayer], rates: Vec<Tensor>) -> Vec<Activity> {
+    let uniform = |(layer, rate): (&SynapseLayer, _)| Activity::uniform(rate, layer.shape.input_neurons());
+    layers.iter().zip(rates).map(uniform).collect()
 }
 
 fn print(account: &Account) {
     let million = |value: f64| format!("{:.2} M", value / 1e6);
+    let millijoule = |value: f64| format!("{value:.3} mJ");
     println!("{}, {}, T = {}", account.name, account.dataset, account.timesteps);
-    let mut table = display::table(["layer", "weights", "kept", "bits", "kbit", "MACs", "SynOps", "Bit-SynOps"]);
+    let mut table =
+        display::table(["layer", "weights", "kept", "bits", "kbit", "mask kbit", "MACs", "SynOps", "Bit-SynOps"]);
     let known = account.additions.is_some();
     let spiking = |value: f64| if known { million(value) } else { "-".into() };
     for row in &account.layers {
@@ -327,6 +370,7 @@ fn print(account: &Account) {
             row.kept_weights.to_string(),
             format!("{:.2}", row.bits),
             format!("{:.1}", row.memory_bits / 1e3),
+            format!("{:.1}", row.mask_bits / 1e3),
             million(row.macs),
             spiking(row.syn_ops),
             spiking(row.bit_syn_ops),
@@ -338,13 +382,18 @@ fn print(account: &Account) {
     for (name, value) in [
         ("parameters", totals.parameters.to_string()),
         ("kept weights", format!("{} of {}", totals.kept_weights, totals.weights)),
-        ("model size", format!("{:.3} MB", totals.model_size_bytes / 1e6)),
+        ("model size, as published: without masks", format!("{:.3} MB", totals.model_size_bytes / 1e6)),
+        ("stored size, with masks", format!("{:.3} MB", totals.stored_bytes / 1e6)),
         ("dense MACs", million(totals.macs)),
         ("ANN operations", million(totals.ann_operations)),
         ("multiplications", million(totals.multiplications)),
         ("additions (SynOps)", account.additions.map_or("-".into(), million)),
         ("Bit-SynOps", spiking(totals.bit_syn_ops)),
-        ("energy", account.energy_mj.map_or("-".into(), |energy| format!("{energy:.3} mJ"))),
+        ("energy", account.energy_mj.map_or("-".into(), millijoule)),
+        ("counted multiplications", million(totals.multiplications_counted)),
+        ("counted additions", spiking(totals.syn_ops_counted)),
+        ("counted Bit-SynOps", spiking(totals.bit_syn_ops_counted)),
+        ("energy of counted operations", if known { millijoule(totals.energy_counted_mj) } else { "-".into() }),
     ] {
         table.add_row([name.to_owned(), value]);
     }

@@ -13,12 +13,10 @@
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Role, Stream};
 use litesnn_framework::network::{
-    Architecture, CompressedWeight, Compression, Compressor, Edge, Input, LayerShape, LayerSpec, Network, Pass, Place,
-    Response, SearchSpace, Supernet, SynapseLayer,
+    Activity, Architecture, CompressedWeight, Compression, Compressor, Edge, Input, LayerShape, LayerSpec, Network,
+    Pass, Place, Response, SearchSpace, Supernet, SynapseLayer,
 };
-use litesnn_framework::spiking::{
-    BatchNorm, Dspike, Lif, Statistics, firing_rate, fold_time, kaiming_fan_out, unfold_time,
-};
+use litesnn_framework::spiking::{BatchNorm, Dspike, Lif, Statistics, fold_time, kaiming_fan_out, unfold_time};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -146,10 +144,14 @@ impl TemplateSpace {
             kernel: (side, side),
             inputs,
             outputs,
+            input_map: map,
+            stride: 1,
+            padding: side / 2,
             map,
             reads,
         };
         let stem = shape("stem".into(), Place::Stem, 3, channels, self.channels, map, Input::Image);
+        let stem = LayerShape { input_map: (height, width), stride: self.stem_stride, ..stem };
         let stem = Convolution::new(stem, 0, &outside, &mut build.at("stem"))?;
         let mut layers = Vec::new();
         for (index, choices) in operations.iter().enumerate() {
@@ -169,7 +171,7 @@ impl TemplateSpace {
         let bound = 1.0 / (self.channels as f64).sqrt();
         let bias = at.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound));
         let weight = outside.weight(&head, &[classes, self.channels], &mut at)?;
-        Ok(Chain { stem, stride: self.stem_stride, layers, alpha, open: compression.open, head: (head, weight), bias })
+        Ok(Chain { stem, layers, alpha, open: compression.open, head: (head, weight), bias })
     }
 }
 
@@ -199,8 +201,8 @@ impl Convolution {
     }
 
     /// `[N, C, H, W]` to `[N, C', H', W']`.
-    fn current(&self, input: &Tensor, stride: i64, pass: &Pass) -> Tensor {
-        let padding = self.shape.kernel.0 / 2;
+    fn current(&self, input: &Tensor, pass: &Pass) -> Tensor {
+        let LayerShape { stride, padding, .. } = self.shape;
         let weight = pass.weight(&self.weight);
         let current = match self.shape.reads {
             Input::Image => pass.convolve_image(input, &weight, stride, padding),
@@ -213,7 +215,6 @@ impl Convolution {
 /// A network of this space: the supernet when it has alpha.
 struct Chain {
     stem: Convolution,
-    stride: i64,
     layers: Vec<Vec<Convolution>>,
     alpha: Option<Tensor>,
     /// Whether something is still to be decided.
@@ -232,20 +233,16 @@ impl Chain {
 
 impl Network for Chain {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
-        let rate = |spikes: &Tensor| firing_rate(&unfold_time(spikes, pass.timesteps));
         let mut activity = Vec::new();
         // The image is the same at every timestep: convolved once.
-        let current = self.stem.current(images, self.stride, pass);
+        let current = self.stem.current(images, pass);
         let mut spikes = fold_time(&NEURON.spikes_of_constant(&current, pass.timesteps));
-        if pass.measure {
-            activity.push(Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        }
+        activity.extend(pass.activity_of_constant(images));
         for (index, candidates) in self.layers.iter().enumerate() {
-            if pass.measure {
-                activity.extend(candidates.iter().map(|_| rate(&spikes)));
-            }
+            let read = pass.activity(&spikes);
+            activity.extend(candidates.iter().filter_map(|_| read.as_ref().map(Activity::shallow_clone)));
             let currents = candidates.iter().map(|candidate| {
-                let current = candidate.current(&spikes, 1, pass);
+                let current = candidate.current(&spikes, pass);
                 match self.presence(index, candidate) {
                     Some(presence) => current * presence,
                     None => current,
@@ -254,10 +251,8 @@ impl Network for Chain {
             let current = currents.reduce(|sum, current| sum + current).expect("a layer has a candidate");
             spikes = fold_time(&NEURON.spikes(&unfold_time(&current, pass.timesteps)));
         }
-        if pass.measure {
-            activity.push(rate(&spikes));
-        }
         let features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
+        activity.extend(pass.activity(&features.unsqueeze(-1).unsqueeze(-1)));
         let logits = features.linear(&pass.weight(&self.head.1), Some(&self.bias));
         Response { logits: unfold_time(&logits, pass.timesteps), auxiliary: None, activity }
     }

@@ -69,7 +69,7 @@ fn the_page_is_self_contained_and_escapes_names() {
     std::fs::remove_file(stopped.folder(runs.path()).join(files::RESULT)).unwrap();
     let request = Request { runs: runs.path().into(), out: out.path().into() };
     let summary = report(&request).unwrap();
-    assert_eq!((summary.tables, summary.figures), (3, 7));
+    assert_eq!((summary.tables, summary.figures), (4, 7));
     let page = std::fs::read_to_string(&summary.page).unwrap();
     assert!(!page.contains("<script"), "a name from a manifest is markup");
     assert!(page.contains("&lt;script&gt;"));

@@ -382,6 +382,11 @@ fn the_cost_of_a_manifest_that_ran_is_that_of_its_results() {
             ("multiplications", "multiplications"),
             ("ann_operations", "ann_operations"),
             ("energy_mj", "energy_mj"),
+            ("stored_bytes", "stored_bytes"),
+            ("syn_ops_counted", "syn_ops_counted"),
+            ("bit_syn_ops_counted", "bit_syn_ops_counted"),
+            ("multiplications_counted", "multiplications_counted"),
+            ("energy_counted_mj", "energy_counted_mj"),
         ] {
             let (counted, recorded) = (account[key].as_f64().unwrap(), floats(&result, column)[0]);
             assert!(close(counted, recorded), "{}: {key} {counted}, recorded {recorded}", account["name"]);

@@ -9,7 +9,7 @@ PEAK = TEMPERATURE / (2 * math.tanh(TEMPERATURE / 2))
 
 
 class Dspike(torch.autograd.Function):
-    """A step at 0 of the distance to the threshold; backward, Dspike's derivative."""
+    """A step at 0 of the distance to the threshold; backward, Dspike's derivative around the threshold."""
 
     @staticmethod
     def forward(context, distance):
@@ -19,6 +19,5 @@ class Dspike(torch.autograd.Function):
     @staticmethod
     def backward(context, gradient):
         (distance,) = context.saved_tensors
-        u = distance + THRESHOLD
-        inside = ((u > 0) & (u < 1)).to(u)
-        return gradient * PEAK * (1 - torch.tanh(TEMPERATURE * (u - 0.5)) ** 2) * inside
+        inside = (distance.abs() < 0.5).to(distance)
+        return gradient * PEAK * (1 - torch.tanh(TEMPERATURE * distance) ** 2) * inside

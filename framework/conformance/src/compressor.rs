@@ -15,8 +15,8 @@ use crate::workbench::{self, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{
-    CompressedWeight, Compressor, Decision, Decisions, Input, LayerShape, LayerSpec, Place, SearchSpace, SynapseLayer,
-    Technique, Techniques, TimestepSearcher, cost,
+    Activity, CompressedWeight, Compressor, Decision, Decisions, Input, LayerShape, LayerSpec, Place, SearchSpace,
+    SynapseLayer, Technique, Techniques, TimestepSearcher, cost,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Checkpoint, Optimizer};
@@ -193,12 +193,16 @@ impl Attached {
             kernel: (size.get(2).copied().unwrap_or(1), size.get(3).copied().unwrap_or(1)),
             inputs: size[1],
             outputs: size[0],
+            input_map: (4, 4),
+            stride: 1,
+            padding: 0,
             map: (4, 4),
             reads: Input::Spikes,
         };
         let layer = SynapseLayer { shape: &shape, weight: &self.weight, presence: None, searched: true };
-        let (rate, counted) = (Tensor::from_slice(&[0.25, 0.5]), Tensor::from_slice(&[1.0, 1.0]));
-        let cost = cost::layer(&layer, Techniques::ALL, Some(&rate), &counted);
+        let counted = Tensor::from_slice(&[1.0, 1.0]);
+        let activity = Activity { rate: Tensor::from_slice(&[0.25, 0.5]), map: None };
+        let cost = cost::layer(&layer, Techniques::ALL, Some(&activity), &counted);
         (number(&cost.memory_bits), number(&cost.bit_syn_ops))
     }
 }

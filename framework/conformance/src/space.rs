@@ -9,7 +9,8 @@ use crate::workbench::{self, Searched, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Parameters, Role, Stream};
 use litesnn_framework::network::{
-    Compressor, Design, Input, Network, Pass, Place, Response, SearchSpace, Techniques, cost, prefix_cross_entropy,
+    Activity, Compressor, Design, Input, Network, Pass, Place, Response, SearchSpace, Techniques, cost,
+    prefix_cross_entropy,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::Checkpoint;
@@ -41,12 +42,12 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         name: "layers",
-        says: "layers have unique names, weights of their shape, one that reads the image, and costs",
+        says: "layers have unique names, weights and maps of their shape, one that reads the image, and costs",
         check: layers,
     },
     Law {
         name: "activity",
-        says: "measured, there is one firing rate of 0 to 1 for each layer and timestep; otherwise none",
+        says: "measured, each layer has a firing rate of 0 to 1 at each timestep, and a map of the same spikes; otherwise none",
         check: activity,
     },
     Law {
@@ -314,6 +315,15 @@ fn layers(subject: &Subject) -> Kept {
                     let full = [shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1];
                     let fits = size == full || (shape.kernel == (1, 1) && size == full[..2]);
                     require(fits, format!("{what}: `{}` has a weight {full:?}", shape.name), format!("{size:?}"))?;
+                    require(
+                        shape.map == shape.convolved_map(),
+                        format!(
+                            "{what}: the map of `{}` is that of its kernel, stride and padding, {:?}",
+                            shape.name,
+                            shape.convolved_map()
+                        ),
+                        format!("{:?}", shape.map),
+                    )?;
                     let map = shape.map.0 > 0 && shape.map.1 > 0 && shape.map.0 <= side && shape.map.1 <= side;
                     require(
                         map,
@@ -359,14 +369,14 @@ fn activity(subject: &Subject) -> Kept {
         both(&made, 1, 12, |what, network, _| {
             let quiet = network.forward(&images, &pass(3, true, false)).activity.len();
             require(quiet == 0, format!("{what}: no firing rates unless they are measured"), quiet.to_string())?;
-            let activity = network.forward(&images, &pass(3, true, true)).activity;
+            let activity = network.forward(&images, &Pass { maps: true, ..pass(3, true, true) }).activity;
             let layers = network.layers();
             require(
                 activity.len() == layers.len(),
                 format!("{what}: a firing rate for each of {} layers", layers.len()),
                 activity.len().to_string(),
             )?;
-            for (rate, layer) in activity.iter().zip(&layers) {
+            for (Activity { rate, map }, layer) in activity.iter().zip(&layers) {
                 let name = &layer.shape.name;
                 require(
                     rate.size() == [3],
@@ -380,6 +390,25 @@ fn activity(subject: &Subject) -> Kept {
                     format!("{least} to {most}"),
                 )?;
                 require(!rate.requires_grad(), format!("{what}: rates without gradient at `{name}`"), "they have one")?;
+                let neurons = layer.shape.input_neurons();
+                let size = map.as_ref().map(Tensor::size);
+                require(
+                    size.as_deref() == Some(&neurons),
+                    format!(
+                        "{what}: a map {neurons:?} of the input neurons' spikes at `{name}` where maps are asked for"
+                    ),
+                    size.map_or("none".to_owned(), |size| format!("{size:?}")),
+                )?;
+                // Of the same neurons: after a resize, and not before.
+                let (by_rate, by_map) = (
+                    number(&rate.sum(Element::Double)),
+                    map.iter().map(|map| number(&map.mean(Element::Double))).sum::<f64>(),
+                );
+                require(
+                    (by_rate - by_map).abs() <= 1e-4 * by_rate.max(1e-3),
+                    format!("{what}: as many spikes by the map as by the rates at `{name}`, {by_rate} a neuron"),
+                    by_map.to_string(),
+                )?;
             }
             Ok(())
         })?;

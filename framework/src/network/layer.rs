@@ -58,6 +58,12 @@ pub struct LayerShape {
     pub inputs: i64,
     /// Output channels.
     pub outputs: i64,
+    /// Height and width of the map that it reads; (1, 1) for a linear layer.
+    pub input_map: (i64, i64),
+    /// Stride, the same on both axes.
+    pub stride: i64,
+    /// Zeros on every side of the map that it reads.
+    pub padding: i64,
     /// Height and width of the output map.
     pub map: (i64, i64),
     /// What it reads.
@@ -68,6 +74,18 @@ impl LayerShape {
     /// Number of weights: kh kw C_in C_out.
     pub fn weights(&self) -> f64 {
         (self.kernel.0 * self.kernel.1 * self.inputs * self.outputs) as f64
+    }
+
+    /// Its input neurons, `[C_in, H, W]`.
+    pub fn input_neurons(&self) -> [i64; 3] {
+        [self.inputs, self.input_map.0, self.input_map.1]
+    }
+
+    /// Height and width of the output map of a convolution with this kernel, stride and padding:
+    /// what [`LayerShape::map`] has to be.
+    pub fn convolved_map(&self) -> (i64, i64) {
+        let side = |size: i64, kernel: i64| (size + 2 * self.padding - kernel) / self.stride + 1;
+        (side(self.input_map.0, self.kernel.0), side(self.input_map.1, self.kernel.1))
     }
 
     /// Multiply-accumulate operations of one dense pass: weights · H W.

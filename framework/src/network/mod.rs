@@ -9,27 +9,33 @@
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
 //! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
+//! | [`Activity`] | what the input neurons of a layer did |
 //! | [`design`] | `design.toml`, the outcome of a search |
 //! | [`cost`] | parameters, size, operations, energy |
+//! | [`StoredMask`] | the bits that a mask takes in a file |
 //! | [`NetworkSize`] | the memory that training needs |
 
+mod activity;
 mod cache;
 mod compression;
 pub mod cost;
 pub mod design;
 mod layer;
+mod mask_code;
 mod memory;
 mod pass;
 mod space;
 mod timesteps;
 mod weight;
 
+pub use activity::Activity;
 pub use cache::WeightCache;
 pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
+pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;
 pub use pass::Pass;
-pub use space::{Activity, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
+pub use space::{NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 pub use weight::{CompressedWeight, FULL_PRECISION};

@@ -16,6 +16,9 @@ pub struct Pass<'a> {
     pub training: bool,
     /// Measure firing rates.
     pub measure: bool,
+    /// Where firing rates are measured, also keep how often each neuron spiked. It takes a sum over
+    /// the maps that each layer reads, so that only a final evaluation asks for it.
+    pub maps: bool,
     /// Techniques of compression that act.
     pub active: Techniques,
     /// The type of convolutions on spikes.
@@ -34,6 +37,7 @@ impl Pass<'_> {
             timesteps,
             training: false,
             measure: false,
+            maps: false,
             active: Techniques::ALL,
             precision: Precision::F32,
             cache: None,

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::activity::Activity;
 use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
 use super::layer::LayerShape;
@@ -50,17 +51,14 @@ pub struct SynapseLayer<'a> {
     pub searched: bool,
 }
 
-/// What a synapse layer's input did in one forward pass.
-pub type Activity = Tensor;
-
 /// The outcome of a forward pass.
 pub struct Response {
     /// `[T, B, K]`: logits of every timestep.
     pub logits: Tensor,
     /// `[T, B, K]`: logits of the head that is used in training only, and the weight of its loss.
     pub auxiliary: Option<(Tensor, f64)>,
-    /// For each of [`Network::layers`], in that order: mean spikes of an input neuron at each
-    /// timestep, `[T]`, without gradient. Empty unless [`Pass::measure`].
+    /// For each of [`Network::layers`], in that order: what its input neurons did. Empty unless
+    /// [`Pass::measure`]; a layer that reads the image has a rate of 1.
     pub activity: Vec<Activity>,
 }
 

@@ -110,6 +110,12 @@ impl CompressedWeight {
         }
     }
 
+    /// Whether a compressor that acts removes weights.
+    pub fn is_pruned(&self, active: Techniques) -> bool {
+        let mut all = self.stack.iter().filter(|attached| active.contains(attached.technique));
+        all.any(|attached| attached.transform.density().is_some())
+    }
+
     /// Whether a compressor of these stages is attached.
     pub fn is_compressed(&self, stages: Techniques) -> bool {
         self.stack.iter().any(|attached| stages.contains(attached.technique))

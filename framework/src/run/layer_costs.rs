@@ -2,8 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::network::cost::{LayerCost, energy_mj, layer, model_size_bytes};
-use crate::network::{Input, Network, Place, Techniques};
+use crate::network::cost::{
+    LayerCost, counted_operations, energy_mj, layer, model_size_bytes, stored_bytes, stored_weight_bytes,
+};
+use crate::network::{Activity, Input, LayerShape, Network, Place, StoredMask, SynapseLayer, Techniques};
 use crate::record::LayerRow;
 
 /// What a network costs in all.
@@ -20,8 +22,11 @@ pub struct Totals {
     pub kept_weights: i64,
     /// Storage of the weights in bits.
     pub weight_bits: f64,
-    /// Stored model in bytes: weights at their bits, everything else in four bytes.
+    /// The paper's model size in bytes: weights at their bits, everything else in four bytes.
     pub model_size_bytes: f64,
+    /// What a file needs, in bytes: kept weights at their bits, masks, everything else in four
+    /// bytes.
+    pub stored_bytes: f64,
     /// Dense multiply-accumulate operations of one pass over the convolutions.
     pub macs: f64,
     /// Operations of the same network as an ANN, pruned alike: density · MACs over all layers with
@@ -36,20 +41,33 @@ pub struct Totals {
     pub bit_syn_ops: f64,
     /// Energy an image in millijoule.
     pub energy_mj: f64,
+    /// Multiplications an image, counted one by one.
+    pub multiplications_counted: f64,
+    /// Additions an image, counted one by one; NaN where nothing was measured.
+    pub syn_ops_counted: f64,
+    /// Bits · counted additions an image; NaN where nothing was measured.
+    pub bit_syn_ops_counted: f64,
+    /// Energy of the counted operations an image in millijoule; NaN where nothing was measured.
+    pub energy_counted_mj: f64,
 }
 
-/// The layers of a network with their cost, for a network that runs `timesteps`. `activity` is each
-/// layer's mean spikes of an input neuron by timestep, `[T]`; empty where nothing was measured.
-pub fn layers(network: &dyn Network, activity: &[Tensor], timesteps: i64) -> Vec<LayerRow> {
+/// The layers of a network with their cost, for a network that runs `timesteps`. `activity` has an
+/// entry for each layer; it is empty where nothing was measured.
+pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> Vec<LayerRow> {
     tch::no_grad(|| {
         let counted = Tensor::ones([timesteps], (Kind::Double, Device::Cpu));
         let number = |tensor: &Tensor| tensor.double_value(&[]);
         let layers = network.layers();
         let rows = layers.iter().enumerate().map(|(index, synapses)| {
-            let activity = activity.get(index).map(|rate| rate.to_device(Device::Cpu));
+            let activity = activity.get(index).map(|layer| layer.to_device(Device::Cpu));
+            let activity = activity.as_ref();
             let LayerCost { shape, bits, memory_bits, syn_ops, bit_syn_ops, multiplications, .. } =
-                layer(synapses, Techniques::ALL, activity.as_ref(), &counted);
+                layer(synapses, Techniques::ALL, activity, &counted);
             let value = synapses.weight.value(Techniques::ALL);
+            let bits = number(&bits);
+            let operations = counted_by_kind(&shape, &value, activity, &counted);
+            let kept_weights = value.count_nonzero(None::<i64>).int64_value(&[]);
+            let (values, mask) = stored(synapses, &value, kept_weights);
             LayerRow {
                 index: index as i64,
                 place: shape.place.group(),
@@ -60,22 +78,63 @@ pub fn layers(network: &dyn Network, activity: &[Tensor], timesteps: i64) -> Vec
                 map_height: shape.map.0,
                 map_width: shape.map.1,
                 weights: shape.weights() as i64,
-                kept_weights: value.count_nonzero(None::<i64>).int64_value(&[]),
-                bits: number(&bits),
+                kept_weights,
+                bits,
                 memory_bits: number(&memory_bits),
+                mask_coding: mask.coding.to_string(),
+                mask_bits: mask.bits as f64,
+                stored_bytes: stored_weight_bytes(values, bits, mask),
                 macs: shape.macs(),
-                firing_rate: match (shape.reads, &activity) {
-                    (Input::Spikes, Some(rate)) => Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default(),
+                firing_rate: match (shape.reads, activity) {
+                    (Input::Spikes, Some(Activity { rate, .. })) => {
+                        Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default()
+                    }
                     _ => Vec::new(),
                 },
                 syn_ops: number(&syn_ops),
                 bit_syn_ops: number(&bit_syn_ops),
                 multiplications,
+                syn_ops_counted: operations.additions,
+                bit_syn_ops_counted: bits * operations.additions,
+                multiplications_counted: operations.multiplications,
                 layer: shape.name,
             }
         });
         rows.collect()
     })
+}
+
+/// Counted operations of a layer per image.
+struct Operations {
+    additions: f64,
+    multiplications: f64,
+}
+
+/// Spikes are added, numbers of the image multiplied; a layer that reads pooled values counts in the
+/// size alone. Additions are NaN where no map of spikes is known.
+fn counted_by_kind(shape: &LayerShape, weight: &Tensor, activity: Option<&Activity>, counted: &Tensor) -> Operations {
+    let count = |map: &Tensor| counted_operations(shape, weight, map);
+    match shape.reads {
+        Input::Image => {
+            // Every number of the image counts at every timestep, whatever was measured.
+            let map = Activity::uniform(counted.shallow_clone(), shape.input_neurons()).map;
+            Operations { additions: 0.0, multiplications: map.as_ref().map_or(f64::NAN, count) }
+        }
+        Input::Spikes => {
+            let map = activity.and_then(|activity| activity.map.as_ref());
+            Operations { additions: map.map_or(f64::NAN, count), multiplications: 0.0 }
+        }
+        Input::Pooled => Operations { additions: 0.0, multiplications: 0.0 },
+    }
+}
+
+/// How many values of a layer a file holds, and its mask. Where nothing removes weights all values
+/// are held, zeros of a quantiser too.
+fn stored(synapses: &SynapseLayer, value: &Tensor, kept: i64) -> (u64, StoredMask) {
+    match synapses.weight.is_pruned(Techniques::ALL) {
+        true => (kept as u64, StoredMask::of(value)),
+        false => (value.numel() as u64, StoredMask::NONE),
+    }
 }
 
 /// density · MACs over the layers that work outside of training, the one that reads the image
@@ -94,17 +153,25 @@ pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
     let weights = layers.iter().map(|row| row.weights).sum::<i64>();
     let weight_bits = layers.iter().map(|row| row.memory_bits).sum::<f64>();
     let (syn_ops, multiplications) = (sum(|row| row.syn_ops), sum(|row| row.multiplications));
+    let syn_ops_counted = sum(|row| row.syn_ops_counted);
+    let multiplications_counted = sum(|row| row.multiplications_counted);
+    let weight_bytes = layers.iter().map(|row| row.stored_bytes).sum();
     Totals {
         parameters: weights + full_precision_parameters as i64,
         weights,
         kept_weights: layers.iter().map(|row| row.kept_weights).sum(),
         weight_bits,
         model_size_bytes: model_size_bytes(weight_bits, full_precision_parameters),
+        stored_bytes: stored_bytes(weight_bytes, full_precision_parameters),
         macs: sum(|row| if row.place == Place::Classifier.group() { 0.0 } else { row.macs }),
         ann_operations: ann_operations(layers, |row| row.kept_weights as f64 / row.weights.max(1) as f64),
         multiplications,
         syn_ops,
         bit_syn_ops: sum(|row| row.bit_syn_ops),
         energy_mj: energy_mj(syn_ops, multiplications),
+        multiplications_counted,
+        syn_ops_counted,
+        bit_syn_ops_counted: sum(|row| row.bit_syn_ops_counted),
+        energy_counted_mj: energy_mj(syn_ops_counted, multiplications_counted),
     }
 }

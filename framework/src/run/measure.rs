@@ -29,7 +29,7 @@ pub(super) fn measure(
     let Method { trial, splits, device, .. } = method;
     let watch = Stopwatch::start(device);
     let precision = trial.manifest.retrain.precision;
-    let pass = Pass { measure: true, precision, ..Pass::new(design.timesteps) };
+    let pass = Pass { measure: true, maps: true, precision, ..Pass::new(design.timesteps) };
     let measured =
         evaluate(network, &splits.test, &splits.normalisation, pass, device).map_err(|error| match error {
             Error::NotFinite { what, .. } => Error::NotFinite {
@@ -66,10 +66,15 @@ pub(super) fn measure(
         kept_weights: totals.kept_weights,
         weight_bits: totals.weight_bits,
         model_size_bytes: totals.model_size_bytes,
+        stored_bytes: totals.stored_bytes,
         syn_ops: totals.syn_ops,
         bit_syn_ops: totals.bit_syn_ops,
         multiplications: totals.multiplications,
         energy_mj: totals.energy_mj,
+        syn_ops_counted: totals.syn_ops_counted,
+        bit_syn_ops_counted: totals.bit_syn_ops_counted,
+        multiplications_counted: totals.multiplications_counted,
+        energy_counted_mj: totals.energy_counted_mj,
         ann_operations: totals.ann_operations,
         ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
         evaluate_seconds,

@@ -14,10 +14,19 @@
 //! g(t) = (dL/ds(t) - g(t+1) · tau · u(t)) · D(u(t)) + g(t+1) · tau · (1 - s(t))          dL/dx(t) = g(t)
 //! ```
 //!
-//! D is the derivative of Dspike (Li et al., NeurIPS 2021): b / (2 tanh(b/2)) · (1 - tanh²(b (u -
-//! 1/2))) for 0 < u < 1, else 0. Only the currents x are kept for the backward pass, which computes
-//! the potentials again. On the CPU in f32 the kernels below run; on any other device or type the
-//! same node computes by tensor operations.
+//! D is the derivative of Dspike (Li et al., NeurIPS 2021), whose centre is the threshold. With b
+//! the temperature,
+//!
+//! ```text
+//! D(u) = b / (2 tanh(b/2)) · (1 - tanh²(b (u - V_th)))          for |u - V_th| < 1/2, else 0
+//! ```
+//!
+//! At the paper's V_th = 0.5 the window is 0 < u < 1. Another threshold moves the window and leaves
+//! its shape: the area under D is 1 for each threshold and each temperature.
+//!
+//! Only the currents x are kept for the backward pass, which computes the potentials again. On the
+//! CPU in f32 the kernels below run; on any other device or type the same node computes by tensor
+//! operations.
 
 use tch::{Device, Kind, Tensor};
 
@@ -33,15 +42,20 @@ pub struct Dspike {
 }
 
 impl Dspike {
+    /// How far from the threshold a potential still has a gradient.
+    pub const REACH: f64 = 0.5;
+
     /// Height of the derivative at its centre: b / (2 tanh(b/2)).
     pub fn peak(self) -> f64 {
         self.temperature / (2.0 * (self.temperature / 2.0).tanh())
     }
 
-    /// The derivative at membrane potential `u`, by tensor operations.
-    pub fn derivative(self, u: &Tensor) -> Tensor {
-        let tanh = ((u - 0.5) * self.temperature).tanh();
-        let inside = u.gt(0.0).logical_and(&u.lt(1.0)).to_kind(u.kind());
+    /// The derivative at membrane potential `u` of neurons with this `threshold`, by tensor
+    /// operations.
+    pub fn derivative(self, u: &Tensor, threshold: f64) -> Tensor {
+        let tanh = ((u - threshold) * self.temperature).tanh();
+        let (low, high) = (threshold - Self::REACH, threshold + Self::REACH);
+        let inside = u.gt(low).logical_and(&u.lt(high)).to_kind(u.kind());
         (1.0 - tanh.square()) * self.peak() * inside
     }
 }
@@ -148,7 +162,7 @@ impl Lif {
         let mut carried: Option<Tensor> = None;
         let mut results = Vec::new();
         for (step, (spike, u)) in spikes.iter().zip(&potentials).enumerate().rev() {
-            let (slope, gradient) = (self.surrogate.derivative(u), gradient.get(step as i64));
+            let (slope, gradient) = (self.surrogate.derivative(u, self.threshold), gradient.get(step as i64));
             let result = match &carried {
                 Some(next) => {
                     let next = next * self.tau;
@@ -214,7 +228,8 @@ pub(super) struct Neuron<V> {
     pub(super) zero: V,
     pub(super) tau: V,
     pub(super) threshold: V,
-    half: V,
+    /// [`Dspike::REACH`].
+    reach: V,
     one: V,
     /// -2 times the temperature.
     fall: V,
@@ -228,8 +243,8 @@ impl<V: Lanes> Neuron<V> {
         let Dspike { temperature } = neuron.surrogate;
         let numbers = [neuron.tau, neuron.threshold, -2.0 * temperature, 4.0 * neuron.surrogate.peak()];
         let [tau, threshold, fall, height] = numbers.map(|value| unsafe { V::splat(value as f32) });
-        let [zero, half, one] = [0.0, 0.5, 1.0].map(|value| unsafe { V::splat(value) });
-        Neuron { zero, tau, threshold, half, one, fall, height }
+        let [zero, reach, one] = [0.0, Dspike::REACH as f32, 1.0].map(|value| unsafe { V::splat(value) });
+        Neuron { zero, tau, threshold, reach, one, fall, height }
     }
 
     /// What is left of a potential at the next timestep.
@@ -244,11 +259,11 @@ impl<V: Lanes> Neuron<V> {
     #[inline(always)]
     pub(super) unsafe fn backward(self, gradient: V, potential: V, carried: V) -> V {
         unsafe {
-            let distance = potential.sub(self.half).abs();
+            let distance = potential.sub(self.threshold).abs();
             let q = exp_of_negative(self.fall.mul(distance));
             let sum = self.one.add(q);
             let surrogate = self.height.mul(q).div(sum.mul(sum));
-            let surrogate = self.half.above(distance, surrogate, self.zero);
+            let surrogate = self.reach.above(distance, surrogate, self.zero);
             let passed = potential.above(self.threshold, self.zero, carried);
             gradient.sub(carried.mul(potential)).mul_add(surrogate, passed)
         }
@@ -374,7 +389,8 @@ mod tests {
                 (Some(u), Some(s)) => u * neuron.tau * (1.0 - s) + current.get(step),
                 _ => current.get(step),
             };
-            let smooth = (((u.clamp(0.0, 1.0) - 0.5) * b).tanh() + half) / (2.0 * half);
+            let distance = (&u - neuron.threshold).clamp(-0.5, 0.5);
+            let smooth = ((distance * b).tanh() + half) / (2.0 * half);
             let hard = u.detach().gt(neuron.threshold).to_kind(u.kind());
             spikes.push(hard - smooth.detach() + smooth);
             potential = Some(u);
@@ -382,11 +398,14 @@ mod tests {
         Tensor::stack(&spikes, 0)
     }
 
-    fn compare(kind: Kind, tolerance: f64) {
+    /// Thresholds that the surrogate has to follow; the paper's comes first.
+    const THRESHOLDS: [f64; 3] = [0.5, 1.0, 0.3];
+
+    fn compare(kind: Kind, tolerance: f64, threshold: f64) {
         tch::manual_seed(7);
-        let neuron = Lif::default();
+        let neuron = Lif { threshold, ..Lif::default() };
         // 5 * 3 * 701 neurons: several blocks and a remainder.
-        let values = Tensor::randn([4, 5, 3, 701], (kind, Device::Cpu)) * 0.7 + 0.2;
+        let values = Tensor::randn([4, 5, 3, 701], (kind, Device::Cpu)) * 0.7 + threshold - 0.3;
         let weight = values.randn_like();
         let (a, b) = (values.copy().set_requires_grad(true), values.copy().set_requires_grad(true));
         let (spikes, want) = (neuron.spikes(&a), reference(&neuron, &b));
@@ -394,18 +413,18 @@ mod tests {
         (spikes * &weight).sum(kind).backward();
         (want * &weight).sum(kind).backward();
         let error = (a.grad() - b.grad()).abs().max().double_value(&[]);
-        assert!(error < tolerance, "{kind:?}: largest difference of gradients {error}");
+        assert!(error < tolerance, "{kind:?}, threshold {threshold}: largest difference of gradients {error}");
         assert!(b.grad().abs().max().double_value(&[]) > 0.1);
     }
 
     #[test]
     fn the_kernel_agrees_with_op_by_op_autograd() {
-        compare(Kind::Float, 5e-6);
+        THRESHOLDS.iter().for_each(|threshold| compare(Kind::Float, 5e-6, *threshold));
     }
 
     #[test]
     fn the_tensor_operations_agree_with_op_by_op_autograd() {
-        compare(Kind::Double, 1e-12);
+        THRESHOLDS.iter().for_each(|threshold| compare(Kind::Double, 1e-12, *threshold));
     }
 
     #[test]
@@ -462,11 +481,36 @@ mod tests {
     #[test]
     fn dspike_has_the_published_peak_and_edge() {
         let dspike = Dspike { temperature: 3.0 };
-        let at = |u: f64| dspike.derivative(&Tensor::from(u)).double_value(&[]);
+        let at = |u: f64| dspike.derivative(&Tensor::from(u), 0.5).double_value(&[]);
         assert!((dspike.peak() - 1.6572).abs() < 5e-5);
         assert!((at(0.5) - 1.6572).abs() < 5e-5);
         assert!((at(1e-9) - 0.2995).abs() < 5e-5);
         assert_eq!((at(0.0), at(1.0), at(-0.1), at(1.1)), (0.0, 0.0, 0.0, 0.0));
+    }
+
+    /// Guards against a surrogate that stays at 0.5: at a threshold of 1 the potentials that decide
+    /// about a spike had no gradient.
+    #[test]
+    fn the_gradient_is_that_of_dspike_around_the_threshold() {
+        let (b, reach) = (3.0f64, 0.5);
+        let dspike = Dspike { temperature: b };
+        let smooth = |distance: f64| 0.5 * (b * distance.clamp(-reach, reach)).tanh() / (b / 2.0).tanh() + 0.5;
+        for (threshold, kind) in THRESHOLDS.into_iter().flat_map(|one| [(one, Kind::Float), (one, Kind::Double)]) {
+            let neuron = Lif { threshold, surrogate: dspike, ..Lif::default() };
+            let distances: Vec<f64> = (-70..=70).map(|step| f64::from(step) / 100.0 + 1e-3).collect();
+            let potentials: Vec<f64> = distances.iter().map(|distance| threshold + distance).collect();
+            let current = Tensor::from_slice(&potentials).to_kind(kind).unsqueeze(0).set_requires_grad(true);
+            neuron.spikes(&current).sum(kind).backward();
+            let got = Vec::<f64>::try_from(current.grad().to_kind(Kind::Double).view([-1])).unwrap();
+            for (distance, got) in distances.iter().zip(got) {
+                const STEP: f64 = 1e-5;
+                let want = (smooth(distance + STEP) - smooth(distance - STEP)) / (2.0 * STEP);
+                assert!((got - want).abs() < 1e-4, "threshold {threshold}, distance {distance}: {got}, not {want}");
+            }
+            let centre = Tensor::from_slice(&[threshold]).to_kind(kind).unsqueeze(0).set_requires_grad(true);
+            neuron.spikes(&centre).sum(kind).backward();
+            assert!((centre.grad().double_value(&[0, 0]) - dspike.peak()).abs() < 1e-6, "threshold {threshold}");
+        }
     }
 
     #[test]

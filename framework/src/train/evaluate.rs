@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Batches;
 use crate::data::{Normalisation, Split};
-use crate::network::{Network, Pass, WeightCache};
+use crate::network::{Activity, Network, Pass, WeightCache};
 use crate::{Error, Result};
 
 /// What was measured over a split.
@@ -14,13 +14,13 @@ pub struct Measured {
     pub accuracy: f64,
     /// Cross-entropy of the mean logits; NaN for a split without images.
     pub loss: f64,
-    /// Mean spikes of an input neuron at each timestep, `[T]` f64, for each layer; empty unless
-    /// asked for, and for a split without images.
-    pub activity: Vec<Tensor>,
+    /// What the input neurons of each layer did, mean over images, in f64; empty unless asked for,
+    /// and for a split without images.
+    pub activity: Vec<Activity>,
 }
 
 /// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages
-/// of compression, and whether firing rates are measured. Logits are averaged over timesteps
+/// of compression, and whether firing rates and maps are measured. Logits are averaged over timesteps
 /// (paper, Eq. 16).
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn evaluate_in_batches(
         let mut correct = Tensor::zeros([], (Kind::Int64, device));
         let mut loss = Tensor::zeros([], (Kind::Double, device));
         let mut sound: Vec<Tensor> = Vec::new();
-        let mut activity: Vec<Tensor> = Vec::new();
+        let mut activity: Vec<Activity> = Vec::new();
         for batch in Batches::new(split, normalisation, order, size, device) {
             let response = network.forward(&batch.images, &pass);
             let logits = response.logits.mean_dim(0, false, None::<Kind>);
@@ -61,11 +61,11 @@ pub fn evaluate_in_batches(
             correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let size = batch.len() as f64;
             loss += logits.cross_entropy_for_logits(&batch.labels).to_kind(Kind::Double) * size;
-            for (index, rate) in response.activity.iter().enumerate() {
-                let rate = rate.to_kind(Kind::Double) * size;
+            for (index, layer) in response.activity.iter().enumerate() {
+                let of_batch = layer.scaled(size);
                 match activity.get_mut(index) {
-                    Some(sum) => *sum += rate,
-                    None => activity.push(rate),
+                    Some(sum) => sum.add(&of_batch),
+                    None => activity.push(of_batch),
                 }
             }
         }
@@ -75,7 +75,7 @@ pub fn evaluate_in_batches(
         Ok(Measured {
             accuracy: correct.double_value(&[]) / count,
             loss: loss.double_value(&[]) / count,
-            activity: activity.into_iter().map(|sum| sum / count).collect(),
+            activity: activity.iter().map(|sum| sum.scaled(1.0 / count)).collect(),
         })
     })
 }

@@ -71,7 +71,7 @@ register! {
     kind: Space,
     name: "spike-dhs",
     settings: SpikeDhs,
-    version: 4,
+    version: 5,
     summary: "cells of spiking nodes, 3x3 convolution or skip on every edge",
     paper: "Che et al., SpikeDHS, NeurIPS 2022; Liu et al., LitE-SNN, IJCAI 2024",
     examples: [
@@ -184,7 +184,41 @@ impl SpikeDhs {
 
 #[cfg(test)]
 mod tests {
+    use litesnn_framework::ground::Parameters;
+    use litesnn_framework::network::Pass;
+    use tch::{Device, Kind};
+
     use super::*;
+
+    /// Guards against a surrogate that stays at 0.5: at a threshold of 1, neurons just above it had
+    /// no gradient at all.
+    #[test]
+    fn a_threshold_of_one_leaves_the_neurons_around_it_a_gradient() {
+        let space = SpikeDhs { cells: vec![0], nodes: 2, threshold: 1.0, auxiliary: 0.0, ..SpikeDhs::default() };
+        let data = DataInfo {
+            shape: [1, 8, 8],
+            classes: vec!["a".into(), "b".into()],
+            digest: String::new(),
+            title: String::new(),
+        };
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 3, Device::Cpu);
+        let network = space.supernet(&data, &[], &mut build).unwrap();
+        let of = |name: &str| {
+            let found = parameters.trainable().iter().find(|parameter| parameter.name == name);
+            found.unwrap_or_else(|| panic!("no parameter `{name}`")).tensor.shallow_clone()
+        };
+        // Potentials of the stem of about 1.25: each neuron fires at each timestep and is reset.
+        tch::no_grad(|| drop((of("stem.norm.beta").fill_(1.25), of("stem.norm.gamma").fill_(0.02))));
+        let images = Stream::open(2, "images", 0).normal(&[4, 1, 8, 8]);
+        let pass = Pass { training: true, measure: true, ..Pass::new(2) };
+        let response = network.forward(&images, &pass);
+        let rate = &response.activity[1].rate;
+        assert!(rate.eq(1.0).all().int64_value(&[]) == 1, "the stem fires at a rate of {rate:?}");
+        response.logits.square().sum(Kind::Float).backward();
+        let gradient = of("stem.weight").grad().abs().max().double_value(&[]);
+        assert!(gradient > 0.0, "the stem has no gradient");
+    }
 
     #[test]
     fn a_sampled_architecture_has_two_edges_a_node_and_is_reproducible() {

@@ -49,6 +49,7 @@ enum Fault {
     DecodesToNothing,
     WrongShapes,
     RatesAboveOne,
+    RatesBeforeResize,
     CountsNoParameters,
     IgnoresCompressors,
     PanicsWhenNarrow,
@@ -87,8 +88,9 @@ pub const BROKEN: &[(&str, &[&str])] = &[
             "compressors",
         ],
     ),
-    ("wrong-shapes", &["layers"]),
+    ("wrong-shapes", &["layers", "activity"]),
     ("rates-above-one", &["activity"]),
+    ("rates-before-resize", &["activity"]),
     ("counts-no-parameters", &["parameters"]),
     ("ignores-compressors", &["compressors"]),
     ("panics-when-narrow", &["extremes"]),
@@ -197,7 +199,9 @@ impl Network for Spoilt {
         match self.fault {
             Fault::ForgetsATimestep => response.logits = response.logits.narrow(0, 0, pass.timesteps - 1),
             Fault::MixesTheBatch => response.logits += images.mean(Kind::Float),
-            Fault::RatesAboveOne => response.activity.iter_mut().for_each(|rate| *rate = &*rate * 2.0),
+            Fault::RatesAboveOne => response.activity.iter_mut().for_each(|layer| *layer = layer.scaled(2.0)),
+            // The maps are those of what the layers read.
+            Fault::RatesBeforeResize => response.activity.iter_mut().for_each(|layer| layer.rate = &layer.rate * 0.9),
             _ => {}
         }
         response

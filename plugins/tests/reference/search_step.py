@@ -48,8 +48,8 @@ class Margins:
         self.membrane = self.rounding = self.cut = math.inf
 
     def of_membrane(self, u):
-        # Spikes jump at the threshold, the surrogate's slope at 0 and 1.
-        for edge in (THRESHOLD, 0.0, 1.0):
+        # Spikes jump at the threshold, the surrogate's slope half a unit from it.
+        for edge in (THRESHOLD, THRESHOLD - 0.5, THRESHOLD + 0.5):
             self.membrane = min(self.membrane, (u - edge).abs().min().item())
 
     def of_rounding(self, weight, step, bits):
@@ -68,7 +68,7 @@ margins = Margins()
 
 
 class Spike(torch.autograd.Function):
-    """s = 1 if u > V; ds/du is Dspike's: b / (2 tanh(b/2)) (1 - tanh^2(b (u - 1/2))) for 0 < u < 1, else 0."""
+    """s = 1 if u > V; ds/du is Dspike's: b / (2 tanh(b/2)) (1 - tanh^2(b (u - V))) for |u - V| < 1/2, else 0."""
 
     @staticmethod
     def forward(ctx, u):
@@ -80,8 +80,9 @@ class Spike(torch.autograd.Function):
     def backward(ctx, gradient):
         (u,) = ctx.saved_tensors
         b = TEMPERATURE
-        slope = b / (2 * math.tanh(b / 2)) * (1 - torch.tanh(b * (u - 0.5)) ** 2)
-        return gradient * torch.where((u > 0) & (u < 1), slope, torch.zeros_like(u))
+        slope = b / (2 * math.tanh(b / 2)) * (1 - torch.tanh(b * (u - THRESHOLD)) ** 2)
+        inside = (u - THRESHOLD).abs() < 0.5
+        return gradient * torch.where(inside, slope, torch.zeros_like(u))
 
 
 class Quantise(torch.autograd.Function):

@@ -121,6 +121,11 @@ fn notes(experiment: &ExperimentResults, publication: &Publication, part: &Repro
     if publication.columns.contains(&Quantity::DesignCost) {
         notes.push(format!("Device here: {}.", experiment.devices().join(", ")));
     }
+    if publication.columns.contains(&Quantity::ModelSize) {
+        notes.push(
+            "Model size is counted as in print: it leaves out how a file says which weights are kept.".to_owned(),
+        );
+    }
     let not_run = |row: &TableRow| matches!(row, TableRow::Cells(cells) if cells.get(1).is_some_and(|cell| cell.text == "not run"));
     if table.rows.iter().any(not_run) {
         notes.push(format!("Rows that were not run: `litesnn run {}`.", part.manifest));

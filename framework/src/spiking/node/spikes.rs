@@ -52,6 +52,7 @@ mod tests {
     const WIDTH: i64 = 13;
 
     struct Case {
+        threshold: f64,
         /// One of the two convolutions has the same maps at every timestep.
         constant: bool,
         statistics: Statistics,
@@ -72,7 +73,7 @@ mod tests {
     fn run(case: &Case, fused: bool) -> NodeRun {
         // Not libtorch's own generator, which tests that run beside this one draw from.
         let mut stream = Stream::open(3, "node", 0);
-        let neuron = Lif::default();
+        let neuron = Lif { threshold: case.threshold, ..Lif::default() };
         let mut random = |channels: i64| channels_last(&(stream.normal(&[STEPS * 2, channels, 5, 4]) * 0.6 + 0.3));
         let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
         let (a, b) = (leaf(random(3 * WIDTH)), random(2 * WIDTH));
@@ -130,7 +131,9 @@ mod tests {
 
     #[test]
     fn the_kernel_agrees_with_op_by_op_autograd_in_every_form() {
-        for statistics in [Statistics::AllTimesteps, Statistics::EachTimestep] {
+        // A surrogate that does not follow the threshold differs at 1.
+        let forms = [(Statistics::AllTimesteps, 0.5), (Statistics::EachTimestep, 0.5), (Statistics::EachTimestep, 1.0)];
+        for (statistics, threshold) in forms {
             for (constant, spiking, training, scaled) in [
                 (false, true, true, true),
                 (false, false, true, true),
@@ -141,9 +144,9 @@ mod tests {
                 (true, false, true, true),
                 (true, false, false, false),
             ] {
-                let case = Case { constant, statistics, spiking, training, scaled };
+                let case = Case { threshold, constant, statistics, spiking, training, scaled };
                 let what = format!(
-                    "{statistics:?}, constant {constant}, candidates {spiking}, training {training}, alpha {scaled}"
+                    "threshold {threshold}, {statistics:?}, constant {constant}, candidates {spiking}, training {training}, alpha {scaled}"
                 );
                 let (got, want) = (run(&case, true), run(&case, false));
                 assert!(got.spikes.equal(&want.spikes), "{what}");
@@ -183,8 +186,14 @@ mod tests {
 
     #[test]
     fn the_same_numbers_come_out_to_the_bit() {
-        let case =
-            Case { constant: false, statistics: Statistics::EachTimestep, spiking: true, training: true, scaled: true };
+        let case = Case {
+            threshold: 0.5,
+            constant: false,
+            statistics: Statistics::EachTimestep,
+            spiking: true,
+            training: true,
+            scaled: true,
+        };
         let (first, second) = (run(&case, true), run(&case, true));
         assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
     }

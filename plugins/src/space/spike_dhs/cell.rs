@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Lif, Precision, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
 };
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::edges::{CONVOLUTION, Candidates, Link, Predecessor, SKIP, predecessor_name};
 use super::layers::{Builder, MapShape, halved};
@@ -29,6 +29,7 @@ pub(super) struct Convolution {
 pub(super) struct StackedConvolution {
     predecessor: Predecessor,
     stride: i64,
+    padding: i64,
     /// Size that the input is resized to.
     resized: Option<[i64; 2]>,
     pub(super) convolutions: Vec<Convolution>,
@@ -61,14 +62,30 @@ pub(super) struct CellShape {
     pub(super) inputs: [MapShape; 2],
 }
 
+/// What a cell reads of a predecessor.
+struct CellInput {
+    channels: i64,
+    /// Levels that its map falls on its way into the cell.
+    drop: u32,
+    /// Size of its map.
+    from: (i64, i64),
+    /// The size that its map has in the cell.
+    size: (i64, i64),
+}
+
 impl CellShape {
-    /// Channels of a predecessor, how many levels its map falls on its way into the cell, and the
-    /// size that it has there.
-    fn read(&self, predecessor: Predecessor, width: i64) -> (i64, u32, (i64, i64)) {
+    fn read(&self, predecessor: Predecessor, width: i64) -> CellInput {
         let [_, last] = self.inputs;
+        let fall = |from: MapShape| (self.level - from.level, halved(from.size, self.level - from.level));
         match self.inputs.get(predecessor) {
-            Some(map) => (map.channels, self.level - map.level, halved(map.size, self.level - map.level)),
-            None => (width, 0, halved(last.size, self.level - last.level)),
+            Some(&from) => {
+                let (drop, size) = fall(from);
+                CellInput { channels: from.channels, drop, from: from.size, size }
+            }
+            None => {
+                let (_, size) = fall(last);
+                CellInput { channels: width, drop: 0, from: size, size }
+            }
         }
     }
 }
@@ -93,7 +110,9 @@ impl StackedConvolution {
         build: &mut Build,
     ) -> Result<Option<StackedConvolution>> {
         let outputs = builder.channels << cell.level;
-        let (inputs, drop, map) = cell.read(predecessor, outputs);
+        let CellInput { channels: inputs, drop, from, size: map } = cell.read(predecessor, outputs);
+        let resize = !builder.supernet && builder.space.downsampling == Downsampling::Resize;
+        let (input_map, stride, padding) = if resize { (map, 1, 1) } else { (from, 1 << drop, 1) };
         let mut convolutions = Vec::new();
         for (link, candidates) in edges.iter().filter(|(link, _)| link.predecessor == predecessor) {
             for (operation, choice) in convolution_choices(*candidates, predecessor) {
@@ -104,6 +123,9 @@ impl StackedConvolution {
                     kernel: (3, 3),
                     inputs,
                     outputs,
+                    input_map,
+                    stride,
+                    padding,
                     map,
                     reads: Input::Spikes,
                 };
@@ -117,10 +139,10 @@ impl StackedConvolution {
         }
         let channels = outputs * convolutions.len() as i64;
         let norm = BatchNorm::new(channels, builder.space.normalisation, &mut build.at("norm"));
-        let resize = !builder.supernet && builder.space.downsampling == Downsampling::Resize;
         Ok(Some(StackedConvolution {
             predecessor,
-            stride: if resize { 1 } else { 1 << drop },
+            stride,
+            padding,
             resized: (resize && drop > 0).then_some([map.0, map.1]),
             convolutions,
             norm,
@@ -140,17 +162,22 @@ impl StackedConvolution {
         Some(Tensor::cat(&all?, 0))
     }
 
-    /// The normalised currents of all its convolutions, on which `candidate` neurons follow.
-    fn currents(&self, signal: &Signal, candidate: Option<&Lif>, pass: &Pass) -> Currents {
+    /// What its convolutions read of `signal`.
+    fn read(&self, signal: &Signal, pass: &Pass) -> Signal {
+        match self.resized {
+            Some(size) => signal.resized(size, pass),
+            None => signal.shallow_clone(),
+        }
+    }
+
+    /// The normalised currents of all its convolutions on `input`, on which `candidate` neurons
+    /// follow.
+    fn currents(&self, input: &Signal, candidate: Option<&Lif>, pass: &Pass) -> Currents {
         let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
         let weight = pass.stacked_weights(&weights);
-        let input = match self.resized {
-            Some(size) => signal.spikes.upsample_nearest2d(size, None, None),
-            None => signal.spikes.shallow_clone(),
-        };
-        let current = pass.convolve(&input, &weight, self.steps(pass).as_ref(), self.stride, 1);
+        let current = pass.convolve(&input.spikes, &weight, self.steps(pass).as_ref(), self.stride, self.padding);
         let readers = self.convolutions.len();
-        Currents::new(&current, &self.norm, pass.timesteps, signal.constant, pass.training, candidate, readers)
+        Currents::new(&current, &self.norm, pass.timesteps, input.constant, pass.training, candidate, readers)
     }
 }
 
@@ -194,23 +221,24 @@ impl SpikingCell {
         neuron: &Lif,
         alpha: Option<&Tensor>,
         pass: &Pass,
-        activity: &mut Vec<Tensor>,
+        activity: &mut Vec<Activity>,
     ) -> Signal {
         let mut terms: Vec<Vec<Term>> = (0..self.nodes).map(|_| Vec::new()).collect();
         self.send(0, s0, neuron, alpha, pass, &mut terms, activity);
         self.send(1, s1, neuron, alpha, pass, &mut terms, activity);
-        let (mut outputs, mut rates) = (Vec::new(), Vec::new());
+        let (mut outputs, mut activities) = (Vec::new(), Vec::new());
         for index in 0..self.nodes {
             let driven = std::mem::take(&mut terms[index]);
             let (spikes, rate) = node_spikes(neuron, &driven, self.width, alpha, pass.timesteps, pass.measure);
-            rates.extend(rate.as_ref().map(Tensor::shallow_clone));
-            let signal = Signal { spikes, constant: false, rate };
+            let of_node = rate.map(|rate| pass.activity_of_rate(rate, &spikes));
+            activities.extend(of_node.as_ref().map(Activity::shallow_clone));
+            let signal = Signal { spikes, constant: false, activity: of_node };
             self.send(index + 2, &signal, neuron, alpha, pass, &mut terms, activity);
             outputs.push(signal.spikes);
         }
         // All nodes have the same number of neurons.
-        let rate = pass.measure.then(|| Tensor::stack(&rates, 0).mean_dim(0, false, None::<Kind>));
-        Signal { spikes: side_by_side(&outputs), constant: false, rate }
+        let activity = pass.measure.then(|| Activity::side_by_side(&activities));
+        Signal { spikes: side_by_side(&outputs), constant: false, activity }
     }
 
     /// Adds what leaves `predecessor` to what drives the nodes that it reaches.
@@ -223,16 +251,17 @@ impl SpikingCell {
         alpha: Option<&Tensor>,
         pass: &Pass,
         terms: &mut [Vec<Term>],
-        activity: &mut Vec<Tensor>,
+        activity: &mut Vec<Activity>,
     ) {
         let candidate = self.spiking_candidates.then_some(neuron);
         for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
-            let currents = Rc::new(stack.currents(signal, candidate, pass));
+            let input = stack.read(signal, pass);
+            let currents = Rc::new(stack.currents(&input, candidate, pass));
             for (index, convolution) in stack.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
                 terms[convolution.node].push(part);
-                activity.extend(signal.rate.as_ref().map(Tensor::shallow_clone));
+                activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
             }
         }
         for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
-use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{BatchNorm, Lif, kaiming_fan_out, unfold_time};
 use tch::{Kind, Tensor};
 
@@ -38,6 +38,9 @@ impl Linear {
             kernel: (1, 1),
             inputs,
             outputs: classes,
+            input_map: (1, 1),
+            stride: 1,
+            padding: 0,
             map: (1, 1),
             reads: Input::Pooled,
         };
@@ -86,12 +89,14 @@ impl Head {
         Ok(Head { spiking, linear })
     }
 
-    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`.
-    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`; what the linear layer reads is added to
+    /// `activity`.
+    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         let mut features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
         if self.spiking {
             features = fire(neuron, &features, pass);
         }
+        activity.extend(pass.activity(&as_maps(&features)));
         self.linear.forward(&features, pass)
     }
 
@@ -102,6 +107,11 @@ impl Head {
     pub(super) fn full_precision_parameters(&self) -> u64 {
         self.linear.full_precision_parameters()
     }
+}
+
+/// Features `[T·B, C]` as maps of one place.
+fn as_maps(features: &Tensor) -> Tensor {
+    features.unsqueeze(-1).unsqueeze(-1)
 }
 
 /// A convolution that a LIF layer follows.
@@ -127,6 +137,9 @@ impl Block {
             kernel: (kernel, kernel),
             inputs,
             outputs,
+            input_map: (map + kernel - 1, map + kernel - 1),
+            stride: 1,
+            padding: 0,
             map: (map, map),
             reads: Input::Spikes,
         };
@@ -135,9 +148,10 @@ impl Block {
         Ok(Block { shape, weight, norm: BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm")) })
     }
 
-    fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+    fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
+        activity.extend(pass.activity(spikes));
         let weight = pass.weight(&self.weight);
-        let current = pass.convolve(spikes, &weight, None, 1, 0);
+        let current = pass.convolve(spikes, &weight, None, self.shape.stride, self.shape.padding);
         fire(neuron, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
     }
 }
@@ -173,15 +187,16 @@ impl Auxiliary {
         })
     }
 
-    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`.
-    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass) -> Tensor {
+    /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`; what its layers read is added to `activity`.
+    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         let pooled = if self.published_pooling {
             spikes.avg_pool2d([5, 5], [3, 3], [0, 0], false, true, None)
         } else {
             spikes.adaptive_avg_pool2d([2, 2])
         };
-        let spikes = self.reduce.forward(&fire(neuron, &pooled, pass), neuron, pass);
-        let spikes = self.gather.forward(&spikes, neuron, pass);
+        let spikes = self.reduce.forward(&fire(neuron, &pooled, pass), neuron, pass, activity);
+        let spikes = self.gather.forward(&spikes, neuron, pass, activity);
+        activity.extend(pass.activity(&spikes));
         self.linear.forward(&spikes.flatten(1, -1), pass)
     }
 

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Response, Supernet, SynapseLayer};
 use litesnn_framework::spiking::{Dspike, Lif};
 use tch::{Kind, Tensor};
 
@@ -10,7 +10,6 @@ use super::cell::{CellShape, SpikingCell};
 use super::edges::{Candidates, Link, decode};
 use super::head::{Auxiliary, Head};
 use super::layers::{Builder, MapShape, halved};
-use super::signal::Signal;
 use super::stem::Stem;
 
 impl Builder<'_> {
@@ -67,31 +66,26 @@ impl Network for Body {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
         let alpha = self.choice_weights();
         let mut activity = Vec::new();
-        if pass.measure {
-            // The stem reads the image, the same at every timestep.
-            activity.push(Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        }
+        // The stem reads the image, the same at every timestep.
+        activity.extend(pass.activity_of_constant(images));
         let mut before = self.stem.forward(images, &self.neuron, pass);
-        let mut last = Signal {
-            spikes: before.spikes.shallow_clone(),
-            rate: before.rate.as_ref().map(Tensor::shallow_clone),
-            ..before
-        };
-        let mut auxiliary = None;
+        let mut last = before.shallow_clone();
+        let (mut auxiliary, mut of_auxiliary) = (None, Vec::new());
         for (index, cell) in self.cells.iter().enumerate() {
             let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
             if let Some((_, head)) = self.auxiliary.as_ref().filter(|(read, _)| *read == index && pass.training) {
-                auxiliary = Some((head.forward(&output.spikes, &self.neuron, pass), head.weight));
+                let logits = head.forward(&output.spikes, &self.neuron, pass, &mut of_auxiliary);
+                auxiliary = Some((logits, head.weight));
             }
             before = std::mem::replace(&mut last, output);
         }
-        let logits = self.head.forward(&last.spikes, &self.neuron, pass);
-        activity.extend(last.rate);
-        if let Some((_, head)) = self.auxiliary.as_ref().filter(|_| pass.measure) {
+        let logits = self.head.forward(&last.spikes, &self.neuron, pass, &mut activity);
+        if let Some((_, head)) = self.auxiliary.as_ref().filter(|_| !pass.training) {
             // It does not work outside of training.
-            let still = Tensor::zeros([pass.timesteps], (Kind::Float, images.device()));
-            activity.extend(head.layers().map(|_| still.shallow_clone()));
+            let still = |(shape, _): (&LayerShape, _)| pass.no_activity(shape.input_neurons(), images.device());
+            activity.extend(head.layers().filter_map(still));
         }
+        activity.extend(of_auxiliary);
         Response { logits, auxiliary, activity }
     }
 

@@ -49,9 +49,10 @@ pub struct SpikeDhs {
     /// Decay of the membrane potential from one timestep to the next (paper: 0.2).
     #[schemars(range(min = 0.0, max = 1.0))]
     pub tau: f64,
-    /// Threshold of a spike (paper: 0.5).
+    /// Threshold of a spike, and centre of the surrogate gradient (paper: 0.5).
     pub threshold: f64,
-    /// Temperature of the Dspike surrogate gradient (paper: 3).
+    /// Temperature of the Dspike surrogate gradient, which reaches 0.5 to both sides of the
+    /// threshold (paper: 3).
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub temperature: f64,
 }

@@ -4,7 +4,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{BatchNorm, Lif, channels_last, fold_time, kaiming_fan_out};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::layers::{Builder, MapShape, halved};
 use super::settings::SearchStem;
@@ -15,7 +15,6 @@ pub(super) struct Stem {
     pub(super) shape: LayerShape,
     pub(super) weight: CompressedWeight,
     pub(super) norm: BatchNorm,
-    stride: i64,
     spiking: bool,
 }
 
@@ -29,13 +28,16 @@ impl Stem {
             kernel: (3, 3),
             inputs,
             outputs: builder.nodes as i64 * builder.channels,
+            input_map: (height, width),
+            stride: space.stem_stride,
+            padding: 1,
             map: halved((height, width), space.stem_stride.trailing_zeros()),
             reads: Input::Image,
         };
         let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, build)?;
         let norm = BatchNorm::new(shape.outputs, space.normalisation, &mut build.at("norm"));
         let spiking = !builder.supernet || space.search_stem == SearchStem::Spiking;
-        Ok(Stem { shape, weight, norm, stride: space.stem_stride, spiking })
+        Ok(Stem { shape, weight, norm, spiking })
     }
 
     /// The map that it gives.
@@ -45,12 +47,16 @@ impl Stem {
 
     pub(super) fn forward(&self, images: &Tensor, neuron: &Lif, pass: &Pass) -> Signal {
         // A static image drives the same current at every timestep: convolved and normalised once.
-        let current = pass.convolve_image(&channels_last(images), &pass.weight(&self.weight), self.stride, 1);
+        let current = pass.convolve_image(
+            &channels_last(images),
+            &pass.weight(&self.weight),
+            self.shape.stride,
+            self.shape.padding,
+        );
         let current = self.norm.forward(&current, None, 1, pass.training);
         if self.spiking {
             return Signal::new(fold_time(&neuron.spikes_of_constant(&current, pass.timesteps)), pass);
         }
-        let rate = pass.measure.then(|| Tensor::ones([pass.timesteps], (Kind::Float, images.device())));
-        Signal { spikes: channels_last(&current), constant: true, rate }
+        Signal::constant(channels_last(&current), pass)
     }
 }
