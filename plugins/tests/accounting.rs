@@ -1,7 +1,7 @@
 //! The accounting of a search is that of the design it decodes to, its gradients are its
 //! derivatives, and firing rates and SynOps are what counting spikes one by one gives.
 
-use litesnn_framework::data::{DataInfo, Normalisation, Split};
+use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{
     Architecture, Compressor, Network, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher, cost,
@@ -24,6 +24,7 @@ fn data() -> DataInfo {
         classes: (0..3).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: String::new(),
+        edition: Edition::Other,
     }
 }
 

@@ -134,6 +134,32 @@ pub struct DataInfo {
     /// What to call the data in a table, with its subset, for example
     /// `Fashion-MNIST (2000/500/1000)`.
     pub title: String,
+    /// How the data relate to the published data set.
+    pub edition: Edition,
+}
+
+/// How the data in use relate to the published data set that a plugin reads. The content decides,
+/// wherever it lies and whatever its folder is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edition {
+    /// All of it, unchanged.
+    Official,
+    /// A part of it, unchanged.
+    Subset,
+    /// Something else in its form, or data that nobody has published.
+    Other,
+}
+
+impl Edition {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Edition::Official => "official",
+            Edition::Subset => "subset",
+            Edition::Other => "other",
+        }
+    }
 }
 
 /// An opened data set.

@@ -151,6 +151,8 @@ table! {
         pub dataset: String,
         /// Digest of the data.
         pub data_digest: String,
+        /// `official`: all of the published data set; `subset`: a part of it; `other`: other data.
+        pub data_edition: String,
         /// Accuracy on the test split, 0..1.
         pub test_accuracy: f64,
         /// Cross-entropy on the test split.
@@ -198,6 +200,11 @@ table! {
         pub hardware: String,
         /// Threads of libtorch.
         pub threads: i64,
+        /// Version of libtorch.
+        pub libtorch: String,
+        /// Type that the convolutions of retraining and evaluation are computed in: `f32` or
+        /// `bf16`.
+        pub precision: String,
         /// Peak resident memory of the process in bytes. A time column.
         pub peak_memory_bytes: i64,
         /// Version of the program.

@@ -50,6 +50,7 @@ pub(super) fn measure(
         recipe: task.recipe.clone(),
         dataset: splits.info.title.clone(),
         data_digest: splits.info.digest.clone(),
+        data_edition: splits.info.edition.name().to_owned(),
         test_accuracy: measured.accuracy,
         test_loss: measured.loss,
         timesteps: design.timesteps,
@@ -65,6 +66,7 @@ pub(super) fn measure(
         ann_operations: totals.ann_operations,
         ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
         evaluate_seconds,
+        precision: precision.name().to_owned(),
         revision: revision.to_owned(),
         // Names come last: see `reuse::named`.
         ..spent(session.history(), device)
@@ -89,6 +91,7 @@ fn spent(history: &[EpochRow], device: Device) -> Outcome {
         device: device::name(device),
         hardware: device::hardware(device),
         threads: i64::from(tch::get_num_threads()),
+        libtorch: device::libtorch(),
         peak_memory_bytes: device::peak_memory() as i64,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),

@@ -11,7 +11,7 @@ use super::guard::guarded;
 use super::measure::measure;
 use super::method::Method;
 use super::reuse::{self, KnownWork};
-use crate::data::{DataStore, Splits};
+use crate::data::{DataStore, Edition, Normalisation, Splits};
 use crate::ground::file::{set_aside, write_atomically};
 use crate::launch::Task;
 use crate::manifest::Trial;
@@ -120,6 +120,15 @@ impl<'a> Job<'a> {
         );
         if let Some(owner) = folder.left_by() {
             self.note(&log, &format!("`{}` was left by {owner}; this process goes on with it", path.display()));
+        }
+        let Splits { info, normalisation: Normalisation { mean, std }, .. } = self.splits.as_ref();
+        if info.edition == Edition::Other {
+            let title = &info.title;
+            let text = format!(
+                "the data are no published data set, nor a part of one: tables call them `{title}`, and inputs are \
+                 normalised by the mean {mean:?} and the deviation {std:?}"
+            );
+            self.note(&log, &text);
         }
         let outcome = guarded(|| {
             self.put_away_damaged(&folder.file(files::RESULT), &log)?;
