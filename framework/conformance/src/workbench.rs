@@ -177,6 +177,7 @@ pub(super) fn trial(
         manifest,
         settings,
         depends_on: None,
+        profile: None,
         reproduces: None,
         overrides: Vec::new(),
     };

@@ -4,12 +4,14 @@
 pub mod device;
 pub(crate) mod error;
 pub mod file;
+mod machine;
 mod parameter;
 mod problem;
 mod random;
 pub mod signal;
 mod words;
 
+pub use machine::{Machine, together};
 pub use parameter::{Build, Parameter, Parameters, Role};
 pub use problem::{ConfigLayer, Location, Problem};
 pub use random::Stream;
