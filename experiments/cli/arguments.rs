@@ -111,6 +111,10 @@ pub struct RunOptions {
     /// when all trials are submitted.
     #[arg(long)]
     pub wait: bool,
+    /// Run finished trials anew. Their results are set aside, and results of the same work elsewhere
+    /// are not taken. After an interruption, the same command without --again resumes.
+    #[arg(long)]
+    pub again: bool,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,

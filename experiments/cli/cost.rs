@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use litesnn_framework::data::{DataInfo, Dataset};
+use litesnn_framework::data::{DataInfo, Dataset, Edition};
 use litesnn_framework::ground::file::read_text;
 use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{self, Trial};
@@ -124,6 +124,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: format!("{}x{}x{}, {classes} classes", input[0], input[1], input[2]),
+        edition: Edition::Other,
     };
     Ok(Blueprint {
         name: path.display().to_string(),
@@ -240,6 +241,7 @@ fn known_form(dataset: &dyn Dataset) -> Result<DataInfo> {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: format!("{name} ({}x{}x{}, {classes} classes)", shape[0], shape[1], shape[2]),
+        edition: Edition::Other,
     })
 }
 

@@ -25,7 +25,7 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     let choice = device::choose(&options.device)?;
     let store = data_store();
     let surveyed = survey(&plan, &options.runs, &store);
-    let refused = refuse_what_does_not_fit(&plan, &surveyed, choice.device, 1).err();
+    let refused = refuse_what_does_not_fit(&plan, &surveyed, false, choice.device, 1).err();
     let rehearsals = match options.time && refused.is_none() {
         true => rehearsals(&plan, &surveyed, &store, choice.device),
         false => BTreeMap::new(),
@@ -56,15 +56,21 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
 }
 
 /// Fails when the trials that would run, `jobs` of them at once, need more memory than the device
-/// has.
-pub fn refuse_what_does_not_fit(plan: &Plan, surveyed: &Looked, device: Device, jobs: usize) -> Result<(), Failure> {
+/// has. `again`: those that are finished would run too.
+pub fn refuse_what_does_not_fit(
+    plan: &Plan,
+    surveyed: &Looked,
+    again: bool,
+    device: Device,
+    jobs: usize,
+) -> Result<(), Failure> {
     let Some(available) = device::available_memory(device) else { return Ok(()) };
     let mut open: Vec<(&Trial, u64)> = plan
         .trials
         .iter()
         .zip(surveyed)
         .filter_map(|(trial, looked)| {
-            let looked = looked.as_ref().ok().filter(|looked| !matches!(looked.state, State::Done(_)))?;
+            let looked = looked.as_ref().ok().filter(|looked| again || !matches!(looked.state, State::Done(_)))?;
             Some((trial, looked.needs.as_ref().ok()?.memory))
         })
         .collect();

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::device::{self, Choice};
 use litesnn_framework::ground::signal::stop_on_request;
+use litesnn_framework::ground::{Machine, counted};
 use litesnn_framework::launch::{Launch, Launcher, Pool, ProcessSettings, Record, Task};
 use litesnn_framework::manifest::{self, Plan};
-use litesnn_framework::run::{Agenda, Context, Finished, outcomes, run_here, survey};
+use litesnn_framework::record::earlier;
+use litesnn_framework::run::{Agenda, Asked, Context, Finished, outcomes, run_here, survey};
 use litesnn_framework::{Error, Result};
 
 use crate::arguments::{RunOptions, data_store};
@@ -92,6 +94,7 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
         true => None,
         false => Some(fitting_device(options, plans, executor.at_once(), &store)?),
     };
+    let asked = asked(options, &executor, choice.as_ref());
     let agenda = match &executor {
         // A trial of this process records the data that it has opened.
         Executor::Here => Agenda::of(plans, &options.runs, |dataset| Ok(store.open(dataset)?.info.digest.clone()))?,
@@ -100,12 +103,22 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
             Agenda::of(plans, &runs, |dataset| Ok(store.summary(dataset)?.info.digest))?
         }
     };
+    let aside = if options.again { set_aside(&agenda)? } else { Vec::new() };
     let before: Vec<bool> = agenda.tasks.iter().map(Task::is_finished).collect();
     let together = !matches!(executor, Executor::Here);
     let display = Display::new(options.quiet, together, before.len(), before.iter().filter(|done| **done).count());
     if let Some(Choice { device, reason }) = &choice {
         display.line(&format!("device: {} ({reason})", device::name(*device)));
     }
+    match aside.first() {
+        Some(first) => display.line(&format!(
+            "{} set aside, such as `{}`",
+            counted(aside.len(), "finished result"),
+            first.display()
+        )),
+        None => agenda.tell_other_machines(&asked, &display),
+    }
+    agenda.rename_finished(|dataset| Ok(store.summary(dataset)?.info), &display);
     let stop = stop_on_request();
     let done = match (executor, choice) {
         (Executor::Here, Some(choice)) => {
@@ -124,6 +137,10 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
     conclusion::tell(options, &all, elsewhere);
     let open = all.iter().any(Option::is_none);
     match open && !elsewhere && stop.load(Ordering::Relaxed) {
+        true if options.again => {
+            let help = "the same command without `--again` goes on; with it, what is finished would run once more";
+            Err(Failure::new(Exit::Interrupted, Error::Interrupted.to_string(), Some(help.into())))
+        }
         true => Err(Error::Interrupted.into()),
         false => Ok(conclusion::exit(&all)),
     }
@@ -133,9 +150,34 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
 fn fitting_device(options: &RunOptions, plans: &[Plan], at_once: usize, store: &DataStore) -> Result<Choice, Failure> {
     let choice = device::choose(&options.device)?;
     for plan in plans.iter().filter(|_| !options.force) {
-        refuse_what_does_not_fit(plan, &survey(plan, &options.runs, store), choice.device, at_once)?;
+        let surveyed = survey(plan, &options.runs, store);
+        refuse_what_does_not_fit(plan, &surveyed, options.again, choice.device, at_once)?;
     }
     Ok(choice)
+}
+
+/// What the trials of this run use, as far as that is known here.
+fn asked(options: &RunOptions, executor: &Executor, choice: Option<&Choice>) -> Asked {
+    let here = choice.map(|choice| Machine::here(choice.device));
+    match (executor, here) {
+        (Executor::Here, Some(here)) => here.into(),
+        // The threads are divided among the trials, unless someone says how many each has.
+        (_, Some(here)) => Asked { threads: options.threads.map(i64::from), ..here.into() },
+        (_, None) => Asked {
+            device: Some(options.device.clone()).filter(|device| device != "auto"),
+            threads: options.threads.map(i64::from),
+            ..Asked::default()
+        },
+    }
+}
+
+/// Sets aside every finished result, so that all trials run anew; the new places.
+fn set_aside(agenda: &Agenda) -> Result<Vec<PathBuf>> {
+    let mut aside = Vec::new();
+    for task in &agenda.tasks {
+        aside.extend(earlier::begin_anew(&task.folder)?);
+    }
+    Ok(aside)
 }
 
 /// Runs tasks in processes of their own.

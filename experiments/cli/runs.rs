@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use litesnn_framework::ground::counted;
 use litesnn_framework::launch::{Record, Standing, launches};
-use litesnn_framework::record::{self, State, attempt, files};
+use litesnn_framework::record::{self, Outcome, State, attempt, earlier, files};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
@@ -75,6 +75,11 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
         ]);
     }
     println!("{table}");
+    let aside = earlier::set_aside_trials(&runs);
+    if let Some(folder) = aside.first().and_then(|first| first.parent()) {
+        let count = counted(aside.len(), "result");
+        println!("`litesnn run --again` has set aside {count}, in `{}`", shown(folder));
+    }
     Ok(Exit::Done)
 }
 
@@ -113,7 +118,7 @@ fn row(folder: &Path, launched: &BTreeMap<PathBuf, (Standing, String, usize)>) -
     let (words, epochs, accuracy, since) = match (&state, launch) {
         (State::Done(outcome), _) => {
             let epochs = usize::try_from(outcome.search_epochs + outcome.retrain_epochs).unwrap_or(0);
-            ("done".into(), epochs, Some(outcome.test_accuracy), changed(&folder.join(files::RESULT)))
+            ("done".into(), epochs, Some(outcome.test_accuracy), finished_at(outcome))
         }
         (State::Running, _) => ("running".into(), attempt::epochs(folder), None, newest),
         (_, Some((Standing::Queued, ..))) => ("queued".into(), attempt::epochs(folder), None, newest),
@@ -131,6 +136,12 @@ fn row(folder: &Path, launched: &BTreeMap<PathBuf, (Standing, String, usize)>) -
         accuracy,
         launch: launch.map(|(_, name, _)| name.clone()),
     })
+}
+
+/// When a trial finished. The time of change of its result is another one where it was renamed or
+/// copied.
+fn finished_at(outcome: &Outcome) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(outcome.finished_at).ok()?))
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {

@@ -1,6 +1,7 @@
 // A node of the autograd graph whose backward pass is a callback. All mathematics is on the other side of it, in Rust.
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
@@ -127,6 +128,15 @@ int64_t litesnn_version(at::Tensor *tensor) { return tensor->_version(); }
 
 // Counts a change that libtorch has not seen.
 void litesnn_changed(at::Tensor *tensor) { tensor->unsafeGetTensorImpl()->bump_version(); }
+
+// How the libtorch that was loaded was built, in words, for the caller to free; null where it does not say.
+char *litesnn_configuration() {
+  try {
+    return strdup(at::show_config().c_str());
+  } catch (const std::exception &) {
+    return nullptr;
+  }
+}
 
 // Free memory of an accelerator in bytes; 0 is success.
 int litesnn_free_memory(int index, uint64_t *free) {

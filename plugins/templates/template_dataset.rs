@@ -11,7 +11,7 @@
 //! error for a file that is missing is `Error::Content`, with the file, what is wrong and what
 //! would mend it.
 
-use litesnn_framework::data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, DataStore, Dataset, Edition, Normalisation, Split, Splits};
 use litesnn_framework::ground::Stream;
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
@@ -69,6 +69,7 @@ impl Dataset for TemplateDataset {
                 // The images follow from these alone.
                 digest: format!("gratings-1-{}-{count}", self.classes),
                 title: format!("gratings ({} directions, {count} images each)", self.classes),
+                edition: Edition::Other,
             },
             normalisation: Normalisation { mean: vec![0.5], std: vec![0.24] },
             preparation: None,

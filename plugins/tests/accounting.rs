@@ -1,7 +1,7 @@
 //! The accounting of a search is that of the design it decodes to, and its gradients are its
 //! derivatives.
 
-use litesnn_framework::data::DataInfo;
+use litesnn_framework::data::{DataInfo, Edition};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{
     Activity, Compressor, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher, cost, exceedance,
@@ -22,6 +22,7 @@ fn data() -> DataInfo {
         classes: (0..3).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: String::new(),
+        edition: Edition::Other,
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::data::{DataInfo, Normalisation, Split};
+use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::network::{Architecture, Edge, Pass, SearchSpace};
 use litesnn_framework::run::layer_costs::{self, Totals};
@@ -34,6 +34,7 @@ fn totals(downsampling: &str, stored: &BTreeMap<String, Tensor>) -> Totals {
         classes: (0..3).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: String::new(),
+        edition: Edition::Other,
     };
     let edge = |(node, from): (usize, &str)| Edge { node, from: from.into(), operation: "conv3x3".into() };
     let architecture = Architecture { space: "spike-dhs".into(), edges: EDGES.map(edge).into() };

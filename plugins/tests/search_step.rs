@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::data::DataInfo;
+use litesnn_framework::data::{DataInfo, Edition};
 use litesnn_framework::ground::{Build, Parameters, Role};
 use litesnn_framework::network::{Compressor, SearchSpace, TimestepSearcher};
 use litesnn_framework::train::{Algorithm, Batch, Descent, Open, Rate, SearchParts, Searched, clip_gradients};
@@ -125,6 +125,7 @@ fn one_search_step_equals_the_reference_in_pytorch() {
         classes: (0..4).map(|class| class.to_string()).collect(),
         digest: String::new(),
         title: String::new(),
+        edition: Edition::Other,
     };
 
     let mut parameters = Parameters::default();

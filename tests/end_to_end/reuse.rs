@@ -1,9 +1,11 @@
 //! Finished work is found by its content, whatever its experiment is called.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{assert_same, files, litesnn, manifest, numbers, run, stderr, stdout, succeed, trial};
+use crate::support::{
+    assert_same, files, litesnn, manifest, numbers, run, stderr, stdout, strings, succeed, table, trial,
+};
 
 /// The tiny manifest under another name.
 fn named(name: &str, runs: &Path) -> Command {
@@ -51,4 +53,152 @@ fn other_settings_are_other_work() {
     assert!(!stdout(&output).contains("finished before"), "{}", stdout(&output));
     let output = succeed(named("third", folder.path()).args(["--set", "dataset.fashion-mnist.train=41"]));
     assert!(!stdout(&output).contains("finished before"), "{}", stdout(&output));
+}
+
+/// A manifest that is changed between runs, and its runs.
+struct Edited {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    runs: PathBuf,
+    text: String,
+}
+
+impl Edited {
+    fn new(more: &str) -> Edited {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, runs) = (folder.path().join("own.toml"), folder.path().join("runs"));
+        let text = std::fs::read_to_string(manifest("tiny.toml")).unwrap().replace("name = \"tiny\"", "name = \"own\"");
+        let edited = Edited { _folder: folder, path, runs, text: text + more };
+        edited.write(&[]);
+        edited
+    }
+
+    /// Writes the manifest with some words replaced.
+    fn write(&self, changes: &[(&str, &str)]) {
+        let changed = changes.iter().fold(self.text.clone(), |text, (from, to)| text.replace(from, to));
+        std::fs::write(&self.path, changed).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        stdout(&succeed(run(&self.path, &self.runs).args(arguments)))
+    }
+
+    /// The same, where both trials have to be finished.
+    fn meets_finished_results(&self, arguments: &[&str]) {
+        let said = self.run(arguments);
+        assert_eq!(said.matches("finished before").count(), 2, "{said}");
+    }
+
+    fn folder(&self) -> PathBuf {
+        trial(&self.runs, "own", "lite-snn")
+    }
+
+    /// `reproduces`, `profile` and `overrides` of the result, and whether the folder's manifest says
+    /// what it reproduces.
+    fn marks(&self) -> ([String; 3], bool) {
+        let result = table(&self.folder().join("result.parquet"));
+        let kept = std::fs::read_to_string(self.folder().join("manifest.toml")).unwrap().contains("reproduces");
+        (["reproduces", "profile", "overrides"].map(|column| strings(&result, column).remove(0)), kept)
+    }
+}
+
+fn marks(reproduces: &str, profile: &str, overrides: &str, kept: bool) -> ([String; 3], bool) {
+    ([reproduces, profile, overrides].map(str::to_owned), kept)
+}
+
+const REPRODUCES: (&str, &str) = ("name = \"own\"", "name = \"own\"\nreproduces = \"lite-snn/table4\"");
+
+/// A finished result kept the names that it was first recorded with, so that `report --check` found
+/// nothing to compare.
+#[test]
+fn what_a_manifest_says_later_that_it_reproduces_reaches_the_finished_result() {
+    let edited = Edited::new("");
+    edited.run(&[]);
+    assert_eq!(edited.marks(), marks("", "", "", false));
+    let measured = numbers(&edited.folder());
+    edited.write(&[REPRODUCES]);
+
+    // A look writes nothing.
+    let before = files(&edited.runs);
+    succeed(litesnn().arg("plan").arg(&edited.path).arg("--runs").arg(&edited.runs));
+    assert!(before == files(&edited.runs), "files changed");
+
+    edited.meets_finished_results(&[]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+    let log = std::fs::read_to_string(edited.folder().join("log.jsonl")).unwrap();
+    assert!(log.lines().last().unwrap().contains("\"event\":\"renamed\""), "{log}");
+    // Nothing that was measured changed, and the next run has nothing to do.
+    let without = |mut numbers: crate::support::Numbers| {
+        numbers.remove("result.reproduces[0]");
+        numbers
+    };
+    assert_same(&without(numbers(&edited.folder())), &without(measured));
+    let before = files(&edited.runs);
+    edited.meets_finished_results(&[]);
+    assert!(before == files(&edited.runs), "files changed");
+
+    // In processes of their own too; and what is taken out of the manifest is taken out here.
+    edited.write(&[]);
+    edited.meets_finished_results(&["--jobs", "2"]);
+    assert_eq!(edited.marks(), marks("", "", "", false));
+    edited.write(&[REPRODUCES]);
+    edited.meets_finished_results(&["--jobs", "2"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+
+    // The manifest in the trial's folder takes no name away.
+    let output = succeed(&mut run(&edited.folder().join("manifest.toml"), &edited.runs));
+    assert_eq!(stdout(&output).matches("finished before").count(), 1, "{}", stdout(&output));
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+}
+
+#[test]
+fn an_override_that_the_manifest_takes_over_later_is_no_change_any_more() {
+    let edited = Edited::new("");
+    edited.write(&[REPRODUCES]);
+    edited.run(&["--set", "search.epochs=1"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "search.epochs=1", false));
+    let epochs = ("[search]\nepochs = 2", "[search]\nepochs = 1");
+    edited.write(&[REPRODUCES, epochs]);
+    edited.meets_finished_results(&[]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+    // Said once more on the command line, it is no change either.
+    edited.meets_finished_results(&["--set", "search.epochs=1"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+    // Where the manifest says something else again, it is.
+    edited.write(&[REPRODUCES]);
+    edited.meets_finished_results(&["--set", "search.epochs=1"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "search.epochs=1", false));
+}
+
+#[test]
+fn a_profile_that_the_manifest_takes_over_later_is_no_change_any_more() {
+    let edited = Edited::new("\n[profile.short]\nsearch.epochs = 1\n");
+    edited.write(&[REPRODUCES]);
+    edited.run(&["--profile", "short"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "short", "", false));
+    edited.write(&[REPRODUCES, ("[search]\nepochs = 2", "[search]\nepochs = 1")]);
+    edited.meets_finished_results(&[]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
+}
+
+/// Data have their name from their folder and their content, and the hash of a trial from their
+/// content alone.
+#[test]
+fn data_that_moved_are_called_by_their_new_folder() {
+    let edited = Edited::new("");
+    let [here, there] = ["shirts", "shoes"].map(|name| edited.path.with_file_name(name));
+    let bundled = crate::support::root().join("experiments/data/fashion-mnist");
+    crate::support::copy_folder(&bundled, &here);
+    // Without its validation files it is no bundled set.
+    std::fs::remove_file(here.join("validation-images-idx3-ubyte.gz")).unwrap();
+    std::fs::remove_file(here.join("validation-labels-idx1-ubyte.gz")).unwrap();
+    let root = |folder: &Path| format!("dataset.fashion-mnist.root={:?}", folder.display().to_string());
+    let called = || strings(&table(&edited.folder().join("result.parquet")), "dataset").remove(0);
+    let output = succeed(run(&edited.path, &edited.runs).args(["--set", &root(&here)]));
+    assert_eq!(called(), "shirts (40/20/20)");
+    assert!(stderr(&output).contains("tables call them `shirts (40/20/20)`"), "{}", stderr(&output));
+    assert_eq!(strings(&table(&edited.folder().join("result.parquet")), "data_edition"), ["other"]);
+    std::fs::rename(&here, &there).unwrap();
+    edited.meets_finished_results(&["--set", &root(&there)]);
+    assert_eq!(called(), "shoes (40/20/20)");
 }

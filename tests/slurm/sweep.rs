@@ -356,3 +356,19 @@ fn a_limit_of_submissions_is_waited_for() {
     assert_eq!(asked, refused + said.matches(" were submitted as ").count(), "{said}");
     count("a limit of 4 tasks for 6", &runs, &format!("sbatch called {asked} times, refused {refused} times"));
 }
+
+#[test]
+fn a_sweep_that_runs_again_sets_its_results_aside_and_submits_every_trial() {
+    let Some(cluster) = start("") else { return };
+    let (_folder, runs) = folder();
+    ends_with_every_result(&cluster, waiting(&cluster, &runs, LONG, &[]), &runs);
+    let child = sweep(&cluster, &runs, LONG, &[]).args(["--wait", "--again"]).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}\n{}", stderr(&output), cluster.logs());
+    assert!(stdout(&output).matches("finished before").count() == 0, "{}", stdout(&output));
+    let aside = runs.join("tiny/.earlier");
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), 12);
+    fs::rename(&aside, runs.join("earlier")).unwrap();
+    assert_all_same(&all_numbers(&runs, "tiny"), expected());
+    count("again", &runs, "12 results set aside and measured anew");
+}

@@ -1,19 +1,15 @@
-//! SHA-256 of files, and the list of them that lies in a fetched folder.
+//! SHA-256 of files, and whether a folder's files are the published ones.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use litesnn_framework::Error;
-use litesnn_framework::data::Source;
-use litesnn_framework::ground::file::read_text;
+use litesnn_framework::data::{Source, read_checksums};
 use sha2::{Digest, Sha256};
 
 use super::Progress;
-
-/// The list in a fetched folder, as `sha256sum` writes and checks it.
-pub const LIST: &str = "checksums.sha256";
 
 /// Writes to a file and keeps the SHA-256 of all that was written.
 pub struct Hashing<W> {
@@ -75,63 +71,30 @@ pub enum Verdict {
     Unknown,
 }
 
-/// A file that a folder should hold.
-struct Expected {
-    path: PathBuf,
-    sha256: String,
-}
-
 /// Checks a folder by the list that `litesnn data fetch` left in it, else by the published
 /// checksums of its files.
 pub fn verify(source: &Source, folder: &Path, progress: &Progress) -> Result<Verdict, Error> {
-    let list = folder.join(LIST);
-    let expected = if list.is_file() {
-        read_list(&list, source)?
-    } else {
-        let of = |file: &litesnn_framework::data::SourceFile| Expected {
-            path: file.name.into(),
-            sha256: file.sha256.into(),
-        };
-        source.files.iter().map(of).collect()
+    let expected = match read_checksums(folder, source)? {
+        Some(list) => list,
+        None => source.files.iter().map(|file| (file.name.to_owned(), file.sha256.to_owned())).collect(),
     };
     if expected.is_empty() {
         return Ok(Verdict::Unknown);
     }
-    let size = |file: &Expected| folder.join(&file.path).metadata().map_or(0, |metadata| metadata.len());
-    progress.begin("checking", expected.iter().map(size).sum(), 0);
+    let size = |file: &String| folder.join(file).metadata().map_or(0, |metadata| metadata.len());
+    progress.begin("checking", expected.keys().map(size).sum(), 0);
     let mut wrong = Vec::new();
-    for file in &expected {
-        let path = folder.join(&file.path);
+    for (file, sha256) in &expected {
+        let path = folder.join(file);
         if !path.is_file() {
             wrong.push(format!("`{}` is missing", path.display()));
             continue;
         }
         let found = of_file(&path, progress)?;
-        if found != file.sha256 {
-            wrong.push(format!("`{}` has SHA-256 {found}, expected {}", path.display(), file.sha256));
+        if found != *sha256 {
+            wrong.push(format!("`{}` has SHA-256 {found}, expected {sha256}", path.display()));
         }
     }
     progress.end();
     Ok(if wrong.is_empty() { Verdict::Right(expected.len()) } else { Verdict::Wrong(wrong) })
-}
-
-fn read_list(list: &Path, source: &Source) -> Result<Vec<Expected>, Error> {
-    let text = read_text(list).map_err(Error::file("read", list))?;
-    let mut all = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let parts = line.split_once("  ").filter(|(sha256, path)| {
-            sha256.len() == 64
-                && sha256.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
-        });
-        let Some((sha256, path)) = parts else {
-            return Err(Error::Content {
-                path: list.to_owned(),
-                message: format!("is damaged in line {}", number + 1),
-                hint: format!("move the folder away; {}", source.hint()),
-            });
-        };
-        all.push(Expected { path: path.into(), sha256: sha256.to_lowercase() });
-    }
-    Ok(all)
 }

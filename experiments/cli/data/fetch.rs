@@ -4,17 +4,16 @@
 //! with, `FILE` is downloaded and checked, `content` is unpacked. The folder appears by one rename,
 //! with a list of checksums in it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use litesnn_framework::Error;
-use litesnn_framework::data::{Archive, Form, Source};
+use litesnn_framework::data::{Archive, Checksums, Form, Source, write_checksums};
 
 use super::Progress;
-use super::checksum::{self, LIST};
+use super::checksum;
 use super::unpack::unpack;
 
 /// Why a data set could not be fetched.
@@ -93,7 +92,7 @@ pub fn fetch(source: &Source, home: &Path, options: &Options, progress: &Progres
         fs::remove_dir_all(&content).map_err(Error::file("remove", &content))?;
     }
     fs::create_dir(&content).map_err(Error::file("create", &content))?;
-    let mut sums = BTreeMap::new();
+    let mut sums = Checksums::new();
     for archive in source.archives {
         let whole = staging.join(archive.file_name());
         match archive.form {
@@ -109,8 +108,7 @@ pub fn fetch(source: &Source, home: &Path, options: &Options, progress: &Progres
             }
         }
     }
-    let list: String = sums.iter().map(|(path, sha256)| format!("{sha256}  {path}\n")).collect();
-    litesnn_framework::ground::file::write_atomically(&content.join(LIST), list.as_bytes())?;
+    write_checksums(&content, source, &sums)?;
     let folder = home.join(source.folder);
     fs::rename(&content, &folder).map_err(Error::file("write", &folder))?;
     fs::remove_dir_all(&staging).map_err(Error::file("remove", &staging))?;
@@ -263,6 +261,7 @@ mod server;
 mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use litesnn_framework::data::{CHECKSUMS, published_checksums};
     use tar::{Builder, EntryType, Header};
     use tempfile::TempDir;
 
@@ -366,7 +365,11 @@ mod tests {
         };
         assert!(wrong.len() == 2 && wrong[0].contains("inner/two.bin` is missing"), "{wrong:?}");
         assert!(wrong[1].contains("one.bin` has SHA-256") && wrong[1].contains(sha256(&[1; 5000])), "{wrong:?}");
-        fs::write(folder.join(LIST), format!("{}  ../outside\n", sha256(b""))).unwrap();
+        // The folder says which archive it comes from; another one of the same form would not do.
+        assert_eq!(published_checksums(&folder, &source).unwrap().unwrap().len(), 2);
+        let other = Source { archives: self::source(b"another version").archives, ..source };
+        assert_eq!(published_checksums(&folder, &other).unwrap(), None);
+        fs::write(folder.join(CHECKSUMS), format!("{}  ../outside\n", sha256(b""))).unwrap();
         let error = verify(&source, &folder, &Progress::new(true)).unwrap_err().to_string();
         assert!(error.contains("checksums.sha256` is damaged in line 1"), "{error}");
     }

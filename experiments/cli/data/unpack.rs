@@ -1,12 +1,12 @@
 //! A gzipped tar archive to a folder; nothing in the archive can reach outside of it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use litesnn_framework::Error;
+use litesnn_framework::data::Checksums;
 use tar::{Archive, EntryType};
 
 use super::Progress;
@@ -19,16 +19,11 @@ use super::checksum::Hashing;
 ///
 /// A damaged archive, and one with a path that leaves the folder, with a link or with a device: all
 /// entries up to that one are written.
-pub fn unpack(
-    archive: &Path,
-    root: &str,
-    folder: &Path,
-    progress: &Progress,
-) -> Result<BTreeMap<String, String>, Error> {
+pub fn unpack(archive: &Path, root: &str, folder: &Path, progress: &Progress) -> Result<Checksums, Error> {
     let file = File::open(archive).map_err(Error::file("open", archive))?;
     let mut tar = Archive::new(MultiGzDecoder::new(BufReader::new(file)));
     let damaged = |error: io::Error| wrong(archive, format!("is damaged: {error}"));
-    let mut sums = BTreeMap::new();
+    let mut sums = Checksums::new();
     for entry in tar.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let path = entry.path().map_err(damaged)?.into_owned();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::{Kept, Stop, broken};
-use litesnn_framework::data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, DataStore, Dataset, Edition, Normalisation, Split, Splits};
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::manifest::{Manifest, Plan, Trial};
 use litesnn_framework::network::{Compressor, Design, Network, SearchSpace, Supernet, Techniques, TimestepSearcher};
@@ -66,6 +66,7 @@ pub(super) fn information(channels: i64, side: i64) -> DataInfo {
         classes: (0..CLASSES).map(|class| format!("stripe {class}")).collect(),
         digest: "stripes".into(),
         title: "stripes".into(),
+        edition: Edition::Other,
     }
 }
 
@@ -176,6 +177,7 @@ pub(super) fn trial(
         manifest,
         settings,
         depends_on: None,
+        profile: None,
         reproduces: None,
         overrides: Vec::new(),
     };

@@ -18,7 +18,7 @@ use std::time::Instant;
 pub use measured::{Measured, median};
 use tch::{Cuda, Device, Kind, Tensor};
 
-use crate::data::{DataInfo, Normalisation, Split, Splits};
+use crate::data::{DataInfo, Edition, Normalisation, Split, Splits};
 use crate::ground::{Stream, device, guarded};
 use crate::manifest::{Plan, Trial};
 use crate::network::{Design, Pass};
@@ -166,6 +166,7 @@ impl Benchmark<'_> {
             classes: (0..classes).map(|class| class.to_string()).collect(),
             digest: String::new(),
             title: "random images".into(),
+            edition: Edition::Other,
         };
         let channel = |value: f32| vec![value; channels as usize];
         Splits {

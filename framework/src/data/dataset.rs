@@ -134,6 +134,41 @@ pub struct DataInfo {
     /// What to call the data in a table, with its subset, for example
     /// `Fashion-MNIST (2000/500/1000)`.
     pub title: String,
+    /// How the data relate to the published data set.
+    pub edition: Edition,
+}
+
+impl DataInfo {
+    /// What a network is told of data of a form (channels, height, width; number of classes) whose
+    /// content is not known.
+    pub fn of_form((shape, classes): ([i64; 3], usize)) -> DataInfo {
+        let classes = (0..classes).map(|class| class.to_string()).collect();
+        DataInfo { shape, classes, digest: String::new(), title: String::new(), edition: Edition::Other }
+    }
+}
+
+/// How the data in use relate to the published data set that a plugin reads. The content decides,
+/// wherever it lies and whatever its folder is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edition {
+    /// All of it, unchanged.
+    Official,
+    /// A part of it, unchanged.
+    Subset,
+    /// Something else in its form, or data that nobody has published.
+    Other,
+}
+
+impl Edition {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Edition::Official => "official",
+            Edition::Subset => "subset",
+            Edition::Other => "other",
+        }
+    }
 }
 
 /// An opened data set.

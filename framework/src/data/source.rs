@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserializer;
 
-use super::DataStore;
+use super::{DataStore, Edition};
 use crate::plugin::checked;
 use crate::{Error, Result};
 
@@ -87,6 +87,12 @@ pub fn sources() -> Vec<&'static Source> {
     all
 }
 
+/// The last part of a folder's path.
+fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    whole.file_name().map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
 /// Reads the setting that is put behind the title of data which is not the published one: a few
 /// words on one line.
 pub fn note<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
@@ -100,13 +106,21 @@ impl Source {
         self.files.iter().find(|file| file.name == name)
     }
 
-    /// What tables call the data: its name alone where every file in use is the published one, else
-    /// with a note that says so.
-    pub fn title(&self, official: bool, note: Option<&str>) -> String {
-        match note {
-            Some(note) => format!("{}, {note}", self.title),
-            None if official => self.title.to_owned(),
-            None => format!("{}, files differ from the official ones", self.title),
+    /// What tables call the data in `folder`: by the published name where they are the published
+    /// data or a part of them, else by that name with the user's `note`, or by the folder's name.
+    /// Where the folder's name could be taken for the published one, the title says that it is not.
+    pub fn title(&self, edition: Edition, folder: &Path, note: Option<&str>) -> String {
+        if let Some(note) = note {
+            return format!("{}, {note}", self.title);
+        }
+        if edition != Edition::Other {
+            return self.title.to_owned();
+        }
+        let name = folder_name(folder);
+        let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+        match [self.title, self.folder].iter().any(|own| letters(&name).starts_with(&letters(own))) {
+            true => format!("{name}, unofficial files"),
+            false => name,
         }
     }
 
@@ -142,5 +156,33 @@ impl Source {
                 hint: format!("{}, or `root` names a folder that has them", self.hint()),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: Source = Source {
+        name: "pictures",
+        title: "Pictures-10",
+        folder: "pictures-10-bin",
+        licence: "",
+        citation: "",
+        page: "",
+        archives: &[],
+        files: &[],
+    };
+
+    #[test]
+    fn other_data_have_the_name_of_their_folder_and_never_the_published_one_alone() {
+        let title = |edition, folder: &str, note| SET.title(edition, Path::new(folder), note);
+        assert_eq!(title(Edition::Official, "/data/x", None), "Pictures-10");
+        assert_eq!(title(Edition::Subset, "/data/x", None), "Pictures-10");
+        assert_eq!(title(Edition::Other, "/data/my-cats", None), "my-cats");
+        for folder in ["pictures-10-bin", "Pictures_10", "pictures10"] {
+            assert_eq!(title(Edition::Other, folder, None), format!("{folder}, unofficial files"));
+        }
+        assert_eq!(title(Edition::Other, "/data/x", Some("JPEG q75")), "Pictures-10, JPEG q75");
     }
 }

@@ -18,7 +18,7 @@ use crate::plugin::{Kind, find};
 /// What is known of a data set without holding it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataSummary {
-    /// Shape, classes, digest, title.
+    /// Shape, classes, digest, title, edition.
     pub info: DataInfo,
     /// Samples to train on.
     pub train: usize,
@@ -129,7 +129,7 @@ mod tests {
     use tch::{Kind as TensorKind, Tensor};
 
     use super::*;
-    use crate::data::{Normalisation, Split};
+    use crate::data::{Edition, Normalisation, Split};
 
     thread_local!(static OPENED: Cell<usize> = const { Cell::new(0) });
 
@@ -158,6 +158,7 @@ mod tests {
                     classes: vec!["a".into()],
                     digest: blake3::hash(&bytes).to_hex().to_string(),
                     title: "one".into(),
+                    edition: Edition::Other,
                 },
                 normalisation: Normalisation { mean: vec![0.0], std: vec![1.0] },
                 preparation: None,

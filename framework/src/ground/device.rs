@@ -90,6 +90,31 @@ fn field(text: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.trim().to_owned())
 }
 
+/// The version of the libtorch that this process has loaded, such as `2.13.0`; empty where it does
+/// not say.
+pub fn libtorch() -> String {
+    unsafe extern "C" {
+        fn litesnn_configuration() -> *mut std::ffi::c_char;
+    }
+    // SAFETY: the C++ side hands over a string that ends with a zero, or null.
+    let text = unsafe {
+        let text = litesnn_configuration();
+        if text.is_null() {
+            return String::new();
+        }
+        let copy = std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned();
+        libc::free(text.cast());
+        copy
+    };
+    version(&text).unwrap_or_default()
+}
+
+/// The version in the description of libtorch's build: `..., TORCH_VERSION=2.13.0, USE_CUDA=0, ...`.
+fn version(configuration: &str) -> Option<String> {
+    let settings = configuration.split([',', '\n']).map(str::trim);
+    settings.filter_map(|setting| setting.strip_prefix("TORCH_VERSION=")).next().map(str::to_owned)
+}
+
 /// Measures wall time and the time of a device.
 #[derive(Debug)]
 pub struct Stopwatch {
@@ -220,6 +245,17 @@ mod tests {
     fn a_model_is_read_from_what_the_system_lists() {
         assert_eq!(field("processor\t: 0\nmodel name\t: A 1: 2\n", "model name").as_deref(), Some("A 1: 2"));
         assert_eq!(field("vendor: x", "model name"), None);
+    }
+
+    /// This build links libtorch 2.13 and no other: torch-sys checks it.
+    #[test]
+    fn the_version_of_libtorch_is_that_of_the_loaded_library() {
+        assert!(libtorch().starts_with("2.13."), "{}", libtorch());
+        assert_eq!(
+            version("  - Build settings: BLAS_INFO=mkl, TORCH_VERSION=2.1.0, USE_CUDA=0, \n").as_deref(),
+            Some("2.1.0")
+        );
+        assert_eq!(version("PyTorch built with:\n"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod device;
 pub(crate) mod error;
 pub mod file;
 mod guard;
+mod machine;
 mod parameter;
 mod problem;
 mod random;
@@ -12,6 +13,7 @@ pub mod signal;
 mod words;
 
 pub(crate) use guard::guarded;
+pub use machine::{Machine, together};
 pub use parameter::{Build, Parameter, Parameters, Role};
 pub use problem::{ConfigLayer, Location, Problem};
 pub use random::Stream;

@@ -32,9 +32,9 @@ pub struct Task {
     pub seed: u64,
     /// Its point of the sweep: keys and values.
     pub point: Vec<(String, String)>,
-    /// What `--set` and the environment changed.
+    /// What `--set` and the environment changed of it.
     pub overrides: Vec<String>,
-    /// The profile of the manifest that it was planned with.
+    /// The profile of the manifest that it was planned with, where that changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
     /// The published table that it reproduces.

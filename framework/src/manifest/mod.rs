@@ -32,6 +32,7 @@ mod file;
 #[cfg(test)]
 mod fixtures;
 mod layers;
+mod marks;
 mod origins;
 mod overlay;
 mod overrides;

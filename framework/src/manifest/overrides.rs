@@ -10,18 +10,25 @@ use super::to_toml;
 use super::variants::Variant;
 use crate::ground::{ConfigLayer, Problem};
 
-/// Settings of the environment and the command line that can change a number, as `key=value`.
-pub(super) fn overrides(base: &Stack) -> Vec<String> {
+/// Settings of the environment and the command line that can change a number: each path, and
+/// `key=value`.
+pub(super) fn overrides(base: &Stack) -> Vec<(Vec<String>, String)> {
     let mut all = Vec::new();
     for overlay in base.overlays().iter().filter(|overlay| by_user(overlay)) {
-        let is_work = |section: &str| Section::find(section).is_none_or(|section| section.is_work);
-        let counts = |leaf: &Vec<String>| is_work(&leaf[0]) && leaf.last().is_none_or(|name| name != "root");
+        let in_work = |section: &str| Section::find(section).is_none_or(|section| section.is_work);
+        let counts = |leaf: &Vec<String>| in_work(&leaf[0]) && leaf.last().is_none_or(|name| is_work(name));
         for leaf in overlay.leaves().into_iter().filter(counts) {
             let value = overlay.get(&leaf).map(to_toml::text).unwrap_or_default();
-            all.push(format!("{}={value}", leaf.join(".")));
+            let text = format!("{}={value}", leaf.join("."));
+            all.push((leaf, text));
         }
     }
     all
+}
+
+/// Whether a setting of this name can change a number: where data lie cannot.
+pub(super) fn is_work(name: &str) -> bool {
+    name != "root"
 }
 
 /// Overrides that a variant or the sweep would overrule without a word: those that a variant or the

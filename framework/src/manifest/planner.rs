@@ -1,7 +1,8 @@
 //! From variants and the sweep to trials, in the order in which trials can run.
 
 use super::file::Mark;
-use super::overrides::{lost_overrides, overrides};
+use super::marks::{AsWritten, Marks};
+use super::overrides::lost_overrides;
 use super::resolve::{Resolved, resolve};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
@@ -29,7 +30,7 @@ struct Draft {
 
 pub(super) struct Planner<'a> {
     base: &'a Stack,
-    profile: Option<&'a str>,
+    written: AsWritten,
     variants: &'a [Variant],
     sweep: &'a [Swept],
     drafts: Vec<Draft>,
@@ -38,13 +39,8 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(
-        base: &'a Stack,
-        profile: Option<&'a str>,
-        variants: &'a [Variant],
-        sweep: &'a [Swept],
-    ) -> Planner<'a> {
-        Planner { base, profile, variants, sweep, drafts: Vec::new(), found: Vec::new() }
+    pub(super) fn new(base: &'a Stack, written: AsWritten, variants: &'a [Variant], sweep: &'a [Swept]) -> Planner<'a> {
+        Planner { base, written, variants, sweep, drafts: Vec::new(), found: Vec::new() }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
@@ -173,33 +169,33 @@ impl<'a> Planner<'a> {
         // Plugins cannot be cloned, so that each trial reads its own.
         let mut manifest = resolved.manifest()?;
         manifest.experiment.seeds = vec![seed];
-        let overrides = overrides(self.base);
         // It is said of the settings of one file as they stand there: not of a file that extends
         // it, and, in the manifest that the trial keeps and that runs without a profile, not of
         // settings that were changed.
         let at = path(["experiment", "reproduces"]);
         let extended = stack.origin(&at).is_some_and(|overlay| matches!(overlay.layer, ConfigLayer::Extends(_)));
         let reproduces = manifest.experiment.reproduces.take().filter(|_| !extended);
-        if self.profile.is_none() && overrides.is_empty() {
-            manifest.experiment.reproduces.clone_from(&reproduces);
-        }
         if let Some(design) = &mut manifest.design
             && let Some(file) = &mut design.file
         {
             *file = stack.design_file(file);
         }
         let variant = self.variants[index].name.clone();
-        match serde_json::to_value(&manifest) {
-            Ok(settings) => {
-                let point = point.to_vec();
-                Some(Trial { variant, point, seed, reproduces, overrides, manifest, settings, depends_on })
-            }
+        let mut settings = match serde_json::to_value(&manifest) {
+            Ok(settings) => settings,
             Err(error) => {
                 let message = format!("a plugin's settings cannot be written: {error}");
                 self.found.push((index, stack.problem(&[], Mark::Value, message, None)));
-                None
+                return None;
             }
+        };
+        let Marks { profile, overrides } = self.written.marks(&variant, point, &settings);
+        if let Some(name) = reproduces.clone().filter(|_| profile.is_none() && overrides.is_empty()) {
+            settings["experiment"]["reproduces"] = name.clone().into();
+            manifest.experiment.reproduces = Some(name);
         }
+        let point = point.to_vec();
+        Some(Trial { variant, point, seed, profile, reproduces, overrides, manifest, settings, depends_on })
     }
 
     /// Reports that a trial's source has no trial of the same seed, unless the source itself has a
@@ -271,9 +267,7 @@ fn design_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
 fn chance_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
     let manifest = resolved.manifest()?;
     let (Some(optimizer), Some(search)) = (&manifest.optimizer, &manifest.search) else { return None };
-    let (shape, classes) = manifest.dataset.form();
-    let classes = (0..classes).map(|class| class.to_string()).collect();
-    let info = DataInfo { shape, classes, digest: String::new(), title: String::new() };
+    let info = DataInfo::of_form(manifest.dataset.form());
     let (compressors, timesteps) = (manifest.compressors(), manifest.timesteps.as_ref());
     let training = (search, &manifest.retrain);
     let open =

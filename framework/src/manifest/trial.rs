@@ -15,10 +15,13 @@ pub struct Trial {
     pub point: Vec<(String, String)>,
     /// The seed.
     pub seed: u64,
+    /// The profile that was chosen, where it changes the trial.
+    pub profile: Option<String>,
     /// What the manifest says it reproduces.
     pub reproduces: Option<String>,
-    /// Settings that the environment or the command line changed, `key=value`. Names, seeds, where
-    /// data lie (`root`) and when checkpoints are written change no number and are left out.
+    /// Settings that the environment or the command line changed, `key=value`. Those that say what
+    /// the manifest says anyway are left out, and so are names, seeds, where data lie (`root`) and
+    /// when checkpoints are written: they change no number.
     pub overrides: Vec<String>,
     /// The settings, ready to use; `experiment.seeds` holds the seed alone, and the path of a
     /// design's file is absolute.

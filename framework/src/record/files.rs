@@ -22,5 +22,8 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const LOG: &str = "log.jsonl";
 /// Why a trial has no result ([`super::Failed`]); absent while it runs, and once it is finished.
 pub const FAILED: &str = "failed.json";
+/// The trial is run anew: results of the same work elsewhere are not taken for it
+/// ([`super::earlier`]).
+pub const AGAIN: &str = "again";
 /// Held while a process works here.
 pub const LOCK: &str = "lock";

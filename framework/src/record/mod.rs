@@ -16,6 +16,7 @@
 //! that a process which watches the trial from outside can tell of the same ones ([`Follower`]).
 
 pub mod attempt;
+pub mod earlier;
 mod end;
 mod event;
 mod failed;

@@ -51,7 +51,7 @@ table! {
         pub seconds: f64,
         /// Time of the device in seconds, as in `history.parquet`. A time column.
         pub device_seconds: f64,
-        /// Device: `cpu` or `cuda:N`.
+        /// Device: `cpu` or `cuda:N`, joined as in `result.parquet`.
         pub device: String,
     }
 }
@@ -153,7 +153,7 @@ table! {
         /// Hash of the same work without the seed. Trials with one recipe are repetitions of one
         /// another.
         pub recipe: String,
-        /// Profile that the trial ran with; empty without one.
+        /// Profile that the trial ran with, where it changes the trial; empty without one.
         pub profile: String,
         /// Swept keys and their values, `key=value`, joined by `, `; empty without a sweep.
         pub point: String,
@@ -161,12 +161,15 @@ table! {
         /// one.
         pub reproduces: String,
         /// Settings that the command line or the environment changed, `key=value`, joined by `, `.
-        /// Seeds, names and the folder of the data (`root`) are left out.
+        /// What the manifest says anyway is left out, and so are seeds, names and the folder of the
+        /// data (`root`).
         pub overrides: String,
         /// Title of the data set, with the subset that was used.
         pub dataset: String,
         /// Digest of the data.
         pub data_digest: String,
+        /// `official`: all of the published data set; `subset`: a part of it; `other`: other data.
+        pub data_edition: String,
         /// Accuracy on the test split, 0..1.
         pub test_accuracy: f64,
         /// Cross-entropy on the test split.
@@ -223,12 +226,19 @@ table! {
         pub retrain_epochs: i64,
         /// Time of the device in the search, in seconds, as in `history.parquet`. A time column.
         pub search_device_seconds: f64,
-        /// Device: `cpu` or `cuda:N`.
+        /// Device: `cpu` or `cuda:N`. A trial that went on on another one after an interruption
+        /// names all that it ran on, joined by ` + `.
         pub device: String,
-        /// Model of the processor or of the GPU; empty where the operating system does not name it.
+        /// Model of the processor or of the GPU, joined like `device`; empty where the operating
+        /// system does not name it.
         pub hardware: String,
-        /// Threads of libtorch.
+        /// Threads of libtorch; 0 where the trial went on with another number of threads.
         pub threads: i64,
+        /// Version of libtorch, joined like `device`.
+        pub libtorch: String,
+        /// Type that the convolutions of retraining and evaluation are computed in: `f32` or
+        /// `bf16`.
+        pub precision: String,
         /// Peak resident memory of the process in bytes. A time column.
         pub peak_memory_bytes: i64,
         /// Version of the program.

@@ -17,6 +17,8 @@ pub struct Agenda<'a> {
     pub tasks: Vec<Task>,
     /// The trial of each task.
     pub(super) trials: Vec<&'a Trial>,
+    /// The manifest that each task comes from.
+    pub(super) sources: Vec<&'a Path>,
     /// The trials that cannot run, by their place among all trials.
     refused: Vec<(usize, Finished)>,
 }
@@ -26,7 +28,7 @@ impl<'a> Agenda<'a> {
     /// be used does not run, nor does one that takes its design; where no trial of a plan can run,
     /// that is the error of the whole.
     pub fn of(plans: &'a [Plan], runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Result<Agenda<'a>> {
-        let mut agenda = Agenda { tasks: Vec::new(), trials: Vec::new(), refused: Vec::new() };
+        let mut agenda = Agenda { tasks: Vec::new(), trials: Vec::new(), sources: Vec::new(), refused: Vec::new() };
         let count = plans.iter().map(|plan| plan.trials.len()).sum();
         let mut before = 0;
         for plan in plans {
@@ -44,6 +46,7 @@ impl<'a> Agenda<'a> {
                         let after = task.after.map(|source| places[source]);
                         agenda.tasks.push(Task { index, count, after, ..task });
                         agenda.trials.push(trial);
+                        agenda.sources.push(&plan.source);
                     }
                     Err(error) => {
                         let refused = Finished { title: trial.title(), outcome: Err(error), cached: false };
@@ -110,7 +113,7 @@ fn task(
         seed: trial.seed,
         point: trial.point.clone(),
         overrides: trial.overrides.clone(),
-        profile: plan.profile.clone(),
+        profile: trial.profile.clone(),
         reproduces: trial.reproduces.clone(),
         folder: folder(runs, &plan.name, trial, &hash),
         hash,

@@ -2,13 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tch::Device;
-
 use super::layer_costs;
 use super::method::Method;
-use super::reuse;
-use crate::ground::Parameters;
+use super::names;
 use crate::ground::device::{self, Stopwatch};
+use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
 use crate::network::{Design, Network, Pass, cost};
 use crate::record::{self, EpochRow, Outcome, Stage, StageRow, files};
@@ -38,7 +36,8 @@ pub(super) fn measure(
             },
             other => other,
         })?;
-    let mut stages = stage_rows(session.history(), device);
+    let machine = together(session.machines());
+    let mut stages = stage_rows(session.history(), &machine.device);
     let evaluate_seconds = watch.wall();
     stages.push(StageRow {
         stage: Stage::Evaluate,
@@ -56,7 +55,6 @@ pub(super) fn measure(
         seed: trial.seed as i64,
         hash: task.hash.clone(),
         recipe: task.recipe.clone(),
-        dataset: splits.info.title.clone(),
         data_digest: splits.info.digest.clone(),
         test_accuracy: measured.accuracy,
         test_loss: measured.loss,
@@ -78,17 +76,18 @@ pub(super) fn measure(
         ann_operations: totals.ann_operations,
         ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
         evaluate_seconds,
+        precision: precision.name().to_owned(),
         revision: revision.to_owned(),
-        // Names come last: see `reuse::named`.
-        ..spent(session.history(), device)
+        // Names come last: see `names::named`.
+        ..spent(session.history(), machine)
     };
-    let outcome = reuse::named(outcome, task);
+    let outcome = names::named(outcome, task, &splits.info);
     record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
     Ok(outcome)
 }
 
 /// What was spent on search and retraining, and where.
-fn spent(history: &[EpochRow], device: Device) -> Outcome {
+fn spent(history: &[EpochRow], machine: Machine) -> Outcome {
     let of = |search: bool| history.iter().filter(move |row| row.stage.is_search() == search);
     let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
     let device_seconds = of(true).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
@@ -99,9 +98,10 @@ fn spent(history: &[EpochRow], device: Device) -> Outcome {
         search_epochs: epochs(true),
         retrain_epochs: epochs(false),
         search_device_seconds: device_seconds,
-        device: device::name(device),
-        hardware: device::hardware(device),
-        threads: i64::from(tch::get_num_threads()),
+        device: machine.device,
+        hardware: machine.hardware,
+        threads: machine.threads,
+        libtorch: machine.libtorch,
         peak_memory_bytes: device::peak_memory() as i64,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),
@@ -109,8 +109,9 @@ fn spent(history: &[EpochRow], device: Device) -> Outcome {
     }
 }
 
-/// The stages of a trial with their time, in order, the evaluation aside.
-fn stage_rows(history: &[EpochRow], device: Device) -> Vec<StageRow> {
+/// The stages of a trial with their time, in order, the evaluation aside. `device` names every
+/// device that the trial ran on.
+fn stage_rows(history: &[EpochRow], device: &str) -> Vec<StageRow> {
     let mut rows: Vec<StageRow> = Vec::new();
     for epoch in history {
         match rows.last_mut().filter(|row| row.stage == epoch.stage) {
@@ -124,7 +125,7 @@ fn stage_rows(history: &[EpochRow], device: Device) -> Vec<StageRow> {
                 epochs: 1,
                 seconds: epoch.seconds,
                 device_seconds: epoch.device_seconds,
-                device: device::name(device),
+                device: device.to_owned(),
             }),
         }
     }

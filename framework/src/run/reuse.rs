@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::names::named;
+use crate::data::DataInfo;
 use crate::ground::file::write_atomically;
 use crate::launch::Task;
-use crate::record::{self, Log, Observer, Outcome, TrialFolder, files};
+use crate::record::{self, Log, Observer, Outcome, TrialFolder, earlier, files};
 use crate::{Error, Result};
 
 /// What a finished trial is made of, the result aside; a trial without a search has no weights.
@@ -42,8 +44,12 @@ impl KnownWork {
         }
     }
 
-    /// A finished trial of this hash in another folder than `own`.
+    /// A finished trial of this hash in another folder than `own`; none where `own` is to be run
+    /// anew.
     pub(super) fn find(&self, hash: &str, own: &Path) -> Option<(&Path, Outcome)> {
+        if earlier::runs_anew(own) {
+            return None;
+        }
         let folders = self.by_hash.get(hash)?.iter().filter(|folder| *folder != own);
         folders.map(PathBuf::as_path).find_map(|folder| {
             let outcome = record::result(folder)?;
@@ -55,6 +61,7 @@ impl KnownWork {
 /// Gives a trial the result of the same work in another folder.
 pub(super) fn reuse(
     task: &Task,
+    info: &DataInfo,
     manifest_text: &str,
     (from, outcome): (&Path, Outcome),
     observer: &dyn Observer,
@@ -70,21 +77,7 @@ pub(super) fn reuse(
         }
     }
     Log::open(&folder.file(files::LOG), observer)?.line("reused", json!({ "from": from }));
-    let outcome = named(outcome, task);
+    let outcome = named(outcome, task, info);
     record::write(&folder.file(files::RESULT), std::slice::from_ref(&outcome))?;
     Ok(outcome)
-}
-
-/// A result under the names that a trial has in its manifest: they are not part of the work.
-pub(super) fn named(outcome: Outcome, task: &Task) -> Outcome {
-    let point: Vec<String> = task.point.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Outcome {
-        experiment: task.experiment.clone(),
-        variant: task.variant.clone(),
-        profile: task.profile.clone().unwrap_or_default(),
-        point: point.join(", "),
-        reproduces: task.reproduces.clone().unwrap_or_default(),
-        overrides: task.overrides.join(", "),
-        ..outcome
-    }
 }

@@ -23,6 +23,7 @@ fn trial_of(task: &Task) -> Result<Trial> {
         variant: task.variant.clone(),
         point: task.point.clone(),
         seed: task.seed,
+        profile: task.profile.clone(),
         reproduces: task.reproduces.clone(),
         overrides: task.overrides.clone(),
         manifest,

@@ -1,6 +1,6 @@
 //! One trial: search, design, retrain, evaluate, record.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,8 +9,9 @@ use tch::Device;
 
 use super::measure::measure;
 use super::method::Method;
+use super::names::kept_manifest;
 use super::reuse::{self, KnownWork};
-use crate::data::{DataStore, Splits};
+use crate::data::{DataStore, Edition, Normalisation, Splits};
 use crate::ground::file::{set_aside, write_atomically};
 use crate::ground::guarded;
 use crate::launch::Task;
@@ -85,7 +86,8 @@ impl<'a> Job<'a> {
             return (Ok(outcome), true);
         }
         if let Some(found) = known.find(&self.task.hash, folder) {
-            return (reuse::reuse(self.task, &self.manifest_text(folder), found, self.context.observer), true);
+            let (info, text) = (&self.splits.info, self.manifest_text(folder));
+            return (reuse::reuse(self.task, info, &text, found, self.context.observer), true);
         }
         let outcome = guarded(|| match token {
             Some(token) => self.attempt(token),
@@ -105,8 +107,7 @@ impl<'a> Job<'a> {
 
     /// The manifest that the trial's folder keeps.
     fn manifest_text(&self, folder: &Path) -> String {
-        let design_file = self.task.design_file.as_deref().map(|file| seen_from(folder, file));
-        self.trial.manifest_toml(design_file.as_deref())
+        kept_manifest(self.task, self.trial, folder)
     }
 
     fn run(&self, path: &Path) -> Result<Outcome> {
@@ -120,6 +121,15 @@ impl<'a> Job<'a> {
         );
         if let Some(owner) = folder.left_by() {
             self.note(&log, &format!("`{}` was left by {owner}; this process goes on with it", path.display()));
+        }
+        let Splits { info, normalisation: Normalisation { mean, std }, .. } = self.splits.as_ref();
+        if info.edition == Edition::Other {
+            let title = &info.title;
+            let text = format!(
+                "the data are no published data set, nor a part of one: tables call them `{title}`, and inputs are \
+                 normalised by the mean {mean:?} and the deviation {std:?}"
+            );
+            self.note(&log, &text);
         }
         let outcome = guarded(|| {
             self.put_away_damaged(&folder.file(files::RESULT), &log)?;
@@ -200,16 +210,5 @@ impl<'a> Job<'a> {
         };
         write_atomically(written, found.design.to_toml().as_bytes())?;
         Ok(found)
-    }
-}
-
-/// A path to `file` for the manifest in `folder`: relative where both are trials of one experiment,
-/// so that it can be moved.
-fn seen_from(folder: &Path, file: &Path) -> PathBuf {
-    match (file.parent().and_then(Path::file_name), file.file_name()) {
-        (Some(trial), Some(name)) if file.parent().and_then(Path::parent) == folder.parent() => {
-            Path::new("..").join(trial).join(name)
-        }
-        _ => std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
     }
 }

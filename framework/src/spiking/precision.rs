@@ -15,6 +15,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Its name, as manifests and tables have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// Whether it is the default.
     pub fn is_default(&self) -> bool {
         *self == Precision::default()

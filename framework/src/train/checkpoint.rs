@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::Phase;
-use crate::ground::Parameters;
 use crate::ground::file::{Staged, read_bounded};
+use crate::ground::{Machine, Parameters};
 use crate::record::Stage;
 use crate::{Error, Result};
 
@@ -45,6 +46,8 @@ pub struct Checkpoint {
     pub rows: Vec<u8>,
     /// The design that is trained in this phase, as TOML; empty where nothing is decided yet.
     pub design: String,
+    /// What the trial ran on so far, in order; empty where an older program wrote it.
+    pub machines: Vec<Machine>,
     /// Parameters and buffers by name.
     pub tensors: BTreeMap<String, Tensor>,
     /// State of the descents by name.
@@ -162,6 +165,7 @@ impl Checkpoint {
             ("trial".to_owned(), self.trial.clone()),
             ("begun".to_owned(), self.begun.to_text()),
             ("design".to_owned(), self.design.clone()),
+            ("machines".to_owned(), json!(self.machines).to_string()),
         ]);
         metadata.insert(
             "digest".to_owned(),
@@ -221,11 +225,17 @@ impl Checkpoint {
             None => Begun::default(),
             Some(text) => Begun::from_text(text).ok_or_else(|| content(format!("has a `begun` of `{text}`")))?,
         };
+        let machines = match metadata.get("machines") {
+            None => Vec::new(),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| content(format!("has `machines` that cannot be read: {error}")))?,
+        };
         let phase = field("phase")?;
         let mut checkpoint = Checkpoint {
             trial: later("trial"),
             design: later("design"),
             begun,
+            machines,
             phase: Phase::named(&phase).ok_or_else(|| content(format!("has a `phase` of `{phase}`")))?,
             stage: Stage::named(&field("stage")?),
             epochs: number("epochs")?,
@@ -296,6 +306,7 @@ mod tests {
             begun: Begun { batches: 3, images: 60, loss: 0.1 + 0.2, correct: 7, seconds: 1.5, device_seconds: 2.5 },
             rows: vec![1, 2, 3],
             design: "version = 1\n".into(),
+            machines: vec![Machine::here(Device::Cpu)],
             finished: vec![Stage::Search("warm-up".into())],
             history: epochs,
             tensors: BTreeMap::from([("b".to_owned(), Tensor::from_slice(&[1f32, 2., epochs as f32]))]),
@@ -315,7 +326,7 @@ mod tests {
         let checkpoint = checkpoint.unwrap();
         assert!(damaged.is_empty(), "{damaged:?}");
         assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, example(2).finished));
-        assert_eq!(checkpoint.begun, example(2).begun);
+        assert_eq!((checkpoint.begun, &checkpoint.machines), (example(2).begun, &example(2).machines));
         assert_eq!((checkpoint.rows, checkpoint.design), (vec![1, 2, 3], "version = 1\n".to_owned()));
         assert_eq!(checkpoint.tensors["b"].double_value(&[2]), 2.0);
         assert_eq!(checkpoint.descent["a/2/b"].kind(), Kind::Double);

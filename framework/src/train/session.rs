@@ -13,8 +13,8 @@ use super::stage::Step;
 use super::sums::Sums;
 use super::{Batch, Begun, Checkpoint, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
 use crate::data::Splits;
-use crate::ground::Parameters;
 use crate::ground::file::set_aside;
+use crate::ground::{Machine, Parameters};
 use crate::record::{self, EpochRow, Event, Observer, Stage, TrialLabel, files};
 use crate::{Error, Result};
 
@@ -52,6 +52,7 @@ pub struct Session<'a> {
     design: String,
     finished: Vec<Stage>,
     resumed: Option<Checkpoint>,
+    machines: Vec<Machine>,
     shortened: Option<Shortened>,
     last_checkpoint: Instant,
 }
@@ -102,6 +103,17 @@ impl<'a> Session<'a> {
             None => Vec::new(),
         };
         let finished = resumed.as_ref().map(|checkpoint| checkpoint.finished.clone()).unwrap_or_default();
+        let mut machines = resumed.as_ref().map(|checkpoint| checkpoint.machines.clone()).unwrap_or_default();
+        let here = Machine::here(spec.device);
+        if machines.last() != Some(&here) {
+            if let Some(last) = machines.last() {
+                note(&format!(
+                    "the trial ran on {last}, and goes on on {here}: its numbers are not to the bit those of a trial on one \
+                     of the two alone, and its result names both"
+                ));
+            }
+            machines.push(here);
+        }
         Ok(Session {
             splits: spec.splits,
             device: spec.device,
@@ -115,6 +127,7 @@ impl<'a> Session<'a> {
             design: String::new(),
             finished,
             resumed,
+            machines,
             shortened: None,
             last_checkpoint: Instant::now(),
         })
@@ -129,6 +142,11 @@ impl<'a> Session<'a> {
     /// The rows so far.
     pub fn history(&self) -> &[EpochRow] {
         &self.history
+    }
+
+    /// What the trial ran on, in order.
+    pub fn machines(&self) -> &[Machine] {
+        &self.machines
     }
 
     /// Whether the checkpoint that the trial goes on from was written while the network of this
@@ -409,6 +427,7 @@ impl<'a> Session<'a> {
             history: self.history.len(),
             rows: record::to_bytes(&self.history)?,
             design: self.design.clone(),
+            machines: self.machines.clone(),
             ..Checkpoint::default()
         };
         checkpoint.take_parameters(work.parameters);

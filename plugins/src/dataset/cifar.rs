@@ -43,7 +43,7 @@ pub struct CifarSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<NonZeroUsize>,
     /// What tables say of files that are not the official ones, for example "JPEG q75"; absent:
-    /// that they differ.
+    /// the name of their folder.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "note")]
     pub note: Option<String>,
 }

@@ -19,7 +19,12 @@
 //! `train`, `validation` and `test` take a balanced part. The paper searches on half of the
 //! training images (`train = 25000`) and retrains on all (`validation = 0`).
 //!
-//! Images are normalised by the mean and deviation of the 50,000 training images, by channel.
+//! Images are normalised by the mean and deviation of the 50,000 official training images, by
+//! channel.
+//!
+//! **Other files.** The SHA-256 of the files decides what tables call the data: `CIFAR-10` where they
+//! are the official ones, else `CIFAR-10` with the `note`, or without one the name of their folder.
+//! Other files are normalised by the mean and deviation of their own training images in use.
 
 use std::path::PathBuf;
 
@@ -134,7 +139,7 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
-    use litesnn_framework::data::Split;
+    use litesnn_framework::data::{Edition, Split};
     use tempfile::TempDir;
 
     use super::*;
@@ -179,7 +184,8 @@ mod tests {
     fn records_become_images_with_planes_of_red_green_and_blue() {
         let folder = folder();
         let splits = open(folder.path(), "{}").unwrap();
-        assert_eq!(splits.info.title, "CIFAR-10, files differ from the official ones (90/10/20)");
+        let name = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!((splits.info.title, splits.info.edition), (format!("{name} (90/10/20)"), Edition::Other));
         assert_eq!(splits.info.shape, [3, 32, 32]);
         assert_eq!((splits.info.classes.len(), splits.info.classes[9].as_str()), (10, "truck"));
         assert_eq!(splits.train.images.size(), [90, 3, 32, 32]);
@@ -198,6 +204,12 @@ mod tests {
         let splits =
             open(folder.path(), r#"{ "train": 30, "validation": 20, "test": 10, "note": "made up" }"#).unwrap();
         assert_eq!(splits.info.title, "CIFAR-10, made up (30/20/10)");
+        // Of the first 30 images of 1024 values: red is their number in the file, the first one 200.
+        let red = |index: usize| std::iter::once(200.0).chain(std::iter::repeat_n((index % 20) as f64, 1023));
+        let reds: Vec<f64> = (0..30).flat_map(red).map(|value| value / 255.0).collect();
+        let mean = reds.iter().sum::<f64>() / reds.len() as f64;
+        assert!((f64::from(splits.normalisation.mean[0]) - mean).abs() < 1e-6, "{:?}", splits.normalisation);
+        assert_eq!(splits.normalisation.std[2], 1.0, "blue is 7 everywhere");
         assert_eq!(classes(&splits.train), [3; 10]);
         assert_eq!(classes(&splits.validation), [2; 10]);
         let files = splits.validation.images.select(1, 1).select(1, 0).select(1, 0);

@@ -19,7 +19,12 @@
 //! `validation` says otherwise; they are never trained on, however few images `train` takes.
 //! `train`, `validation` and `test` take a balanced part.
 //!
-//! Images are normalised by the mean and deviation of the 50,000 training images, by channel.
+//! Images are normalised by the mean and deviation of the 50,000 official training images, by
+//! channel.
+//!
+//! **Other files.** The SHA-256 of the files decides what tables call the data: `CIFAR-100` where they
+//! are the official ones, else `CIFAR-100` with the `note`, or without one the name of their folder.
+//! Other files are normalised by the mean and deviation of their own training images in use.
 
 use std::path::PathBuf;
 
@@ -111,6 +116,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use litesnn_framework::data::Edition;
     use tempfile::TempDir;
 
     use super::*;
@@ -138,7 +144,8 @@ mod tests {
     fn the_fine_label_is_the_class() {
         let folder = folder();
         let splits = open(folder.path(), r#"{ "validation": 100 }"#).unwrap();
-        assert_eq!(splits.info.title, "CIFAR-100, files differ from the official ones (100/100/100)");
+        let name = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!((splits.info.title, splits.info.edition), (format!("{name} (100/100/100)"), Edition::Other));
         assert_eq!((splits.info.classes.len(), splits.info.classes[42].as_str()), (100, "class 42"));
         assert_eq!(splits.train.images.size(), [100, 3, 32, 32]);
         for (split, first) in [(&splits.train, 0), (&splits.validation, 100), (&splits.test, 0)] {

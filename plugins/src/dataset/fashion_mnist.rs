@@ -16,16 +16,23 @@
 //! last images of each class, 5,000 in all unless `validation` says otherwise (a tenth of a file
 //! with fewer than 50,000 images). They are never trained on, however few images `train` takes.
 //!
+//! **Other files.** The content of the files decides what tables call the data: `Fashion-MNIST` where
+//! they are the official ones (gzipped by whomever) or the bundled part of them, else the name of
+//! their folder. Official images are normalised by the mean 0.2860 and the deviation 0.3530 of the
+//! 60,000 training images, others by the mean and deviation of their own training images in use.
+//!
 //! `train`, `validation` and `test` take a balanced part: the first images of each class in the
 //! file's order (of an end, the last).
 
+mod edition;
 mod idx;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::images::{Counts, Files, Images, partition};
-use idx::{REPLACE, find, read_idx};
+use edition::edition;
+use idx::{Idx, REPLACE, find, read_idx};
 use litesnn_framework::data::{Archive, DataStore, Dataset, Form, Normalisation, Source, SourceFile, Splits};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
@@ -90,11 +97,14 @@ impl Dataset for FashionMnist {
 
     fn open(&self, store: &DataStore) -> Result<Splits> {
         let folder = self.folder(store)?;
+        let mut sums = Vec::new();
         let validation = match find(&folder, "validation-images-idx3-ubyte") {
-            Some(_) => Some(read(&folder, "validation")?),
+            Some(_) => Some(read(&folder, "validation", &mut sums)?),
             None => None,
         };
-        let files = Files { train: read(&folder, "train")?, validation, test: read(&folder, "t10k")? };
+        let (train, test) = (read(&folder, "train", &mut sums)?, read(&folder, "t10k", &mut sums)?);
+        let edition = edition(&sums);
+        let files = Files { train, validation, test, edition };
         let count = |wanted: Option<NonZeroUsize>| wanted.map(NonZeroUsize::get);
         let counts = Counts {
             train: count(self.train),
@@ -103,7 +113,7 @@ impl Dataset for FashionMnist {
             held_out: HELD_OUT,
         };
         partition(NAME, files, counts)?.into_splits(
-            "Fashion-MNIST",
+            &SOURCE.title(edition, &folder, None),
             CLASSES.map(str::to_owned).to_vec(),
             Normalisation { mean: vec![0.2860], std: vec![0.3530] },
         )
@@ -203,10 +213,13 @@ fn refusal(message: String) -> Error {
     Error::Plugin { kind: "dataset", name: NAME.into(), message }
 }
 
-/// Reads `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`.
-fn read(folder: &Path, name: &str) -> Result<Images> {
-    let (images_file, images) = read_idx(folder, &format!("{name}-images-idx3-ubyte"), &[SIDE, SIDE])?;
-    let (labels_file, labels) = read_idx(folder, &format!("{name}-labels-idx1-ubyte"), &[])?;
+/// Reads `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`, and adds the SHA-256 of both to
+/// `sums`.
+fn read(folder: &Path, name: &str, sums: &mut Vec<(String, String)>) -> Result<Images> {
+    let [of_images, of_labels] = [format!("{name}-images-idx3-ubyte"), format!("{name}-labels-idx1-ubyte")];
+    let Idx { path: images_file, bytes: images, sha256: images_sum } = read_idx(folder, &of_images, &[SIDE, SIDE])?;
+    let Idx { path: labels_file, bytes: labels, sha256: labels_sum } = read_idx(folder, &of_labels, &[])?;
+    sums.extend([(of_images, images_sum), (of_labels, labels_sum)]);
     if images.len() / PIXELS != labels.len() {
         return Err(Error::Content {
             path: labels_file,
@@ -232,11 +245,11 @@ fn read(folder: &Path, name: &str) -> Result<Images> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::{self, Write};
+    use std::io::{self, Read, Write};
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use litesnn_framework::data::Split;
+    use litesnn_framework::data::{Edition, Split};
     use litesnn_framework::plugin::Kind;
     use tempfile::TempDir;
 
@@ -289,6 +302,10 @@ mod tests {
         folder
     }
 
+    fn name(folder: &TempDir) -> String {
+        folder.path().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
     fn open(folder: &TempDir, change: impl FnOnce(&mut FashionMnist)) -> Result<Splits> {
         let mut settings = FashionMnist { root: Some(folder.path().to_owned()), ..FashionMnist::default() };
         change(&mut settings);
@@ -309,7 +326,10 @@ mod tests {
     #[test]
     fn the_bundled_subset_is_balanced_and_its_splits_are_disjoint() {
         let splits = FashionMnist::default().open(&bundled()).unwrap();
-        assert_eq!(splits.info.title, "Fashion-MNIST (2000/500/1000)");
+        assert_eq!(
+            (splits.info.title.as_str(), splits.info.edition),
+            ("Fashion-MNIST (2000/500/1000)", Edition::Subset)
+        );
         assert_eq!(splits.info.shape, [1, 28, 28]);
         assert_eq!(splits.train.images.size(), [2000, 1, 28, 28]);
         assert_eq!(splits.train.images.kind(), tch::Kind::Uint8);
@@ -351,7 +371,7 @@ mod tests {
     fn without_validation_files_the_end_of_the_training_file_is_held_out() {
         let folder = official(200, 10);
         let splits = open(&folder, |_| {}).unwrap();
-        assert_eq!(splits.info.title, "Fashion-MNIST (180/20/10)");
+        assert_eq!(splits.info.title, format!("{} (180/20/10)", name(&folder)));
         let number = |row: &Vec<u8>| u16::from_be_bytes([row[0], row[1]]);
         let numbers = |split: &Split| rows(split).iter().map(number).collect::<Vec<_>>();
         assert_eq!(numbers(&splits.train), (0..180).collect::<Vec<_>>());
@@ -372,12 +392,61 @@ mod tests {
         }
         let splits = settings(&format!(r#"{{ "root": "{root}" }}"#)).open(&bundled()).unwrap();
         assert_eq!(splits.info.title, "Fashion-MNIST (55000/5000/10000)");
+        assert_eq!(splits.info.edition, Edition::Official);
+        assert_eq!((&splits.normalisation.mean[..], &splits.normalisation.std[..]), (&[0.2860][..], &[0.3530][..]));
+        let part = settings(&format!(r#"{{ "root": "{root}", "train": 1000 }}"#)).open(&bundled()).unwrap();
+        assert_eq!((part.info.title.as_str(), part.info.edition), ("Fashion-MNIST (1000/5000/10000)", Edition::Subset));
         assert_eq!(classes(&splits.train), [5500; 10]);
         assert_eq!(classes(&splits.validation), [500; 10]);
         assert_eq!(classes(&splits.test), [1000; 10]);
         let images = splits.train.images.to_kind(tch::Kind::Float) / 255.0;
         assert!((images.mean(tch::Kind::Float).double_value(&[]) - 0.2860).abs() < 0.001);
         assert!((images.std(false).double_value(&[]) - 0.3530).abs() < 0.001);
+    }
+
+    /// Files under `root` were called Fashion-MNIST whatever they held, and normalised as it.
+    #[test]
+    fn other_files_are_called_by_their_folder_and_normalised_by_their_own_images() {
+        let folder = official(200, 10);
+        let splits = open(&folder, |_| {}).unwrap();
+        assert_eq!(
+            (splits.info.title, splits.info.edition),
+            (format!("{} (180/20/10)", name(&folder)), Edition::Other)
+        );
+        // All but the first two bytes of each image of 784 are 7; those are the image's number.
+        let images: Vec<f64> = (0..180_u16)
+            .flat_map(|image| image.to_be_bytes().into_iter().chain(std::iter::repeat_n(7, PIXELS - 2)))
+            .map(|value| f64::from(value) / 255.0)
+            .collect();
+        let mean = images.iter().sum::<f64>() / images.len() as f64;
+        let variance = images.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / images.len() as f64;
+        let Normalisation { mean: found, std } = splits.normalisation;
+        assert!((f64::from(found[0]) - mean).abs() < 1e-7 && (f64::from(std[0]) - variance.sqrt()).abs() < 1e-7);
+    }
+
+    /// One changed byte is enough, in images and labels alike; how a file is packed is no matter.
+    #[test]
+    fn a_changed_byte_of_the_bundled_files_is_noticed_and_another_packing_is_not() {
+        let copied = |change: &str| {
+            let folder = TempDir::new().unwrap();
+            for split in ["train", "validation", "t10k"] {
+                for what in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+                    let file = format!("{split}-{what}");
+                    let packed = fs::read(bundled().find(NAME).unwrap().join(format!("{file}.gz"))).unwrap();
+                    let mut content = Vec::new();
+                    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut content).unwrap();
+                    if file == change {
+                        *content.last_mut().unwrap() ^= 1;
+                    }
+                    fs::write(folder.path().join(file), content).unwrap();
+                }
+            }
+            open(&folder, |_| {}).unwrap().info.edition
+        };
+        assert_eq!(copied("none"), Edition::Subset);
+        for file in ["train-images-idx3-ubyte", "validation-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+            assert_eq!(copied(file), Edition::Other, "{file}");
+        }
     }
 
     #[test]

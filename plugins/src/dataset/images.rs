@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use litesnn_framework::data::{DataInfo, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split, Splits};
 use litesnn_framework::{Error, Result};
 
 /// Images and their labels, decoded.
@@ -78,6 +78,8 @@ pub struct Files {
     pub validation: Option<Images>,
     /// The test files.
     pub test: Images,
+    /// What the files are: all of the published data set, a part of it, or other data.
+    pub edition: Edition,
 }
 
 /// How many images of each split are asked for; `None`: all there are, and for validation without
@@ -104,6 +106,8 @@ pub struct Parts {
     pub validation: Images,
     /// Measured at the end.
     pub test: Images,
+    /// [`Edition::Official`] where the files are that and all of their images are in use.
+    pub edition: Edition,
 }
 
 /// Chooses the images in use: of each split the first ones of each class in the file's order,
@@ -116,7 +120,8 @@ pub struct Parts {
 ///
 /// When more images are asked for than there are; `name` is the plugin's.
 pub fn partition(name: &str, files: Files, counts: Counts) -> Result<Parts> {
-    let Files { train, validation, test } = files;
+    let Files { train, validation, test, edition } = files;
+    let there = train.len() + validation.as_ref().map_or(0, Images::len) + test.len();
     let first = |images: &Images, order: &[usize], key: &str, wanted: Option<usize>| match wanted {
         Some(wanted) if wanted > order.len() => Err(refusal(
             name,
@@ -133,7 +138,11 @@ pub fn partition(name: &str, files: Files, counts: Counts) -> Result<Parts> {
     };
     let train = first(&train, &left, "train", counts.train)?;
     let test = first(&test, &test.all(), "test", counts.test)?;
-    Ok(Parts { train, validation, test })
+    let edition = match edition {
+        Edition::Official if train.len() + validation.len() + test.len() < there => Edition::Subset,
+        edition => edition,
+    };
+    Ok(Parts { train, validation, test, edition })
 }
 
 fn refusal(name: &str, message: String) -> Error {
@@ -182,15 +191,36 @@ fn balanced(labels: &[u8], order: &[usize], wanted: usize) -> Vec<usize> {
 impl Parts {
     /// The opened data set; `title` is its name in tables, and the numbers of images are put behind
     /// it.
-    pub fn into_splits(self, title: &str, classes: Vec<String>, normalisation: Normalisation) -> Result<Splits> {
-        let Parts { train, validation, test } = &self;
+    ///
+    /// `published` are the mean and deviation of the published training images. Other data are
+    /// normalised by the mean and deviation of their own training images in use:
+    ///
+    /// ```text
+    /// mean_c = sum of x / n        std_c = sqrt(sum of x² / n - mean_c²)        x in 0..1, n values of channel c
+    /// ```
+    pub fn into_splits(self, title: &str, classes: Vec<String>, published: Normalisation) -> Result<Splits> {
+        let Parts { train, validation, test, edition } = &self;
         let shape = train.shape.map(|size| size as i64);
+        let mut digest = digest(&[train, validation, test]);
+        let normalisation = match edition {
+            Edition::Official | Edition::Subset => published,
+            Edition::Other => {
+                let own = measured(train);
+                // The same images can be a part of published data, with other inputs: then the work
+                // is another one.
+                for value in own.mean.iter().chain(&own.std) {
+                    digest.update(&value.to_le_bytes());
+                }
+                own
+            }
+        };
         Ok(Splits {
             info: DataInfo {
                 shape,
                 classes,
-                digest: digest(&[train, validation, test]),
+                digest: digest.finalize().to_hex().to_string(),
                 title: format!("{title} ({}/{}/{})", train.len(), validation.len(), test.len()),
+                edition: *edition,
             },
             normalisation,
             preparation: None,
@@ -201,15 +231,39 @@ impl Parts {
     }
 }
 
+/// Mean and deviation of each channel, of values in 0..1. A channel that has one value everywhere
+/// says nothing: its deviation is taken to be 1, so that it becomes 0.
+fn measured(images: &Images) -> Normalisation {
+    let [channels, height, width] = images.shape;
+    let mut sums = vec![(0_u64, 0_u64); channels];
+    for (index, plane) in images.pixels.chunks_exact(height * width).enumerate() {
+        let (sum, squares) = &mut sums[index % channels];
+        for value in plane.iter().copied().map(u64::from) {
+            *sum += value;
+            *squares += value * value;
+        }
+    }
+    let count = (images.len() * height * width) as f64;
+    let moments = |(sum, squares): (u64, u64)| {
+        let mean = sum as f64 / count;
+        (mean / 255.0, (squares as f64 / count - mean * mean).max(0.0).sqrt() / 255.0)
+    };
+    let moments: Vec<(f64, f64)> = sums.into_iter().map(moments).collect();
+    Normalisation {
+        mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
+        std: moments.iter().map(|(_, std)| if *std > 1e-6 { *std as f32 } else { 1.0 }).collect(),
+    }
+}
+
 /// Identifies the content in use, whatever files and settings it came from.
-fn digest(splits: &[&Images]) -> String {
+fn digest(splits: &[&Images]) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     for images in splits {
         hasher.update(&(images.labels.len() as u64).to_le_bytes());
         hasher.update(&images.labels);
         hasher.update(&images.pixels);
     }
-    hasher.finalize().to_hex().to_string()
+    hasher
 }
 
 #[cfg(test)]
@@ -222,7 +276,7 @@ mod tests {
     }
 
     fn parts(counts: Counts) -> Result<[Vec<u8>; 3]> {
-        let files = Files { train: images(30, 3), validation: None, test: images(6, 3) };
+        let files = Files { train: images(30, 3), validation: None, test: images(6, 3), edition: Edition::Official };
         let parts = partition("pictures", files, counts)?;
         Ok([parts.train.pixels, parts.validation.pixels, parts.test.pixels])
     }
@@ -244,7 +298,7 @@ mod tests {
     fn without_validation_images_all_are_trained_on() {
         let [train, validation, _] = parts(Counts { validation: Some(0), ..ALL }).unwrap();
         assert_eq!((train.len(), validation.len()), (30, 0));
-        let files = Files { train: images(3, 3), validation: None, test: images(3, 3) };
+        let files = Files { train: images(3, 3), validation: None, test: images(3, 3), edition: Edition::Official };
         let parts = partition("pictures", files, Counts { validation: Some(0), ..ALL }).unwrap();
         let normalisation = Normalisation { mean: vec![0.5], std: vec![0.5] };
         let splits = parts.into_splits("Pictures", vec![String::new(); 3], normalisation).unwrap();
@@ -271,5 +325,50 @@ mod tests {
             let error = parts(counts).unwrap_err().to_string();
             assert!(error.starts_with("dataset `pictures`: ") && error.contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn a_part_of_official_files_is_a_subset_and_all_of_them_is_official() {
+        let edition = |edition, counts| {
+            let files = Files { train: images(30, 3), validation: None, test: images(6, 3), edition };
+            partition("pictures", files, counts).unwrap().edition
+        };
+        let whole =
+            [ALL, Counts { validation: Some(0), ..ALL }, Counts { train: Some(24), validation: Some(6), ..ALL }];
+        for counts in whole {
+            assert_eq!(edition(Edition::Official, counts), Edition::Official, "{counts:?}");
+        }
+        let parts = [Counts { train: Some(26), ..ALL }, Counts { test: Some(5), ..ALL }];
+        for counts in parts {
+            assert_eq!(edition(Edition::Official, counts), Edition::Subset, "{counts:?}");
+        }
+        assert_eq!(edition(Edition::Subset, ALL), Edition::Subset);
+        assert_eq!(edition(Edition::Other, ALL), Edition::Other);
+    }
+
+    /// Guards against constants of the published data on other data.
+    #[test]
+    fn other_data_are_normalised_by_their_own_training_images() {
+        let published = || Normalisation { mean: vec![0.5; 2], std: vec![0.25; 2] };
+        let made = |edition| {
+            // Two channels: 0, 51, 102, 153 and 255 everywhere.
+            let train = Images::new([2, 1, 2], vec![0, 51, 255, 255, 102, 153, 255, 255], vec![0, 1]);
+            let test = Images::new([2, 1, 2], vec![9; 4], vec![0]);
+            let files = Files { train, validation: None, test, edition };
+            let counts = Counts { validation: Some(0), ..ALL };
+            partition("pictures", files, counts).unwrap().into_splits("P", vec![], published()).unwrap()
+        };
+        for edition in [Edition::Official, Edition::Subset] {
+            let splits = made(edition);
+            assert_eq!((splits.normalisation.mean, splits.normalisation.std), (vec![0.5; 2], vec![0.25; 2]));
+        }
+        let other = made(Edition::Other);
+        // Of 0, 0.2, 0.4 and 0.6: mean 0.3, variance 0.05.
+        let near = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        near(other.normalisation.mean[0], 0.3);
+        near(other.normalisation.std[0], 0.05_f32.sqrt());
+        assert_eq!((other.normalisation.mean[1], other.normalisation.std[1]), (1.0, 1.0));
+        assert_eq!(made(Edition::Official).info.digest, made(Edition::Subset).info.digest);
+        assert_ne!(other.info.digest, made(Edition::Subset).info.digest);
     }
 }

@@ -6,4 +6,5 @@ pub mod cifar100;
 pub mod fashion_mnist;
 pub mod images;
 pub mod record_files;
+pub mod sha256;
 pub mod speech_commands;

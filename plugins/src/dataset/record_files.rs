@@ -1,15 +1,13 @@
 //! Files of records of one length, label bytes and the pixels of one image: the binary form of
 //! CIFAR-10 and CIFAR-100.
 
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::images::{Counts, Files, Images, partition};
-use litesnn_framework::data::{DataStore, Normalisation, Source, Splits};
+use super::sha256::sha256;
+use litesnn_framework::data::{DataStore, Edition, Normalisation, Source, Splits};
 use litesnn_framework::{Error, Result};
 
 /// More images than any file of this layout has: a file that is larger is not read.
@@ -30,7 +28,7 @@ pub struct RecordFiles {
     pub test: &'static [&'static str],
     /// File with the names of the classes, a line each.
     pub names: &'static str,
-    /// Mean and deviation of each channel.
+    /// Mean and deviation of each channel of the published training images.
     pub normalisation: ([f32; 3], [f32; 3]),
 }
 
@@ -54,11 +52,12 @@ impl RecordFiles {
         let classes = class_names(&folder, self.names, self.records.classes, self.source)?;
         let (train, train_official) = self.records.read(&folder, self.train, self.source)?;
         let (test, test_official) = self.records.read(&folder, self.test, self.source)?;
-        let title = self.source.title(train_official && test_official, note);
+        let edition = if train_official && test_official { Edition::Official } else { Edition::Other };
+        let title = self.source.title(edition, &folder, note);
         let (mean, std) = self.normalisation;
-        let normalisation = Normalisation { mean: mean.to_vec(), std: std.to_vec() };
-        let files = Files { train, validation: None, test };
-        partition(self.source.name, files, counts)?.into_splits(&title, classes, normalisation)
+        let published = Normalisation { mean: mean.to_vec(), std: std.to_vec() };
+        let files = Files { train, validation: None, test, edition };
+        partition(self.source.name, files, counts)?.into_splits(&title, classes, published)
     }
 }
 
@@ -166,10 +165,72 @@ fn bytes(folder: &Path, name: &str, source: &Source, check: impl FnOnce(u64) -> 
     }
 }
 
-/// SHA-256 in lowercase hexadecimal, as checksums are published.
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes any text");
-        text
-    })
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use litesnn_framework::data::SourceFile;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Files whose published sums are those of `content`.
+    fn set(content: &[(&'static str, Vec<u8>)]) -> RecordFiles {
+        let file = |(name, bytes): &(&'static str, Vec<u8>)| SourceFile {
+            name,
+            bytes: bytes.len() as u64,
+            sha256: sha256(bytes).leak(),
+        };
+        let source = Source {
+            name: "pictures",
+            title: "Pictures",
+            folder: "pictures-bin",
+            licence: "",
+            citation: "",
+            page: "",
+            archives: &[],
+            files: content.iter().map(file).collect::<Vec<_>>().leak(),
+        };
+        RecordFiles {
+            source: Box::leak(Box::new(source)),
+            records: Records { labels: 1, class: 0, classes: 2, shape: [3, 1, 2] },
+            train: &["train.bin"],
+            test: &["test.bin"],
+            names: "names.txt",
+            normalisation: ([0.5; 3], [0.25; 3]),
+        }
+    }
+
+    /// Guards the names of tables: the content alone decides whether data are the official ones.
+    #[test]
+    fn files_with_the_published_sums_are_official_and_one_changed_byte_makes_them_others() {
+        let records = |count: u8| (0..count).flat_map(|index| [index % 2, index, 2, 3, 4, 5, 6]).collect::<Vec<u8>>();
+        let content = [("train.bin", records(40)), ("test.bin", records(10))];
+        let (set, folder) = (set(&content), TempDir::new().unwrap());
+        for (name, bytes) in &content {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        fs::write(folder.path().join("names.txt"), "cat\ndog\n").unwrap();
+        let open = |train: Option<usize>, note: Option<&str>| {
+            let counts = Counts { train, validation: None, test: None, held_out: 4 };
+            set.open(Some(folder.path()), &DataStore::new(Vec::new()), counts, note).unwrap()
+        };
+        let of = |splits: &Splits| (splits.info.title.clone(), splits.info.edition, splits.normalisation.mean[0]);
+        assert_eq!(of(&open(None, None)), ("Pictures (36/4/10)".into(), Edition::Official, 0.5));
+        assert_eq!(of(&open(Some(30), None)), ("Pictures (30/4/10)".into(), Edition::Subset, 0.5));
+
+        let whole = open(Some(30), None).info.digest;
+        let mut bytes = content[0].1.clone();
+        // The last byte of a validation image: the images that are trained on stay as they are.
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(folder.path().join("train.bin"), bytes).unwrap();
+        let (title, edition, mean) = of(&open(Some(30), None));
+        let name = folder.path().file_name().unwrap().to_string_lossy();
+        assert_eq!((title, edition), (format!("{name} (30/4/10)"), Edition::Other));
+        // Red is 0 to 29 beside a 2.
+        let red = (0..30).map(f64::from).sum::<f64>() / 30.0;
+        assert!((f64::from(mean) - (red + 2.0) / 2.0 / 255.0).abs() < 1e-7, "{mean}");
+        assert_eq!(of(&open(None, Some("made up"))).0, "Pictures, made up (36/4/10)");
+        assert_ne!(open(Some(30), None).info.digest, whole);
+    }
 }

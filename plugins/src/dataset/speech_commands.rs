@@ -13,6 +13,10 @@
 //! | `testing_list.txt`, `validation_list.txt` | the clips of these splits, `word/file.wav` in a line; all others are trained on |
 //! | `_background_noise_/*.wav` | recordings that silence and noise are cut from |
 //!
+//! **Other files.** Tables call the data `Speech Commands v1` or `v2` where the folder was unpacked
+//! from the published archive by `litesnn data fetch`, which leaves the checksums of the archive and
+//! of every file, and the files in use are as they were. Any other folder is called by its name.
+//!
 //! **Classes.** The `words`, `_silence_` and `_unknown_`: 12 by default, as in the example program
 //! that TensorFlow has for the set. `silence` and `unknown` are fractions of the number of clips of
 //! `words` in a split, rounded up: 0.1 of each gives the usual splits.
@@ -41,7 +45,7 @@
 use std::rc::Rc;
 
 use litesnn_framework::data::{
-    Archive, DataInfo, DataStore, Dataset, Form, Normalisation, Preparation, Source, Splits,
+    Archive, DataInfo, DataStore, Dataset, Edition, Form, Normalisation, Preparation, Source, Splits,
 };
 use litesnn_framework::{Error, Result, register};
 
@@ -51,7 +55,7 @@ mod mfcc;
 mod settings;
 mod sounds;
 
-use folder::Folder;
+use folder::{Background, Folder};
 use mfcc::{Extractor, SECOND};
 use settings::{NAME, refusal};
 use sounds::{Augmentation, Features, digest};
@@ -85,10 +89,17 @@ impl Dataset for SpeechCommands {
         let folder = self.folder(store)?;
         let [train, validation, test] = self.choose(&folder)?;
         let noisy = self.noise.probability > 0.0 && self.noise.volume > 0.0;
-        let background = match noisy || self.silence > 0.0 {
+        let Background { clips, recordings: background } = match noisy || self.silence > 0.0 {
             true => folder.background()?,
-            false => Vec::new(),
+            false => Background::default(),
         };
+        let used =
+            [&train, &validation, &test].into_iter().flat_map(|choice| choice.clips.iter().map(|(_, clip)| clip));
+        let source = self.source();
+        let files = folder.edition(source, used.chain(&clips).map(String::as_str))?;
+        let title = source.title(files, folder.path(), None);
+        let part = [self.train, self.validation, self.test].iter().any(Option::is_some);
+        let edition = if part && files == Edition::Official { Edition::Subset } else { files };
         let classes = self.classes();
         let train = train.read(&folder, &background, &classes)?;
         let validation = validation.read(&folder, &background, &classes)?;
@@ -96,10 +107,6 @@ impl Dataset for SpeechCommands {
 
         let features = Features::new(Extractor::new(&self.mfcc), &train);
         let [coefficients, frames] = self.mfcc.shape().map(|size| size as i64);
-        let title = match &self.root {
-            None => format!("Speech Commands v{}", self.version),
-            Some(_) => folder.name(),
-        };
         let [trained, validated, tested] = [&train, &validation, &test].map(|sounds| sounds.labels.len());
         Ok(Splits {
             info: DataInfo {
@@ -107,6 +114,7 @@ impl Dataset for SpeechCommands {
                 digest: digest(&classes, &[&train, &validation, &test], &background),
                 title: format!("{title}, {} classes ({trained}/{validated}/{tested})", classes.len()),
                 classes,
+                edition,
             },
             // The features are normalised already: the means belong to the coefficients, not to the
             // channel.
@@ -127,6 +135,11 @@ impl Dataset for SpeechCommands {
 }
 
 impl SpeechCommands {
+    /// The published set of the version.
+    fn source(&self) -> &'static Source {
+        if self.version == 1 { &VERSION_V1 } else { &VERSION_V2 }
+    }
+
     /// The folder that `root` names, or that of the published set.
     fn folder(&self, store: &DataStore) -> Result<Folder> {
         let fetch = format!("`litesnn data fetch {NAME}-v{}` gets the published set", self.version);
@@ -155,7 +168,7 @@ impl SpeechCommands {
 /// Address and SHA-256 are those in torchaudio (`torchaudio/datasets/speechcommands.py`).
 const VERSION_V1: Source = Source {
     name: "speech-commands-v1",
-    title: "Speech Commands v0.01",
+    title: "Speech Commands v1",
     folder: "speech_commands_v0.01",
     licence: "CC BY 4.0",
     citation: "Warden, Speech Commands, arXiv:1804.03209, 2018",
@@ -175,7 +188,7 @@ litesnn_framework::inventory::submit! { VERSION_V1 }
 /// SHA-256 those in TensorFlow Datasets (`url_checksums/speech_commands.txt`).
 const VERSION_V2: Source = Source {
     name: "speech-commands-v2",
-    title: "Speech Commands v0.02",
+    title: "Speech Commands v2",
     folder: "speech_commands_v0.02",
     archives: &[Archive {
         url: "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use litesnn_framework::data::{DataInfo, DataStore, Dataset, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, DataStore, Dataset, Edition, Normalisation, Split, Splits};
 use litesnn_framework::ground::Stream;
 use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Error, Result, descriptor};
@@ -113,6 +113,7 @@ impl Dataset for Faulty {
                 classes: vec!["dark".into(), "bright".into()],
                 digest,
                 title: "noise".into(),
+                edition: Edition::Other,
             },
             normalisation: Normalisation { mean: vec![mean], std: vec![std] },
             preparation: None,

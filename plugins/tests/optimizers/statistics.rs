@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use litesnn_framework::data::{DataInfo, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split, Splits};
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::network::{Pass, SearchSpace, Techniques, TimestepSearcher};
 use litesnn_framework::record::{Event, Observer, TrialLabel};
@@ -32,6 +32,7 @@ fn data() -> Splits {
             classes: vec!["a".into(), "b".into()],
             digest: String::new(),
             title: String::new(),
+            edition: Edition::Other,
         },
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.3] },
         preparation: None,

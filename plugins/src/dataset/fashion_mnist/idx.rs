@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use litesnn_framework::{Error, Result};
 
+use crate::dataset::sha256::Hasher;
+
 /// More records than any file of this layout has: a header that promises more is not believed.
 const MOST_RECORDS: usize = 1_000_000;
 /// What mends a damaged file.
@@ -18,10 +20,20 @@ pub fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     [folder.join(format!("{name}.gz")), folder.join(name)].into_iter().find(|path| path.is_file())
 }
 
-/// The bytes of an idx file after its header, which has to promise records of the shape `record`.
+/// An idx file, decoded.
+pub struct Idx {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its bytes after the header.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the header and the bytes: of the file as it is before it is gzipped.
+    pub sha256: String,
+}
+
+/// The content of an idx file, which has to promise records of the shape `record`.
 /// What is read is bounded by what such a file can hold, not by what the header says or the packed
 /// data would unfold to.
-pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<(PathBuf, Vec<u8>)> {
+pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<Idx> {
     let path = find(folder, name).ok_or_else(|| Error::Content {
         path: folder.to_owned(),
         message: format!("has no file `{name}.gz` or `{name}`"),
@@ -38,8 +50,10 @@ pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<(PathBuf,
     let packed = file.fill_buf().map_err(unread)?.starts_with(&[0x1f, 0x8b]);
     let mut content: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
 
+    let mut hasher = Hasher::default();
     let mut magic = [0; 4];
     content.read_exact(&mut magic).map_err(unread)?;
+    hasher.update(&magic);
     let expected = [0, 0, 0x08, 1 + record.len() as u8];
     if magic != expected {
         return Err(wrong(format!(
@@ -51,6 +65,7 @@ pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<(PathBuf,
     for _ in 0..=record.len() {
         let mut size = [0; 4];
         content.read_exact(&mut size).map_err(unread)?;
+        hasher.update(&size);
         dimensions.push(u32::from_be_bytes(size) as usize);
     }
     let (records, shape) = (dimensions[0], &dimensions[1..]);
@@ -68,5 +83,6 @@ pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<(PathBuf,
         let found = if bytes.len() > promised { "more".to_owned() } else { format!("only {}", bytes.len()) };
         return Err(wrong(format!("promises {promised} bytes ({records} records) in its header and holds {found}")));
     }
-    Ok((path, bytes))
+    hasher.update(&bytes);
+    Ok(Idx { path, bytes, sha256: hasher.hexadecimal() })
 }

@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavReader, WavSpec};
+use litesnn_framework::data::{Edition, Source, published_checksums};
 use litesnn_framework::ground::file::read_text;
 use litesnn_framework::{Error, Result};
 
 use super::mfcc::SECOND;
+use crate::dataset::sha256::sha256;
 
 /// Names the clips of the validation split.
 pub const VALIDATION_LIST: &str = "validation_list.txt";
@@ -25,16 +27,48 @@ pub struct Folder {
     hint: String,
 }
 
+/// The recordings of background noise.
+#[derive(Default)]
+pub struct Background {
+    /// Their files in the folder.
+    pub clips: Vec<String>,
+    /// Their samples.
+    pub recordings: Vec<Vec<i16>>,
+}
+
 impl Folder {
     /// A folder that exists.
     pub fn new(path: PathBuf, hint: String) -> Folder {
         Folder { path, hint }
     }
 
-    /// The last part of its path.
-    pub fn name(&self) -> String {
-        let whole = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        whole.file_name().map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into_owned())
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the folder is, as far as `used` of its files are concerned: the published one where it
+    /// was unpacked from the published archive (`litesnn data fetch` leaves the checksums of the
+    /// archive and of its files), names no recording that the archive does not have, and every used
+    /// file is as it was. A part of it where recordings of the archive are gone.
+    pub fn edition<'a>(&self, source: &Source, used: impl Iterator<Item = &'a str>) -> Result<Edition> {
+        let Some(published) = published_checksums(&self.path, source)? else { return Ok(Edition::Other) };
+        let mut there = BTreeSet::new();
+        for word in self.entries(Path::new(""), |path| path.is_dir() && !is_hidden(path))? {
+            there.extend(self.entries(Path::new(&word), is_wave)?.into_iter().map(|file| format!("{word}/{file}")));
+        }
+        if there.iter().any(|clip| !published.contains_key(clip)) {
+            return Ok(Edition::Other);
+        }
+        for file in used.chain([VALIDATION_LIST, TESTING_LIST]) {
+            let path = self.path.join(file);
+            let content = fs::read(&path).map_err(Error::file("read", &path))?;
+            if published.get(file).is_none_or(|published| sha256(&content) != *published) {
+                return Ok(Edition::Other);
+            }
+        }
+        let recordings = published.keys().filter(|file| is_wave(Path::new(file)));
+        Ok(if recordings.count() == there.len() { Edition::Official } else { Edition::Subset })
     }
 
     /// An error about the folder itself.
@@ -92,16 +126,17 @@ impl Folder {
     }
 
     /// The recordings of background noise, each of one second or more.
-    pub fn background(&self) -> Result<Vec<Vec<i16>>> {
+    pub fn background(&self) -> Result<Background> {
         if !self.path.join(BACKGROUND).is_dir() {
             return Err(self.lacks(format!(
                 "has no folder `{BACKGROUND}`, which silence and noise are cut from \
                  (`silence = 0` and `noise = {{ probability = 0 }}` do without it)"
             )));
         }
+        let clips = self.clips(BACKGROUND)?;
         let mut recordings = Vec::new();
-        for clip in self.clips(BACKGROUND)? {
-            let recording = self.recording(&clip, usize::MAX)?;
+        for clip in &clips {
+            let recording = self.recording(clip, usize::MAX)?;
             if recording.len() < SECOND {
                 return Err(self.wrong(
                     clip,
@@ -110,7 +145,7 @@ impl Folder {
             }
             recordings.push(recording);
         }
-        Ok(recordings)
+        Ok(Background { clips, recordings })
     }
 
     /// The first second of a clip; a shorter one is followed by zeros.
@@ -172,6 +207,10 @@ impl Folder {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn is_wave(path: &Path) -> bool {

@@ -23,7 +23,7 @@ const UNKNOWN: &str = "_unknown_";
 #[serde(deny_unknown_fields, default)]
 pub struct SpeechCommands {
     /// Which published set: 1 (v0.01, 2017) or 2 (v0.02, 2018). With `root` it only chooses the set
-    /// that messages name.
+    /// that messages name and that the folder is compared with.
     #[schemars(range(min = 1, max = 2))]
     pub version: u32,
     /// Folder in the official layout; absent: `speech_commands_v0.02` (or `v0.01`) in a folder for

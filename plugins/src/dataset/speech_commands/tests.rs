@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
-use litesnn_framework::data::Split;
+use litesnn_framework::data::{Checksums, Split, write_checksums};
 use litesnn_framework::plugin::Kind;
 use tch::Tensor;
 use tempfile::TempDir;
 
 use super::folder::{TESTING_LIST, VALIDATION_LIST};
 use super::*;
+use crate::dataset::sha256::sha256;
 
 const SPEC: WavSpec =
     WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
@@ -86,6 +87,7 @@ fn clips_are_split_by_the_lists_and_silence_and_unknown_are_a_tenth() {
     assert_eq!(splits.info.shape, [1, 40, 98]);
     let name = folder.path().file_name().unwrap().to_string_lossy().into_owned();
     assert_eq!(splits.info.title, format!("{name}, 4 classes (18/4/6)"));
+    assert_eq!(splits.info.edition, Edition::Other);
 
     // 14 + ceil(1.4) + ceil(1.4): seven clips of a word, those that no list names.
     assert_eq!(splits.train.images.size(), [18, SECOND as i64]);
@@ -247,9 +249,66 @@ fn a_published_set_is_looked_for_by_its_version() {
     for part in ["`speech_commands_v0.02`", "litesnn data fetch speech-commands-v2", "`root`"] {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
-    fs::rename(official().keep(), store.path().join("speech_commands_v0.01")).unwrap();
+    let folder = store.path().join("speech_commands_v0.01");
+    fs::rename(official().keep(), &folder).unwrap();
+    let called = "speech_commands_v0.01, unofficial files, 4 classes (18/4/6)";
+    assert_eq!(open(1).unwrap().info.title, called);
+    fetched(&folder, &VERSION_V1);
     assert_eq!(open(1).unwrap().info.title, "Speech Commands v1, 4 classes (18/4/6)");
     assert!(open(2).is_err());
+}
+
+/// Leaves the checksums in a folder that `litesnn data fetch` leaves.
+fn fetched(folder: &Path, source: &Source) {
+    let mut sums = Checksums::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let below = match entry.is_dir() {
+            true => fs::read_dir(&entry).unwrap().map(|entry| entry.unwrap().path()).collect(),
+            false => vec![entry],
+        };
+        for path in below {
+            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+            sums.insert(name, sha256(&fs::read(&path).unwrap()));
+        }
+    }
+    write_checksums(folder, source, &sums).unwrap();
+}
+
+/// Data were called Speech Commands v2 wherever they came from.
+#[test]
+fn files_of_the_published_archive_are_official_and_all_others_have_the_name_of_their_folder() {
+    let folder = official();
+    fetched(folder.path(), &VERSION_V2);
+    let edition = |json: &str| open(&folder, json).map(|splits| (splits.info.title, splits.info.edition)).unwrap();
+    assert_eq!(edition("{}"), ("Speech Commands v2, 4 classes (18/4/6)".into(), Edition::Official));
+    assert_eq!(edition(r#"{ "train": 9 }"#), ("Speech Commands v2, 4 classes (9/4/6)".into(), Edition::Subset));
+    let name = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+    // The archive is that of version 2.
+    assert_eq!(edition(r#"{ "version": 1 }"#), (format!("{name}, 4 classes (18/4/6)"), Edition::Other));
+
+    let changed = |file: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let path = folder.path().join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut content = whole.clone();
+        change(&mut content);
+        fs::write(&path, content).unwrap();
+        let found = edition("{}").1;
+        fs::write(&path, whole).unwrap();
+        found
+    };
+    for clip in ["yes/00000003_nohash_0.wav", "no/00000007_nohash_0.wav", "_background_noise_/b.wav"] {
+        assert_eq!(changed(clip, &|content| *content.last_mut().unwrap() ^= 1), Edition::Other, "{clip}");
+    }
+    assert_eq!(changed(VALIDATION_LIST, &|content| content.push(b'\n')), Edition::Other);
+    assert_eq!(changed("LICENSE", &|content| content.clear()), Edition::Official);
+
+    // A recording more is other data, one less is a part.
+    let (clip, more) = (folder.path().join("yes/00000003_nohash_0.wav"), folder.path().join("yes/one_more.wav"));
+    fs::copy(&clip, &more).unwrap();
+    assert_eq!(edition("{}").1, Edition::Other);
+    fs::remove_file(&more).unwrap();
+    fs::remove_file(&clip).unwrap();
+    assert_eq!(edition("{}").1, Edition::Subset);
 }
 
 #[test]
