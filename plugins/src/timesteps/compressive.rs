@@ -7,6 +7,7 @@
 //! ```
 //!
 //! During the warm-up epochs w is uniform and psi does not move. The search ends with T = argmax w.
+//! What differs from the authors' program: docs/authors-program.md.
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{TimestepGate, TimestepSearcher};
