@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use litesnn_framework::manifest::{Request, load};
+use litesnn_framework::network::SearchSpace;
 use litesnn_framework::plugin::registered;
 use litesnn_framework::record::{EpochRow, LayerRow, Outcome, Row, SCHEMA, StageRow, WeightBin, files};
 use litesnn_plugins as _;
@@ -220,6 +221,32 @@ fn the_list_of_plugins_has_a_row_for_every_one() {
         })
         .collect();
     assert_lines("plugins/README.md", "the table of plugins", &rows, &expected);
+}
+
+/// docs/authors-program.md lists every setting of the space that the manifests of the paper's tables
+/// take from the authors' program, with both values, and the plugins lead there.
+#[test]
+fn the_list_of_differences_has_every_setting_that_the_papers_manifest_changes() {
+    let json = serde_json::json!({ "spike-dhs": {} });
+    let default: Box<dyn SearchSpace> = serde_json::from_value(json).expect("all settings have defaults");
+    let default = &serde_json::to_value(&default).expect("settings are JSON")["spike-dhs"];
+    let manifest = root().join("experiments/paper/table2-cifar10.toml");
+    let plan = load(&Request { manifest, ..Request::default() }).expect("it loads");
+    let paper = plan.trials[0].settings["space"]["spike-dhs"].as_object().expect("it has settings");
+    let changed = paper.iter().filter(|(key, value)| default[key.as_str()] != **value);
+    let mut expected: Vec<String> =
+        changed.map(|(key, value)| format!("| `{key}` | `{}` | `{value}` |", default[key.as_str()])).collect();
+    let page = read("docs/authors-program.md");
+    let listed = page.lines().filter(|line| line.starts_with("| `") && line.matches(" | `").count() == 2);
+    let mut found: Vec<&str> = listed.map(|line| &line[..line.rfind("` | ").map_or(0, |end| end + 3)]).collect();
+    expected.sort();
+    found.sort();
+    assert_lines("docs/authors-program.md", "the settings", &found, &expected);
+
+    for name in ["spike-dhs", "compressive", "score-prune", "gaussian-quantize"] {
+        let plugin = registered().into_iter().find(|plugin| plugin.name == name).expect("it is registered");
+        assert!(plugin.documentation().contains("docs/authors-program.md"), "{name} does not lead to the list");
+    }
 }
 
 /// What a crate outside of this repository needs is quoted from one that is built.

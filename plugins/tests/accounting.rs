@@ -1,7 +1,7 @@
 //! The accounting of a search is that of the design it decodes to, and its gradients are its
 //! derivatives.
 
-use litesnn_framework::data::{DataInfo, Edition};
+use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{
     Activity, Compressor, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher, cost, exceedance,
@@ -17,13 +17,7 @@ const MAX_TIMESTEPS: i64 = 3;
 const NEVER: f64 = -1e4;
 
 fn data() -> DataInfo {
-    DataInfo {
-        shape: [2, 8, 8],
-        classes: (0..3).map(|class| class.to_string()).collect(),
-        digest: String::new(),
-        title: String::new(),
-        edition: Edition::Other,
-    }
+    DataInfo::of_form(([2, 8, 8], 3))
 }
 
 /// The space, wide enough in the search to be the final network's width.

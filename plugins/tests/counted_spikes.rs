@@ -3,7 +3,7 @@
 //! The network runs again from its weights: a loop over timesteps, one convolution for each edge,
 //! every spike kept. Then plain loops follow each spike to each place that it reaches.
 
-use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split};
+use litesnn_framework::data::{DataInfo, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::network::{Architecture, Compressor, Edge, Network, Pass, SearchSpace, Techniques};
 use litesnn_framework::record::LayerRow;
@@ -48,13 +48,7 @@ impl Case {
             serde_json::from_value(json!([{ "score-prune": { "rate": 0.6 } }])).unwrap();
         let named: Vec<(&str, &dyn Compressor)> =
             compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
-        let data = DataInfo {
-            shape: [2, side, side],
-            classes: (0..3).map(|class| class.to_string()).collect(),
-            digest: String::new(),
-            title: String::new(),
-            edition: Edition::Other,
-        };
+        let data = DataInfo::of_form(([2, side, side], 3));
         let edge = |(node, from): (usize, &str)| Edge { node, from: from.into(), operation: "conv3x3".into() };
         let architecture = Architecture { space: "spike-dhs".into(), edges: EDGES.map(edge).into() };
         let mut parameters = Parameters::default();

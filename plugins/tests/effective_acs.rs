@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split};
+use litesnn_framework::data::{DataInfo, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::network::{Architecture, Edge, Pass, SearchSpace};
 use litesnn_framework::run::layer_costs::{self, Totals};
@@ -29,13 +29,7 @@ fn totals(downsampling: &str, stored: &BTreeMap<String, Tensor>) -> Totals {
     let space: Box<dyn SearchSpace> = serde_json::from_value(space).unwrap();
     let images = stored["images"].shallow_clone();
     let count = images.size()[0];
-    let data = DataInfo {
-        shape: [images.size()[1], images.size()[2], images.size()[3]],
-        classes: (0..3).map(|class| class.to_string()).collect(),
-        digest: String::new(),
-        title: String::new(),
-        edition: Edition::Other,
-    };
+    let data = DataInfo::of_form(([images.size()[1], images.size()[2], images.size()[3]], 3));
     let edge = |(node, from): (usize, &str)| Edge { node, from: from.into(), operation: "conv3x3".into() };
     let architecture = Architecture { space: "spike-dhs".into(), edges: EDGES.map(edge).into() };
     let mut parameters = Parameters::default();

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use litesnn_framework::data::{DataInfo, Edition};
+use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters, Role};
 use litesnn_framework::network::{Compressor, SearchSpace, TimestepSearcher};
 use litesnn_framework::train::{Algorithm, Batch, Descent, Open, Rate, SearchParts, Searched, clip_gradients};
@@ -120,13 +120,7 @@ fn one_search_step_equals_the_reference_in_pytorch() {
         compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
     let searcher = json!({ "compressive": { "max": 3, "warmup": 0 } });
     let searcher: Box<dyn TimestepSearcher> = serde_json::from_value(searcher).unwrap();
-    let data = DataInfo {
-        shape: [1, 8, 8],
-        classes: (0..4).map(|class| class.to_string()).collect(),
-        digest: String::new(),
-        title: String::new(),
-        edition: Edition::Other,
-    };
+    let data = DataInfo::of_form(([1, 8, 8], 4));
 
     let mut parameters = Parameters::default();
     let mut build = Build::new(&mut parameters, 0, Device::Cpu);

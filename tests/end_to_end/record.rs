@@ -279,7 +279,7 @@ fn a_record_says_what_was_changed_and_what_it_reproduces() {
     let answer = |overrides: &str, kept| ("lite-snn/table4".to_owned(), overrides.to_owned(), kept);
     assert_eq!(told(&[], &path), answer("", true));
     assert_eq!(told(&["--set", "experiment.seeds=[3]"], &path), answer("", true));
-    assert_eq!(told(&["--set", "search.epochs=1"], &path), answer("search.epochs=1", false));
+    assert_eq!(told(&["--set", "retrain.epochs=1"], &path), answer("retrain.epochs=1", false));
     assert_eq!(told(&["--profile", "short"], &path), answer("", false));
     // Another file's settings are not the published ones.
     let other = folder.path().join("other.toml");

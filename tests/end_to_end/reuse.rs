@@ -1,10 +1,15 @@
 //! Finished work is found by its content, whatever its experiment is called.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use litesnn_framework::manifest::{Plan, Request, load};
+use litesnn_framework::run::Agenda;
+use litesnn_plugins as _;
+
 use crate::support::{
-    assert_same, files, litesnn, manifest, numbers, run, stderr, stdout, strings, succeed, table, trial,
+    assert_same, files, litesnn, manifest, numbers, root, run, stderr, stdout, strings, succeed, table, trial,
 };
 
 /// The tiny manifest under another name.
@@ -155,28 +160,28 @@ fn what_a_manifest_says_later_that_it_reproduces_reaches_the_finished_result() {
 fn an_override_that_the_manifest_takes_over_later_is_no_change_any_more() {
     let edited = Edited::new("");
     edited.write(&[REPRODUCES]);
-    edited.run(&["--set", "search.epochs=1"]);
-    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "search.epochs=1", false));
-    let epochs = ("[search]\nepochs = 2", "[search]\nepochs = 1");
+    edited.run(&["--set", "retrain.epochs=1"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "retrain.epochs=1", false));
+    let epochs = ("[retrain]\nepochs = 2", "[retrain]\nepochs = 1");
     edited.write(&[REPRODUCES, epochs]);
     edited.meets_finished_results(&[]);
     assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
     // Said once more on the command line, it is no change either.
-    edited.meets_finished_results(&["--set", "search.epochs=1"]);
+    edited.meets_finished_results(&["--set", "retrain.epochs=1"]);
     assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
     // Where the manifest says something else again, it is.
     edited.write(&[REPRODUCES]);
-    edited.meets_finished_results(&["--set", "search.epochs=1"]);
-    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "search.epochs=1", false));
+    edited.meets_finished_results(&["--set", "retrain.epochs=1"]);
+    assert_eq!(edited.marks(), marks("lite-snn/table4", "", "retrain.epochs=1", false));
 }
 
 #[test]
 fn a_profile_that_the_manifest_takes_over_later_is_no_change_any_more() {
-    let edited = Edited::new("\n[profile.short]\nsearch.epochs = 1\n");
+    let edited = Edited::new("\n[profile.short]\nretrain.epochs = 1\n");
     edited.write(&[REPRODUCES]);
     edited.run(&["--profile", "short"]);
     assert_eq!(edited.marks(), marks("lite-snn/table4", "short", "", false));
-    edited.write(&[REPRODUCES, ("[search]\nepochs = 2", "[search]\nepochs = 1")]);
+    edited.write(&[REPRODUCES, ("[retrain]\nepochs = 2", "[retrain]\nepochs = 1")]);
     edited.meets_finished_results(&[]);
     assert_eq!(edited.marks(), marks("lite-snn/table4", "", "", true));
 }
@@ -201,4 +206,61 @@ fn data_that_moved_are_called_by_their_new_folder() {
     std::fs::rename(&here, &there).unwrap();
     edited.meets_finished_results(&["--set", &root(&there)]);
     assert_eq!(called(), "shoes (40/20/20)");
+}
+
+fn paper(name: &str) -> PathBuf {
+    root().join("experiments/paper").join(name)
+}
+
+/// The plans of all tables and figures of the paper that have this profile.
+fn plans(profile: Option<&str>) -> Vec<Plan> {
+    let mut manifests: Vec<PathBuf> =
+        std::fs::read_dir(paper("")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    manifests.sort();
+    let request = |manifest| Request { manifest, profile: profile.map(str::to_owned), ..Request::default() };
+    manifests.into_iter().map(|manifest| load(&request(manifest)).unwrap()).collect()
+}
+
+/// Guards against a table that searches the designs of another one again, because its trials differ
+/// in what becomes of the design: Table 2 on CIFAR-100 and Figure 2(c) did.
+#[test]
+fn the_tables_of_the_paper_search_each_design_once() {
+    for profile in [None, Some("smoke"), Some("bench")] {
+        let plans = plans(profile);
+        let agenda = Agenda::of(&plans, Path::new("runs"), |_| Ok("digest".into())).unwrap();
+        let trials: Vec<_> = plans.iter().flat_map(|plan| &plan.trials).collect();
+        assert_eq!(trials.len(), agenda.tasks.len());
+
+        let mut searches: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for (trial, task) in trials.iter().zip(&agenda.tasks).filter(|(trial, _)| trial.manifest.search.is_some()) {
+            let mut search = trial.settings.clone();
+            for section in ["experiment", "retrain", "checkpoint", "launcher"] {
+                search.as_object_mut().unwrap().remove(section);
+            }
+            searches.entry(format!("{search} {}", trial.seed)).or_default().insert(&task.hash);
+        }
+        let again = searches.values().filter(|hashes| hashes.len() > 1).count();
+        assert_eq!(again, 0, "{profile:?}: {again} of {} searches run more than once", searches.len());
+
+        let of = |name: &'static str| agenda.tasks.iter().filter(move |task| task.experiment == name);
+        let known: BTreeSet<&str> = of("table2-cifar10").map(|task| task.hash.as_str()).collect();
+        let sources: Vec<&str> =
+            of("table2-cifar100").filter_map(|task| Some(agenda.tasks[task.after?].hash.as_str())).collect();
+        assert!(!sources.is_empty());
+        assert!(sources.iter().all(|hash| known.contains(hash)), "{profile:?}: {sources:?} {known:?}");
+    }
+}
+
+#[test]
+fn table_2_on_cifar_100_takes_the_designs_of_cifar_10_and_gives_them_to_it() {
+    let orders = [["table2-cifar10", "table2-cifar100"], ["table2-cifar100", "table2-cifar10"]];
+    for [first, second] in orders {
+        let folder = tempfile::tempdir().unwrap();
+        let mut said = String::new();
+        for name in [first, second] {
+            let output = succeed(run(&paper(&format!("{name}.toml")), folder.path()).args(["--profile", "smoke"]));
+            said = stdout(&output);
+        }
+        assert_eq!(said.matches("finished before").count(), 1, "{first}, then {second}:\n{said}");
+    }
 }

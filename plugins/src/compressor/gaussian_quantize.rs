@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Straight-through: dW'/dW = 1 everywhere, dW'/d beta_b through Q_b(W) and the softmax. Shapes are
-//! kept.
+//! kept. What differs from the authors' program: docs/authors-program.md.
 
 use super::bits::{BitChoice, candidates};
 use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form};

@@ -8,6 +8,9 @@
 //! M   = 1 on the largest |S| of the layer, 0 on the floor(rate · n) smallest
 //! dL/dS = dL/dM · sign(S)                                           straight-through
 //! ```
+//!
+//! W is the weight that is trained. In the search of the authors' program the scores start from
+//! another draw; this and all else that differs: docs/authors-program.md.
 
 use std::cell::RefCell;
 

@@ -9,6 +9,7 @@
 //! During the warm-up epochs w is uniform and psi does not move. The search ends with T = argmax w.
 //! A search with no epoch after the warm-up is refused: T would be the argmax of the noise that psi
 //! begins with.
+//! What differs from the authors' program: docs/authors-program.md.
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{TimestepGate, TimestepSearcher};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use litesnn_framework::data::{DataInfo, Edition, Normalisation, Split, Splits};
+use litesnn_framework::data::{DataInfo, Normalisation, Split, Splits};
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::network::{Pass, SearchSpace, Techniques, TimestepSearcher};
 use litesnn_framework::record::{Event, Observer, TrialLabel};
@@ -27,13 +27,7 @@ fn data() -> Splits {
         labels: Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(2),
     };
     Splits {
-        info: DataInfo {
-            shape: [1, 8, 8],
-            classes: vec!["a".into(), "b".into()],
-            digest: String::new(),
-            title: String::new(),
-            edition: Edition::Other,
-        },
+        info: DataInfo::of_form(([1, 8, 8], 2)),
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.3] },
         preparation: None,
         train: split(8),
