@@ -60,7 +60,7 @@ fn files_that_are_not_the_published_ones_are_named() {
     for arguments in [&["verify"][..], &["verify", "cifar10"]] {
         let (code, out, err) = failure(data(home.path()).args(arguments));
         assert_eq!(code, 1, "{out}{err}");
-        assert!(out.contains("cifar10: 6 of the files in"), "{out}");
+        assert!(out.contains("cifar10: 6 files wrong in"), "{out}");
         assert!(err.contains(&*file.to_string_lossy()) && err.contains("a591ca11fa1708a91ee40f54b3da4784"), "{err}");
     }
     // Nor are they taken for what is to be fetched.

@@ -52,7 +52,7 @@ fn hashes_states_and_parameters_are_those_of_the_run() {
         assert!((after["seconds"].as_f64().unwrap() - seconds).abs() < 1e-9, "{after}");
     }
 
-    // Without its result a trial goes on; while another process holds its lock, it runs.
+    // Without its result a trial resumes; while another process holds its lock, it runs.
     let folder = Path::new(after[1]["folder"].as_str().unwrap());
     fs::remove_file(folder.join("result.parquet")).unwrap();
     assert_eq!(states(&plan(runs.path(), &[])), ["done", "interrupted, 2 of 2 epochs"]);

@@ -135,7 +135,7 @@ fn verify_all(options: &DataVerify) -> Result<Exit, Failure> {
                 println!("{}: {} as published in {}", source.name, counted(files, "file"), folder.display());
             }
             Verdict::Wrong(problems) => {
-                println!("{}: {} of the files in {} are wrong", source.name, problems.len(), folder.display());
+                println!("{}: {} wrong in {}", source.name, counted(problems.len(), "file"), folder.display());
                 failures.extend(problems.into_iter().map(|problem| (problem, source.hint())));
             }
             Verdict::Unknown => {
@@ -185,7 +185,7 @@ impl Progress {
         self.bar.set_message(what.to_owned());
         if !self.live {
             let size = if bytes > 0 { format!(", {}", megabytes(bytes)) } else { String::new() };
-            let rest = if done > 0 { format!(", going on after {}", megabytes(done)) } else { String::new() };
+            let rest = if done > 0 { format!(", resuming after {}", megabytes(done)) } else { String::new() };
             self.note(&format!("{what}{size}{rest}"));
         }
     }

@@ -117,7 +117,7 @@ impl Display {
     }
 
     fn stage_started(&self, trial: TrialLabel, stage: &Stage, epochs: usize, done: usize, batches: usize) {
-        let resumed = if done > 0 { format!(", going on after epoch {done}") } else { String::new() };
+        let resumed = if done > 0 { format!(", resuming after epoch {done}") } else { String::new() };
         self.progress(trial, &format!("{stage}, {}{resumed}", counted(epochs, "epoch")));
         self.with(trial, |at_work| {
             (at_work.stage, at_work.epochs, at_work.batches) = (stage.to_string(), epochs, batches);

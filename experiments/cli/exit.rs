@@ -23,7 +23,7 @@ pub enum Exit {
     /// `report --check`: no result was at the paper's settings, so that nothing was checked.
     NothingToCheck = 4,
     /// Stopped by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with a checkpoint; the same command
-    /// goes on.
+    /// resumes.
     Interrupted = 130,
 }
 

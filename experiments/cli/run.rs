@@ -10,7 +10,7 @@ use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::device::{self, Choice};
 use litesnn_framework::ground::signal::stop_on_request;
 use litesnn_framework::ground::{Machine, counted};
-use litesnn_framework::launch::{Launch, Launcher, Pool, ProcessSettings, Record, Task};
+use litesnn_framework::launch::{Launch, Launched, Launcher, Pool, ProcessSettings, Task};
 use litesnn_framework::manifest::{self, Plan};
 use litesnn_framework::record::earlier;
 use litesnn_framework::run::{Agenda, Asked, Context, Finished, outcomes, run_here, survey};
@@ -195,8 +195,9 @@ fn launch(
         Executor::Processes(pool) => (Some(pool), None),
         Executor::Here => (Some(Pool { jobs: 1, threads: options.threads }), None),
     };
+    let launched = Launched::create(&options.runs, launcher, process_settings(options)?, &agenda.tasks)?;
     let launch = Launch {
-        record: Record::create(&options.runs, launcher, process_settings(options)?, &agenda.tasks)?,
+        record: launched.record,
         tasks: &agenda.tasks,
         wait: options.wait || !elsewhere,
         stop,
@@ -205,7 +206,7 @@ fn launch(
     if let Some(pool) = pool {
         pool.run(&launch)?;
     }
-    if let Some(launcher) = &launch.record.launcher {
+    if let Some(launcher) = &launched.launcher {
         launcher.launch(&launch)?;
     }
     let done = outcomes(&launch, before);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use litesnn_framework::ground::counted;
-use litesnn_framework::launch::{Record, Standing, launches};
+use litesnn_framework::launch::{Launched, Standing, launches};
 use litesnn_framework::record::{self, Outcome, State, attempt, earlier, files};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
@@ -87,19 +87,16 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
 /// answer is told of.
 fn launched(runs: &Path) -> BTreeMap<PathBuf, (Standing, String, usize)> {
     let mut all = BTreeMap::new();
-    for record in launches(runs) {
-        let look = |record: Record| {
-            let standings = match &record.launcher {
-                Some(launcher) => launcher.standings(&record)?,
-                None => record.standings_here()?,
-            };
-            for (index, standing) in standings {
+    for launched in launches(runs) {
+        let look = |launched: Launched| {
+            let record = &launched.record;
+            for (index, standing) in launched.standings()? {
                 let task = record.task(index)?;
                 all.insert(task.folder, (standing, record.name.clone(), task.epochs));
             }
             Ok::<(), litesnn_framework::Error>(())
         };
-        if let Err(error) = record.and_then(look) {
+        if let Err(error) = launched.and_then(look) {
             eprintln!("note: {error}");
         }
     }
@@ -252,7 +249,7 @@ fn gc(options: &RunsGc) -> Result<Exit, Failure> {
         all.extend(parts.into_iter().filter(|path| idle && path.is_dir()));
     }
     let launched = launched(&runs);
-    for record in launches(&runs).into_iter().flatten() {
+    for Launched { record, .. } in launches(&runs).into_iter().flatten() {
         let at_work = launched.values().any(|(_, name, _)| *name == record.name);
         let tasks = record.tasks().unwrap_or_default();
         if !at_work && tasks.iter().all(|task| record::result(&task.folder).is_some()) {

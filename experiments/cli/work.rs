@@ -1,13 +1,13 @@
 //! `litesnn work`: what a launcher has started this process for, on another machine.
 
-use litesnn_framework::launch::Record;
+use litesnn_framework::launch::Launched;
 
 use crate::arguments::WorkOptions;
 use crate::exit::{Exit, Failure};
 
 pub fn work(options: &WorkOptions) -> Result<Exit, Failure> {
-    let record = Record::read(&options.launch)?;
-    let Some(launcher) = &record.launcher else {
+    let Launched { record, launcher } = Launched::read(&options.launch)?;
+    let Some(launcher) = launcher else {
         let message = format!("`{}` has no launcher", record.name);
         return Err(Failure::new(Exit::Usage, message, Some("`litesnn run` starts what works on its trials".into())));
     };

@@ -1,4 +1,4 @@
-//! A trial that was stopped, however it was, goes on to the numbers that it would have had.
+//! A trial that was stopped, however it was, resumes to the numbers that it would have had.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
@@ -66,11 +66,11 @@ fn ctrl_c_in_the_search() {
     let (_folder, runs) = folder();
     let said = stop(&runs, "search  3/8", "INT");
     assert!(said.contains("stopped on request"), "{said}");
-    assert!(said.contains("the same command goes on from the last checkpoint"), "{said}");
+    assert!(said.contains("the same command resumes from the last checkpoint"), "{said}");
     no_partial_files(&runs);
     assert!(!trial(&runs, "tiny", "lite-snn").join("result.parquet").exists());
     let output = goes_on(&runs);
-    assert!(stderr(&output).contains("search, 8 epochs, going on after epoch "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("search, 8 epochs, resuming after epoch "), "{}", stderr(&output));
 }
 
 /// A shell has what it starts in the background ignore SIGINT: then, too, the tests start a command
@@ -88,10 +88,10 @@ fn a_request_to_terminate_in_retraining() {
     let (_folder, runs) = folder();
     stop(&runs, "retrain  2/16", "TERM");
     let again = stop(&runs, "retrain  6/16", "INT");
-    assert!(again.contains("goes on"), "{again}");
+    assert!(again.contains("resumes"), "{again}");
     let output = goes_on(&runs);
     let said = stderr(&output);
-    assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
+    assert!(said.contains("retrain, 16 epochs, resuming after epoch "), "{said}");
     assert!(!said.contains("search, 8 epochs"), "{said}");
 }
 
@@ -145,7 +145,7 @@ fn a_damaged_checkpoint_is_named_and_not_used() {
         std::fs::write(&latest, &whole[..length]).unwrap();
         let said = stderr(&goes_on(&copy));
         assert!(said.contains(&format!("note: `{}` is not a checkpoint", latest.display())), "{said}");
-        assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
+        assert!(said.contains("retrain, 16 epochs, resuming after epoch "), "{said}");
     }
 
     // The last one of the search, before retraining has one: its last epoch is done again.
@@ -172,7 +172,7 @@ fn a_damaged_history_is_written_again_from_the_checkpoint() {
     let said = stderr(&goes_on(&runs));
     assert!(said.contains("history.parquet` was written again from the checkpoint"), "{said}");
     assert_eq!(std::fs::read(history.with_extension("parquet.damaged")).unwrap(), whole[..whole.len() / 2]);
-    assert!(said.contains("retrain, 16 epochs, going on after epoch "), "{said}");
+    assert!(said.contains("retrain, 16 epochs, resuming after epoch "), "{said}");
 }
 
 #[test]

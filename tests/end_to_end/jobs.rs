@@ -64,11 +64,11 @@ fn a_process_that_is_killed_harms_no_other_trial() {
     let page = std::fs::read_to_string(page.join("index.html")).unwrap();
     assert!(page.contains("lite-snn-s1-") && page.contains("not finished: stopped after epoch "), "{rest}");
 
-    // The same command goes on where it was killed.
+    // The same command resumes where it was killed.
     let again = succeed(&mut command);
     let said = stderr(&again);
     assert!(said.contains("4 trials: 2 done, 2 finished before, 0 failed, 0 open"), "{said}");
-    assert!(said.contains("lite-snn seed 1: search, 30 epochs, going on after epoch "), "{said}");
+    assert!(said.contains("lite-snn seed 1: search, 30 epochs, resuming after epoch "), "{said}");
     let whole = tempfile::tempdir().unwrap();
     let mut alone = run(&manifest("tiny.toml"), whole.path());
     succeed(alone.args(SEEDS).args(["--set", "retrain.epochs=8", "--set", "search.epochs=30"]));
@@ -99,7 +99,7 @@ fn a_request_to_stop_reaches_every_trial() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     assert_eq!(rest.matches("stopped at a checkpoint").count(), 2, "{rest}");
     assert!(rest.contains("4 trials: 0 done, 0 finished before, 0 failed, 4 open"), "{rest}");
-    assert!(rest.contains("the same command goes on from the last checkpoint"), "{rest}");
+    assert!(rest.contains("the same command resumes from the last checkpoint"), "{rest}");
     for seed in [0, 1] {
         assert!(trial_of_seed(folder.path(), "lite-snn", seed).join("checkpoint/latest.safetensors").exists());
     }

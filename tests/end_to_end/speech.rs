@@ -67,7 +67,7 @@ fn an_interrupted_trial_on_augmented_sound_goes_on_to_the_same_numbers_with_the_
     assert!(!child.wait().unwrap().success(), "it was stopped before its end");
     fs::rename(&here, &there).unwrap();
     let output = succeed(&mut trials("stopped", &there));
-    assert!(stderr(&output).contains("going on after epoch "), "it goes on");
+    assert!(stderr(&output).contains("resuming after epoch "), "it resumes");
     // The title is the name of the folder, which was another one when the second trial began.
     let without_title = |runs: &str| {
         let mut all = all_numbers(&folder.path().join(runs), "tiny");

@@ -39,7 +39,7 @@ pub fn files_of_a_trial() {
             let output = goes_on(runs.path(), &SHORT);
             let said = stderr(&output);
             assert!(said.contains(&format!("note: `{}`", path.display())), "{name}, {damage}: {said}");
-            assert!(said.contains("retrain, 6 epochs, going on after epoch ") || *name == "result.parquet", "{said}");
+            assert!(said.contains("retrain, 6 epochs, resuming after epoch ") || *name == "result.parquet", "{said}");
             assert!(!stdout(&output).contains("finished before"), "{}", stdout(&output));
             let aside = path.with_file_name(format!("{}.damaged", path.file_name().unwrap().to_str().unwrap()));
             assert!(fs::read(&aside).is_ok_and(|kept| kept == bytes), "{} is not kept: {said}", aside.display());
@@ -52,7 +52,7 @@ fn checkpoints(runs: &Path) -> [std::path::PathBuf; 2] {
     ["latest", "previous"].map(|name| folder(runs).join(format!("checkpoint/{name}.safetensors")))
 }
 
-/// Then there is nothing to go on from, and the trial says so and starts again.
+/// Then there is nothing to resume from, and the trial says so and starts again.
 pub fn both_checkpoints() {
     let runs = stopped();
     for path in checkpoints(runs.path()) {
@@ -86,6 +86,6 @@ pub fn between_two_renames() {
     fs::rename(&latest, &previous).unwrap();
     fs::write(latest.with_file_name(".partial-a1b2c3"), "half").unwrap();
     let said = stderr(&goes_on(runs.path(), &SHORT));
-    assert!(said.contains("retrain, 6 epochs, going on after epoch "), "{said}");
+    assert!(said.contains("retrain, 6 epochs, resuming after epoch "), "{said}");
     count(FAULTS, "stopped between two renames", 1);
 }

@@ -47,7 +47,7 @@ fn kill(settings: &[&str], wanted: u64, seed: u64) {
             let mut child = trial.args(["--set", &format!("checkpoint.seconds={interval}")]).spawn().unwrap();
             let mut lines = BufReader::new(child.stderr.take().unwrap());
             let mut said = String::new();
-            // A trial that goes on may say less than so many lines: it ends then.
+            // A trial that resumes may say less than so many lines: it ends then.
             let wanted_lines = (random.next() * whole.lines as f64) as usize;
             let read = (0..wanted_lines).take_while(|_| lines.read_line(&mut said).unwrap() > 0).count();
             if read == wanted_lines {
@@ -92,7 +92,7 @@ fn stage(runs: &std::path::Path) -> &'static str {
 }
 
 /// Every signal that asks to stop is answered with a checkpoint within the epoch, a word on how to
-/// go on, and exit code 130.
+/// resume, and exit code 130.
 pub fn signals() {
     let all = ["USR1", "HUP", "TERM", "INT", "USR2"];
     let rare = ["--set", "checkpoint.epochs=1000"];
@@ -103,7 +103,7 @@ pub fn signals() {
         let mut said = String::new();
         lines.read_to_string(&mut said).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
-        assert!(said.contains("the same command goes on from the last checkpoint"), "{said}");
+        assert!(said.contains("the same command resumes from the last checkpoint"), "{said}");
         let checkpoint = Checkpoint::newest(&folder(runs.path()).join("checkpoint")).0.unwrap();
         assert!(checkpoint.stage == Stage::Retrain || checkpoint.epochs >= 2, "at most the batch at work is lost");
         count(KILLS, format!("SIG{name}"), 1);

@@ -77,7 +77,7 @@ pub fn goes_on(runs: &Path, more: &[&str]) -> Output {
     let output = command(runs, more).output().unwrap();
     if !output.status.success() {
         tally::compared(false);
-        panic!("it does not go on: {}", stderr(&output));
+        panic!("it does not resume: {}", stderr(&output));
     }
     compare(runs, more);
     output

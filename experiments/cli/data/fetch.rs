@@ -127,7 +127,7 @@ fn addresses(source: &Source, from: Option<&str>) -> Result<Vec<String>, FetchEr
     }
 }
 
-/// Downloads to `partial`, going on where it ends, and checks it.
+/// Downloads to `partial`, resuming where it ends, and checks it.
 fn download(
     url: &str,
     archive: &Archive,

@@ -13,7 +13,7 @@ use tch::{Device, Kind as Element, Tensor};
 use crate::subject::{Made, Subject, clear, first_of};
 use crate::workbench::{self, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
-use litesnn_framework::ground::{Build, Parameters, Role, Stream};
+use litesnn_framework::ground::{Build, Parameters, Role, Stream, counted};
 use litesnn_framework::network::{
     Activity, CompressedWeight, Compressor, Decision, Decisions, Input, LayerShape, LayerSpec, Place, SearchSpace,
     SynapseLayer, Technique, Techniques, TimestepSearcher, cost,
@@ -441,7 +441,7 @@ fn promised_bits(attached: &Attached, what: &str) -> Kept {
     require(bits > 0.0 && bits <= 32.0, format!("{what}, more than 0 bits and up to 32"), format!("{bits}"))?;
     require(
         (levels as f64) <= bits.exp2() + 0.5,
-        format!("{what}, {bits} bits tell up to {} values of a channel apart", bits.exp2()),
+        format!("{what}, a width of {} tells up to {} values of a channel apart", counted(bits, "bit"), bits.exp2()),
         format!("there are {levels}"),
     )
 }

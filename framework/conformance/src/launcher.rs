@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use crate::subject::Subject;
 use crate::workbench::works;
 use crate::{Kept, Law, Stop, require};
-use litesnn_framework::launch::{Launch, Launcher, ProcessSettings, Record, Task};
+use litesnn_framework::launch::{Launch, Launched, Launcher, ProcessSettings, Task};
 use litesnn_framework::record::{self, Event, Observer, Outcome, files};
 use litesnn_framework::{Error, Result};
 
@@ -84,7 +84,7 @@ fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
     let settings = ProcessSettings { program: script, device: "cpu".into(), threads: Some(1) };
     let stop = AtomicBool::new(false);
     let launch = Launch {
-        record: Record::create(runs, None, settings, &tasks)?,
+        record: Launched::create(runs, None, settings, &tasks)?.record,
         tasks: &tasks,
         wait: true,
         stop: &stop,

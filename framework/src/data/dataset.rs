@@ -117,7 +117,7 @@ pub trait Preparation: std::fmt::Debug + Send + Sync {
     /// Inputs `[B, C, H, W]`, u8 or f32, on the CPU, of the raw samples `[B, ...]` of one batch.
     /// They are normalised afterwards.
     ///
-    /// `random` is opened for this batch of this epoch alone, so that a trial that goes on after an
+    /// `random` is opened for this batch of this epoch alone, so that a trial that resumes after an
     /// interruption draws the same numbers.
     fn prepare(&self, raw: &Tensor, random: &mut Stream) -> Tensor;
 }

@@ -144,7 +144,7 @@ impl Error {
                 Some(format!("what it said is in `{}`; the same command tries it again", log.display()))
             }
             Error::Interrupted => {
-                Some("the same command goes on from the last checkpoint; finished trials are kept".to_owned())
+                Some("the same command resumes from the last checkpoint; finished trials are kept".to_owned())
             }
             Error::File { action: "lock", .. } => {
                 Some("the folder of trials (`--runs`) has to be on a file system that has locks".to_owned())
@@ -152,7 +152,7 @@ impl Error {
             Error::File { source, .. } => file_hint(source).map(str::to_owned),
             Error::Tensor(text) if is_out_of_memory(text) => Some(
                 "a smaller `batch_size` of [search] and [retrain], fewer channels or timesteps need less memory; `litesnn plan` \
-                 shows how much; the same command goes on from the last checkpoint"
+                 shows how much; the same command resumes from the last checkpoint"
                     .to_owned(),
             ),
             _ => None,

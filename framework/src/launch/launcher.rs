@@ -3,18 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Process, Record, Task};
+use super::{Process, Record, Standing, Task};
 use crate::record::{End, Event, Observer};
 use crate::{Error, Result};
-
-/// What is known of a trial that was launched and has no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// It waits for its turn.
-    Queued,
-    /// A process works on it.
-    Running,
-}
 
 /// Brings trials to processes.
 #[typetag::serde]

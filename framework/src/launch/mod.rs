@@ -1,7 +1,7 @@
 //! Launchers: how the trials of a run get to processes that work on them.
 //!
-//! A launch is a folder `RUNS/.launches/NAME/` ([`Record`]). Everything that is known of it is in
-//! files, so that any process can end at any moment and the next one goes on from what is there:
+//! A launch is a folder `RUNS/.launches/NAME/` ([`Launched`]). Everything that is known of it is in
+//! files, so that any process can end at any moment and the next one resumes from what is there:
 //!
 //! ```text
 //! launch.toml          who launched what, with which settings; never changed
@@ -12,14 +12,16 @@
 //!
 //! Whether a trial is finished is said by its own folder and by nothing else.
 
+mod launched;
 mod launcher;
 mod pool;
 mod process;
 mod record;
 mod task;
 
-pub use launcher::{Launch, Launcher, Standing};
+pub use launched::{Launched, launches};
+pub use launcher::{Launch, Launcher};
 pub use pool::Pool;
 pub use process::Process;
-pub use record::{ProcessSettings, Record, folder, launches};
+pub use record::{ProcessSettings, Record, Standing, folder};
 pub use task::Task;

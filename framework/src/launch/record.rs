@@ -1,4 +1,4 @@
-//! The folder of a launch.
+//! The folder of a launch: what its processes read and write.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Launcher, Standing, Task};
-use crate::ground::file::write_atomically;
+use super::Task;
 use crate::ground::signal::terminate;
 use crate::record::{End, State};
 use crate::{Error, Result};
 
-const LAUNCH: &str = "launch.toml";
+pub(super) const LAUNCH: &str = "launch.toml";
 
-/// What `launch.toml` holds.
+/// What is known of a trial that was launched and has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It waits for its turn.
+    Queued,
+    /// A process works on it.
+    Running,
+}
+
+/// A launch, without the launcher that its trials run by.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     /// Name of the folder: the experiment and a token.
@@ -32,9 +40,6 @@ pub struct Record {
     pub threads: Option<u16>,
     /// Hashes of its trials, in the order of `tasks/`.
     pub trials: Vec<String>,
-    /// The launcher, by name; absent where the command runs them itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub launcher: Option<Box<dyn Launcher>>,
     /// The folder.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -66,13 +71,8 @@ pub struct ProcessSettings {
 }
 
 impl Record {
-    /// Makes the folder of a new launch.
-    pub fn create(
-        runs: &Path,
-        launcher: Option<Box<dyn Launcher>>,
-        settings: ProcessSettings,
-        tasks: &[Task],
-    ) -> Result<Record> {
+    /// Makes the folder of a new launch, all but its `launch.toml`.
+    pub(super) fn create(runs: &Path, settings: ProcessSettings, tasks: &[Task]) -> Result<Record> {
         let experiment = tasks.first().map_or("", |task| task.experiment.as_str());
         let name = format!("{experiment}-{}", token());
         let runs = std::path::absolute(runs).map_err(Error::file("find", runs))?;
@@ -84,7 +84,7 @@ impl Record {
         for (index, task) in tasks.iter().enumerate() {
             task.write(&task_file(&folder, index))?;
         }
-        let record = Record {
+        Ok(Record {
             name,
             host: host(),
             process: std::process::id(),
@@ -92,26 +92,8 @@ impl Record {
             device: settings.device,
             threads: settings.threads,
             trials: tasks.iter().map(|task| task.hash.clone()).collect(),
-            launcher,
             folder,
-        };
-        // Last: a launch without it is none.
-        let text = toml_edit::ser::to_string_pretty(&record).map_err(|error| Error::Record(error.to_string()))?;
-        write_atomically(&record.folder.join(LAUNCH), text.as_bytes())?;
-        Ok(record)
-    }
-
-    /// Reads the launch in a folder.
-    pub fn read(folder: &Path) -> Result<Record> {
-        let path = folder.join(LAUNCH);
-        let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-        let mut record: Record = toml_edit::de::from_str(&text).map_err(|error| Error::Content {
-            path,
-            message: format!("is not a launch: {}", error.message()),
-            hint: "move the folder away and run the manifest again".into(),
-        })?;
-        record.folder = folder.to_owned();
-        Ok(record)
+        })
     }
 
     /// File of a task.
@@ -184,15 +166,4 @@ fn task_file(folder: &Path, index: usize) -> PathBuf {
 /// The folder of all launches.
 pub fn folder(runs: &Path) -> PathBuf {
     runs.join(".launches")
-}
-
-/// The launches under `runs`, by name; those that cannot be read, with the reason, are left to the
-/// caller.
-pub fn launches(runs: &Path) -> Vec<Result<Record>> {
-    let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.to_owned());
-    let entries = std::fs::read_dir(folder(&runs)).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.join(LAUNCH).is_file()).collect();
-    folders.sort();
-    folders.iter().map(|folder| Record::read(folder)).collect()
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::limits::Limits;
 use super::schema::Shape;
+use crate::ground::counted;
 
 /// Something that a schema refuses.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +109,10 @@ impl Flaws {
     fn array(&mut self, shape: Shape, elements: &[Value]) {
         let limits = shape.between("minItems", "maxItems");
         if !limits.contain(elements.len() as f64) {
-            let held = if elements.is_empty() { "is empty".into() } else { format!("holds {} values", elements.len()) };
+            let held = match elements.len() {
+                0 => "is empty".to_owned(),
+                count => format!("holds {}", counted(count, "value")),
+            };
             self.refuse(Fault::Unfit(format!("{held}, and has to hold {limits}")));
         }
         for (index, element) in elements.iter().enumerate() {

@@ -4,7 +4,7 @@
 //! start elsewhere, and it turns out to live. No lock helps there, since a lock of a dead node
 //! would never be free. So each attempt has a folder `attempts/TOKEN/` in the trial's folder:
 //!
-//! - It begins with copies of what the attempt that came farthest has left, so that a trial goes on
+//! - It begins with copies of what the attempt that came farthest has left, so that a trial resumes
 //!   from its last checkpoint.
 //! - Finished, its folder is renamed to `finished/`. The kernel refuses to rename a folder over one
 //!   that holds something, so that exactly one attempt of a trial gets there, whoever else is at
@@ -40,7 +40,7 @@ const PUBLISHED: [&str; 8] = [
     files::RESULT,
 ];
 
-/// What a trial goes on from, in the order in which it is copied: a history may be longer than its
+/// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
 const CARRIED: [&str; 5] = [files::CHECKPOINT, files::HISTORY, files::DESIGN, files::SETTLED, files::WEIGHTS];
 
@@ -67,7 +67,7 @@ fn rows(place: &Path) -> usize {
     super::read::<EpochRow>(&place.join(files::HISTORY)).map_or(0, |rows| rows.len())
 }
 
-/// Makes the folder of a new attempt of a trial, with all that it goes on from.
+/// Makes the folder of a new attempt of a trial, with all that it resumes from.
 pub fn begin(trial: &Path, token: &str, manifest: &[u8]) -> Result<PathBuf> {
     let own = trial.join(ATTEMPTS).join(token);
     std::fs::create_dir_all(&own).map_err(Error::file("create", &own))?;

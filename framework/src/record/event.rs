@@ -21,7 +21,7 @@ pub enum Event<'a> {
         /// The trial.
         trial: TrialLabel<'a>,
     },
-    /// A stage begins, or goes on after an interruption.
+    /// A stage begins, or resumes after an interruption.
     StageStarted {
         /// The trial.
         trial: TrialLabel<'a>,

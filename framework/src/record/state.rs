@@ -9,7 +9,7 @@ use super::{EpochRow, Failed, Outcome, attempt, files, result};
 pub enum State {
     /// Nothing of it has run.
     New,
-    /// It goes on where it stopped.
+    /// It resumes where it stopped.
     Interrupted {
         /// Epochs that are finished, of all stages.
         epochs: usize,

@@ -120,7 +120,7 @@ impl<'a> Job<'a> {
             json!({ "trial": self.task.title, "program": env!("CARGO_PKG_VERSION"), "revision": self.context.revision, "process": std::process::id() }),
         );
         if let Some(owner) = folder.left_by() {
-            self.note(&log, &format!("`{}` was left by {owner}; this process goes on with it", path.display()));
+            self.note(&log, &format!("`{}` was left by {owner}; this process resumes it", path.display()));
         }
         let Splits { info, normalisation: Normalisation { mean, std }, .. } = self.splits.as_ref();
         if info.edition == Edition::Other {

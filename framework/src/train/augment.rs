@@ -7,7 +7,7 @@
 //! | cutout | normalised values | sets a square of side `cutout` to zero, its centre uniform over the image, clipped at the borders | DeVries and Taylor, arXiv:1708.04552, 2017 |
 //!
 //! What happens to an image depends on the seed, the stage, the epoch and its position in the split
-//! alone, so that an interrupted trial goes on with the same images, and the size of a batch
+//! alone, so that an interrupted trial resumes with the same images, and the size of a batch
 //! changes none. Each step has numbers of its own: switching one on leaves the others as they were.
 
 use tch::{Kind, Tensor};

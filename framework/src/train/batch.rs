@@ -77,7 +77,7 @@ impl<'a> Batches<'a> {
         Batches { prepared, ..self }
     }
 
-    /// Without the first batches: an epoch that goes on.
+    /// Without the first batches: an epoch that is resumed.
     pub fn after(self, batches: usize) -> Self {
         Batches { next: batches.saturating_mul(self.size), ..self }
     }

@@ -1,6 +1,6 @@
 //! Checkpoints in safetensors: written whole, checked by a digest, with the one before kept.
 //!
-//! A checkpoint is all that a trial needs to go on: tensors, the epochs so far as `history.parquet`
+//! A checkpoint is all that a trial needs to resume: tensors, the epochs so far as `history.parquet`
 //! has them, the design that is retrained, and how far an epoch is that is not finished.
 
 use std::collections::{BTreeMap, HashMap};
@@ -129,7 +129,7 @@ impl Checkpoint {
     /// Writes to `folder`; what was there becomes the previous checkpoint. Until the new one is
     /// whole on the disk, both stay.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        // Not the folder above it: a trial whose folder was removed must not go on as if it were
+        // Not the folder above it: a trial whose folder was removed must not resume as if it were
         // there.
         match std::fs::create_dir(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -202,7 +202,7 @@ impl Checkpoint {
         let content = |message: String| Error::Content {
             path: PathBuf::from(path),
             message,
-            hint: "it is not used; training goes on from the one before, or from the start".into(),
+            hint: "it is not used; training resumes from the one before, or from the start".into(),
         };
         // As large as the memory is: that is checked when it is asked for.
         let bytes = read_bounded(path, u64::MAX).map_err(Error::file("read", path))?;

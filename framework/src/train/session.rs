@@ -78,7 +78,7 @@ struct Work<'s> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the trial's folder and goes on from its newest whole checkpoint, if there is one.
+    /// Opens the trial's folder and resumes from its newest whole checkpoint, if there is one.
     /// Files that are not whole are renamed and named to the observer; nothing is deleted.
     pub fn open(
         spec: SessionSpec<'a>,
@@ -149,14 +149,14 @@ impl<'a> Session<'a> {
         &self.machines
     }
 
-    /// Whether the checkpoint that the trial goes on from was written while the network of this
+    /// Whether the checkpoint that the trial resumes from was written while the network of this
     /// phase was trained.
     pub fn resumed_in(&self, phase: Phase) -> bool {
         self.resumed.as_ref().is_some_and(|checkpoint| checkpoint.phase == phase)
     }
 
     /// The design that the network of this phase was built from, as the checkpoint that the trial
-    /// goes on from has it.
+    /// resumes from has it.
     pub fn resumed_design(&self, phase: Phase) -> Option<&str> {
         let checkpoint = self.resumed.as_ref().filter(|checkpoint| checkpoint.phase == phase)?;
         Some(&checkpoint.design).filter(|design| !design.is_empty()).map(String::as_str)
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
         self.observer.event(&Event::Note { trial: Some(self.label), text });
     }
 
-    /// Whether `stage` is finished, or goes on from a checkpoint that was written in it.
+    /// Whether `stage` is finished, or resumes from a checkpoint that was written in it.
     pub fn has_begun(&self, stage: &Stage) -> bool {
         self.is_finished(stage) || self.resumed.as_ref().is_some_and(|checkpoint| checkpoint.stage == *stage)
     }
@@ -281,7 +281,7 @@ impl<'a> Session<'a> {
             samples: work.spec.samples,
         });
         if begun.batches > 0 {
-            self.note(&format!("epoch {} goes on after batch {} of {batches}", first + 1, begun.batches));
+            self.note(&format!("epoch {} resumes after batch {} of {batches}", first + 1, begun.batches));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::ground::device::Stopwatch;
 
 /// Sums over the batches of an epoch, kept on the device.
 pub(super) struct Sums {
-    /// What the epoch had when this process went on with it, and the counts of now.
+    /// What the epoch had when this process resumed it, and the counts of now.
     pub(super) done: Begun,
     loss: Tensor,
     correct: Tensor,

@@ -1,7 +1,7 @@
 //! Bit-widths: the candidates that a quantiser's settings name, and the choice that a search makes
 //! among them.
 
-use litesnn_framework::ground::{Build, Role};
+use litesnn_framework::ground::{Build, Role, counted};
 use litesnn_framework::network::{Decision, Decisions, LayerSpec, Place};
 use litesnn_framework::plugin::checked;
 use litesnn_framework::{Error, Result};
@@ -56,7 +56,8 @@ impl BitChoice {
                 Some(found) if bits.contains(&found) => Some(found),
                 Some(found) => {
                     return Err(refuse(format!(
-                        "the design gives {group} {found} bits, and the manifest's candidates are {bits:?}"
+                        "the design gives {group} {}, and the manifest's candidates are {bits:?}",
+                        counted(found, "bit")
                     )));
                 }
                 None if bits.len() == 1 => Some(bits[0]),

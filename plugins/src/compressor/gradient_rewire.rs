@@ -24,8 +24,9 @@
 //! synapses.
 
 use super::mask::straight_through_mask;
+use super::rate::LayerRate;
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform, same_rate};
+use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,10 +82,9 @@ impl Compressor for GradientRewire {
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        same_rate(NAME, decided, self.rate)?;
+        let rate = LayerRate::attach(NAME, self.rate, weight, decided)?;
         let signs = build.at(NAME).buffer("signs", signs(weight));
-        let (settings, weight) = (self.clone(), weight.shallow_clone());
-        Ok(Box::new(Synapses { settings, weight, signs, searched: decided.is_none() }))
+        Ok(Box::new(Synapses { rate, alpha: self.alpha, weight: weight.shallow_clone(), signs }))
     }
 }
 
@@ -94,11 +94,11 @@ fn signs(weight: &Tensor) -> Tensor {
 }
 
 struct Synapses {
-    settings: GradientRewire,
+    rate: LayerRate,
+    alpha: f64,
     /// The trained tensor: it shares its memory with the layer's weight.
     weight: Tensor,
     signs: Tensor,
-    searched: bool,
 }
 
 impl Synapses {
@@ -114,9 +114,8 @@ impl Synapses {
 
 impl WeightTransform for Synapses {
     fn mask(&self, transformed: &Tensor) -> Option<Tensor> {
-        let GradientRewire { rate, alpha } = self.settings;
-        let centre = (2.0 * (1.0 - rate)).ln() / alpha;
-        let prior = (self.strength() - centre).sign() * &self.signs * alpha;
+        let centre = (2.0 * (1.0 - self.rate.rate)).ln() / self.alpha;
+        let prior = (self.strength() - centre).sign() * &self.signs * self.alpha;
         Some(straight_through_mask(&self.weight, transformed, &self.there(), prior))
     }
 
@@ -130,7 +129,7 @@ impl WeightTransform for Synapses {
     }
 
     fn decide(&self) -> Option<(String, Decision)> {
-        self.searched.then(|| ("all".to_owned(), Decision { bits: None, rate: Some(self.settings.rate) }))
+        self.rate.decide()
     }
 }
 

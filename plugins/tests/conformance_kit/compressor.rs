@@ -192,7 +192,11 @@ fn its_author_is_told_what_was_expected_and_what_happened() {
         ("cut-off", "gradients", "the value is cut off from every trainable tensor"),
         ("undeclared-straight-through", "finite-differences", "`straight_through` names Weight"),
         ("promises-half", "density", "54.0 of 108 weights are not zero, as the density says\n  found:    108 are not"),
-        ("promises-one-bit", "bits", "1 bits tell up to 2 values of a channel apart\n  found:    there are 16"),
+        (
+            "promises-one-bit",
+            "bits",
+            "a width of 1 bit tells up to 2 values of a channel apart\n  found:    there are 16",
+        ),
         ("wrong-step", "step", "levels that bf16 holds"),
         ("common-name", "composition", "two that ask for one name share a tensor"),
         ("panics-on-one-weight", "extremes", "found:    it panicked: index out of bounds"),

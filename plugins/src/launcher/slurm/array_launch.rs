@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use litesnn_framework::Result;
-use litesnn_framework::launch::{Launch, Record, Task, launches};
+use litesnn_framework::ground::counted;
+use litesnn_framework::launch::{Launch, Launched, Record, Task, launches};
 use litesnn_framework::record::{Event, How, attempt};
 
 use super::array_job::ArrayJob;
@@ -69,7 +70,8 @@ impl<'a> ArrayLaunch<'a> {
             {
                 if left_over > 0 {
                     self.note(&format!(
-                        "{left_over} trials could not be submitted now; the same command submits them later"
+                        "{} could not be submitted now; the same command submits the rest later",
+                        counted(left_over, "trial")
                     ));
                 }
                 return Ok(());
@@ -106,7 +108,8 @@ impl<'a> ArrayLaunch<'a> {
     fn look(&mut self) -> Result<Vec<TrialState>> {
         let launch = self.launch;
         let runs = launch.tasks.first().map_or(PathBuf::new(), |task| task.runs().to_owned());
-        let records: Vec<Record> = launches(&runs).into_iter().flatten().filter(is_slurm).collect();
+        let launched = launches(&runs).into_iter().flatten().filter(is_slurm);
+        let records: Vec<Record> = launched.map(|launched| launched.record).collect();
         let queue = self.ask();
         let evidence = Evidence::of(&records, queue.as_deref())?;
         let now = Instant::now();
@@ -154,7 +157,8 @@ impl<'a> ArrayLaunch<'a> {
         let open: Vec<usize> = (0..states.len()).filter(|index| states[*index] == TrialState::Open).collect();
         let again = open.iter().filter(|index| self.sent[**index] > 0).count();
         if again > 0 {
-            self.note(&format!("{again} trials are gone from the queue without a result, and are submitted again"));
+            let trials = counted(again, "trial");
+            self.note(&format!("{trials} gone from the queue without a result; submitting again"));
         }
         let limit = match Cluster::array_limit() {
             Ok(limit) => limit,
@@ -181,7 +185,7 @@ impl<'a> ArrayLaunch<'a> {
                     from += chosen.len();
                     self.refused = 0;
                     chosen.iter().flatten().for_each(|index| self.sent[*index] += 1);
-                    self.note(&format!("{} tasks were submitted as `{}`", chosen.len(), job.name));
+                    self.note(&format!("submitted {} as `{}`", counted(chosen.len(), "task"), job.name));
                 }
                 // Fewer may be taken; what is left waits for the next cycle.
                 Err(Refusal::Limit(text)) if chosen.len() > 1 => {
@@ -212,8 +216,8 @@ impl<'a> ArrayLaunch<'a> {
     }
 }
 
-fn is_slurm(record: &Record) -> bool {
-    record.launcher.as_ref().is_some_and(|launcher| launcher.typetag_name() == NAME)
+fn is_slurm(launched: &Launched) -> bool {
+    launched.launcher.as_ref().is_some_and(|launcher| launcher.typetag_name() == NAME)
 }
 
 /// Each trial with those that take its design: the design is there when they begin, and one array

@@ -13,7 +13,7 @@ pub const NAME: &str = "slurm";
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slurm {
-    /// Longest time of a task, as `sbatch --time` takes it; a trial goes on in the next one.
+    /// Longest time of a task, as `sbatch --time` takes it; a trial resumes in the next one.
     pub time: String,
     /// Memory of a task, as `sbatch --mem` takes it: `4G`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,9 +30,9 @@ pub fn work(slurm: &Slurm, record: &Record, arguments: &[String]) -> Result<()> 
     let why = || match signal::noted() {
         _ if is_cancelled(record) => (How::Stopped, "it was cancelled"),
         Some(signal::USR2) if near_its_end(slurm, begin) => {
-            (How::TimedOut, "its time was over; it goes on in a new task")
+            (How::TimedOut, "its time was over; it resumes in a new task")
         }
-        _ => (How::Preempted, "it had to make room; it goes on in a new task"),
+        _ => (How::Preempted, "it had to make room; it resumes in a new task"),
     };
     for trial in trials {
         let task = record.task(*trial)?;
