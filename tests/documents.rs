@@ -243,7 +243,7 @@ fn the_list_of_differences_has_every_setting_that_the_papers_manifest_changes() 
     found.sort();
     assert_lines("docs/authors-program.md", "the settings", &found, &expected);
 
-    for name in ["spike-dhs", "compressive", "score-prune", "gaussian-quantize"] {
+    for name in ["spike-dhs", "compressive", "score-prune", "gaussian-quantize", "joint"] {
         let plugin = registered().into_iter().find(|plugin| plugin.name == name).expect("it is registered");
         assert!(plugin.documentation().contains("docs/authors-program.md"), "{name} does not lead to the list");
     }

@@ -18,6 +18,8 @@
 //! psi: the authors' program moves it by SGD, which is the default here, and the paper's text says
 //! Adam (`timestep_algorithm = "adam"`).
 //!
+//! What else differs from the authors' program: docs/authors-program.md.
+//!
 //! Logits that do not move would decide at random, so a rate of 0 is refused where there is
 //! something to decide. The "joint without A" of an ablation is `at_random = ["A"]`: it decodes an
 //! architecture from the random initial alpha.
