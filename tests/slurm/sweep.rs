@@ -359,7 +359,7 @@ fn a_limit_of_submissions_is_waited_for() {
 
 #[test]
 fn a_sweep_that_runs_again_sets_its_results_aside_and_submits_every_trial() {
-    let Some(cluster) = start("again", "") else { return };
+    let Some(cluster) = start("") else { return };
     let (_folder, runs) = folder();
     ends_with_every_result(&cluster, waiting(&cluster, &runs, LONG, &[]), &runs);
     let child = sweep(&cluster, &runs, LONG, &[]).args(["--wait", "--again"]).spawn().unwrap();
