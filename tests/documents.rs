@@ -567,7 +567,7 @@ fn manifests_in_the_documents_load() {
         ("docs/clusters.md: cluster.toml", 2),
         ("docs/data.md: cifar.toml", 2),
         ("docs/joint-against-sequential.md: lambdas.toml", 4),
-        ("docs/joint-against-sequential.md: order.toml", 2),
+        ("docs/joint-against-sequential.md: order.toml", 3),
         ("docs/joint-against-sequential.md: parts.toml", 4),
         ("docs/manifests.md: ablation.toml", 15),
         ("docs/manifests.md: experiment.toml", 2),

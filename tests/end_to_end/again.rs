@@ -119,7 +119,7 @@ fn again_that_was_interrupted_goes_on_without_it() {
     ));
     assert!(plan.contains("interrupted, "), "{plan}");
     let output = succeed(&mut named("second"));
-    assert!(stderr(&output).contains("retrain, 16 epochs, going on after epoch "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("retrain, 16 epochs, resuming after epoch "), "{}", stderr(&output));
     assert_eq!(finished_before(&output), 0);
     // One thread, like the first: the same numbers.
     let [mut found, mut expected] = ["first", "second"].map(|name| numbers(&trial(runs.path(), name, "lite-snn")));

@@ -8,7 +8,7 @@
 //!
 //! | step | moves | decides |
 //! |---|---|---|
-//! | A | alpha | the edges; the search goes on with the final network of these, from new weights, as `[retrain]` says |
+//! | A | alpha | the edges; the search continues with the final network of these, from new weights, as `[retrain]` says |
 //! | P | scores; the pruners are switched on | the masks |
 //! | Q | beta; the quantisers are switched on | bits of each cell |
 //! | T | psi; before, all timesteps count | the number of timesteps |
