@@ -35,7 +35,7 @@ pub fn load(request: &Request) -> Result<Plan> {
     let merged = base.merged();
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
-    let mut planner = Planner::new(&base, request.profile.as_deref(), &variants, &sweep);
+    let mut planner = Planner::new(&base, request, &variants, &sweep);
     planner.plan(&mut problems);
     let (trials, found) = planner.into_trials();
     gather(found, &variants, &mut problems);

@@ -1,6 +1,7 @@
 //! From variants and the sweep to trials, in the order in which trials can run.
 
 use super::file::Mark;
+use super::layers::Request;
 use super::overrides::{lost_overrides, overrides};
 use super::resolve::{Resolved, resolve};
 use super::spelling::{did_you_mean, listed};
@@ -10,6 +11,8 @@ use super::tree::path;
 use super::trial::Trial;
 use super::typed::{DesignSource, Experiment};
 use super::variants::Variant;
+use crate::Error;
+use crate::ground::file::text;
 use crate::ground::{ConfigLayer, Problem};
 use crate::network::{Design, SearchSpace};
 use crate::plugin::Kind;
@@ -27,7 +30,7 @@ struct Draft {
 
 pub(super) struct Planner<'a> {
     base: &'a Stack,
-    profile: Option<&'a str>,
+    request: &'a Request,
     variants: &'a [Variant],
     sweep: &'a [Swept],
     drafts: Vec<Draft>,
@@ -38,11 +41,11 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(
         base: &'a Stack,
-        profile: Option<&'a str>,
+        request: &'a Request,
         variants: &'a [Variant],
         sweep: &'a [Swept],
     ) -> Planner<'a> {
-        Planner { base, profile, variants, sweep, drafts: Vec::new(), found: Vec::new() }
+        Planner { base, request, variants, sweep, drafts: Vec::new(), found: Vec::new() }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
@@ -132,7 +135,7 @@ impl<'a> Planner<'a> {
     ) {
         let resolved = resolve(&stack);
         let problems: Vec<Problem> =
-            resolved.problems.iter().cloned().chain(design_problem(&stack, &resolved)).collect();
+            resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
         let failed = !problems.is_empty();
         self.found.extend(problems.into_iter().map(|problem| (variant, problem)));
         let experiment: Option<Experiment> = resolved.section("experiment");
@@ -175,7 +178,7 @@ impl<'a> Planner<'a> {
         let at = path(["experiment", "reproduces"]);
         let extended = stack.origin(&at).is_some_and(|overlay| matches!(overlay.layer, ConfigLayer::Extends(_)));
         let reproduces = manifest.experiment.reproduces.take().filter(|_| !extended);
-        if self.profile.is_none() && overrides.is_empty() {
+        if self.request.profile.is_none() && overrides.is_empty() {
             manifest.experiment.reproduces.clone_from(&reproduces);
         }
         if let Some(design) = &mut manifest.design
@@ -210,6 +213,26 @@ impl<'a> Planner<'a> {
         self.found.push((index, stack.problem(&at, Mark::Value, message, Some(help))));
     }
 
+    /// What is wrong with the design file that a manifest names.
+    fn design_problem(&self, stack: &Stack, resolved: &Resolved) -> Option<Problem> {
+        let source: DesignSource = resolved.section("design").filter(|source: &DesignSource| source.from.is_none())?;
+        let at = path(["design", "file"]);
+        let file = stack.design_file(source.file.as_ref()?);
+        let text = self.request.read(&file).and_then(text).map_err(Error::file("read", &file));
+        match text.and_then(|text| Design::parse(&text, &file)) {
+            Err(error) => Some(stack.problem(&at, Mark::Value, error.to_string(), error.hint())),
+            Ok(design) => {
+                let space: Box<dyn SearchSpace> = resolved.section(Kind::Space.section())?;
+                let space = space.typetag_name();
+                (design.space != space).then(|| {
+                    let message =
+                        format!("the design is of space `{}`, and the manifest has [space.{space}]", design.space);
+                    stack.problem(&at, Mark::Value, message, None)
+                })
+            }
+        }
+    }
+
     fn too_many(&self) -> Problem {
         let message = format!("the manifest asks for more than {MOST_TRIALS} trials");
         self.base.problem(&path(["sweep"]), Mark::Key, message, None)
@@ -241,22 +264,4 @@ fn points(counts: &[usize]) -> impl Iterator<Item = Vec<Option<usize>>> {
         }
         choice
     })
-}
-
-/// What is wrong with the design file that a manifest names.
-fn design_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
-    let source: DesignSource = resolved.section("design").filter(|source: &DesignSource| source.from.is_none())?;
-    let at = path(["design", "file"]);
-    match Design::read(&stack.design_file(source.file.as_ref()?)) {
-        Err(error) => Some(stack.problem(&at, Mark::Value, error.to_string(), error.hint())),
-        Ok(design) => {
-            let space: Box<dyn SearchSpace> = resolved.section(Kind::Space.section())?;
-            let space = space.typetag_name();
-            (design.space != space).then(|| {
-                let message =
-                    format!("the design is of space `{}`, and the manifest has [space.{space}]", design.space);
-                stack.problem(&at, Mark::Value, message, None)
-            })
-        }
-    }
 }

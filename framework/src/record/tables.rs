@@ -194,6 +194,8 @@ table! {
         pub retrain_epochs: i64,
         /// Time of the device in the search, in seconds, as in `history.parquet`. A time column.
         pub search_device_seconds: f64,
+        /// Time of the device in retraining, in seconds, as in `history.parquet`. A time column.
+        pub retrain_device_seconds: f64,
         /// Device: `cpu` or `cuda:N`.
         pub device: String,
         /// Model of the processor or of the GPU; empty where the operating system does not name it.
