@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the command is built from. When one of these changes, it is linked anew anyway.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 16] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
     "experiments/cli",
+    "experiments/designs",
+    "experiments/paper",
     "framework/Cargo.toml",
     "framework/build.rs",
     "framework/cpp",

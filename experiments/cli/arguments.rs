@@ -83,6 +83,7 @@ impl Layers {
             profile: self.profile.clone(),
             set: self.set.clone(),
             environment: environment.collect(),
+            held: &[],
         }
     }
 }

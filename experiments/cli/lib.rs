@@ -24,6 +24,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod new;
+mod paper;
 mod plan;
 mod plugins;
 mod report;

@@ -4,9 +4,11 @@ use litesnn_reports::check::Check;
 
 use crate::arguments::Report;
 use crate::exit::{Exit, Failure};
+use crate::paper;
 
 pub fn report(options: &Report) -> Result<Exit, Failure> {
-    let request = litesnn_reports::Request { runs: options.runs.clone(), out: options.out.clone() };
+    let paper = paper::manifests();
+    let request = litesnn_reports::Request { runs: options.runs.clone(), out: options.out.clone(), paper };
     let summary = litesnn_reports::report(&request)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.hint()))?;
     eprintln!("{} tables and {} figures; open the page:", summary.tables, summary.figures);
@@ -27,8 +29,8 @@ fn judge(check: &Check) -> Result<Exit, Failure> {
             Exit::NothingToCheck,
             "nothing was checked: no result has the paper's settings".into(),
             Some(
-                "run a manifest that says `experiment.reproduces`, without a profile and without changed settings, on the \
-                 paper's data"
+                "run a manifest of experiments/paper as it is, without a profile, on the paper's data; above stands how each \
+                 result differs"
                     .into(),
             ),
         ));

@@ -39,9 +39,10 @@ pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
             for row in publication.rows.iter() {
                 let (Some(variant), Some(values)) = (&row.variant, row.values(part)) else { continue };
                 let (at_paper_settings, others): (Vec<&SeedGroup>, Vec<&SeedGroup>) =
-                    experiment.of_variant(variant).partition(|group| group.not_comparable().is_none());
+                    experiment.of_variant(variant).partition(|group| group.not_comparable(name).is_none());
                 if at_paper_settings.is_empty() {
-                    let mut reasons: Vec<String> = others.into_iter().filter_map(SeedGroup::not_comparable).collect();
+                    let mut reasons: Vec<String> =
+                        others.into_iter().filter_map(|group| why_not(group, name)).collect();
                     reasons.dedup();
                     let why = match reasons.is_empty() {
                         true => "not run".to_owned(),
@@ -55,7 +56,7 @@ pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
                             continue;
                         };
                         let metric = quantity.metric(row.count);
-                        let (mean, deviation) = group.mean(metric.value);
+                        let (mean, deviation) = group.measured(&metric);
                         let expected = tolerance.expected.unwrap_or(value);
                         let allowed = tolerance.allowed(expected);
                         let shown = |value: f64| metric.format_finely(value);
@@ -71,6 +72,9 @@ pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
                             text.push_str(&format!(", expected {}", shown(expected)));
                         }
                         text.push_str(&format!(", tolerance ± {}", shown(allowed)));
+                        if let Some(mixed) = group.mixed() {
+                            text.push_str(&format!(" (mixes results of different machines, {mixed})"));
+                        }
                         // No number is not a number within the tolerance.
                         check.verdicts.push(Comparison { text, inside: (mean - expected).abs() <= allowed });
                     }
@@ -79,4 +83,11 @@ pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
         }
     }
     Ok(check)
+}
+
+/// Why a row is not compared, with the profile that it was run with.
+fn why_not(group: &SeedGroup, name: &str) -> Option<String> {
+    let why = group.not_comparable(name)?;
+    let profile = &group.first().profile;
+    Some(if profile.is_empty() { why } else { format!("profile {profile}: {why}") })
 }

@@ -8,9 +8,12 @@
 pub mod check;
 mod error;
 pub mod figure;
+mod hardware;
 pub mod metric;
 mod page;
+pub mod paper;
 pub mod published;
+mod settings;
 pub mod table;
 pub mod trials;
 
@@ -26,6 +29,8 @@ pub struct Request {
     pub runs: PathBuf,
     /// Where files go.
     pub out: PathBuf,
+    /// The manifests of the published tables: results at other settings are not comparable.
+    pub paper: Vec<paper::PaperManifest>,
 }
 
 /// What was made.
@@ -43,7 +48,7 @@ pub struct Summary {
 
 /// Makes everything.
 pub fn report(request: &Request) -> Result<Summary, Error> {
-    let found = trials::find(&request.runs)?;
+    let found = trials::find(&request.runs, &request.paper)?;
     if found.experiments.is_empty() {
         return Err(Error::NoTrials(request.runs.clone()));
     }

@@ -16,6 +16,8 @@ pub struct Metric {
     pub higher_is_better: Option<bool>,
     /// Decimals in a table.
     pub decimals: usize,
+    /// Whether it depends on the hardware that measured it.
+    pub is_time: bool,
     /// The value in that unit.
     pub value: fn(&Outcome) -> f64,
 }
@@ -63,14 +65,14 @@ fn shown(value: f64, decimals: usize) -> String {
 }
 
 macro_rules! metrics {
-    ($($name:ident: $key:literal, $title:literal, $unit:literal, $better:expr, $decimals:literal, $value:expr;)*) => {
+    ($time:literal: $($name:ident: $key:literal, $title:literal, $unit:literal, $better:expr, $decimals:literal, $value:expr;)*) => {
         $(#[doc = $title] pub const $name: Metric = Metric {
-            key: $key, title: $title, unit: $unit, higher_is_better: $better, decimals: $decimals, value: $value,
+            key: $key, title: $title, unit: $unit, higher_is_better: $better, decimals: $decimals, is_time: $time, value: $value,
         };)*
     };
 }
 
-metrics! {
+metrics! { false:
     ACCURACY: "test_accuracy_percent", "Test accuracy", "%", Some(true), 1, |o| 100.0 * o.test_accuracy;
     MODEL_SIZE: "model_size_kb", "Model size", "kB", Some(false), 1, |o| o.model_size_bytes / 1e3;
     STORED_SIZE: "stored_size_kb", "Stored size", "kB", Some(false), 1, |o| o.stored_bytes / 1e3;
@@ -79,16 +81,14 @@ metrics! {
     MEAN_BITS: "mean_bits", "Bits", "mean", Some(false), 2, |o| o.mean_bits;
     TIMESTEPS: "timesteps", "Timesteps", "", Some(false), 0, |o| o.timesteps as f64;
     ENERGY: "energy_uj", "Energy", "µJ / image", Some(false), 2, |o| o.energy_mj * 1e3;
-    SEARCH_TIME: "search_s", "Search", "s", None, 0, |o| o.search_seconds;
-    RETRAIN_TIME: "retrain_s", "Retrain", "s", None, 0, |o| o.retrain_seconds;
-    EVALUATE_TIME: "evaluate_s", "Evaluate", "s", None, 1, |o| o.evaluate_seconds;
+    EPOCHS: "epochs", "Epochs", "", None, 0, |o| (o.search_epochs + o.retrain_epochs) as f64;
+    SEARCH_EPOCHS: "search_epochs", "Search epochs", "", None, 0, |o| o.search_epochs as f64;
+    RETRAIN_EPOCHS: "retrain_epochs", "Retraining epochs", "", None, 0, |o| o.retrain_epochs as f64;
     // In the units and with the decimals of published tables.
     PUBLISHED_ACCURACY: "accuracy_percent", "Accuracy", "%", Some(true), 2, |o| 100.0 * o.test_accuracy;
     PUBLISHED_MODEL_SIZE: "model_size_mb", "Model size", "MB", Some(false), 2, |o| o.model_size_bytes / 1e6;
     PUBLISHED_BIT_SYN_OPS: "bit_synops_m", "Bit-SynOps", "M / image", Some(false), 0, |o| o.bit_syn_ops / 1e6;
     PUBLISHED_BITS: "bits", "Bitwidth", "bit", Some(false), 2, |o| o.mean_bits;
-    DESIGN_COST: "design_cost_days", "Design cost", "device days", Some(false), 2, |o| o.search_device_seconds / 86_400.0;
-    DESIGN_TIME: "design_cost_hours", "Design cost", "device hours", Some(false), 1, |o| o.search_device_seconds / 3600.0;
     ADDITIONS: "additions_m", "Additions", "M / image", Some(false), 2, |o| o.syn_ops / 1e6;
     MULTIPLICATIONS: "multiplications_m", "Multiplications", "M / image", Some(false), 2, |o| o.multiplications / 1e6;
     PUBLISHED_ENERGY: "energy_mj", "Energy", "mJ / image", Some(false), 2, |o| o.energy_mj;
@@ -101,20 +101,54 @@ metrics! {
     ANN_ENERGY: "ann_energy_mj", "Energy of an ANN", "mJ / image", Some(false), 2, |o| o.ann_energy_mj;
 }
 
-/// The columns of the comparison.
-pub const COMPARED: [Metric; 11] = [
-    ACCURACY,
-    MODEL_SIZE,
-    STORED_SIZE,
-    WEIGHT_BITS,
-    BIT_SYN_OPS,
-    MEAN_BITS,
-    TIMESTEPS,
-    ENERGY,
-    SEARCH_TIME,
-    RETRAIN_TIME,
-    EVALUATE_TIME,
+// What a trial took. Search and retraining are compared together: some searches train the final
+// network themselves, and others leave that to retraining.
+metrics! { true:
+    TIME: "seconds", "Wall time", "s", None, 0, |o| o.search_seconds + o.retrain_seconds;
+    SEARCH_TIME: "search_s", "Search", "s", None, 0, |o| o.search_seconds;
+    RETRAIN_TIME: "retrain_s", "Retraining", "s", None, 0, |o| o.retrain_seconds;
+    EVALUATE_TIME: "evaluate_s", "Evaluate", "s", None, 1, |o| o.evaluate_seconds;
+    DEVICE_TIME: "device_s", "Device time", "s", None, 0, device_seconds;
+    SEARCH_DEVICE_TIME: "search_device_s", "Search, device", "s", None, 0, |o| o.search_device_seconds;
+    RETRAIN_DEVICE_TIME: "retrain_device_s", "Retraining, device", "s", None, 0, |o| o.retrain_device_seconds;
+    DEVICE_HOURS: "device_hours", "Total", "device hours", None, 1, |o| device_seconds(o) / 3600.0;
+    SEARCH_DEVICE_HOURS: "search_device_hours", "Search", "device hours", None, 1, |o| o.search_device_seconds / 3600.0;
+    RETRAIN_DEVICE_HOURS: "retrain_device_hours", "Retraining", "device hours", None, 1, |o| o.retrain_device_seconds / 3600.0;
+    DEVICE_DAYS: "device_days", "Search + retraining", "device days", None, 2, |o| device_seconds(o) / 86_400.0;
+    SEARCH_DEVICE_DAYS: "design_cost_days", "Design cost: search", "device days", None, 2, |o| o.search_device_seconds / 86_400.0;
+    RETRAIN_DEVICE_DAYS: "retrain_device_days", "Retraining", "device days", None, 2, |o| o.retrain_device_seconds / 86_400.0;
+}
+
+fn device_seconds(outcome: &Outcome) -> f64 {
+    outcome.search_device_seconds + outcome.retrain_device_seconds
+}
+
+/// A cost of search and retraining.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Of both together, which is what compares one row with another.
+    pub whole: Metric,
+    /// Of the search.
+    pub search: Metric,
+    /// Of retraining.
+    pub retrain: Metric,
+}
+
+/// What search and retraining took: epochs, wall time, time of the device.
+pub const COSTS: [Cost; 3] = [
+    Cost { whole: EPOCHS, search: SEARCH_EPOCHS, retrain: RETRAIN_EPOCHS },
+    Cost { whole: TIME, search: SEARCH_TIME, retrain: RETRAIN_TIME },
+    Cost { whole: DEVICE_TIME, search: SEARCH_DEVICE_TIME, retrain: RETRAIN_DEVICE_TIME },
 ];
+/// Time of the device in days, as published tables give it.
+pub const COST_IN_DAYS: Cost = Cost { whole: DEVICE_DAYS, search: SEARCH_DEVICE_DAYS, retrain: RETRAIN_DEVICE_DAYS };
+/// Time of the device in hours, for figures.
+pub const COST_IN_HOURS: Cost =
+    Cost { whole: DEVICE_HOURS, search: SEARCH_DEVICE_HOURS, retrain: RETRAIN_DEVICE_HOURS };
+
+/// The columns of the comparison, beside [`COSTS`] and [`EVALUATE_TIME`].
+pub const COMPARED: [Metric; 8] =
+    [ACCURACY, MODEL_SIZE, STORED_SIZE, WEIGHT_BITS, BIT_SYN_OPS, MEAN_BITS, TIMESTEPS, ENERGY];
 
 /// What the paper's formulas estimate and what is counted, pair by pair.
 pub const COUNTED: [Metric; 10] = [

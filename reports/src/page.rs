@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::figure::Figure;
 use crate::table::{Table, html};
-use crate::trials::{ExperimentResults, FinishedTrial};
+use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
 use crate::{Error, metric};
 use litesnn_framework::ground::counted;
 use litesnn_framework::record::files;
@@ -49,7 +49,11 @@ struct RowPart {
 struct GroupPart {
     name: String,
     anchor: String,
+    /// How it was asked for: its profile, what was changed for the run, what it was measured with
+    /// where that is mixed.
     remark: String,
+    /// How it departs from the row of the paper that it repeats.
+    departures: Vec<String>,
     trials: Vec<Provenance>,
 }
 
@@ -62,22 +66,40 @@ struct Provenance {
     device: String,
     hardware: String,
     threads: i64,
+    libtorch: String,
+    precision: String,
     memory: String,
-    stages: Vec<String>,
+    costs: Vec<Cost>,
     program: String,
     revision: String,
     dataset: String,
+    edition: String,
     data: String,
     files: Vec<(&'static str, String)>,
+}
+
+/// What a stage of a trial took, and search and retraining together.
+#[derive(Debug, Serialize)]
+struct Cost {
+    stage: String,
+    epochs: String,
+    wall: String,
+    device: String,
 }
 
 impl Provenance {
     fn of(trial: &FinishedTrial) -> Provenance {
         let o = &trial.outcome;
-        let stages = trial.stages.iter().map(|stage| match stage.epochs {
-            0 => format!("{} {:.1} s", stage.stage, stage.seconds),
-            epochs => format!("{} {:.1} s ({})", stage.stage, stage.seconds, counted(epochs, "epoch")),
-        });
+        let cost = |stage: &str, epochs: i64, wall: f64, device: f64| Cost {
+            stage: stage.to_owned(),
+            epochs: if epochs == 0 { String::new() } else { counted(epochs, "epoch") },
+            wall: format!("{wall:.1}"),
+            device: format!("{device:.1}"),
+        };
+        let [epochs, wall, device] = metric::COSTS.map(|cost| (cost.whole.value)(o));
+        let whole = cost("search + retrain", epochs as i64, wall, device);
+        let stages = trial.stages.iter();
+        let stages = stages.map(|stage| cost(stage.stage.name(), stage.epochs, stage.seconds, stage.device_seconds));
         // What is not there, or cannot be read, is not shown; the folder says more.
         let text = |name| Some((name, std::fs::read_to_string(trial.folder.join(name)).ok()?));
         Provenance {
@@ -88,15 +110,29 @@ impl Provenance {
             device: o.device.clone(),
             hardware: o.hardware.clone(),
             threads: o.threads,
+            libtorch: o.libtorch.clone(),
+            precision: o.precision.clone(),
             memory: format!("{:.0}", o.peak_memory_bytes as f64 / 1e6),
-            stages: stages.collect(),
+            costs: [whole].into_iter().chain(stages).collect(),
             program: o.program.clone(),
             revision: if o.revision.is_empty() { "unknown".into() } else { o.revision.clone() },
             dataset: o.dataset.clone(),
+            edition: o.data_edition.clone(),
             data: o.data_digest.chars().take(12).collect(),
             files: [files::MANIFEST, files::DESIGN].into_iter().filter_map(text).collect(),
         }
     }
+}
+
+fn remark(group: &SeedGroup) -> String {
+    let profile = &group.first().profile;
+    let profile = (!profile.is_empty()).then(|| format!("profile {profile}"));
+    let mut changed: Vec<&str> = group.trials.iter().map(|trial| trial.outcome.overrides.as_str()).collect();
+    changed.dedup();
+    let changed =
+        changed.into_iter().filter(|changed| !changed.is_empty()).map(|it| format!("changed for the run: {it}"));
+    let mixed = group.mixed().map(|mixed| format!("of different machines: {mixed}"));
+    profile.into_iter().chain(changed).chain(mixed).collect::<Vec<_>>().join("; ")
 }
 
 impl Section {
@@ -105,7 +141,8 @@ impl Section {
         let groups = experiment.groups.iter().map(|group| GroupPart {
             name: group.name.clone(),
             anchor: group.anchor.clone(),
-            remark: group.not_comparable().unwrap_or_default(),
+            remark: remark(group),
+            departures: group.departures.clone(),
             trials: group.trials.iter().map(Provenance::of).collect(),
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();

@@ -51,7 +51,8 @@ pub struct Reproduction {
     pub values: String,
     /// Data set.
     pub data: String,
-    /// How the recorded title of that data set begins, in its official files.
+    /// The recorded titles of that data set, whole and in its official files. They speak for records
+    /// that have no `data_edition`.
     pub titles: Vec<String>,
     /// The manifest of this project that reproduces it.
     pub manifest: String,
@@ -142,7 +143,11 @@ pub enum Quantity {
     BitSynops,
     Bitwidth,
     Timesteps,
+    /// Search and retraining together.
+    WholeCost,
+    /// The search.
     DesignCost,
+    RetrainCost,
     Additions,
     Multiplications,
     Energy,
@@ -157,7 +162,9 @@ impl Quantity {
             (Quantity::BitSynops, _) => metric::PUBLISHED_BIT_SYN_OPS,
             (Quantity::Bitwidth, _) => metric::PUBLISHED_BITS,
             (Quantity::Timesteps, _) => metric::TIMESTEPS,
-            (Quantity::DesignCost, _) => metric::DESIGN_COST,
+            (Quantity::WholeCost, _) => metric::COST_IN_DAYS.whole,
+            (Quantity::DesignCost, _) => metric::COST_IN_DAYS.search,
+            (Quantity::RetrainCost, _) => metric::COST_IN_DAYS.retrain,
             (Quantity::Additions, Count::Snn) => metric::ADDITIONS,
             (Quantity::Multiplications, Count::Snn) => metric::MULTIPLICATIONS,
             (Quantity::Energy, Count::Snn) => metric::PUBLISHED_ENERGY,
@@ -199,13 +206,6 @@ impl TryFrom<String> for Printed {
             (Some(number(&text)?), None)
         };
         Ok(Printed { text, value, deviation })
-    }
-}
-
-impl Reproduction {
-    /// Whether a recorded title is of the data set in print.
-    pub fn has_data(&self, title: &str) -> bool {
-        self.titles.iter().any(|start| title.starts_with(start))
     }
 }
 

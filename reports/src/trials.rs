@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::Design;
-use litesnn_framework::record::{self, EpochRow, Failed, LayerRow, Outcome, Row, StageRow, WeightBin, attempt, files};
+use litesnn_framework::record::{
+    self, EpochRow, Failed, LayerRow, Outcome, Row, Stage, StageRow, WeightBin, attempt, files,
+};
 use walkdir::WalkDir;
 
 use crate::Error;
+use crate::metric::Metric;
+use crate::paper::{self, PaperManifest};
 use crate::published::find as find_published;
 
 /// A finished trial.
@@ -38,6 +42,11 @@ pub struct SeedGroup {
     pub label: String,
     /// Where the page lists its trials: an element's id.
     pub anchor: String,
+    /// The published table that its manifest says it reproduces.
+    pub reproduces: Option<String>,
+    /// How it differs from the row of the paper's manifest that it repeats, a phrase for each
+    /// setting; empty where it differs in nothing, or reproduces nothing.
+    pub departures: Vec<String>,
     /// Its trials.
     pub trials: Vec<FinishedTrial>,
 }
@@ -48,23 +57,22 @@ impl SeedGroup {
         &self.trials[0].outcome
     }
 
-    /// Why its numbers cannot be compared with published ones: a profile, settings that were
-    /// changed for the run, or other data. All trials do the same work, so that one that was asked
-    /// for without changes vouches for all.
-    pub fn not_comparable(&self) -> Option<String> {
-        let reason = |outcome: &Outcome| {
-            let profile = (!outcome.profile.is_empty()).then(|| format!("profile {}", outcome.profile));
-            let changed =
-                (!outcome.overrides.is_empty()).then(|| format!("changed for the run: {}", outcome.overrides));
-            let part = find_published(&outcome.reproduces, &outcome.experiment).ok();
-            let other = part.is_some_and(|(_, part)| !part.has_data(&outcome.dataset));
-            let data = other.then(|| format!("data: {}", outcome.dataset));
-            let reasons: Vec<String> = profile.into_iter().chain(changed).chain(data).collect();
-            (!reasons.is_empty()).then(|| reasons.join("; "))
-        };
-        let mut reasons = self.trials.iter().map(|trial| reason(&trial.outcome)).collect::<Option<Vec<String>>>()?;
-        reasons.dedup();
-        Some(reasons.join("; "))
+    /// Why its numbers cannot be compared with those of a published table; nothing where they can.
+    pub fn not_comparable(&self, name: &str) -> Option<String> {
+        match self.reproduces.as_deref() {
+            Some(own) if own == name => self.departure(),
+            _ => Some(format!("its manifest does not say that it reproduces {name}")),
+        }
+    }
+
+    /// How it differs from the row that it repeats, in short; nothing where it does not.
+    pub fn departure(&self) -> Option<String> {
+        const SHOWN: usize = 3;
+        let mut text = self.departures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        if self.departures.len() > SHOWN {
+            text.push_str(&format!(" and {} more", self.departures.len() - SHOWN));
+        }
+        (!self.departures.is_empty()).then_some(text)
     }
 
     /// `3 seeds`
@@ -78,12 +86,21 @@ impl SeedGroup {
         self.trials.iter().any(|trial| trial.outcome.search_epochs > 0)
     }
 
-    /// Mean and, from two trials on, sample standard deviation of a quantity.
-    pub fn mean(&self, value: impl Fn(&Outcome) -> f64) -> (f64, Option<f64>) {
-        self.mean_of(|trial| value(&trial.outcome))
+    /// Mean and, from two trials on, sample standard deviation of a quantity. Times of different
+    /// hardware have no mean: both are NaN then.
+    pub fn measured(&self, metric: &Metric) -> (f64, Option<f64>) {
+        match metric.is_time {
+            true => self.mean_time(|trial| (metric.value)(&trial.outcome)),
+            false => self.mean_of(|trial| (metric.value)(&trial.outcome)),
+        }
     }
 
-    /// The same for anything that a trial holds.
+    /// The same for a time of a trial.
+    pub fn mean_time(&self, value: impl Fn(&FinishedTrial) -> f64) -> (f64, Option<f64>) {
+        if self.is_of_one_hardware() { self.mean_of(value) } else { (f64::NAN, None) }
+    }
+
+    /// The same for anything that a trial holds and that is no time.
     pub fn mean_of(&self, value: impl Fn(&FinishedTrial) -> f64) -> (f64, Option<f64>) {
         let values: Vec<f64> = self.trials.iter().map(value).collect();
         let count = values.len() as f64;
@@ -126,18 +143,6 @@ impl ExperimentResults {
         self.each(|outcome| &outcome.dataset)
     }
 
-    /// Its devices with their hardware, each once.
-    pub fn devices(&self) -> Vec<String> {
-        let named = |trial: &FinishedTrial| {
-            let Outcome { device, hardware, .. } = &trial.outcome;
-            if hardware.is_empty() { device.clone() } else { format!("{device} ({hardware})") }
-        };
-        let mut devices: Vec<String> = self.trials().map(named).collect();
-        devices.sort_unstable();
-        devices.dedup();
-        devices
-    }
-
     fn each<'a>(&'a self, value: impl Fn(&'a Outcome) -> &'a str) -> Vec<&'a str> {
         let mut values: Vec<&str> = self.trials().map(|trial| value(&trial.outcome)).collect();
         values.retain(|value| !value.is_empty());
@@ -161,8 +166,9 @@ pub struct FoundTrials {
     pub unfinished: Vec<(PathBuf, String)>,
 }
 
-/// Finds the trials under `runs`.
-pub fn find(runs: &Path) -> Result<FoundTrials, Error> {
+/// Finds the trials under `runs`, and compares those that reproduce a published table with the
+/// settings of the paper's manifests.
+pub fn find(runs: &Path, paper: &[PaperManifest]) -> Result<FoundTrials, Error> {
     let mut trials = Vec::new();
     let mut found = FoundTrials::default();
     // Attempts at a trial, and the records of launches, are no trials.
@@ -192,8 +198,8 @@ pub fn find(runs: &Path) -> Result<FoundTrials, Error> {
         match experiment.groups.last_mut().filter(|group| same_row(&group.trials[0], &trial)) {
             Some(group) => group.trials.push(trial),
             None => {
-                let (name, label, anchor) = Default::default();
-                experiment.groups.push(SeedGroup { name, label, anchor, trials: vec![trial] });
+                let (name, label, anchor, reproduces, departures) = Default::default();
+                experiment.groups.push(SeedGroup { name, label, anchor, reproduces, departures, trials: vec![trial] });
             }
         }
     }
@@ -209,6 +215,11 @@ pub fn find(runs: &Path) -> Result<FoundTrials, Error> {
             experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         for (index, group) in experiment.groups.iter_mut().enumerate() {
             group.anchor = format!("trials-{plain}-{}", index + 1);
+            group.reproduces =
+                group.trials.iter().map(|trial| &trial.outcome.reproduces).find(|it| !it.is_empty()).cloned();
+            if let Some(name) = &group.reproduces {
+                group.departures = paper::departures(&group.trials, find_published(name, &experiment.name)?.1, paper);
+            }
         }
     }
     Ok(found)
@@ -316,13 +327,19 @@ fn optional<R: Row>(path: &Path) -> Result<Vec<R>, litesnn_framework::Error> {
 }
 
 fn read(folder: &Path) -> Result<Option<FinishedTrial>, litesnn_framework::Error> {
-    let Some(outcome) = record::read::<Outcome>(&folder.join(files::RESULT))?.into_iter().next() else {
+    let Some(mut outcome) = record::read::<Outcome>(&folder.join(files::RESULT))?.into_iter().next() else {
         return Ok(None);
     };
+    let stages: Vec<StageRow> = optional(&folder.join(files::STAGES))?;
+    if outcome.retrain_device_seconds.is_nan() && !stages.is_empty() {
+        // Older results leave it to the stages.
+        outcome.retrain_device_seconds =
+            stages.iter().filter(|row| row.stage == Stage::Retrain).fold(0.0, |sum, row| sum + row.device_seconds);
+    }
     Ok(Some(FinishedTrial {
         outcome,
         history: record::read(&folder.join(files::HISTORY))?,
-        stages: optional(&folder.join(files::STAGES))?,
+        stages,
         weights: optional(&folder.join(files::WEIGHTS))?,
         layers: record::read(&folder.join(files::LAYERS))?,
         design: Design::read(&folder.join(files::DESIGN))?,

@@ -32,7 +32,7 @@ fn example(runs: &Path) -> Made {
 fn every_form_of_the_tables_is_as_it_was() {
     let runs = tempfile::tempdir().unwrap();
     example(runs.path());
-    let found = trials::find(runs.path()).unwrap();
+    let found = trials::find(runs.path(), &[]).unwrap();
     for (name, content) in table::of_experiment(&found.experiments[0]).unwrap() {
         insta::assert_snapshot!(format!("{name}.md"), table::markdown::render(&content));
         insta::assert_snapshot!(format!("{name}.tex"), table::latex::render(&content));
@@ -46,7 +46,7 @@ fn every_form_of_the_tables_is_as_it_was() {
 fn every_figure_is_as_it_was_and_the_same_from_run_to_run() {
     let runs = tempfile::tempdir().unwrap();
     example(runs.path());
-    let found = trials::find(runs.path()).unwrap();
+    let found = trials::find(runs.path(), &[]).unwrap();
     let figures = litesnn_reports::figure::of_experiment(&found.experiments[0]).unwrap();
     assert_eq!(figures.len(), 7);
     for figure in figures {
@@ -67,7 +67,7 @@ fn the_page_is_self_contained_and_escapes_names() {
     let stopped = Made::searched("stopped", "half", 0);
     stopped.write(runs.path());
     std::fs::remove_file(stopped.folder(runs.path()).join(files::RESULT)).unwrap();
-    let request = Request { runs: runs.path().into(), out: out.path().into() };
+    let request = Request { runs: runs.path().into(), out: out.path().into(), paper: Vec::new() };
     let summary = report(&request).unwrap();
     assert_eq!((summary.tables, summary.figures), (4, 7));
     let page = std::fs::read_to_string(&summary.page).unwrap();
@@ -88,9 +88,14 @@ fn the_page_is_self_contained_and_escapes_names() {
     for link in links {
         assert!(page.contains(&format!("id=\"{link}\"")), "nothing has the id {link}");
     }
-    for words in
-        ["0123456789ab", "hash1", "A processor", "search 4.0 s (4 epochs)", "# the &lt;manifest&gt; of the trial"]
-    {
+    for words in [
+        "0123456789ab",
+        "hash1",
+        "A processor",
+        "search + retrain 10.0 s, device 20.0 s (10 epochs)",
+        "search 4.0 s, device 8.0 s (4 epochs)",
+        "# the &lt;manifest&gt; of the trial",
+    ] {
         assert!(page.contains(words), "{words}");
     }
 
@@ -109,21 +114,22 @@ fn means_and_deviations_are_over_repetitions_only() {
     example(runs.path());
     // The same variant with other settings is a row of its own.
     trial(runs.path(), "<script>|lite_1", 0, 0.10, true, "cccc");
-    let found = trials::find(runs.path()).unwrap();
+    let found = trials::find(runs.path(), &[]).unwrap();
     let groups = &found.experiments[0].groups;
     let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["<script>|lite_1 [aaaa]", "<script>|lite_1 [cccc]", "dense"]);
-    let (mean, deviation) = groups[0].mean(|outcome| outcome.test_accuracy);
+    let (mean, deviation) = groups[0].mean_of(|trial| trial.outcome.test_accuracy);
     assert!((mean - 0.79).abs() < 1e-12);
     // Sample standard deviation of 0.78 and 0.80.
     assert!((deviation.unwrap() - 0.02 / 2f64.sqrt()).abs() < 1e-12);
-    assert_eq!(groups[2].mean(|outcome| outcome.test_accuracy), (0.83, None));
+    assert_eq!(groups[2].mean_of(|trial| trial.outcome.test_accuracy), (0.83, None));
 }
 
 #[test]
 fn a_folder_without_trials_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let error = report(&Request { runs: folder.path().into(), out: folder.path().join("out") }).unwrap_err();
+    let error =
+        report(&Request { runs: folder.path().into(), out: folder.path().join("out"), paper: Vec::new() }).unwrap_err();
     assert!(error.to_string().starts_with("no finished trial lies under"));
     assert!(error.hint().unwrap().contains("litesnn run"));
 }

@@ -225,6 +225,7 @@ fn stages_add_up_to_the_history_and_to_the_result() {
         assert!(close(floats(&result, "search_seconds")[0], value(&seconds, "search")));
         assert!(close(floats(&result, "search_device_seconds")[0], value(&device, "search")));
         assert!(close(floats(&result, "retrain_seconds")[0], value(&seconds, "retrain")));
+        assert!(close(floats(&result, "retrain_device_seconds")[0], value(&device, "retrain")));
         let revision = &strings(&result, "revision")[0];
         assert!(revision == "unknown" || revision.split('+').next().unwrap().len() == 12, "{revision}");
     }

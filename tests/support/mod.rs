@@ -176,13 +176,14 @@ pub fn lists(table: &DataFrame, column: &str) -> Vec<Vec<f64>> {
 }
 
 /// Columns that measure time or the machine: they differ between runs of the same work.
-pub const TIME_COLUMNS: [&str; 9] = [
+pub const TIME_COLUMNS: [&str; 10] = [
     "images_per_second",
     "seconds",
     "device_seconds",
     "search_seconds",
     "search_device_seconds",
     "retrain_seconds",
+    "retrain_device_seconds",
     "evaluate_seconds",
     "peak_memory_bytes",
     "finished_at",

@@ -112,8 +112,12 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 /// The same as text, of [`MOST_TEXT`] bytes at most.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
-    String::from_utf8(read_bounded(path, MOST_TEXT)?).map_err(not_text)
+    text(read_bounded(path, MOST_TEXT)?)
+}
+
+/// Bytes as text; what is not UTF-8 is an error.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use toml_edit::{Document, Item, TableLike};
 
+use super::layers::Request;
 use super::spelling::did_you_mean;
 use super::tree::Tree;
-use crate::ground::file::{MOST_TEXT, read_bounded};
 use crate::ground::{ConfigLayer, Location, Problem};
 
 /// What of a setting is marked.
@@ -30,12 +30,12 @@ pub(super) struct ManifestFile {
 
 impl ManifestFile {
     /// Reads and parses `path`, which stands in a message as it is given here.
-    pub(super) fn read(path: &Path, layer: &ConfigLayer) -> Result<ManifestFile, Box<Problem>> {
+    pub(super) fn read(path: &Path, layer: &ConfigLayer, request: &Request) -> Result<ManifestFile, Box<Problem>> {
         let problem = |message: String, location: Option<Location>, help: Option<&str>| {
             let help = help.map(str::to_owned);
             Box::new(Problem { message, key: None, layer: layer.clone(), location, help })
         };
-        let bytes = read_bounded(path, MOST_TEXT).map_err(|error| {
+        let bytes = request.read(path).map_err(|error| {
             problem(format!("cannot read `{}`: {error}{}", path.display(), neighbour(path)), None, None)
         })?;
         let text: Arc<str> = match String::from_utf8(bytes) {
@@ -218,7 +218,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         std::fs::write(&file, text).unwrap();
-        let file = ManifestFile::read(&file, &ConfigLayer::File).unwrap_or_else(|problem| panic!("{problem}"));
+        let file = ManifestFile::read(&file, &ConfigLayer::File, &Request::default())
+            .unwrap_or_else(|problem| panic!("{problem}"));
         let path: Vec<String> = path.split('/').map(str::to_owned).collect();
         let at = file.locate(&path, mark);
         format!("{}:{} {}", at.line, at.column, &text[at.offset..at.offset + at.length])

@@ -1,7 +1,8 @@
 //! From what a user asks for to the layers of a manifest: files and what they extend, profiles, the
 //! environment, the command line.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use super::spelling::{did_you_mean, fold, listed};
 use super::stack::Stack;
 use super::tree::{DEEPEST, Tree, lookup, path, split_path};
 use super::typed::VERSION;
+use crate::ground::file::{MOST_TEXT, read_bounded};
 use crate::ground::{ConfigLayer, Problem};
 
 /// Variables of the environment that begin with `LITESNN_` and are not settings.
@@ -30,6 +32,32 @@ pub struct Request {
     /// The environment; variables that do not begin with `LITESNN_` are ignored. `__` separates the
     /// segments of a path, case does not matter, and `_` may stand for `-`.
     pub environment: Vec<(String, String)>,
+    /// Files that the program itself holds, absolute path and text: manifests, and the designs that
+    /// they name. They stand before the files of the disk.
+    pub held: &'static [(&'static str, &'static str)],
+}
+
+impl Request {
+    /// The content of a manifest, or of a design that one names.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let plain = without_detours(path);
+        match self.held.iter().find(|(held, _)| Path::new(held) == plain) {
+            Some((_, text)) => Ok(text.as_bytes().to_vec()),
+            None => read_bounded(path, MOST_TEXT),
+        }
+    }
+}
+
+/// `/a/c` for `/a/b/../c`.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// A value from the command line or the environment: TOML, or a string without quotes.
@@ -172,7 +200,7 @@ fn files(request: &Request) -> Result<Vec<(ConfigLayer, Rc<ManifestFile>)>, Box<
             return Err(blame(Box::new(Problem { message, key: None, layer, location: None, help: None })));
         }
         seen.push(identity);
-        let file = ManifestFile::read(&path, &layer)
+        let file = ManifestFile::read(&path, &layer, request)
             .map_err(|problem| if problem.location.is_none() { blame(problem) } else { problem })?;
         match file.tree().get("extends") {
             None => {}

@@ -46,7 +46,8 @@ impl AsWritten {
             return AsWritten::default();
         }
         let trials = |profile: Option<String>| {
-            let request = Request { manifest: request.manifest.clone(), profile, ..Request::default() };
+            let request =
+                Request { manifest: request.manifest.clone(), profile, held: request.held, ..Request::default() };
             load(&request).map(|plan| plan.trials).unwrap_or_default()
         };
         let profiled = if profile.is_some() && !overrides.is_empty() { trials(profile.clone()) } else { Vec::new() };

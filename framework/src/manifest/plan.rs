@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::layers::{Request, stack};
-use super::marks::AsWritten;
 use super::planner::Planner;
 use super::spelling::listed;
 use super::sweep::sweep;
@@ -36,7 +35,7 @@ pub fn load(request: &Request) -> Result<Plan> {
     let merged = base.merged();
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
-    let mut planner = Planner::new(&base, AsWritten::of(request, &base), &variants, &sweep);
+    let mut planner = Planner::new(&base, request, &variants, &sweep);
     planner.plan(&mut problems);
     let (trials, found) = planner.into_trials();
     gather(found, &variants, &mut problems);

@@ -1,6 +1,7 @@
 //! From variants and the sweep to trials, in the order in which trials can run.
 
 use super::file::Mark;
+use super::layers::Request;
 use super::marks::{AsWritten, Marks};
 use super::overrides::lost_overrides;
 use super::resolve::{Resolved, resolve};
@@ -11,7 +12,9 @@ use super::tree::{path, split_path};
 use super::trial::Trial;
 use super::typed::{DesignSource, Experiment};
 use super::variants::Variant;
+use crate::Error;
 use crate::data::DataInfo;
+use crate::ground::file::text;
 use crate::ground::{ConfigLayer, Problem, guarded};
 use crate::network::{Design, SearchSpace};
 use crate::plugin::Kind;
@@ -30,6 +33,7 @@ struct Draft {
 
 pub(super) struct Planner<'a> {
     base: &'a Stack,
+    request: &'a Request,
     written: AsWritten,
     variants: &'a [Variant],
     sweep: &'a [Swept],
@@ -39,8 +43,14 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(base: &'a Stack, written: AsWritten, variants: &'a [Variant], sweep: &'a [Swept]) -> Planner<'a> {
-        Planner { base, written, variants, sweep, drafts: Vec::new(), found: Vec::new() }
+    pub(super) fn new(
+        base: &'a Stack,
+        request: &'a Request,
+        variants: &'a [Variant],
+        sweep: &'a [Swept],
+    ) -> Planner<'a> {
+        let written = AsWritten::of(request, base);
+        Planner { base, request, written, variants, sweep, drafts: Vec::new(), found: Vec::new() }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
@@ -130,7 +140,7 @@ impl<'a> Planner<'a> {
     ) {
         let resolved = resolve(&stack);
         let mut problems: Vec<Problem> =
-            resolved.problems.iter().cloned().chain(design_problem(&stack, &resolved)).collect();
+            resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
         if problems.is_empty() {
             problems.extend(chance_problem(&stack, &resolved));
         }
@@ -211,6 +221,26 @@ impl<'a> Planner<'a> {
         self.found.push((index, stack.problem(&at, Mark::Value, message, Some(help))));
     }
 
+    /// What is wrong with the design file that a manifest names.
+    fn design_problem(&self, stack: &Stack, resolved: &Resolved) -> Option<Problem> {
+        let source: DesignSource = resolved.section("design").filter(|source: &DesignSource| source.from.is_none())?;
+        let at = path(["design", "file"]);
+        let file = stack.design_file(source.file.as_ref()?);
+        let text = self.request.read(&file).and_then(text).map_err(Error::file("read", &file));
+        match text.and_then(|text| Design::parse(&text, &file)) {
+            Err(error) => Some(stack.problem(&at, Mark::Value, error.to_string(), error.hint())),
+            Ok(design) => {
+                let space: Box<dyn SearchSpace> = resolved.section(Kind::Space.section())?;
+                let space = space.typetag_name();
+                (design.space != space).then(|| {
+                    let message =
+                        format!("the design is of space `{}`, and the manifest has [space.{space}]", design.space);
+                    stack.problem(&at, Mark::Value, message, None)
+                })
+            }
+        }
+    }
+
     fn too_many(&self) -> Problem {
         let message = format!("the manifest asks for more than {MOST_TRIALS} trials");
         self.base.problem(&path(["sweep"]), Mark::Key, message, None)
@@ -242,24 +272,6 @@ fn points(counts: &[usize]) -> impl Iterator<Item = Vec<Option<usize>>> {
         }
         choice
     })
-}
-
-/// What is wrong with the design file that a manifest names.
-fn design_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
-    let source: DesignSource = resolved.section("design").filter(|source: &DesignSource| source.from.is_none())?;
-    let at = path(["design", "file"]);
-    match Design::read(&stack.design_file(source.file.as_ref()?)) {
-        Err(error) => Some(stack.problem(&at, Mark::Value, error.to_string(), error.hint())),
-        Ok(design) => {
-            let space: Box<dyn SearchSpace> = resolved.section(Kind::Space.section())?;
-            let space = space.typetag_name();
-            (design.space != space).then(|| {
-                let message =
-                    format!("the design is of space `{}`, and the manifest has [space.{space}]", design.space);
-                stack.problem(&at, Mark::Value, message, None)
-            })
-        }
-    }
 }
 
 /// The setting that would leave a decision of the search to chance. What cannot be built is told

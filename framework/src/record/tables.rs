@@ -226,6 +226,8 @@ table! {
         pub retrain_epochs: i64,
         /// Time of the device in the search, in seconds, as in `history.parquet`. A time column.
         pub search_device_seconds: f64,
+        /// Time of the device in retraining, in seconds, as in `history.parquet`. A time column.
+        pub retrain_device_seconds: f64,
         /// Device: `cpu` or `cuda:N`. A trial that went on on another one after an interruption
         /// names all that it ran on, joined by ` + `.
         pub device: String,

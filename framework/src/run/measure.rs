@@ -90,14 +90,16 @@ pub(super) fn measure(
 fn spent(history: &[EpochRow], machine: Machine) -> Outcome {
     let of = |search: bool| history.iter().filter(move |row| row.stage.is_search() == search);
     let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
-    let device_seconds = of(true).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
+    let device_seconds =
+        |search: bool| of(search).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
     let epochs = |search: bool| of(search).count() as i64;
     Outcome {
         search_seconds: seconds(true),
         retrain_seconds: seconds(false),
         search_epochs: epochs(true),
         retrain_epochs: epochs(false),
-        search_device_seconds: device_seconds,
+        search_device_seconds: device_seconds(true),
+        retrain_device_seconds: device_seconds(false),
         device: machine.device,
         hardware: machine.hardware,
         threads: machine.threads,

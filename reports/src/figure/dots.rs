@@ -119,7 +119,7 @@ pub fn schemes(experiment: &ExperimentResults, publication: &Publication, part: 
         .filter(|scheme| scheme.variants.iter().any(|variant| experiment.of_variant(variant).next().is_some()))
         .collect();
     // Beside results at other settings, published ones would only squeeze the axis.
-    let comparable = experiment.groups.iter().any(|group| group.not_comparable().is_none());
+    let comparable = experiment.groups.iter().any(|group| group.not_comparable(&part.name).is_none());
     let printed = |variant: &String, quantity: Quantity| {
         let row = publication.rows.iter().find(|row| row.variant.as_ref() == Some(variant))?;
         row.values(part)?.get(&quantity)?.value
@@ -141,23 +141,32 @@ pub fn schemes(experiment: &ExperimentResults, publication: &Publication, part: 
     if run.is_empty() {
         return None;
     }
+    let cost = metric::COST_IN_HOURS;
+    let searched_here: fn(&SeedGroup) -> bool = |group| group.searched() && group.is_of_one_hardware();
     let dots = Dots {
         panels: vec![
             panel(&metric::ACCURACY, Some(Quantity::Accuracy), false, |_| true),
-            panel(&metric::DESIGN_TIME, None, true, SeedGroup::searched),
+            panel(&cost.whole, None, true, searched_here),
+            panel(&cost.search, None, true, searched_here),
+            panel(&cost.retrain, None, true, SeedGroup::is_of_one_hardware),
         ],
         categories_are: "scale".into(),
         categories: scales.iter().map(|scale| vec![scale.clone()]).collect(),
         key: run.iter().map(|scheme| scheme.name.clone()).collect(),
     };
     let mut caption = "Filled marks are means over seeds measured here, bars sample standard deviations, small open marks single \
-                       trials. Design cost is the time of the device in the search; a design that was taken over has none."
+                       trials. Cost is time of the device. Search and retraining together compare schemes, because a sequential search \
+                       trains the final network itself. What a design that was taken over cost belongs to the row that found \
+                       it, so its row has no total."
         .to_owned();
     if comparable {
         caption.push_str(&format!(" Large open marks are published ({}).", publication.source));
     }
-    if experiment.groups.iter().any(|group| group.not_comparable().is_some()) {
+    if experiment.groups.iter().any(|group| group.not_comparable(&part.name).is_some()) {
         caption.push_str(" Measured with other settings than the paper's: not comparable with published numbers.");
+    }
+    if let Some(mixed) = experiment.mixed_note() {
+        caption.push_str(&format!(" {mixed}"));
     }
     Some(dots.figure("joint-sequential", "Joint against sequential", caption))
 }
@@ -179,7 +188,7 @@ fn wrapped(name: &str, characters: usize) -> Vec<String> {
 
 impl Dot {
     fn measured(group: &SeedGroup, metric: &Metric, category: usize, series: usize) -> Dot {
-        let (mean, deviation) = group.mean(metric.value);
+        let (mean, deviation) = group.measured(metric);
         let trials = group.trials.iter().map(|trial| (metric.value)(&trial.outcome)).collect();
         Dot { category, series, mean, deviation, trials, published: false }
     }

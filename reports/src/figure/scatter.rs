@@ -8,7 +8,7 @@ use super::style::{GREY, INK, Labels, PALE, anchored, colour, key_height, key_pl
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
 use crate::published::{Count, Publication, Quantity, Reproduction};
-use crate::trials::ExperimentResults;
+use crate::trials::{ExperimentResults, SeedGroup};
 
 /// A place in the figure: cost, accuracy.
 type Place = (f64, f64);
@@ -48,9 +48,11 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
         ("accuracy-size", "Accuracy against model size", Quantity::ModelSize, metric::MODEL_SIZE),
         ("accuracy-synops", "Accuracy against Bit-SynOps", Quantity::BitSynops, metric::BIT_SYN_OPS),
     ];
+    let name = published.map_or("", |(_, part)| part.name.as_str());
+    let departs = experiment.groups.iter().any(|group| group.not_comparable(name).is_some());
     pairs
         .into_iter()
-        .map(|(name, title, quantity, own)| {
+        .map(|(file, title, quantity, own)| {
             let cost = if published.is_some() { quantity.metric(Count::Snn) } else { own };
             let scatter = Scatter::new(experiment, published, quantity, cost);
             let mut caption = format!(
@@ -61,14 +63,17 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
             if !scatter.printed.is_empty() {
                 caption.push_str(" Grey circles: published systems; crosses: the paper's own rows; filled: measured here.");
             }
-            if experiment.groups.iter().any(|group| group.not_comparable().is_some()) && !scatter.printed.is_empty() {
+            if departs && !scatter.printed.is_empty() {
                 caption.push_str(" † Measured with other settings than the paper's: not comparable with published numbers.");
+            }
+            if let Some(mixed) = experiment.mixed_note() {
+                caption.push_str(&format!(" {mixed}"));
             }
             if let Some(keys) = experiment.swept() {
                 caption.push_str(&format!(" In brackets: {keys}."));
             }
             let size = (WIDTH, HEIGHT + key_height(&scatter.key_places()));
-            Figure::new(name, title, caption, size, Content::Scatter(scatter))
+            Figure::new(file, title, caption, size, Content::Scatter(scatter))
         })
         .collect()
 }
@@ -90,10 +95,10 @@ impl Scatter {
         cost: Metric,
     ) -> Scatter {
         let accuracy = metric::ACCURACY;
+        let departs = |group: &SeedGroup| published.is_some_and(|(_, part)| group.not_comparable(&part.name).is_some());
         let series = experiment.groups.iter().map(|group| Series {
-            name: group.label.clone()
-                + if published.is_some() && group.not_comparable().is_some() { " †" } else { "" },
-            mean: (group.mean(cost.value).0, group.mean(accuracy.value).0),
+            name: [group.label.as_str(), if departs(group) { " †" } else { "" }, group.mixed_mark()].concat(),
+            mean: (group.measured(&cost).0, group.measured(&accuracy).0),
             trials: group
                 .trials
                 .iter()

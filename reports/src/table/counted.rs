@@ -7,13 +7,13 @@ use crate::trials::ExperimentResults;
 /// Sizes and operations by both ways of counting; `None` where no trial counted, as in records of
 /// an older schema.
 pub fn table(experiment: &ExperimentResults) -> Option<Table> {
-    let counted = |metric: &Metric| experiment.groups.iter().any(|group| group.mean(metric.value).0.is_finite());
+    let counted = |metric: &Metric| experiment.groups.iter().any(|group| group.measured(metric).0.is_finite());
     if !counted(&metric::STORED_SIZE) {
         return None;
     }
     let rows = experiment.groups.iter().map(|group| {
         let cells = metric::COUNTED.iter().map(|metric| {
-            let (mean, deviation) = group.mean(metric.value);
+            let (mean, deviation) = group.measured(metric);
             Cell::of(metric.format_spread(mean, deviation), group)
         });
         TableRow::Cells(std::iter::once(Cell::of(&group.name, group)).chain(cells).collect())

@@ -52,8 +52,8 @@ pub fn render(table: &Table) -> String {
         text += "</tr>\n";
     }
     text += "</tbody>\n</table>\n";
-    if !table.notes.is_empty() {
-        text += &format!("<p class=\"note\">{}</p>\n", escape(&table.notes.join(" ")));
+    for note in &table.notes {
+        text += &format!("<p class=\"note\">{}</p>\n", escape(note));
     }
     if !table.references.is_empty() {
         text += "<details class=\"note\"><summary>References</summary><ul>\n";

@@ -19,8 +19,8 @@ fn escape(text: &str) -> String {
             '|' => escaped.push_str("\\textbar{}"),
             '±' => escaped.push_str("$\\pm$"),
             '†' => escaped.push_str("$^\\dagger$"),
+            '‡' => escaped.push_str("$^\\ddagger$"),
             '–' => escaped.push_str("--"),
-
             '×' => escaped.push_str("$\\times$"),
             'µ' => escaped.push_str("$\\mu$"),
             // After a line break it would open an optional argument.

@@ -1,15 +1,15 @@
 //! Tables: one model, a file for each form.
 
+mod cost;
 mod counted;
 pub mod csv;
-mod design_cost;
 pub mod html;
 pub mod latex;
 pub mod markdown;
 mod published;
 
 use crate::Error;
-use crate::metric::{self, Metric};
+use crate::metric::{self, Cost, Metric};
 use crate::published::find;
 use crate::trials::{ExperimentResults, SeedGroup};
 
@@ -83,13 +83,13 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<(String, Tabl
     tables.push(("comparison".to_owned(), comparison(experiment)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
     tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));
-    tables.extend(design_cost::table(experiment).map(|table| ("design-cost".to_owned(), table)));
+    tables.extend(cost::table(experiment).map(|table| ("design-cost".to_owned(), table)));
     Ok(tables)
 }
 
 /// Mean ± standard deviation, or one number.
 fn measured(group: &SeedGroup, metric: &Metric) -> (f64, String) {
-    let (mean, deviation) = group.mean(metric.value);
+    let (mean, deviation) = group.measured(metric);
     let text = match deviation.filter(|deviation| deviation.is_finite()) {
         Some(deviation) => format!("{} ± {}", metric.format(mean), metric.format(deviation)),
         None => metric.format(mean),
@@ -97,9 +97,16 @@ fn measured(group: &SeedGroup, metric: &Metric) -> (f64, String) {
     (mean, text)
 }
 
+/// A cell with the mark of a row that mixes results of different machines.
+fn marked(text: String, group: &SeedGroup) -> Cell {
+    Cell::of(text + group.mixed_mark(), group)
+}
+
 fn comparison(experiment: &ExperimentResults) -> Table {
     let mut headings = vec!["Variant".to_owned(), "Seeds".to_owned()];
     headings.extend(metric::COMPARED.iter().map(Metric::heading));
+    headings.extend(metric::COSTS.iter().map(|cost| cost.whole.heading()));
+    headings.push(metric::EVALUATE_TIME.heading());
     let mut rows: Vec<Vec<Cell>> = experiment
         .groups
         .iter()
@@ -114,8 +121,13 @@ fn comparison(experiment: &ExperimentResults) -> Table {
             None => f64::NAN,
         };
         for ((row, (value, text)), group) in rows.iter_mut().zip(column).zip(&experiment.groups) {
-            row.push(Cell { best: value == best && experiment.groups.len() > 1, ..Cell::of(text, group) });
+            let cell = if metric.key == metric::ACCURACY.key { marked(text, group) } else { Cell::of(text, group) };
+            row.push(Cell { best: value == best && experiment.groups.len() > 1, ..cell });
         }
+    }
+    for (row, group) in rows.iter_mut().zip(&experiment.groups) {
+        row.extend(metric::COSTS.iter().map(|cost| in_parts(group, cost)));
+        row.push(timed(measured(group, &metric::EVALUATE_TIME).1, group));
     }
     let mut notes = Vec::new();
     notes.push(format!("Data: {}.", experiment.datasets().join(", ")));
@@ -129,6 +141,11 @@ fn comparison(experiment: &ExperimentResults) -> Table {
          Energy: 0.9 pJ an addition, 3.7 pJ a multiplication."
             .to_owned(),
     );
+    notes.push(format!(
+        "Epochs and times: search and retraining together, and in brackets (search + retraining). {WHOLE_COMPARES} {DEVICE_TIME}"
+    ));
+    notes.push(experiment.measured_on());
+    notes.extend(experiment.mixed_note());
     let mut profiles: Vec<&str> =
         experiment.trials().map(|trial| trial.outcome.profile.as_str()).filter(|profile| !profile.is_empty()).collect();
     profiles.sort_unstable();
@@ -149,10 +166,34 @@ fn comparison(experiment: &ExperimentResults) -> Table {
     }
 }
 
+/// How costs compare.
+const WHOLE_COMPARES: &str = "Some searches train the final network themselves, so rows compare by search and \
+                              retraining together. A row without a search took its design over.";
+const DEVICE_TIME: &str = "Device time: on a CPU the processor time of all threads; on a GPU the wall time, for which \
+                           the trial holds it.";
+
+/// A cost as a whole, with its parts: `10 (4 + 6)`.
+fn in_parts(group: &SeedGroup, cost: &Cost) -> Cell {
+    let (whole, deviation) = group.measured(&cost.whole);
+    if !whole.is_finite() {
+        return timed(NOTHING.to_owned(), group);
+    }
+    let [search, retrain] = [cost.search, cost.retrain].map(|part| part.format(group.measured(&part).0));
+    // Epochs are counted: where seeds agree there is no spread.
+    let deviation = deviation.filter(|deviation| cost.whole.is_time || *deviation > 0.0);
+    let spread = deviation.map_or_else(String::new, |deviation| format!(" ± {}", cost.whole.format(deviation)));
+    Cell::of(format!("{}{spread} ({search} + {retrain})", cost.whole.format(whole)), group)
+}
+
+/// A cell with a time, which a row of different hardware does not have.
+fn timed(text: String, group: &SeedGroup) -> Cell {
+    if group.is_of_one_hardware() { Cell::of(text, group) } else { marked(NOTHING.to_owned(), group) }
+}
+
 /// Every other row against the one with the most bits, if that one is in full precision and nothing
 /// is pruned.
 fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
-    let bits = |group: &SeedGroup| group.mean(metric::MEAN_BITS.value).0;
+    let bits = |group: &SeedGroup| group.measured(&metric::MEAN_BITS).0;
     let dense = experiment
         .groups
         .iter()
@@ -163,15 +204,16 @@ fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
         .iter()
         .filter(|group| group.name != dense.name)
         .map(|group| {
-            let ratio = |metric: &Metric| dense.mean(metric.value).0 / group.mean(metric.value).0;
+            let ratio = |metric: &Metric| dense.measured(metric).0 / group.measured(metric).0;
             let times = |metric: &Metric| match ratio(metric) {
                 ratio if ratio.is_finite() => format!("{ratio:.1}×"),
                 _ => NOTHING.to_owned(),
             };
-            let points = group.mean(metric::ACCURACY.value).0 - dense.mean(metric::ACCURACY.value).0;
+            let points = group.measured(&metric::ACCURACY).0 - dense.measured(&metric::ACCURACY).0;
+            let mark = if dense.mixed().is_some() { dense.mixed_mark() } else { group.mixed_mark() };
             let texts = [
                 group.name.clone(),
-                format!("{points:+.1}"),
+                format!("{points:+.1}{mark}"),
                 format!("{:.0}×", ratio(&metric::WEIGHT_BITS)),
                 times(&metric::MODEL_SIZE),
                 times(&metric::STORED_SIZE),
@@ -196,11 +238,14 @@ fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
         .to_vec(),
         names: 1,
         rows,
-        notes: vec![format!(
+        notes: [format!(
             "Ratios of means; {} is in full precision. Stored, a pruned model has the masks that say which weights are \
              kept.",
             dense.name
-        )],
+        )]
+        .into_iter()
+        .chain(experiment.mixed_note())
+        .collect(),
         references: Vec::new(),
     })
 }

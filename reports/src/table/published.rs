@@ -1,8 +1,9 @@
 //! A published table with what was measured here beside it.
 
-use super::{Cell, NOTHING, Table, TableRow};
+use super::{Cell, NOTHING, Table, TableRow, timed};
 use crate::published::{Count, Publication, Quantity, Reproduction};
 use crate::trials::{ExperimentResults, SeedGroup};
+use litesnn_framework::ground::counted;
 
 /// What marks a number that cannot be compared with print.
 const MARK: &str = "†";
@@ -49,14 +50,16 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
             table.rows.push(TableRow::Cells(cells));
         }
         for group in groups {
-            table.rows.push(measured(name(), group, &publication.columns, row.count));
+            table.rows.push(measured(name(), group, &publication.columns, row.count, part));
             let mut cells = vec![name(), Cell::of("difference", group)];
             cells.extend(publication.columns.iter().map(|quantity| {
                 let metric = quantity.metric(row.count);
                 let printed = values.get(quantity);
-                let difference = printed.and_then(|printed| printed.difference(group.mean(metric.value).0));
-                let text = difference.map_or(NOTHING.to_owned(), |difference| difference + mark(group));
-                Cell::of(text, group)
+                let difference = printed.and_then(|printed| printed.difference(group.measured(&metric).0));
+                match difference {
+                    Some(difference) => Cell::of(difference + &marks(group, *quantity, part), group),
+                    None => Cell::of(NOTHING, group),
+                }
             }));
             table.rows.push(TableRow::Cells(cells));
         }
@@ -70,18 +73,22 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
         table.rows.push(TableRow::Block("Not in the paper".to_owned()));
         for group in others {
             let name = Cell::of(&group.name, group);
-            table.rows.push(measured(name, group, &publication.columns, Count::Snn));
+            table.rows.push(measured(name, group, &publication.columns, Count::Snn, part));
         }
     }
     table.notes = notes(experiment, publication, part, &table);
     table
 }
 
-fn mark(group: &SeedGroup) -> &'static str {
-    if group.not_comparable().is_some() { MARK } else { "" }
+/// What marks a number: that it is not comparable, and of an accuracy or a time that the row mixes
+/// results of different machines.
+fn marks(group: &SeedGroup, quantity: Quantity, part: &Reproduction) -> String {
+    let mixed = quantity == Quantity::Accuracy || quantity.metric(Count::Snn).is_time;
+    let departs = if group.not_comparable(&part.name).is_some() { MARK } else { "" };
+    format!("{departs}{}", if mixed { group.mixed_mark() } else { "" })
 }
 
-fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count) -> TableRow {
+fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count, part: &Reproduction) -> TableRow {
     let mut how = format!("measured, {}", group.seeds());
     if !group.first().profile.is_empty() {
         how.push_str(&format!(", profile {}", group.first().profile));
@@ -89,13 +96,16 @@ fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count) -
     let mut cells = vec![name, Cell::of(how, group)];
     cells.extend(columns.iter().map(|quantity| {
         let metric = quantity.metric(count);
-        let (mean, deviation) = group.mean(metric.value);
-        // A design that was taken over cost nothing here.
-        if *quantity == Quantity::DesignCost && !group.searched() {
+        // What a design that was taken over cost was not spent here.
+        if matches!(quantity, Quantity::DesignCost | Quantity::WholeCost) && !group.searched() {
             return Cell::of(NOTHING, group);
         }
+        if metric.is_time && !group.is_of_one_hardware() {
+            return timed(NOTHING.to_owned(), group);
+        }
+        let (mean, deviation) = group.measured(&metric);
         let text = match mean.is_finite() {
-            true => metric.format_spread(mean, deviation) + mark(group),
+            true => metric.format_spread(mean, deviation) + &marks(group, *quantity, part),
             false => NOTHING.to_owned(),
         };
         Cell::of(text, group)
@@ -103,29 +113,47 @@ fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count) -
     TableRow::Cells(cells)
 }
 
+/// Why rows are not comparable, rows of one reason together; the first few reasons.
+fn reasons(experiment: &ExperimentResults, part: &Reproduction) -> Option<String> {
+    const SHOWN: usize = 4;
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for group in &experiment.groups {
+        let Some(reason) = group.not_comparable(&part.name) else { continue };
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, rows)) => rows.push(&group.name),
+            None => reasons.push((reason, vec![&group.name])),
+        }
+    }
+    let more: usize = reasons.iter().skip(SHOWN).map(|(_, rows)| rows.len()).sum();
+    let shown = reasons.iter().take(SHOWN).map(|(reason, rows)| format!("{}: {reason}", rows.join(", ")));
+    let mut text = shown.collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {}", counted(more, "other row")));
+    }
+    (!reasons.is_empty()).then_some(text)
+}
+
 fn notes(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction, table: &Table) -> Vec<String> {
     let mut notes = vec![format!("Published: {}.", publication.source)];
     notes.push(
         "Measured: mean ± sample standard deviation over seeds. Difference: measured minus published.".to_owned(),
     );
-    let mut reasons: Vec<String> = experiment.groups.iter().filter_map(SeedGroup::not_comparable).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    if !reasons.is_empty() {
+    if let Some(reasons) = reasons(experiment, part) {
         notes.push(format!(
-            "{MARK} Not comparable with the published numbers: measured with other settings than the paper's ({}).",
-            reasons.join("; ")
+            "{MARK} Not comparable with the published numbers, because data or settings are not those of {}: {reasons}.",
+            part.manifest
         ));
     }
     notes.push(format!("Data in print: {}. Data here: {}.", part.data, experiment.datasets().join(", ")));
     if publication.columns.contains(&Quantity::DesignCost) {
-        notes.push(format!("Device here: {}.", experiment.devices().join(", ")));
+        notes.push(experiment.measured_on());
     }
     if publication.columns.contains(&Quantity::ModelSize) {
         notes.push(
             "Model size is counted as in print: it leaves out how a file says which weights are kept.".to_owned(),
         );
     }
+    notes.extend(experiment.mixed_note());
     let not_run = |row: &TableRow| matches!(row, TableRow::Cells(cells) if cells.get(1).is_some_and(|cell| cell.text == "not run"));
     if table.rows.iter().any(not_run) {
         notes.push(format!("Rows that were not run: `litesnn run {}`.", part.manifest));

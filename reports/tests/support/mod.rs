@@ -6,11 +6,69 @@ use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::{Decision, Decisions, Design, Edge};
 use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, Stage, StageRow, WeightBin, files};
+use litesnn_reports::paper::{PaperManifest, PaperRow};
+use litesnn_reports::published;
+use serde_json::Value;
+
+/// The settings of every trial that a test does not change, as its folder keeps them.
+pub const SETTINGS: &str = "\
+version = 1
+
+[experiment]
+name = \"any\"
+seeds = [3]
+
+[dataset.pictures]
+train = 50000
+validation = 0
+
+[space.cells]
+channels = { search = 12, retrain = 48 }
+
+[[compressor]]
+quantize = { bits = [1, 2, 4] }
+
+[[compressor]]
+prune = { rate = 0.5 }
+
+[retrain]
+epochs = 200
+learning_rate = 0.025
+
+[checkpoint]
+epochs = 1
+";
+
+/// The settings of a manifest.
+pub fn settings(manifest: &str) -> Value {
+    toml_edit::de::from_str(manifest).unwrap()
+}
+
+/// The paper's manifests as the tests have them: every row has [`SETTINGS`].
+pub fn paper() -> Vec<PaperManifest> {
+    let manifests = published::all().iter().flat_map(|publication| {
+        let of_rows = publication.rows.iter().flat_map(|row| &row.variant);
+        let of_schemes = publication.schemes.iter().flat_map(|schemes| &schemes.scheme).flat_map(|it| &it.variants);
+        let variants: Vec<&String> = of_rows.chain(of_schemes).collect();
+        publication.parts.iter().map(move |part| {
+            let row = |variant: &&String| row(variant, SETTINGS);
+            PaperManifest { path: part.manifest.clone(), rows: Ok(variants.iter().map(row).collect()) }
+        })
+    });
+    manifests.collect()
+}
+
+/// A row of a manifest of the paper.
+pub fn row(variant: &str, manifest: &str) -> PaperRow {
+    PaperRow { variant: variant.to_owned(), settings: settings(manifest), design: None }
+}
 
 /// A finished trial: what differs from [`Made::searched`] or [`Made::dense`] is changed by the
 /// test.
 pub struct Made {
     pub outcome: Outcome,
+    /// The manifest that its folder keeps.
+    pub manifest: String,
     /// Stages of the search, with their epochs.
     pub search: Vec<(&'static str, i64)>,
     pub edges: Vec<(usize, &'static str, &'static str)>,
@@ -74,6 +132,7 @@ impl Made {
             search_epochs: epochs,
             retrain_epochs: 6,
             search_device_seconds: 2.0 * epochs as f64,
+            retrain_device_seconds: 12.0,
             device: "cpu".into(),
             hardware: "A processor".into(),
             threads: 2,
@@ -92,12 +151,20 @@ impl Made {
             (2, "n0", "conv3x3"),
             (2, "n1", "conv3x3"),
         ];
-        Made { outcome, search, edges }
+        let manifest = format!("# the <manifest> of the trial\n{SETTINGS}");
+        Made { outcome, manifest, search, edges }
     }
 
     /// Changes the result.
     pub fn with(mut self, change: impl FnOnce(&mut Outcome)) -> Made {
         change(&mut self.outcome);
+        self
+    }
+
+    /// Changes the manifest.
+    pub fn set(mut self, setting: &str, other: &str) -> Made {
+        assert!(self.manifest.contains(setting), "{setting}");
+        self.manifest = self.manifest.replace(setting, other);
         self
     }
 
@@ -113,7 +180,7 @@ impl Made {
     pub fn write(&self, runs: &Path) {
         let folder = self.folder(runs);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(files::MANIFEST), "# the <manifest> of the trial\n").unwrap();
+        std::fs::write(folder.join(files::MANIFEST), &self.manifest).unwrap();
         std::fs::write(folder.join(files::DESIGN), self.design().to_toml()).unwrap();
         let timesteps = self.outcome.timesteps as usize;
         let mut history = Vec::new();
@@ -153,7 +220,7 @@ impl Made {
         record::write(&folder.join(files::RESULT), std::slice::from_ref(&self.outcome)).unwrap();
     }
 
-    fn design(&self) -> Design {
+    pub fn design(&self) -> Design {
         let edge = |(node, from, operation): &(usize, &str, &str)| Edge {
             node: *node,
             from: (*from).into(),

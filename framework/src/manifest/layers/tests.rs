@@ -102,3 +102,22 @@ fn an_unknown_profile_lists_the_known_ones() {
     let message = Desk::good("[profile.smoke.search]\nepochs = 1\n").profile("smokey").message();
     assert_eq!(message, "a.toml: unknown profile `smokey`; did you mean `smoke`?\n = help: profiles: `smoke`");
 }
+
+#[test]
+fn a_manifest_that_the_program_holds_lies_on_no_disk() {
+    const HELD: [(&str, &str); 3] = [
+        ("/nowhere/tables/one.toml", "extends = \"base.toml\"\n[design]\nfile = \"../designs/d.toml\"\n"),
+        (
+            "/nowhere/tables/base.toml",
+            "[experiment]\nname = \"one\"\n[dataset.test-pictures]\n[space.test-grid]\nnodes = [1]\n\
+             [timesteps.test-open]\nmax = 4\n[retrain]\nepochs = 5\n",
+        ),
+        ("/nowhere/designs/d.toml", "version = 1\nspace = \"test-grid\"\ntimesteps = 2\n"),
+    ];
+    let request = |held| super::Request { manifest: HELD[0].0.into(), held, ..Default::default() };
+    let plan = crate::manifest::load(&request(&HELD)).unwrap();
+    assert_eq!(plan.trials[0].manifest.experiment.name, "one");
+    // Without the design, and without anything.
+    assert!(crate::manifest::load(&request(&HELD[..2])).is_err());
+    assert!(crate::manifest::load(&request(&[])).is_err());
+}

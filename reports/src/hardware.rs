@@ -1,0 +1,93 @@
+//! What results were measured with, and rows that mix it.
+//!
+//! Another device, processor, number of threads, libtorch or precision rounds otherwise, so that
+//! the same work ends with slightly other numbers. A row that mixes them says so. Times of different
+//! hardware (device, processor, number of threads) measure different things, and have no mean.
+
+use litesnn_framework::ground::counted;
+use litesnn_framework::record::Outcome;
+
+use crate::trials::{ExperimentResults, SeedGroup};
+
+/// What marks a number of a row that mixes results of different machines.
+pub const MIXED: &str = "‡";
+
+impl SeedGroup {
+    /// Whether all trials ran on one device, processor and number of threads.
+    pub fn is_of_one_hardware(&self) -> bool {
+        let mut all = self.trials.iter().map(|trial| hardware(&trial.outcome));
+        let first = all.next();
+        all.all(|other| Some(other) == first)
+    }
+
+    /// What its trials differ in, besides their seeds: `threads: 1 and 2`.
+    pub fn mixed(&self) -> Option<String> {
+        let differing = ASPECTS.iter().enumerate().filter_map(|(index, name)| {
+            let values = distinct(self.trials.iter().map(|trial| {
+                let value = aspects(&trial.outcome)[index].clone();
+                if value.is_empty() { "not recorded".to_owned() } else { value }
+            }));
+            (values.len() > 1).then(|| format!("{name}: {}", values.join(" and ")))
+        });
+        let differing: Vec<String> = differing.collect();
+        (!differing.is_empty()).then(|| differing.join(", "))
+    }
+
+    /// The mark of a row that mixes results of different machines.
+    pub fn mixed_mark(&self) -> &'static str {
+        if self.mixed().is_some() { MIXED } else { "" }
+    }
+}
+
+impl ExperimentResults {
+    /// What the rows were measured with: one sentence where it is the same for all, else a part for
+    /// each hardware.
+    pub fn measured_on(&self) -> String {
+        let all = distinct(self.trials().map(|trial| hardware(&trial.outcome)));
+        if let [one] = all.as_slice() {
+            return format!("Measured on {one}.");
+        }
+        let parts = all.iter().map(|one| {
+            let has = |group: &&SeedGroup| group.trials.iter().any(|trial| hardware(&trial.outcome) == *one);
+            let rows: Vec<&str> = self.groups.iter().filter(has).map(|group| group.name.as_str()).collect();
+            format!("{} on {one}", rows.join(", "))
+        });
+        let parts: Vec<String> = parts.collect();
+        format!("Measured on different hardware, whose times do not compare: {}.", parts.join("; "))
+    }
+
+    /// What the marks of mixed rows say.
+    pub fn mixed_note(&self) -> Option<String> {
+        let rows = self.groups.iter().filter_map(|group| Some(format!("{} ({})", group.name, group.mixed()?)));
+        let rows: Vec<String> = rows.collect();
+        (!rows.is_empty()).then(|| {
+            format!(
+                "{MIXED} Holds results of different machines, which round differently: {}. Times of different \
+                 hardware are not averaged.",
+                rows.join("; ")
+            )
+        })
+    }
+}
+
+/// What rounding depends on.
+const ASPECTS: [&str; 5] = ["device", "processor", "threads", "libtorch", "precision"];
+
+fn aspects(outcome: &Outcome) -> [String; 5] {
+    let Outcome { device, hardware, threads, libtorch, precision, .. } = outcome;
+    [device.clone(), hardware.clone(), threads.to_string(), libtorch.clone(), precision.clone()]
+}
+
+/// `cpu (AMD EPYC 7B13), 2 threads`
+fn hardware(outcome: &Outcome) -> String {
+    let Outcome { device, hardware, threads, .. } = outcome;
+    let model = if hardware.is_empty() { String::new() } else { format!(" ({hardware})") };
+    format!("{device}{model}, {}", counted(*threads, "thread"))
+}
+
+fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut values: Vec<String> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
