@@ -1,8 +1,9 @@
 //! What results were measured with, and rows that mix it.
 //!
 //! Another device, processor, number of threads, libtorch or precision rounds otherwise, so that
-//! the same work ends with slightly other numbers. A row that mixes them says so. Times of different
-//! hardware (device, processor, number of threads) measure different things, and have no mean.
+//! the same work ends with slightly other numbers. A row that mixes them says so. Times of
+//! different hardware (device, processor, number of threads) measure different things, and have no
+//! mean.
 
 use litesnn_framework::ground::counted;
 use litesnn_framework::record::Outcome;
@@ -13,21 +14,23 @@ use crate::trials::{ExperimentResults, SeedGroup};
 pub const MIXED: &str = "‡";
 
 impl SeedGroup {
-    /// Whether all trials ran on one device, processor and number of threads.
+    /// Whether all trials ran on one device, processor and number of threads, each from its
+    /// beginning to its end.
     pub fn is_of_one_hardware(&self) -> bool {
-        let mut all = self.trials.iter().map(|trial| hardware(&trial.outcome));
-        let first = all.next();
-        all.all(|other| Some(other) == first)
+        let all = distinct(self.trials.iter().map(|trial| hardware(&trial.outcome)));
+        all.len() == 1 && !self.trials.iter().any(|trial| moved(&trial.outcome))
     }
 
-    /// What its trials differ in, besides their seeds: `threads: 1 and 2`.
+    /// What its trials differ in, besides their seeds, or one of them within itself, because it
+    /// resumed elsewhere: `threads: 1 and 2`.
     pub fn mixed(&self) -> Option<String> {
         let differing = ASPECTS.iter().enumerate().filter_map(|(index, name)| {
             let values = distinct(self.trials.iter().map(|trial| {
                 let value = aspects(&trial.outcome)[index].clone();
                 if value.is_empty() { "not recorded".to_owned() } else { value }
             }));
-            (values.len() > 1).then(|| format!("{name}: {}", values.join(" and ")))
+            let mixed = values.len() > 1 || values.iter().any(|value| value == SEVERAL || value.contains(JOINED));
+            mixed.then(|| format!("{name}: {}", values.join(" and ")))
         });
         let differing: Vec<String> = differing.collect();
         (!differing.is_empty()).then(|| differing.join(", "))
@@ -75,14 +78,27 @@ const ASPECTS: [&str; 5] = ["device", "processor", "threads", "libtorch", "preci
 
 fn aspects(outcome: &Outcome) -> [String; 5] {
     let Outcome { device, hardware, threads, libtorch, precision, .. } = outcome;
-    [device.clone(), hardware.clone(), threads.to_string(), libtorch.clone(), precision.clone()]
+    let threads = if *threads == 0 { SEVERAL.to_owned() } else { threads.to_string() };
+    [device.clone(), hardware.clone(), threads, libtorch.clone(), precision.clone()]
+}
+
+/// What the record puts between the machines of a trial that resumed on another one.
+const JOINED: &str = " + ";
+
+/// What a trial with several numbers of threads has, which the record says by a 0.
+const SEVERAL: &str = "several";
+
+/// Whether a trial resumed on other hardware than it began on.
+fn moved(outcome: &Outcome) -> bool {
+    outcome.threads == 0 || outcome.device.contains(JOINED) || outcome.hardware.contains(JOINED)
 }
 
 /// `cpu (AMD EPYC 7B13), 2 threads`
 fn hardware(outcome: &Outcome) -> String {
     let Outcome { device, hardware, threads, .. } = outcome;
     let model = if hardware.is_empty() { String::new() } else { format!(" ({hardware})") };
-    format!("{device}{model}, {}", counted(*threads, "thread"))
+    let threads = if *threads == 0 { format!("{SEVERAL} numbers of threads") } else { counted(*threads, "thread") };
+    format!("{device}{model}, {threads}")
 }
 
 fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {

@@ -100,7 +100,7 @@ impl Repetition<'_> {
 
     /// Differences in data and settings, the design aside.
     fn of_work(&self, outcome: &Outcome, settings: &Value, row: &PaperRow) -> Vec<String> {
-        // Older records do not say which edition of the data they used. Their title does, as a whole.
+        // Older records do not say which edition of the data they used. Their whole title does.
         let edition = outcome.data_edition.as_str();
         let official =
             if edition.is_empty() { self.part.titles.contains(&outcome.dataset) } else { edition == OFFICIAL };

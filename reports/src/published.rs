@@ -51,8 +51,8 @@ pub struct Reproduction {
     pub values: String,
     /// Data set.
     pub data: String,
-    /// The recorded titles of that data set, whole and in its official files. They speak for records
-    /// that have no `data_edition`.
+    /// The recorded titles of that data set, whole and in its official files. They speak for
+    /// records that have no `data_edition`.
     pub titles: Vec<String>,
     /// The manifest of this project that reproduces it.
     pub manifest: String,

@@ -26,9 +26,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What makes the work of a manifest: its sections without the version of its form, without names,
-/// descriptions and seeds, checkpoints and launchers, and without the folder of the data. `[design]` is left out, too,
-/// because a design is compared by what it is, and not by where it lies.
+/// What makes the work of a manifest: its sections without the version of its form, names,
+/// descriptions, seeds, checkpoints, launchers, and the folder of the data. `[design]` is left out,
+/// too, because a design is compared by what it is, and not by where it lies.
 pub fn work(manifest: &Value) -> Value {
     let mut sections = manifest.as_object().cloned().unwrap_or_default();
     for section in ["version", "experiment", "variant", "checkpoint", "launcher", "design"] {

@@ -40,13 +40,16 @@ fn line<'a>(text: &'a str, begins: &str) -> &'a str {
 
 #[test]
 fn a_row_that_mixes_machines_says_what_differs() {
-    let cases: [(Change, &str, bool); 6] = [
+    let cases: [(Change, &str, bool); 8] = [
         (|outcome| outcome.threads = 1, "threads: 1 and 2", false),
         (|outcome| outcome.hardware = "Another".into(), "processor: A processor and Another", false),
         (|outcome| outcome.device = "cuda:0".into(), "device: cpu and cuda:0", false),
         (|outcome| outcome.libtorch = "2.12.0".into(), "libtorch: 2.12.0 and 2.13.0", true),
         (|outcome| outcome.libtorch = String::new(), "libtorch: 2.13.0 and not recorded", true),
         (|outcome| outcome.precision = "bf16".into(), "precision: bf16 and f32", true),
+        // A trial that resumed elsewhere mixes within itself.
+        (|outcome| outcome.threads = 0, "threads: 2 and several", false),
+        (|outcome| outcome.device = "cpu + cuda:0".into(), "device: cpu and cpu + cuda:0", false),
     ];
     for (change, differs, times) in cases {
         let experiment = mixed(change);

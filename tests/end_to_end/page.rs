@@ -97,8 +97,8 @@ fn a_check_ends_with_an_exit_code_of_its_own() {
     let other_data = check(&table3, &[]);
     assert_eq!(other_data.status.code(), Some(4), "{}", stderr(&other_data));
 
-    // The same result as if it had the paper's data and settings: the manifest as `explain` resolves
-    // it. One setting less, and it is named.
+    // The same result as if it had the paper's data and settings: the manifest as `explain`
+    // resolves it. Where one setting is another, it is named.
     let runs = tempfile::tempdir().unwrap();
     std::fs::write(&path, &table3).unwrap();
     succeed(&mut run(&path, runs.path()));
