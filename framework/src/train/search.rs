@@ -304,8 +304,9 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// Takes the parameters as they are now: the final weights of the design.
     ///
-    /// Where the last stage ran other timesteps than the design has, running statistics are first
-    /// estimated again, see [`Search::estimate_statistics`].
+    /// Where the last stage ran other timesteps than the design has, the running statistics of all
+    /// normalisations are first estimated again at those of the design, on 100 batches of training
+    /// images and without gradients: the currents of other timesteps have another mean and variance.
     pub fn take_parameters(&mut self) -> Result<Parameters> {
         let timesteps = self.decode().timesteps;
         if self.trained_at.is_some_and(|trained| trained != timesteps) {
