@@ -33,19 +33,23 @@ quick := $(filter-out $(slow),$(notdir $(basename $(files)) $(folders)))
 
 check: ## the daily loop: format, clippy, unit tests and the quick end-to-end tests
 check: steps := format clippy build tests
+check: parts := selected
 check: selected := --lib $(quick:%=--test %)
 check: skipped := $(slow_names:%=--skip %)
 
 test: ## all checks: format, tests, clippy, documentation
 test: steps := format build tests clippy documentation
-test: selected :=
+test: parts := selected examples
+test: selected := --lib --bins --test faults $(quick:%=--test %)
 test: skipped :=
+# Tests that wait more than they compute run beside the others.
+test: waiting := --test slurm
 
 # A test that lacks something optional writes `test skipped: why` past the harness, straight to stderr, and passes. It is counted as
 # skipped here, like a test that is marked `ignore`.
 check test:
 	@log=$$(mktemp)
-	trap 'rm -f "$$log"' EXIT
+	trap 'rm -f "$$log" "$$log.waiting"' EXIT
 	failed=() times=()
 	step() {
 	    local name=$$1 start=$$SECONDS
@@ -57,8 +61,19 @@ check test:
 	setup() { $(MAKE) --no-print-directory setup; }
 	format() { cargo fmt --all --check || { echo 'hint: make format' >&2; return 1; }; }
 	clippy() { cargo clippy --release --workspace --all-targets -- -D warnings; }
-	build() { cargo test --release --workspace $(selected) --no-run; }
-	tests() { cargo test --release --workspace $(selected) --no-fail-fast -- $(skipped) 2>&1 | tee "$$log"; }
+	build() { cargo test --release --workspace $(selected) $(waiting) --no-run; }
+	run() { cargo test --release --workspace --no-fail-fast "$$@" 2>&1; }
+	waiting() { [ -z '$(waiting)' ] || run $(waiting); }
+	selected() { run $(selected) -- $(skipped) | tee -a "$$log"; }
+	examples() { run --doc | tee -a "$$log"; }
+	tests() {
+	    local status=0 part
+	    waiting >"$$log.waiting" &
+	    for part in $(parts); do "$$part" || status=1; done
+	    wait $$! || status=1
+	    tee -a "$$log" <"$$log.waiting"
+	    return $$status
+	}
 	documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps; }
 	step setup
 	if [ $${#failed[@]} -eq 0 ]; then
