@@ -22,9 +22,10 @@ run: build ## the quick start: search, retrain and evaluate a small network, the
 	cargo run --release --quiet -- report --out report
 	printf '\nThe page is %s\n' '$(CURDIR)/report/index.html'
 
-# Tests that take minutes, by their file or by a part of their name: trials that are stopped and killed, faults, a Slurm cluster.
+# Tests that take minutes, by their file or by a part of their name: trials that are stopped and killed, faults, a Slurm cluster, a
+# pretended GPU.
 # `make check` leaves them out.
-slow := faults slurm
+slow := faults slurm pretended_device gpu_check
 slow_names := interruption:: killed
 # The other files of integration tests, by their names.
 files := $(wildcard tests/*.rs */tests/*.rs tests/*/tests/*.rs)
@@ -40,7 +41,7 @@ check: skipped := $(slow_names:%=--skip %)
 test: ## all checks: format, tests, clippy, documentation
 test: steps := format build tests clippy documentation
 test: parts := selected examples
-test: selected := --lib --bins --test faults $(quick:%=--test %)
+test: selected := --lib --bins --test faults --test pretended_device --test gpu_check $(quick:%=--test %)
 test: skipped :=
 # Tests that wait more than they compute run beside the others.
 test: waiting := --test slurm

@@ -1,11 +1,10 @@
-//! Lets the command and its tests find libtorch, keeps CUDA's part of it when it is there, and
-//! tells the command the revision of its source.
+//! Lets the command and its tests find libtorch, and tells the command the revision of its source.
 
 use std::path::Path;
 use std::process::Command;
 
 /// What the command is built from. When one of these changes, it is linked anew anyway.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
@@ -15,6 +14,7 @@ const SOURCES: [&str; 16] = [
     "framework/Cargo.toml",
     "framework/build.rs",
     "framework/cpp",
+    "framework/kernels",
     "framework/src",
     "plugins/Cargo.toml",
     "plugins/build.rs",
@@ -27,12 +27,6 @@ const SOURCES: [&str; 16] = [
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    if Path::new(&lib).join("libtorch_cuda.so").exists() {
-        // No symbol of it is named, so the linker would drop it and CUDA would look absent.
-        println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
-        println!("cargo:rustc-link-arg=-ltorch_cuda");
-        println!("cargo:rustc-link-arg=-Wl,--as-needed");
-    }
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }

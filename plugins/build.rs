@@ -1,14 +1,7 @@
-//! Lets this package's tests find libtorch: they are programs that load it. Nothing in them names
-//! CUDA's part, so the linker would drop it, and libtorch would see no GPU.
-
-use std::path::PathBuf;
+//! Lets this package's tests find libtorch: they are programs that load it.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let lib = PathBuf::from(std::env::var_os("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency"));
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    if lib.join("libtorch_cuda.so").exists() {
-        println!("cargo::rustc-link-search=native={}", lib.display());
-        println!("cargo::rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
-    }
+    let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
 }

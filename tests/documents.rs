@@ -315,7 +315,8 @@ fn every_documented_option_is_there() {
             help += &stdout(&succeed(litesnn().args([command, &inner, "--help"])));
         }
         let words = |text: &str| -> BTreeSet<String> {
-            let is_option = |word: &&str| word.starts_with("--") && word.len() > 2;
+            let is_option =
+                |word: &&str| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic));
             let ends = |c: char| !(c.is_ascii_lowercase() || c == '-');
             text.split(ends).filter(is_option).map(str::to_owned).collect()
         };

@@ -41,6 +41,8 @@ pub enum Command {
     Schema,
     /// Check libtorch, the device, the threads and the data folders.
     Doctor(Doctor),
+    /// Check a GPU: its numbers against the CPU's, repeatability, blocking copies, speed.
+    GpuCheck(GpuCheck),
     /// List trials, remove trials, free disk space.
     Runs(Runs),
     /// Stop launched trials. The same `litesnn run` resumes the stopped trials.
@@ -335,6 +337,97 @@ pub struct Doctor {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn gpu-check\n  litesnn gpu-check --quick --out gpu.jsonl\n  \
+                        compute-sanitizer litesnn gpu-check --here --part nodes --part weights")]
+pub struct GpuCheck {
+    /// Run this part; give several to run several [default: all].
+    #[arg(long = "part", value_name = "NAME", value_enum)]
+    pub parts: Vec<GpuPart>,
+    /// Smaller networks and fewer shapes.
+    #[arg(long)]
+    pub quick: bool,
+    /// Write the lines of JSON to FILE, and a summary of each to stdout.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cuda")]
+    pub device: String,
+    /// Run the parts in this process, one after another, for a debugger or compute-sanitizer.
+    /// Otherwise each part has a process of its own, and a crash ends one part.
+    #[arg(long)]
+    pub here: bool,
+}
+
+/// A part of `litesnn gpu-check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GpuPart {
+    /// The device and the versions of all that computes on it.
+    Device,
+    /// f32 is f32, TF32 and bf16 are what they promise, the same sums twice.
+    Numerics,
+    /// Layers of neurons against the CPU and f64.
+    Neurons,
+    /// Nodes with their normalisation against the CPU and f64.
+    Nodes,
+    /// Compressed weights against the CPU.
+    Weights,
+    /// Loss and gradients of a search step against the CPU.
+    SearchStep,
+    /// Loss and gradients of a retraining step against the CPU.
+    RetrainStep,
+    /// Twenty steps twice.
+    Repeatability,
+    /// Copies and reads for which the host waits.
+    BlockingCopies,
+    /// Copies and products at their fastest.
+    Ceilings,
+    /// Times of nodes and neurons.
+    NodeTimes,
+    /// Times of steps beside their convolutions.
+    StepTimes,
+    /// Times of convolutions in both layouts.
+    ConvolutionTimes,
+}
+
+impl GpuPart {
+    /// Every part, in the order in which they run.
+    pub const ALL: [GpuPart; 13] = [
+        GpuPart::Device,
+        GpuPart::Numerics,
+        GpuPart::Neurons,
+        GpuPart::Nodes,
+        GpuPart::Weights,
+        GpuPart::SearchStep,
+        GpuPart::RetrainStep,
+        GpuPart::Repeatability,
+        GpuPart::BlockingCopies,
+        GpuPart::Ceilings,
+        GpuPart::NodeTimes,
+        GpuPart::StepTimes,
+        GpuPart::ConvolutionTimes,
+    ];
+
+    /// Its name on the command line and in the lines of JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            GpuPart::Device => "device",
+            GpuPart::Numerics => "numerics",
+            GpuPart::Neurons => "neurons",
+            GpuPart::Nodes => "nodes",
+            GpuPart::Weights => "weights",
+            GpuPart::SearchStep => "search-step",
+            GpuPart::RetrainStep => "retrain-step",
+            GpuPart::Repeatability => "repeatability",
+            GpuPart::BlockingCopies => "blocking-copies",
+            GpuPart::Ceilings => "ceilings",
+            GpuPart::NodeTimes => "node-times",
+            GpuPart::StepTimes => "step-times",
+            GpuPart::ConvolutionTimes => "convolution-times",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  litesnn completions bash > ~/.local/share/bash-completion/completions/litesnn\n  \
                         litesnn completions zsh > ~/.zfunc/_litesnn\n  \
@@ -409,7 +502,10 @@ pub struct Bench {
     /// Channels of `lif` [default: 48].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub channels: Option<i64>,
-    /// Measured turns, after two turns that warm up.
+    /// On a GPU, run the steps one operation at a time, and not as one graph.
+    #[arg(long)]
+    pub no_graph: bool,
+    /// Measured turns, after three turns that warm up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..))]
     pub repeats: i64,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.

@@ -155,7 +155,7 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     let plan = manifest::load(&options.layers.request(options.target.clone()))?;
     let mut all: Vec<Blueprint> = Vec::new();
     let mut open = Vec::new();
-    let surveyed = survey(&plan, &options.runs, &data_store());
+    let surveyed = survey(&plan, &options.runs, &data_store(), Device::Cpu);
     for (trial, looked) in plan.trials.iter().zip(surveyed) {
         let name = trial.row();
         if all.iter().any(|other| other.name == name) {

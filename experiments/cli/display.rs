@@ -133,7 +133,12 @@ impl Display {
         self.with(trial, |at_work| {
             let AtWork { bar, stage, epochs, last, .. } = at_work;
             bar.set_position(((epoch - 1) * batches + done) as u64);
-            bar.set_message(format!("{stage} {epoch}/{epochs}  {images_per_second:.0} images/s  {last}"));
+            // A GPU has not been asked yet.
+            let speed = match images_per_second.is_nan() {
+                true => String::new(),
+                false => format!("{images_per_second:.0} images/s  "),
+            };
+            bar.set_message(format!("{stage} {epoch}/{epochs}  {speed}{last}"));
         });
     }
 

@@ -106,6 +106,11 @@ impl Failure {
         Failure { exit, diagnostics: vec![Words { message, help, source: None, span: None }] }
     }
 
+    /// What went wrong, without hints.
+    pub fn message(&self) -> String {
+        self.diagnostics.iter().map(|words| words.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
     /// Prints to stderr.
     pub fn print(self) -> Exit {
         // Names and paths are copied from messages, so they stay whole; a log is not wrapped at

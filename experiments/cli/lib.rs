@@ -23,6 +23,7 @@ mod display;
 mod doctor;
 mod exit;
 mod explain;
+mod gpu_check;
 mod new;
 mod paper;
 mod plan;
@@ -70,6 +71,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Data(options) => data::data(&options),
         Command::Schema => schema::schema(),
         Command::Doctor(options) => doctor::doctor(&options),
+        Command::GpuCheck(options) => gpu_check::gpu_check(&options),
         Command::Runs(options) => runs::runs(&options),
         Command::Cancel(options) => cancel::cancel(&options),
         Command::Work(options) => work::work(&options),

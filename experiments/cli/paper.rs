@@ -44,6 +44,19 @@ pub fn manifests() -> Vec<PaperManifest> {
     HELD[..MANIFESTS].iter().map(one).collect()
 }
 
+/// A request for a manifest that the command holds, such as `paper/table2-cifar10.toml`.
+pub fn request(name: &str) -> Request {
+    Request { manifest: format!("/experiments/{name}").into(), held: &HELD, ..Request::default() }
+}
+
+/// A design that the command holds, such as `designs/lite-snn-small.toml`.
+pub fn design(name: &str) -> Result<Design, Error> {
+    let path = format!("/experiments/{name}");
+    let held = HELD.iter().find(|(held, _)| *held == path);
+    let (_, text) = held.ok_or_else(|| Error::design(format!("the command holds no design `{name}`")))?;
+    Design::parse(text, Path::new(&path))
+}
+
 /// The trials of one seed.
 fn rows(path: &str) -> Result<Vec<PaperRow>, Error> {
     let plan = load(&Request { manifest: path.into(), held: &HELD, ..Request::default() })?;

@@ -21,10 +21,12 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     if let Some(threads) = options.threads {
         tch::set_num_threads(i32::from(threads));
     }
-    let plan = manifest::load(&options.layers.request(options.manifest.clone()))?;
+    let request = options.layers.request(options.manifest.clone());
+    let plan = manifest::load(&request)?;
     let choice = device::choose(&options.device)?;
+    manifest::check_device(&plan, &request, choice.device)?;
     let store = data_store();
-    let surveyed = survey(&plan, &options.runs, &store);
+    let surveyed = survey(&plan, &options.runs, &store, choice.device);
     let refused = refuse_what_does_not_fit(&plan, &surveyed, false, choice.device, 1).err();
     let rehearsals = match options.time && refused.is_none() {
         true => rehearsals(&plan, &surveyed, &store, choice.device),
@@ -76,7 +78,7 @@ pub fn refuse_what_does_not_fit(
         .collect();
     open.sort_by_key(|(_, memory)| std::cmp::Reverse(*memory));
     // Trials at work share the GPUs.
-    let gpus = if let Device::Cuda(_) = device { usize::try_from(tch::Cuda::device_count()).unwrap_or(1) } else { 1 };
+    let gpus = if let Device::Cuda(_) = device { device::cuda_devices() } else { 1 };
     let together: u64 = open.iter().take(jobs.div_ceil(gpus.max(1))).map(|(_, memory)| memory).sum();
     let too_large = open.iter().filter(|(_, memory)| *memory > available).count();
     let Some((trial, memory)) = open.first().filter(|_| together > available) else { return Ok(()) };

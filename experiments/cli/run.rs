@@ -149,8 +149,11 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
 /// The device of this machine, after a check that so many trials at once fit its memory.
 fn fitting_device(options: &RunOptions, plans: &[Plan], at_once: usize, store: &DataStore) -> Result<Choice, Failure> {
     let choice = device::choose(&options.device)?;
+    for plan in plans {
+        manifest::check_device(plan, &options.layers.request(plan.source.clone()), choice.device)?;
+    }
     for plan in plans.iter().filter(|_| !options.force) {
-        let surveyed = survey(plan, &options.runs, store);
+        let surveyed = survey(plan, &options.runs, store, choice.device);
         refuse_what_does_not_fit(plan, &surveyed, options.again, choice.device, at_once)?;
     }
     Ok(choice)

@@ -1,8 +1,5 @@
 // A node of the autograd graph whose backward pass is a callback. All mathematics is on the other side of it, in Rust.
-#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
-#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
 #include <cstring>
@@ -101,22 +98,6 @@ void litesnn_parallel_for(int64_t count, int64_t grain, void *closure, void (*bo
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(closure, begin, end); });
 }
 
-// Gradients of a convolution to its input and its weight, where `needed` asks for them. Null is success; else the message of the
-// failure, for the caller to free.
-char *litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Tensor *weight, int64_t stride,
-                                    int64_t padding, const int *needed, at::Tensor **results) {
-  try {
-    const auto [to_input, to_weight, to_bias] =
-        at::convolution_backward(*output, *input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1},
-                                 false, {0, 0}, 1, {needed[0] != 0, needed[1] != 0, false});
-    if (needed[0]) results[0] = new at::Tensor(to_input);
-    if (needed[1]) results[1] = new at::Tensor(to_weight);
-    return nullptr;
-  } catch (const std::exception &error) {
-    return message_of(error);
-  }
-}
-
 // Whether autograd records on this thread.
 int litesnn_records() { return at::GradMode::is_enabled() ? 1 : 0; }
 
@@ -128,23 +109,4 @@ int64_t litesnn_version(at::Tensor *tensor) { return tensor->_version(); }
 
 // Counts a change that libtorch has not seen.
 void litesnn_changed(at::Tensor *tensor) { tensor->unsafeGetTensorImpl()->bump_version(); }
-
-// How the libtorch that was loaded was built, in words, for the caller to free; null where it does not say.
-char *litesnn_configuration() {
-  try {
-    return strdup(at::show_config().c_str());
-  } catch (const std::exception &) {
-    return nullptr;
-  }
-}
-
-// Free memory of an accelerator in bytes; 0 is success.
-int litesnn_free_memory(int index, uint64_t *free) {
-  try {
-    *free = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(index)).first;
-    return 0;
-  } catch (const std::exception &) {
-    return 1;
-  }
-}
 }

@@ -11,7 +11,9 @@
 //! Shapes: W is `[out, in, kh, kw]` or `[out, in]`; n = in · kh · kw.
 
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform, same_rate};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform, same_rate,
+};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,9 +79,8 @@ impl WeightTransform for ChannelMask {
         Some(magnitude.zeros_like().scatter_value(1, &kept, 1.0).view_as(&self.weight))
     }
 
-    fn density(&self) -> Option<Tensor> {
-        let density = (self.channel - self.removed) as f64 / self.channel as f64;
-        Some(Tensor::from(density).to_device(self.weight.device()))
+    fn density(&self) -> Option<Factor> {
+        Some(Factor::Constant((self.channel - self.removed) as f64 / self.channel as f64))
     }
 
     fn decide(&self) -> Option<(String, Decision)> {

@@ -161,7 +161,8 @@ impl TemplateSpace {
                 let name = format!("layer{index}.{operation}");
                 let mut at = build.at(&name);
                 let shape = shape(name, Place::Cell(index), side, self.channels, self.channels, map, Input::Spikes);
-                candidates.push(Convolution::new(shape, choice as i64, compression, &mut at)?);
+                let choice = index * OPERATIONS.len() + choice;
+                candidates.push(Convolution::new(shape, choice, compression, &mut at)?);
             }
             layers.push(candidates);
         }
@@ -188,12 +189,12 @@ struct Convolution {
     shape: LayerShape,
     weight: CompressedWeight,
     norm: BatchNorm,
-    /// Its column in alpha.
-    choice: i64,
+    /// Its place in the flattened alpha.
+    choice: usize,
 }
 
 impl Convolution {
-    fn new(shape: LayerShape, choice: i64, compression: &Compressors, build: &mut Build) -> Result<Convolution> {
+    fn new(shape: LayerShape, choice: usize, compression: &Compressors, build: &mut Build) -> Result<Convolution> {
         let size = [shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1];
         let weight = compression.weight(&shape, &size, build)?;
         let norm = BatchNorm::new(shape.outputs, Statistics::AllTimesteps, &mut build.at("norm"));
@@ -223,28 +224,21 @@ struct Chain {
     bias: Tensor,
 }
 
-impl Chain {
-    /// The weight of a candidate of a layer.
-    fn presence(&self, layer: usize, candidate: &Convolution) -> Option<Tensor> {
-        let alpha = self.alpha.as_ref()?.get(layer as i64).softmax(0, Kind::Float);
-        Some(alpha.get(candidate.choice))
-    }
-}
-
 impl Network for Chain {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
+        let presence = self.presence();
         let mut activity = Vec::new();
         // The image is the same at every timestep: convolved once.
         let current = self.stem.current(images, pass);
         let mut spikes = fold_time(&NEURON.spikes_of_constant(&current, pass.timesteps));
         activity.extend(pass.activity_of_constant(images));
-        for (index, candidates) in self.layers.iter().enumerate() {
+        for candidates in &self.layers {
             let read = pass.activity(&spikes);
             activity.extend(candidates.iter().filter_map(|_| read.as_ref().map(Activity::shallow_clone)));
             let currents = candidates.iter().map(|candidate| {
                 let current = candidate.current(&spikes, pass);
-                match self.presence(index, candidate) {
-                    Some(presence) => current * presence,
+                match &presence {
+                    Some(presence) => current * presence.get(candidate.choice as i64),
                     None => current,
                 }
             });
@@ -258,18 +252,23 @@ impl Network for Chain {
     }
 
     fn layers(&self) -> Vec<SynapseLayer<'_>> {
-        let plain = |shape, weight| SynapseLayer { shape, weight, presence: None, searched: false };
+        let plain = |shape, weight| SynapseLayer { shape, weight, choice: None, searched: false };
         let mut all = vec![plain(&self.stem.shape, &self.stem.weight)];
-        for (index, candidates) in self.layers.iter().enumerate() {
+        for candidates in &self.layers {
             all.extend(candidates.iter().map(|candidate| SynapseLayer {
                 shape: &candidate.shape,
                 weight: &candidate.weight,
-                presence: self.presence(index, candidate),
+                choice: self.alpha.as_ref().map(|_| candidate.choice),
                 searched: self.open,
             }));
         }
         all.push(plain(&self.head.0, &self.head.1));
         all
+    }
+
+    /// The weights of both candidates of each layer in turn.
+    fn presence(&self) -> Option<Tensor> {
+        self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
     }
 
     fn full_precision_parameters(&self) -> u64 {

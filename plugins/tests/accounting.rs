@@ -3,8 +3,10 @@
 
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
+use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
-    Activity, Compressor, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher, cost, exceedance,
+    Activity, Compressor, CostConstants, Pass, SearchSpace, Supernet, Techniques, TimestepGate, TimestepSearcher,
+    exceedance,
 };
 use litesnn_framework::record::LayerRow;
 use litesnn_framework::run::layer_costs;
@@ -77,7 +79,9 @@ impl Searched {
             activity.retain(|_| keep.next().unwrap());
             layers.retain(|layer| names.contains(&layer.shape.name));
         }
-        cost::search_terms(&layers, Techniques::ALL, &activity, &counted)
+        let constants = CostConstants::default();
+        let model = CostModel::of(self.supernet.as_ref(), Techniques::ALL, &counted, &constants);
+        model.search_terms(&layers, &activity)
     }
 }
 

@@ -128,7 +128,7 @@ fn one_search_step_equals_the_reference_in_pytorch() {
     let supernet = space.supernet(&data, &compressors, &mut build).unwrap();
     reference.load(&parameters);
     let parts = SearchParts {
-        open: Open { network: Searched::Supernet(supernet), gate, parameters },
+        open: Open::new(Searched::Supernet(supernet), gate, parameters),
         training: &serde_json::from_value(json!({ "epochs": 1 })).unwrap(),
         max_timesteps: searcher.max(),
         recorder: None,

@@ -23,6 +23,7 @@ pub fn lif(options: &Bench, device: Device) -> Value {
     let upstream = current.rand_like();
     let once = || {
         current.shallow_clone().zero_grad();
+        device::synchronise(device);
         let begin = Instant::now();
         let spikes = Lif::default().spikes(&current);
         // Hands the backward pass a gradient as it is: a product and its sum would take longer than
@@ -30,6 +31,7 @@ pub fn lif(options: &Bench, device: Device) -> Value {
         let seed = || (vec![Tensor::zeros([], (Kind::Float, device))], vec![upstream.shallow_clone()]);
         let loss = custom_function(&[&spikes], seed, |_, saved| vec![Some(saved[0].shallow_clone())]);
         Tensor::run_backward(&loss, &[&current], false, false);
+        device::synchronise(device);
         begin.elapsed().as_secs_f64()
     };
     (0..WARM).for_each(|_| {
@@ -45,6 +47,6 @@ pub fn lif(options: &Bench, device: Device) -> Value {
         "repeats": seconds.len(),
         "ratio_to_convolutions": null,
         "seconds": spread(&seconds),
-        "peak_memory_bytes": device::peak_memory(),
+        "peak_memory_bytes": device::peak_memory(device),
     })
 }

@@ -43,6 +43,7 @@ pub fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failur
     let section = if work == Work::SearchStep { "search" } else { "retrain" };
     request.set.push(format!("{section}.batch_size={batch}"));
     let plan = manifest::load(&request)?;
+    manifest::check_device(&plan, &request, device)?;
     let index = trial_of(&plan, variant, work)?;
     let trial = &plan.trials[index];
     let file = match (&options.design, &trial.manifest.design) {
@@ -57,8 +58,8 @@ pub fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failur
     let timesteps = design.as_ref().map_or(trial.manifest.timesteps.max(), |design| design.timesteps);
     let batch = batch as usize;
     let (size, repeats) = (options.size, options.repeats as usize);
-    let save = options.save.clone();
-    let benchmark = Benchmark { work, plan: &plan, index, design, batch, size, repeats, device, save };
+    let (save, graphs) = (options.save.clone(), !options.no_graph);
+    let benchmark = Benchmark { work, plan: &plan, index, design, batch, size, repeats, device, graphs, save };
     let measured = benchmark.run()?;
     let ratios = measured.ratios();
     if ratios.is_empty() {

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Times litesnn beside SpikingJelly and snnTorch: `run.sh lif ...` a layer of neurons, `run.sh network ...` a network that is retrained
-# and evaluated; further options go to lif.py or network.py.
-# The libraries go to a virtual environment: PEERS_VENV, else ~/.cache/litesnn/peers.
+# and evaluated; further options go to lif.py or network.py. `run.sh lif --device cuda ...` times neurons on a GPU: further options go
+# to lif_cuda.py.
+# The libraries go to a virtual environment: PEERS_VENV, else ~/.cache/litesnn/peers. On a GPU machine with a Python of its own that has
+# torch, triton and cupy, PEERS_PYTHON names it, and only SpikingJelly is fetched, into PEERS_SITES, else ~/.cache/litesnn/peers-cuda.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 what=${1:-}
@@ -12,12 +14,32 @@ lif | network) shift ;;
     exit 2
     ;;
 esac
-venv=${PEERS_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/litesnn/peers}
-if [ ! -e "$venv/ready" ]; then
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/litesnn
+venv=${PEERS_VENV:-$cache/peers}
+python=$venv/bin/python
+here=framework/benches/peers
+options=()
+case "$what $*" in
+lif*--device?cuda*)
+    what=lif_cuda python=${PEERS_PYTHON:-$python}
+    options=(--sites "${PEERS_SITES:-$cache/peers-cuda}")
+    ;;
+esac
+if [ "$python" = "$venv/bin/python" ] && [ ! -e "$venv/ready" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --requirement framework/benches/peers/requirements.txt
+    "$venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
     touch "$venv/ready"
 fi
+if [ "$what" = lif_cuda ]; then
+    # Two versions of one package: each in a folder of its own.
+    for site in cupy:0.0.0.0.14 triton:2.0.0; do
+        folder=${options[1]}/${site%%:*}
+        [ -e "$folder" ] && continue
+        "$python" -m pip install --quiet --no-deps --target "$folder.partial" "spikingjelly==${site##*:}" loguru
+        mv -T "$folder.partial" "$folder"
+    done
+    "$python" -c 'import cupy, triton, scipy, torchvision' 2>/dev/null ||
+        "$python" -m pip install --quiet cupy-cuda13x scipy torchvision
+fi
 cargo build --release --workspace --quiet
-exec "$venv/bin/python" "framework/benches/peers/$what.py" \
-    --litesnn "${CARGO_TARGET_DIR:-target}/release/litesnn" "$@"
+exec "$python" "$here/$what.py" --litesnn "${CARGO_TARGET_DIR:-target}/release/litesnn" "${options[@]}" "$@"

@@ -14,9 +14,10 @@ use crate::subject::{Made, Subject, clear, first_of};
 use crate::workbench::{self, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream, counted};
+use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
-    Activity, CompressedWeight, Compressor, Decision, Decisions, Input, LayerShape, LayerSpec, Place, SearchSpace,
-    SynapseLayer, Technique, Techniques, TimestepSearcher, cost,
+    Activity, CompressedWeight, Compressor, CostConstants, Decision, Decisions, Input, LayerShape, LayerSpec, Place,
+    SearchSpace, SynapseLayer, Technique, Techniques, TimestepSearcher,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Checkpoint, Optimizer};
@@ -149,11 +150,11 @@ impl Attached {
     }
 
     fn bits(&self) -> f64 {
-        number(&self.weight.bits(Techniques::ALL))
+        self.weight.bits(Techniques::ALL).number()
     }
 
     fn density(&self) -> f64 {
-        number(&self.weight.density(Techniques::ALL))
+        self.weight.density(Techniques::ALL).number()
     }
 
     fn decisions(&self) -> BTreeMap<String, Decisions> {
@@ -199,11 +200,13 @@ impl Attached {
             map: (4, 4),
             reads: Input::Spikes,
         };
-        let layer = SynapseLayer { shape: &shape, weight: &self.weight, presence: None, searched: true };
+        let layer = SynapseLayer { shape: &shape, weight: &self.weight, choice: None, searched: true };
         let counted = Tensor::from_slice(&[1.0, 1.0]);
         let activity = Activity { rate: Tensor::from_slice(&[0.25, 0.5]), map: None };
-        let cost = cost::layer(&layer, Techniques::ALL, Some(&activity), &counted);
-        (number(&cost.memory_bits), number(&cost.bit_syn_ops))
+        let constants = CostConstants::default();
+        let model = CostModel { active: Techniques::ALL, presence: None, counted: &counted, constants: &constants };
+        let (memory, compute) = model.search_terms(&[layer], &[activity]);
+        (number(&memory), number(&compute))
     }
 }
 
@@ -315,8 +318,8 @@ fn gradients(subject: &Subject) -> Kept {
 fn arrive(attached: &Attached, what: &str) -> Kept {
     let value = attached.value();
     let loss = (&value * direction("conformance/loss", &value.size())).sum(Element::Double)
-        + attached.weight.bits(Techniques::ALL).to_kind(Element::Double)
-        + attached.weight.density(Techniques::ALL).to_kind(Element::Double);
+        + attached.weight.bits(Techniques::ALL).tensor()
+        + attached.weight.density(Techniques::ALL).tensor();
     let expected = |name: &str| format!("{what}, a gradient arrives at `{name}`");
     require(loss.requires_grad(), expected("layer.weight"), "the value is cut off from every trainable tensor")?;
     attached.parameters.zero_grad();
@@ -338,8 +341,8 @@ fn finite_differences(subject: &Subject) -> Kept {
         let attached = searched(&made, CONVOLUTION, 1)?;
         let along = direction("conformance/difference", CONVOLUTION.shape).to_kind(Element::Double);
         let value = || (attached.value().to_kind(Element::Double) * &along).sum(Element::Double);
-        let bits = || attached.weight.bits(Techniques::ALL).to_kind(Element::Double);
-        let density = || attached.weight.density(Techniques::ALL).to_kind(Element::Double);
+        let bits = || attached.weight.bits(Techniques::ALL).tensor();
+        let density = || attached.weight.density(Techniques::ALL).tensor();
         let terms: [(&str, &dyn Fn() -> Tensor); 3] = [("value", &value), ("bits", &bits), ("density", &density)];
         for (term, of) in terms {
             attached.parameters.zero_grad();

@@ -8,8 +8,9 @@ use crate::subject::{Made, Subject, clear, first_of};
 use crate::workbench::{self, Searched, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Parameters, Role, Stream};
+use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
-    Activity, Compressor, Design, Input, Network, Pass, Place, Response, SearchSpace, Techniques, cost,
+    Activity, Compressor, CostConstants, Design, Input, Network, Pass, Place, Response, SearchSpace, Techniques,
     prefix_cross_entropy,
 };
 use litesnn_framework::plugin::Kind;
@@ -152,7 +153,9 @@ fn loss(network: &dyn Network, response: &Response, timesteps: i64) -> Tensor {
     let labels = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2]);
     let entropy = |logits: &Tensor| prefix_cross_entropy(logits, &labels).sum(Element::Float);
     let counted = Tensor::ones([timesteps], (Element::Double, Device::Cpu));
-    let (memory, compute) = cost::search_terms(&network.layers(), Techniques::ALL, &response.activity, &counted);
+    let constants = CostConstants::default();
+    let model = CostModel::of(network, Techniques::ALL, &counted, &constants);
+    let (memory, compute) = model.search_terms(&network.layers(), &response.activity);
     let mut loss = entropy(&response.logits) + (memory + compute).to_kind(Element::Float) * 1e-6;
     if let Some((auxiliary, weight)) = &response.auxiliary {
         loss += entropy(auxiliary) * *weight;
@@ -305,6 +308,9 @@ fn layers(subject: &Subject) -> Kept {
     for made in subject.examples::<Boxed>()? {
         for (channels, side) in IMAGES {
             both(&made, channels, side, |what, network, _| {
+                let presence = network.presence();
+                let presence: Vec<f64> =
+                    presence.map(|all| Vec::try_from(all.detach()).unwrap_or_default()).unwrap_or_default();
                 let layers = network.layers();
                 let mut names = HashSet::new();
                 for layer in &layers {
@@ -336,12 +342,12 @@ fn layers(subject: &Subject) -> Kept {
                         format!("{what}: `{}` stands in one place", shape.name),
                         format!("{place:?}"),
                     )?;
-                    if let Some(presence) = &layer.presence {
-                        let presence = number(presence);
+                    if let Some(choice) = layer.choice {
+                        let among = presence.len();
                         require(
-                            (0.0..=1.0).contains(&presence),
-                            format!("{what}: presence of 0 to 1"),
-                            presence.to_string(),
+                            presence.get(choice).is_some_and(|presence| (0.0..=1.0).contains(presence)),
+                            format!("{what}: `{}` has a presence of 0 to 1, choice {choice} of {among}", shape.name),
+                            presence.get(choice).map_or("none".to_owned(), f64::to_string),
                         )?;
                     }
                 }

@@ -13,9 +13,9 @@ pub struct Measured {
     pub default_layout: Vec<f64>,
     /// Convolutions of a step.
     pub calls: Vec<ConvolutionCall>,
-    /// Resident memory of the process before the network was built, in bytes.
+    /// Memory of the device that the process held before the network was built, in bytes.
     pub idle_memory: u64,
-    /// Largest resident memory of the process before the convolutions ran alone, in bytes.
+    /// The largest before the convolutions ran alone, in bytes.
     pub peak_memory: u64,
 }
 

@@ -8,17 +8,21 @@
 //! ratio = median over turns of (time of the step / time of its convolutions in the same turn)
 //! ```
 
+mod gradients;
 mod measured;
+mod steady;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+pub use gradients::Gradients;
 pub use measured::{Measured, median};
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::data::{DataInfo, Edition, Normalisation, Split, Splits};
+use crate::ground::device::synchronise;
 use crate::ground::{Stream, device, guarded};
 use crate::manifest::{Plan, Trial};
 use crate::network::{Design, Pass};
@@ -58,14 +62,16 @@ pub struct Benchmark<'a> {
     pub repeats: usize,
     /// Where.
     pub device: Device,
+    /// Whether steps on a GPU are recorded once and replayed, as in a trial.
+    pub graphs: bool,
     /// A file for what another implementation can be compared with, as safetensors:
     /// `parameter/NAME`, `images` `[B, C, H, W]` as the network sees them, `logits` `[T, B, K]` in
     /// training, and `auxiliary` of the same shape where there is a head for training.
     pub save: Option<PathBuf>,
 }
 
-/// Steps that only warm up: the first is recorded.
-const WARM: usize = 2;
+/// Steps that only warm up: the convolutions of the first are kept, and a GPU records the third.
+const WARM: usize = 3;
 /// Batches of one evaluation: what is prepared once for all of them counts as in a test split of so
 /// many.
 const EVALUATED: usize = 8;
@@ -77,27 +83,38 @@ impl Benchmark<'_> {
         let (recorder, state) = (Recorder::default(), RefCell::default());
         let turns = Turns { repeats: self.repeats, device: self.device, stop: &stop, recorder: &recorder, state };
         let splits = self.splits();
-        let trial = self.trial();
-        let title = trial.title();
-        let label = TrialLabel { index: self.index, count: 1, title: &title };
-        let folder = tempfile::tempdir().map_err(Error::file("create", &std::env::temp_dir()))?;
-        let method = Method { trial, splits: &splits, device: self.device, recorder: Some(&recorder) };
+        let method = self.method(&splits, Some(&recorder));
         if let Some(path) = &self.save {
             guarded(|| self.save(&method, path))?;
         }
         if self.work == Work::Evaluate {
             return guarded(|| self.evaluate(&method));
         }
+        turns.state.borrow_mut().measured.idle_memory = device::occupied_memory(self.device);
+        self.train(&method, &turns, &stop, scratch()?.path())?;
+        Ok(turns.state.into_inner().measured)
+    }
+
+    fn method<'a>(&'a self, splits: &'a Splits, recorder: Option<&'a Recorder>) -> Method<'a> {
+        Method { trial: self.trial(), splits, device: self.device, recorder }
+    }
+
+    /// Trains as the trial does, in batches of the benchmark's size, until the images or `stop` end
+    /// it. The trial's folder is `folder`.
+    fn train(&self, method: &Method, observer: &dyn Observer, stop: &AtomicBool, folder: &Path) -> Result<()> {
+        let trial = self.trial();
+        let title = trial.title();
+        let label = TrialLabel { index: self.index, count: 1, title: &title };
         let spec = SessionSpec {
-            splits: &splits,
+            splits: method.splits,
             device: self.device,
             seed: trial.seed,
-            folder: folder.path(),
+            folder,
             trial: "",
             interval: trial.manifest.checkpoint,
+            graphs: self.graphs,
         };
-        turns.state.borrow_mut().measured.idle_memory = device::resident_memory();
-        let mut session = Session::open(spec, label, &turns, &stop)?;
+        let mut session = Session::open(spec, label, observer, stop)?;
         session.shorten(1, self.batch);
         let outcome = guarded(|| match self.work {
             Work::SearchStep => method.search(&mut session).map(drop),
@@ -108,8 +125,7 @@ impl Benchmark<'_> {
             }
         });
         match outcome {
-            // The turns are over.
-            Ok(()) | Err(Error::Interrupted) => Ok(turns.state.into_inner().measured),
+            Ok(()) | Err(Error::Interrupted) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -181,7 +197,7 @@ impl Benchmark<'_> {
 
     fn evaluate(&self, method: &Method) -> Result<Measured> {
         let design = self.design()?;
-        let idle_memory = device::resident_memory();
+        let idle_memory = device::occupied_memory(self.device);
         let (network, _parameters) = method.build(design)?;
         let recorder = Recorder::default();
         let pass = self.pass(design, Some(&recorder));
@@ -196,7 +212,7 @@ impl Benchmark<'_> {
         evaluate()?;
         let mut measured = Measured { calls: recorder.take(), idle_memory, ..Measured::default() };
         measured.calls.truncate(measured.calls.len() / EVALUATED);
-        measured.peak_memory = device::peak_memory();
+        measured.peak_memory = device::peak_memory(self.device);
         let floors = floors(&measured.calls, self.device);
         for _ in 0..self.repeats {
             measured.step.push(evaluate()?);
@@ -213,18 +229,16 @@ impl Benchmark<'_> {
     }
 }
 
+/// A folder for what nobody keeps.
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(Error::file("create", &std::env::temp_dir()))
+}
+
 /// The convolutions in the step's layout and in the default one, warmed up.
 fn floors(calls: &[ConvolutionCall], device: Device) -> [ConvolutionFloor; 2] {
     let floors = [ConvolutionFloor::new(calls, device), ConvolutionFloor::contiguous(calls, device)];
     floors.iter().for_each(ConvolutionFloor::run);
     floors
-}
-
-/// Waits until a device has done what it was asked.
-fn synchronise(device: Device) {
-    if let Device::Cuda(index) = device {
-        Cuda::synchronize(index as i64);
-    }
 }
 
 /// Takes turns with the training loop: it is told of every batch, and runs the convolutions between
@@ -271,7 +285,7 @@ impl Observer for Turns<'_> {
                         state.measured.default_layout.push(default);
                     }
                     _ if state.seen == WARM => {
-                        state.measured.peak_memory = device::peak_memory();
+                        state.measured.peak_memory = device::peak_memory(self.device);
                         state.floors = Some(floors(&state.measured.calls, self.device));
                     }
                     _ => {}

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use tch::{Cuda, Device};
+use tch::Device;
 
-use super::counted;
+use super::{counted, cuda};
 use crate::{Error, Result};
 
 /// The device of a run and why it was chosen.
@@ -16,38 +16,57 @@ pub struct Choice {
     pub reason: String,
 }
 
-/// Resolves `auto`, `cpu`, `cuda` or `cuda:N`.
+/// Resolves `auto`, `cpu`, `cuda` or `cuda:N`. A CUDA device is made ready: libtorch's CUDA part is
+/// loaded, and computes in f32 where f32 is asked for, with sums in one order.
 pub fn choose(wanted: &str) -> Result<Choice> {
-    let count = if Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 };
-    let hint = || "use `auto`, `cpu` or `cuda:N`".to_owned();
-    let cuda = |index: usize| {
-        if index < count {
-            Ok(Choice { device: Device::Cuda(index), reason: format!("`{wanted}` was asked for") })
-        } else {
-            Err(Error::Device {
-                message: format!(
-                    "device `{wanted}` was asked for, and this libtorch sees {}",
-                    counted(count, "CUDA device")
-                ),
-                hint: "use `auto` or `cpu`, or fetch libtorch for CUDA with `experiments/setup-libtorch cuda`"
-                    .to_owned(),
-            })
-        }
+    let on_gpu = |index: usize, reason: String| {
+        use_exact_numerics();
+        Ok(Choice { device: Device::Cuda(index), reason })
     };
+    let given = |index: usize| {
+        let found = cuda::devices();
+        if found.as_ref().is_ok_and(|count| index < *count) {
+            return on_gpu(index, format!("`{wanted}` was asked for"));
+        }
+        let why = found.map_or_else(|why| why, |count| format!("this libtorch sees {}", counted(count, "CUDA device")));
+        Err(Error::Device {
+            message: format!("device `{wanted}` was asked for, and {why}"),
+            hint: "use `auto` or `cpu`; a GPU needs NVIDIA's driver and libtorch for CUDA, which \
+                   `experiments/setup-libtorch cuda` fetches"
+                .to_owned(),
+        })
+    };
+    let on_cpu = |why: &str| Ok(Choice { device: Device::Cpu, reason: format!("{why}; {}", threads()) });
     match wanted {
-        "auto" if count > 0 => {
-            Ok(Choice { device: Device::Cuda(0), reason: format!("first of {}", counted(count, "CUDA device")) })
-        }
-        "auto" => {
-            Ok(Choice { device: Device::Cpu, reason: format!("no CUDA device is visible to libtorch; {}", threads()) })
-        }
-        "cpu" => Ok(Choice { device: Device::Cpu, reason: format!("`cpu` was asked for; {}", threads()) }),
-        "cuda" => cuda(0),
+        "auto" => match cuda::devices() {
+            Ok(count) => on_gpu(0, format!("first of {}", counted(count, "CUDA device"))),
+            Err(why) => on_cpu(&why),
+        },
+        "cpu" => on_cpu("`cpu` was asked for"),
+        "cuda" => given(0),
         _ => match wanted.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(index)) => cuda(index),
-            _ => Err(Error::Device { message: format!("unknown device `{wanted}`"), hint: hint() }),
+            Some(Ok(index)) => given(index),
+            _ => Err(Error::Device {
+                message: format!("unknown device `{wanted}`"),
+                hint: "use `auto`, `cpu` or `cuda:N`".to_owned(),
+            }),
         },
     }
+}
+
+/// Number of CUDA devices that libtorch sees: none before [`choose`] has looked for them.
+pub fn cuda_devices() -> usize {
+    cuda::loaded_devices()
+}
+
+/// Convolutions and products in f32 are not rounded to TF32, and cuDNN takes algorithms that add in
+/// one order. A convolution that is asked for in TF32 switches it on for itself.
+fn use_exact_numerics() {
+    unsafe extern "C" {
+        fn litesnn_exact_numerics();
+    }
+    // SAFETY: sets flags of libtorch.
+    unsafe { litesnn_exact_numerics() }
 }
 
 fn threads() -> String {
@@ -62,22 +81,22 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// The model of the hardware behind a device, as the operating system names it; empty where it does
-/// not say.
+/// The model of the hardware behind a device, as the operating system or the driver names it; empty
+/// where neither does.
 pub fn hardware(device: Device) -> String {
     match device {
         Device::Cpu => {
             let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
             field(&text, "model name").unwrap_or_default()
         }
-        Device::Cuda(_) => {
-            // The driver's order of GPUs need not be CUDA's, so that only machines with one kind of
-            // GPU have one answer.
+        // The driver's files are not in every container, and their order need not be CUDA's, so that
+        // only machines with one kind of GPU have one answer in them.
+        Device::Cuda(index) => cuda::model(index).unwrap_or_else(|| {
             let folders = std::fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
             let texts = folders.filter_map(|gpu| std::fs::read_to_string(gpu.path().join("information")).ok());
             let models: std::collections::BTreeSet<String> = texts.filter_map(|text| field(&text, "Model")).collect();
             models.into_iter().collect::<Vec<_>>().join(" or ")
-        }
+        }),
         _ => String::new(),
     }
 }
@@ -157,11 +176,26 @@ fn processor_seconds() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
+/// Waits until a device has done what it was asked.
+pub fn synchronise(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
+}
+
 /// Settings that hold for the whole process; call once, first thing in `main`.
+///
+/// cuBLAS gets a workspace of its own for each stream, which it needs to add in one order (NVIDIA,
+/// cuBLAS, "Results reproducibility"); it is read when CUDA starts, and a user's own setting stays.
 ///
 /// Freed memory stays with the process (glibc's malloc would hand every large tensor back to the
 /// kernel and fault it in again: three times slower over a forward and backward pass).
 pub fn prepare_process() {
+    const WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if std::env::var_os(WORKSPACE).is_none() {
+        // SAFETY: nothing else runs yet that could read the environment.
+        unsafe { std::env::set_var(WORKSPACE, ":4096:8") };
+    }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only changes parameters of the allocator, and nothing else runs yet.
     unsafe {
@@ -173,9 +207,37 @@ pub fn prepare_process() {
     }
 }
 
-/// Peak resident memory of this process in bytes.
-pub fn peak_memory() -> u64 {
-    usage().ru_maxrss as u64 * 1024
+/// Largest memory of a device that this process has held so far, in bytes: on a CPU resident
+/// memory, on a GPU what libtorch has taken of its memory; 0 where that cannot be said.
+pub fn peak_memory(device: Device) -> u64 {
+    match device {
+        Device::Cuda(index) => held_memory(index).map_or(0, |(_, most)| most),
+        _ => usage().ru_maxrss as u64 * 1024,
+    }
+}
+
+/// The memory that this process holds of a device now.
+pub fn occupied_memory(device: Device) -> u64 {
+    match device {
+        Device::Cuda(index) => held_memory(index).map_or(0, |(now, _)| now),
+        _ => resident_memory(),
+    }
+}
+
+/// The index of a CUDA device that is there.
+fn cuda_index(index: usize) -> Option<std::ffi::c_int> {
+    std::ffi::c_int::try_from(index).ok().filter(|_| index < cuda_devices())
+}
+
+fn held_memory(index: usize) -> Option<(u64, u64)> {
+    unsafe extern "C" {
+        fn litesnn_held_memory(index: std::ffi::c_int, now: *mut u64, most: *mut u64) -> std::ffi::c_int;
+    }
+    let (mut now, mut most) = (0, 0);
+    let index = cuda_index(index)?;
+    // SAFETY: the C++ side writes two numbers, and turns exceptions into a status.
+    let status = unsafe { litesnn_held_memory(index, &raw mut now, &raw mut most) };
+    (status == 0).then_some((now, most))
 }
 
 /// Memory that this process occupies now, in bytes; 0 where that cannot be said.
@@ -214,8 +276,9 @@ fn free_memory_of(index: usize) -> Option<u64> {
         fn litesnn_free_memory(index: std::ffi::c_int, free: *mut u64) -> std::ffi::c_int;
     }
     let mut free = 0;
+    let index = cuda_index(index)?;
     // SAFETY: the C++ side writes one number, and turns exceptions into a status.
-    let status = unsafe { litesnn_free_memory(i32::try_from(index).ok()?, &raw mut free) };
+    let status = unsafe { litesnn_free_memory(index, &raw mut free) };
     (status == 0).then_some(free)
 }
 
@@ -228,6 +291,20 @@ mod tests {
         assert!(choose("cuda:99").unwrap_err().to_string().contains("`cuda:99`"));
         assert!(choose("tpu").unwrap_err().to_string().contains("unknown device `tpu`"));
         assert_eq!(choose("cpu").unwrap().device, Device::Cpu);
+    }
+
+    /// Guards what f32 promises: libtorch lets cuDNN round f32 to 11 bits unless told otherwise, and
+    /// add in any order.
+    #[test]
+    fn numerics_are_exact_and_repeatable_once_a_gpu_is_chosen() {
+        unsafe extern "C" {
+            fn litesnn_numerics() -> std::ffi::c_int;
+        }
+        use_exact_numerics();
+        // SAFETY: reads flags.
+        let [tf32_convolutions, tf32_products, deterministic, raced] =
+            [1, 2, 4, 8].map(|bit| unsafe { litesnn_numerics() } & bit != 0);
+        assert!(!tf32_convolutions && !tf32_products && deterministic && !raced);
     }
 
     #[test]
@@ -264,7 +341,8 @@ mod tests {
         assert_eq!(kilobytes("", "MemAvailable:"), None);
         let (own, all) = (resident_memory(), available_memory(Device::Cpu).unwrap());
         assert!(own > 1 << 20 && all > own, "{own} {all}");
-        assert!(peak_memory() >= own / 2);
+        assert!(peak_memory(Device::Cpu) >= own / 2);
         assert_eq!(available_memory(Device::Cuda(99)), None);
+        assert_eq!((peak_memory(Device::Cuda(99)), occupied_memory(Device::Cuda(99))), (0, 0));
     }
 }

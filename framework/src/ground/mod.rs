@@ -1,20 +1,28 @@
 //! What everything else stands on: whole files, errors and problems with their place, random
 //! streams, the device, signals, parameters by role.
 
+mod cuda;
 pub mod device;
 pub(crate) mod error;
+pub mod facts;
 pub mod file;
+mod graph;
 mod guard;
+pub mod kernel;
 mod machine;
 mod parameter;
 mod problem;
 mod random;
 pub mod signal;
+mod transfer;
+pub mod waits;
 mod words;
 
+pub(crate) use graph::Graph;
 pub(crate) use guard::guarded;
 pub use machine::{Machine, together};
 pub use parameter::{Build, Parameter, Parameters, Role};
 pub use problem::{ConfigLayer, Location, Problem};
 pub use random::Stream;
+pub use transfer::transfer;
 pub use words::counted;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Launch, Process};
 use crate::Result;
+use crate::ground::device::cuda_devices;
 use crate::record::{End, Event, Follower, How};
 
 /// How many trials run at once, and with what.
@@ -111,6 +112,6 @@ fn watch(launch: &Launch, places: &mut [Place]) -> Result<()> {
 
 /// The GPU of a trial, where several trials share several of them.
 fn device(asked: &str, slot: usize) -> Option<String> {
-    let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+    let gpus = cuda_devices();
     (gpus > 0 && matches!(asked, "auto" | "cuda")).then(|| format!("cuda:{}", slot % gpus))
 }

@@ -295,6 +295,10 @@ impl Desk {
         })
     }
 
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
     pub(super) fn problems(&self) -> Vec<Problem> {
         match load(&self.request) {
             Err(Error::Manifest(problems)) => problems,

@@ -28,6 +28,7 @@
 //!   set the value.
 
 mod check;
+mod device;
 mod file;
 #[cfg(test)]
 mod fixtures;
@@ -51,6 +52,7 @@ mod trial;
 mod typed;
 mod variants;
 
+pub use device::check_device;
 pub use layers::Request;
 pub use origins::{Origin, explain, origins};
 pub use plan::{Plan, load};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tch::Device;
+
 use super::layers::{Request, stack};
 use super::planner::Planner;
 use super::spelling::listed;
@@ -30,12 +32,17 @@ pub struct Plan {
 /// Reads a manifest with all its layers and lays out its trials; the error lists every problem that
 /// was found.
 pub fn load(request: &Request) -> Result<Plan> {
+    lay_out(request, None)
+}
+
+/// [`load`], with the problems of trials on a device, where it is known.
+pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan> {
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
     let merged = base.merged();
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
-    let mut planner = Planner::new(&base, request, &variants, &sweep);
+    let mut planner = Planner::new(&base, request, &variants, &sweep, device);
     planner.plan(&mut problems);
     let (trials, found) = planner.into_trials();
     gather(found, &variants, &mut problems);

@@ -1,5 +1,8 @@
 //! From variants and the sweep to trials, in the order in which trials can run.
 
+use tch::Device;
+
+use super::device;
 use super::file::Mark;
 use super::layers::Request;
 use super::marks::{AsWritten, Marks};
@@ -37,6 +40,8 @@ pub(super) struct Planner<'a> {
     written: AsWritten,
     variants: &'a [Variant],
     sweep: &'a [Swept],
+    /// What the trials run on, where that is known.
+    device: Option<Device>,
     drafts: Vec<Draft>,
     /// Problems with the variant that they were found in.
     found: Vec<(usize, Problem)>,
@@ -48,9 +53,10 @@ impl<'a> Planner<'a> {
         request: &'a Request,
         variants: &'a [Variant],
         sweep: &'a [Swept],
+        device: Option<Device>,
     ) -> Planner<'a> {
         let written = AsWritten::of(request, base);
-        Planner { base, request, written, variants, sweep, drafts: Vec::new(), found: Vec::new() }
+        Planner { base, request, written, variants, sweep, device, drafts: Vec::new(), found: Vec::new() }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
@@ -143,6 +149,7 @@ impl<'a> Planner<'a> {
             resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
         if problems.is_empty() {
             problems.extend(chance_problem(&stack, &resolved));
+            problems.extend(self.device.into_iter().flat_map(|device| device::problems(&stack, &resolved, device)));
         }
         let failed = !problems.is_empty();
         self.found.extend(problems.into_iter().map(|problem| (variant, problem)));

@@ -88,16 +88,18 @@ impl Pass<'_> {
     pub fn activity_of_constant(&self, maps: &Tensor) -> Option<Activity> {
         let rate = self.measure.then(|| Tensor::ones([self.timesteps], (Kind::Float, maps.device())))?;
         let (_, channels, height, width) = maps.size4().expect("maps are [B, C, H, W]");
-        let uniform = Activity::uniform(rate, [channels, height, width]);
-        Some(Activity { map: uniform.map.filter(|_| self.maps), ..uniform })
+        Some(self.uniform(rate, [channels, height, width]))
     }
 
     /// The activity of a layer that does not work in this pass, with input neurons `[C, H, W]`.
     /// `None` unless [`Pass::measure`].
     pub fn no_activity(&self, neurons: [i64; 3], device: Device) -> Option<Activity> {
         let rate = self.measure.then(|| Tensor::zeros([self.timesteps], (Kind::Float, device)))?;
-        let uniform = Activity::uniform(rate, neurons);
-        Some(Activity { map: uniform.map.filter(|_| self.maps), ..uniform })
+        Some(self.uniform(rate, neurons))
+    }
+
+    fn uniform(&self, rate: Tensor, neurons: [i64; 3]) -> Activity {
+        if self.maps { Activity::uniform(rate, neurons) } else { Activity { rate, map: None } }
     }
 }
 

@@ -3,6 +3,8 @@
 use tch::Tensor;
 
 use super::design::{Decision, Decisions};
+use super::factor::Factor;
+use super::formula::Formula;
 use super::layer::LayerSpec;
 use crate::ground::{Build, Role};
 use crate::{Error, Result};
@@ -106,6 +108,13 @@ pub trait WeightTransform {
         None
     }
 
+    /// The same as [`WeightTransform::transform`] and [`WeightTransform::mask`] do, with the same
+    /// gradients, in terms that the kernels of a GPU know; `None` where it has none, and is
+    /// computed by tensor operations there, too.
+    fn formula(&self) -> Option<Formula> {
+        None
+    }
+
     /// The step of the values that [`WeightTransform::transform`] gives: a scalar over which each
     /// of them has at most 8 significant bits, so that bf16 holds it exactly; `None` where they
     /// have none in common. Without gradient.
@@ -113,13 +122,13 @@ pub trait WeightTransform {
         None
     }
 
-    /// Expected bits of a weight, a differentiable scalar; `None` leaves them as they are.
-    fn bits(&self) -> Option<Tensor> {
+    /// Expected bits of a weight; `None` leaves them as they are.
+    fn bits(&self) -> Option<Factor> {
         None
     }
 
-    /// Fraction of the weights that stays, a scalar; `None` when all stay.
-    fn density(&self) -> Option<Tensor> {
+    /// Fraction of the weights that stays; `None` when all stay.
+    fn density(&self) -> Option<Factor> {
         None
     }
 

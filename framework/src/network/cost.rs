@@ -15,6 +15,8 @@
 //! | stored size | kept values and masks, see [`stored_weight_bytes`], + 4 · other parameters | bytes | |
 //!
 //! The search's quantities are f64 tensors, so that the same lines serve gradients and reports.
+//! They are vectors over layers: a step of a search counts a network of any depth by some 25
+//! operations.
 //! Layers that read the image do multiplications (weights · H W · T · density) and no SynOps; the
 //! classifier reads pooled values and counts in the size alone.
 //!
@@ -26,9 +28,11 @@ use tch::{Kind, Tensor};
 
 use super::activity::Activity;
 use super::compression::Techniques;
+use super::constants::CostConstants;
+use super::factor::{self, Factor};
 use super::layer::{Input, LayerShape};
 use super::mask_code::StoredMask;
-use super::space::SynapseLayer;
+use super::space::{Network, SynapseLayer};
 use super::weight::FULL_PRECISION;
 
 /// Energy of one addition (accumulate), in picojoule (45 nm; paper Table 5).
@@ -36,11 +40,21 @@ pub const ADDITION_PJ: f64 = 0.9;
 /// Energy of one multiplication, in picojoule.
 pub const MULTIPLICATION_PJ: f64 = 3.7;
 
-/// The cost of one layer; scalars in f64 that carry gradients where their sources do.
+/// How the layers of a network are counted.
+pub struct CostModel<'a> {
+    /// Techniques of compression that act.
+    pub active: Techniques,
+    /// How far each operation is there, `[choices]`: [`Network::presence`].
+    pub presence: Option<Tensor>,
+    /// How far each timestep counts, P(T >= t), `[T]`.
+    pub counted: &'a Tensor,
+    /// What is kept from step to step.
+    pub constants: &'a CostConstants,
+}
+
+/// The cost of L layers: vectors `[L]` in f64 that carry gradients where their sources do.
 #[derive(Debug)]
-pub struct LayerCost {
-    /// Dimensions.
-    pub shape: LayerShape,
+pub struct LayerCosts {
     /// Bits of a weight.
     pub bits: Tensor,
     /// Fraction of weights kept.
@@ -54,65 +68,119 @@ pub struct LayerCost {
     pub syn_ops: Tensor,
     /// b · SynOps.
     pub bit_syn_ops: Tensor,
-    /// Multiplications per image.
-    pub multiplications: f64,
+    /// Multiplications per image, without gradient.
+    pub multiplications: Tensor,
 }
 
-fn scalar(value: f64, like: &Tensor) -> Tensor {
-    Tensor::from(value).to_device(like.device())
-}
+/// A layer, and what its input neurons did.
+type Counted<'a> = (&'a SynapseLayer<'a>, Option<&'a Activity>);
 
-/// The cost of one layer by the paper's formulas. `counted` is `[T]`, P(T >= t).
-pub fn layer(layer: &SynapseLayer, active: Techniques, activity: Option<&Activity>, counted: &Tensor) -> LayerCost {
-    let shape = layer.shape.clone();
-    let double = |tensor: Tensor| tensor.to_kind(Kind::Double);
-    let bits = double(layer.weight.bits(active));
-    let density = double(layer.weight.density(active));
-    let counted = double(counted.shallow_clone());
-    let spikes = match (shape.reads, activity) {
-        (Input::Spikes, Some(activity)) => (double(activity.rate.detach()) * &counted).sum(Kind::Double),
-        _ => scalar(0.0, &counted),
-    };
-    let presence =
-        layer.presence.as_ref().map_or_else(|| scalar(1.0, &counted), |presence| double(presence.shallow_clone()));
-    let syn_ops = &density * &spikes * presence * shape.macs();
-    let multiplications = match shape.reads {
-        Input::Image => {
-            shape.macs() * density.detach().double_value(&[]) * counted.detach().sum(Kind::Double).double_value(&[])
+impl<'a> CostModel<'a> {
+    /// Counts the layers of `network`.
+    pub fn of(
+        network: &dyn Network,
+        active: Techniques,
+        counted: &'a Tensor,
+        constants: &'a CostConstants,
+    ) -> CostModel<'a> {
+        CostModel { active, presence: network.presence(), counted, constants }
+    }
+
+    /// The cost of each layer by the paper's formulas. `activity` has an entry for each layer; it
+    /// is empty where nothing was measured.
+    pub fn layers(&self, layers: &[SynapseLayer], activity: &[Activity]) -> LayerCosts {
+        let all: Vec<Counted> = layers.iter().enumerate().map(|(index, layer)| (layer, activity.get(index))).collect();
+        self.costs(&all)
+    }
+
+    /// [`CostModel::layers`] of the layers that a search counts.
+    pub fn searched(&self, layers: &[SynapseLayer], activity: &[Activity]) -> LayerCosts {
+        let all = layers.iter().enumerate().filter(|(_, layer)| layer.searched);
+        let all: Vec<Counted> = all.map(|(index, layer)| (layer, activity.get(index))).collect();
+        self.costs(&all)
+    }
+
+    /// L_mem (bits) and L_comp (bit-operations per image) over the layers that a search counts; f64
+    /// scalars with gradients to bit, architecture and timestep logits.
+    pub fn search_terms(&self, layers: &[SynapseLayer], activity: &[Activity]) -> (Tensor, Tensor) {
+        let costs = self.searched(layers, activity);
+        (costs.memory_bits.sum(Kind::Double), costs.bit_syn_ops.sum(Kind::Double))
+    }
+
+    fn costs(&self, layers: &[Counted]) -> LayerCosts {
+        let device = self.counted.device();
+        let of_shape = |name: &'static str, number: &dyn Fn(&LayerShape) -> f64| {
+            self.constants.vector(name, layers.iter().map(|(layer, _)| number(layer.shape)).collect(), device)
+        };
+        let factors = |name: &'static str, factor: &dyn Fn(&SynapseLayer) -> Factor| {
+            let all: Vec<Factor> = layers.iter().map(|(layer, _)| factor(layer)).collect();
+            factor::vector(name, &all, self.constants, device)
+        };
+        let (weights, macs) = (of_shape("weights", &LayerShape::weights), of_shape("macs", &LayerShape::macs));
+        let bits = factors("bits", &|layer| layer.weight.bits(self.active));
+        let density = factors("density", &|layer| layer.weight.density(self.active));
+        let counted = self.counted.to_kind(Kind::Double);
+        let spikes = self.spikes(layers, &counted);
+        let read = match self.presences(layers) {
+            Some(presence) => &density * &spikes * presence,
+            None => &density * &spikes,
+        };
+        let syn_ops = read * &macs;
+        let of_images = of_shape("images", &|shape| f64::from(u8::from(shape.reads == Input::Image)));
+        let multiplications = match layers.iter().any(|(layer, _)| layer.shape.reads == Input::Image) {
+            true => tch::no_grad(|| &macs * &density * counted.sum(Kind::Double) * of_images),
+            false => of_images,
+        };
+        LayerCosts {
+            memory_bits: &density * &bits * weights,
+            bit_syn_ops: &bits * &syn_ops,
+            bits,
+            density,
+            spikes,
+            syn_ops,
+            multiplications,
         }
-        _ => 0.0,
-    };
-    LayerCost {
-        memory_bits: &density * &bits * shape.weights(),
-        bit_syn_ops: &bits * &syn_ops,
-        shape,
-        bits,
-        density,
-        spikes,
-        syn_ops,
-        multiplications,
+    }
+
+    /// Spikes of an input neuron of each layer over all timesteps, `[L]`.
+    fn spikes(&self, layers: &[Counted], counted: &Tensor) -> Tensor {
+        let rate = |(layer, activity): &Counted<'_>| match layer.shape.reads {
+            Input::Spikes => activity.map(|activity| activity.rate.shallow_clone()),
+            _ => None,
+        };
+        let rates: Vec<Option<Tensor>> = layers.iter().map(rate).collect();
+        if rates.iter().all(Option::is_none) {
+            return self.constants.vector("no spikes", vec![0.0; layers.len()], counted.device());
+        }
+        let rates = tch::no_grad(|| {
+            let silent = counted.zeros_like();
+            let rates: Vec<Tensor> =
+                rates.into_iter().map(|rate| rate.unwrap_or_else(|| silent.shallow_clone())).collect();
+            Tensor::cat(&rates, 0).view([layers.len() as i64, -1]).to_kind(Kind::Double)
+        });
+        (rates * counted).sum_dim_intlist(1, false, Kind::Double)
+    }
+
+    /// How far each layer is there, `[L]`; `None` where all are.
+    fn presences(&self, layers: &[Counted]) -> Option<Tensor> {
+        if layers.iter().all(|(layer, _)| layer.choice.is_none()) {
+            return None;
+        }
+        let presence = self.presence.as_ref().expect("a network with choices has a presence for each of them");
+        let choices = presence.size()[0] as usize;
+        let places: Vec<usize> = layers.iter().map(|(layer, _)| layer.choice.unwrap_or(choices)).collect();
+        let presence = presence.to_kind(Kind::Double).to_device(self.counted.device());
+        let presence = match places.contains(&choices) {
+            true => Tensor::cat(&[&presence, &presence.new_ones([1], (Kind::Double, presence.device()))], 0),
+            false => presence,
+        };
+        Some(self.constants.select("choices", &presence, &places))
     }
 }
 
-/// L_mem (bits) and L_comp (bit-operations per image) over the layers that a search counts; f64
-/// scalars with gradients to bit, architecture and timestep logits.
-pub fn search_terms(
-    layers: &[SynapseLayer],
-    active: Techniques,
-    activity: &[Activity],
-    counted: &Tensor,
-) -> (Tensor, Tensor) {
-    let (mut memory, mut compute) = (scalar(0.0, counted), scalar(0.0, counted));
-    for (index, synapses) in layers.iter().enumerate().filter(|(_, synapses)| synapses.searched) {
-        let cost = layer(synapses, active, activity.get(index), counted);
-        memory += cost.memory_bits;
-        compute += cost.bit_syn_ops;
-    }
-    (memory, compute)
-}
-
-/// [`search_terms`] of the same layers in full precision, with nothing pruned, fully present, and
-/// every input neuron firing at each of `timesteps`: 32 · weights summed, and 32 · T · MACs summed.
+/// [`CostModel::search_terms`] of the same layers in full precision, with nothing pruned, fully
+/// present, and every input neuron firing at each of `timesteps`: 32 · weights summed, and
+/// 32 · T · MACs summed.
 pub fn dense_terms(layers: &[SynapseLayer], timesteps: i64) -> (f64, f64) {
     let searched = || layers.iter().filter(|synapses| synapses.searched).map(|synapses| synapses.shape);
     let weights: f64 = searched().map(LayerShape::weights).sum();
@@ -171,96 +239,4 @@ pub fn stored_bytes(weight_bytes: f64, full_precision_parameters: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ground::Stream;
-    use crate::network::Place;
-
-    #[test]
-    fn energy_is_the_papers_table_5() {
-        for (additions, multiplications, published) in
-            [(705.01, 11.94, 0.68), (271.41, 4.78, 0.26), (129.74, 2.39, 0.13)]
-        {
-            let energy = energy_mj(additions * 1e6, multiplications * 1e6);
-            assert!((energy - published).abs() < 0.005, "{energy} {published}");
-        }
-    }
-
-    #[test]
-    fn the_papers_stem_has_as_many_macs_as_published() {
-        let stem = LayerShape {
-            name: "stem".into(),
-            place: Place::Stem,
-            kernel: (3, 3),
-            inputs: 3,
-            outputs: 144,
-            input_map: (32, 32),
-            stride: 1,
-            padding: 1,
-            map: (32, 32),
-            reads: Input::Image,
-        };
-        assert_eq!(stem.convolved_map(), stem.map);
-        assert_eq!(stem.macs(), 3_981_312.0);
-        assert_eq!((stem.macs() * 6.0 * 0.5 / 1e4).round() / 100.0, 11.94);
-    }
-    /// Each spike of each neuron is followed to each place of the output map that it reaches.
-    #[test]
-    fn counted_operations_are_those_of_plain_loops() {
-        let mut random = Stream::open(3, "counted", 0);
-        for (index, (kernel, stride, padding, input_map)) in [
-            ((3, 3), 1, 1, (5, 7)),
-            ((3, 3), 2, 1, (8, 8)),
-            ((3, 3), 2, 1, (7, 6)),
-            ((3, 3), 4, 1, (9, 12)),
-            ((3, 3), 1, 0, (6, 5)),
-            ((2, 2), 1, 0, (2, 2)),
-            ((1, 1), 1, 0, (3, 3)),
-            ((5, 3), 3, 2, (8, 11)),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let mut shape = LayerShape {
-                name: format!("layer {index}"),
-                place: Place::Cell(0),
-                kernel,
-                inputs: 3,
-                outputs: 4,
-                input_map,
-                stride,
-                padding,
-                map: (0, 0),
-                reads: Input::Spikes,
-            };
-            shape.map = shape.convolved_map();
-            let weight = random.normal(&[4, 3, kernel.0, kernel.1]);
-            let weight = &weight * weight.abs().gt(0.8).to_kind(Kind::Float);
-            // Up to six spikes.
-            let map = random.uniform(&[3, input_map.0, input_map.1], 0.0, 7.0).floor();
-            let mut operations = 0.0;
-            for (out, channel) in (0..4).flat_map(|out| (0..3).map(move |channel| (out, channel))) {
-                for (row, column) in (0..shape.map.0).flat_map(|row| (0..shape.map.1).map(move |column| (row, column)))
-                {
-                    for (ky, kx) in (0..kernel.0).flat_map(|ky| (0..kernel.1).map(move |kx| (ky, kx))) {
-                        let (y, x) = (row * stride + ky - padding, column * stride + kx - padding);
-                        let inside = (0..input_map.0).contains(&y) && (0..input_map.1).contains(&x);
-                        if inside && weight.double_value(&[out, channel, ky, kx]) != 0.0 {
-                            operations += map.double_value(&[channel, y, x]);
-                        }
-                    }
-                }
-            }
-            assert!(operations > 0.0);
-            assert_eq!(counted_operations(&shape, &weight, &map), operations, "{shape:?}");
-        }
-    }
-
-    #[test]
-    fn a_layer_is_stored_in_whole_bytes_of_values_and_of_mask() {
-        let mask = StoredMask { bits: 9, ..StoredMask::NONE };
-        assert_eq!(stored_weight_bytes(3, 4.0, mask), 2.0 + 2.0);
-        assert_eq!(stored_weight_bytes(3, 32.0, StoredMask::NONE), 12.0);
-        assert_eq!(stored_bytes(12.0, 5), 32.0);
-    }
-}
+mod tests;

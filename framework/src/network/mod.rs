@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`SearchSpace`], [`Network`], [`Supernet`] | the traits of networks and of the spaces that build them |
 //! | [`Compressor`], [`WeightTransform`] | transforms of one layer's weight |
+//! | [`Formula`], [`Level`] | what a transform does, in terms that the kernels of a device know |
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
@@ -12,14 +13,19 @@
 //! | [`Activity`] | what the input neurons of a layer did |
 //! | [`design`] | `design.toml`, the outcome of a search |
 //! | [`cost`] | parameters, size, operations, energy |
+//! | [`Factor`], [`CostConstants`] | what compressors give to a layer's cost, and what of it stays on the device |
 //! | [`StoredMask`] | the bits that a mask takes in a file |
 //! | [`NetworkSize`] | the memory that training needs |
 
 mod activity;
 mod cache;
 mod compression;
+mod constants;
 pub mod cost;
 pub mod design;
+mod factor;
+mod formula;
+mod fused_weights;
 mod layer;
 mod mask_code;
 mod memory;
@@ -31,7 +37,10 @@ mod weight;
 pub use activity::Activity;
 pub use cache::WeightCache;
 pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
+pub use constants::CostConstants;
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
+pub use factor::Factor;
+pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;

@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use super::cache::WeightCache;
 use super::compression::Techniques;
+use super::fused_weights::{self, Recipe, compressed};
 use super::weight::CompressedWeight;
 use crate::spiking::{Precision, Recorder, stack_weights};
 
@@ -58,6 +59,10 @@ impl Pass<'_> {
     /// `[sum of out, in, kh, kw]`, the channels last in memory.
     pub fn stacked_weights(&self, weights: &[&CompressedWeight]) -> Tensor {
         let stack = || {
+            let recipes: Option<Vec<Recipe>> = weights.iter().map(|weight| weight.recipe(self.active)).collect();
+            if let Some(recipes) = recipes {
+                return compressed(&recipes);
+            }
             let values: Vec<Tensor> = weights.iter().map(|weight| weight.value(self.active)).collect();
             stack_weights(&values)
         };
@@ -65,6 +70,18 @@ impl Pass<'_> {
             Some(cache) => cache.stack(weights.iter().map(|weight| weight.layer.name.as_str()), self.active, stack),
             None => stack(),
         }
+    }
+
+    /// The step of each output channel of [`Pass::stacked_weights`], `[sum of out]`, where all
+    /// weights have one; see [`CompressedWeight::step`].
+    pub fn steps(&self, weights: &[&CompressedWeight]) -> Option<Tensor> {
+        let recipes: Option<Vec<Recipe>> = weights.iter().map(|weight| weight.recipe(self.active)).collect();
+        if let Some(recipes) = recipes {
+            return fused_weights::steps(&recipes);
+        }
+        let step = |weight: &&CompressedWeight| Some(weight.step(self.active)?.expand([weight.raw().size()[0]], false));
+        let all: Option<Vec<Tensor>> = weights.iter().map(step).collect();
+        Some(Tensor::cat(&all?, 0))
     }
 
     /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]` in this pass's

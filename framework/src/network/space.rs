@@ -44,9 +44,9 @@ pub struct SynapseLayer<'a> {
     pub shape: &'a LayerShape,
     /// Its weight and what compresses it.
     pub weight: &'a CompressedWeight,
-    /// How far the layer is there: softmax(alpha) of its operation in a supernet, a scalar; `None`
-    /// when it is there.
-    pub presence: Option<Tensor>,
+    /// Its place in [`Network::presence`]: the operation whose weight says how far the layer is
+    /// there; `None` when it is there.
+    pub choice: Option<usize>,
     /// Whether the search's cost terms count it.
     pub searched: bool,
 }
@@ -69,6 +69,12 @@ pub trait Network {
 
     /// The layers with weights.
     fn layers(&self) -> Vec<SynapseLayer<'_>>;
+
+    /// How far each operation of a supernet is there, `[choices]`: softmax(alpha), flattened, with
+    /// its gradient. `None` where all layers are there.
+    fn presence(&self) -> Option<Tensor> {
+        None
+    }
 
     /// Number of parameters outside of synapse weights that are stored in full precision:
     /// normalisation and biases.

@@ -4,8 +4,11 @@ use tch::{Kind, Tensor};
 
 use super::compression::{Compressor, Technique, Techniques, WeightTransform};
 use super::design::{Compression, Decision, Decisions};
+use super::factor::Factor;
+use super::fused_weights::{Bound, Recipe, compressed};
 use super::layer::LayerSpec;
 use crate::Result;
+use crate::ground::kernel::has_kernels;
 use crate::ground::{Build, Role, Stream};
 
 /// Bits of a weight that nothing quantises.
@@ -24,6 +27,7 @@ pub struct CompressedWeight {
     pub layer: LayerSpec,
     weight: Tensor,
     stack: Vec<Attached>,
+    bound: Bound,
 }
 
 impl CompressedWeight {
@@ -47,7 +51,7 @@ impl CompressedWeight {
             let transform = compressor.attach(&layer, &weight, decided, build)?;
             stack.push(Attached { compressor: name.to_owned(), technique: compressor.technique(), transform });
         }
-        Ok(CompressedWeight { layer, weight, stack })
+        Ok(CompressedWeight { layer, weight, stack, bound: Bound::default() })
     }
 
     /// The trained tensor itself.
@@ -60,6 +64,24 @@ impl CompressedWeight {
     ///
     /// [`Pass::weight`]: super::Pass::weight
     pub fn value(&self, active: Techniques) -> Tensor {
+        match self.recipe(active) {
+            Some(recipe) if recipe.changes() => compressed(&[recipe]),
+            _ => self.by_operations(active),
+        }
+    }
+
+    /// How kernels compress it, where the device has them and the compressors that act are known
+    /// to them.
+    pub(super) fn recipe(&self, active: Techniques) -> Option<Recipe<'_>> {
+        if !has_kernels(self.weight.device()) {
+            return None;
+        }
+        let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
+        Recipe::new(&self.weight, all.map(|attached| attached.transform.formula()), &self.bound)
+    }
+
+    /// [`CompressedWeight::value`] by what each compressor does.
+    fn by_operations(&self, active: Techniques) -> Tensor {
         let mut weight = self.weight.shallow_clone();
         let mut mask: Option<Tensor> = None;
         for attached in self.stack.iter().filter(|attached| active.contains(attached.technique)) {
@@ -90,23 +112,21 @@ impl CompressedWeight {
         })
     }
 
-    /// Expected bits of a weight, a scalar.
-    pub fn bits(&self, active: Techniques) -> Tensor {
+    /// Expected bits of a weight.
+    pub fn bits(&self, active: Techniques) -> Factor {
         let last = self.stack.iter().rev().filter(|attached| active.contains(attached.technique));
-        last.filter_map(|attached| attached.transform.bits())
-            .next()
-            .unwrap_or_else(|| Tensor::from(FULL_PRECISION).to_device(self.weight.device()))
+        last.filter_map(|attached| attached.transform.bits()).next().unwrap_or(Factor::Constant(FULL_PRECISION))
     }
 
-    /// Fraction of the weights that stays, a scalar. Where several compressors remove weights, it
-    /// is counted: what one of them removes another one may remove, too.
-    pub fn density(&self, active: Techniques) -> Tensor {
+    /// Fraction of the weights that stays. Where several compressors remove weights, it is counted:
+    /// what one of them removes another one may remove, too.
+    pub fn density(&self, active: Techniques) -> Factor {
         let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
-        let mut promised: Vec<Tensor> = all.filter_map(|attached| attached.transform.density()).collect();
+        let mut promised: Vec<Factor> = all.filter_map(|attached| attached.transform.density()).collect();
         match promised.len() {
-            0 => Tensor::from(1.0).to_device(self.weight.device()),
+            0 => Factor::Constant(1.0),
             1 => promised.remove(0),
-            _ => tch::no_grad(|| self.value(active).ne(0.0).mean(Kind::Double)),
+            _ => Factor::Scalar(tch::no_grad(|| self.value(active).ne(0.0).mean(Kind::Double))),
         }
     }
 

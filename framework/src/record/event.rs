@@ -46,7 +46,7 @@ pub enum Event<'a> {
         batches: usize,
         /// Epoch, from 1.
         epoch: usize,
-        /// Images a second since the epoch began.
+        /// Images a second since the epoch began; NaN until a GPU was asked for the first time.
         images_per_second: f64,
     },
     /// An epoch is done and kept.
@@ -60,7 +60,7 @@ pub enum Event<'a> {
     },
     /// A stage is done. What is in none of the two parts went to reading, augmenting and moving
     /// data, history, logs, progress and checkpoints. (A step on a GPU returns before it is done:
-    /// there the parts say little.)
+    /// there all that lies between two reads of the loss counts as steps, its batches included.)
     StageEnded {
         /// The stage.
         stage: &'a Stage,

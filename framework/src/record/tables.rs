@@ -238,10 +238,11 @@ table! {
         pub threads: i64,
         /// Version of libtorch, joined like `device`.
         pub libtorch: String,
-        /// Type that the convolutions of retraining and evaluation are computed in: `f32` or
-        /// `bf16`.
+        /// Type that the convolutions of retraining and evaluation are computed in: `f32`, `tf32`
+        /// or `bf16`.
         pub precision: String,
-        /// Peak resident memory of the process in bytes. A time column.
+        /// Largest memory of the device that the process held, in bytes: on a CPU resident memory,
+        /// on a GPU what libtorch took of its memory. A time column.
         pub peak_memory_bytes: i64,
         /// Version of the program.
         pub program: String,

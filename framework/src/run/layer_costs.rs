@@ -3,9 +3,11 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::network::cost::{
-    LayerCost, counted_operations, energy_mj, layer, model_size_bytes, stored_bytes, stored_weight_bytes,
+    CostModel, counted_operations, energy_mj, model_size_bytes, stored_bytes, stored_weight_bytes,
 };
-use crate::network::{Activity, Input, LayerShape, Network, Place, StoredMask, SynapseLayer, Techniques};
+use crate::network::{
+    Activity, CostConstants, Input, LayerShape, Network, Place, StoredMask, SynapseLayer, Techniques,
+};
 use crate::record::LayerRow;
 
 /// What a network costs in all.
@@ -56,16 +58,16 @@ pub struct Totals {
 pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> Vec<LayerRow> {
     tch::no_grad(|| {
         let counted = Tensor::ones([timesteps], (Kind::Double, Device::Cpu));
-        let number = |tensor: &Tensor| tensor.double_value(&[]);
         let layers = network.layers();
+        let activity: Vec<Activity> = activity.iter().map(|layer| layer.to_device(Device::Cpu)).collect();
+        let constants = CostConstants::default();
+        let costs = CostModel::of(network, Techniques::ALL, &counted, &constants).layers(&layers, &activity);
         let rows = layers.iter().enumerate().map(|(index, synapses)| {
-            let activity = activity.get(index).map(|layer| layer.to_device(Device::Cpu));
-            let activity = activity.as_ref();
-            let LayerCost { shape, bits, memory_bits, syn_ops, bit_syn_ops, multiplications, .. } =
-                layer(synapses, Techniques::ALL, activity, &counted);
+            let number = |of: &Tensor| of.double_value(&[index as i64]);
+            let (shape, activity) = (synapses.shape, activity.get(index));
             let value = synapses.weight.value(Techniques::ALL);
-            let bits = number(&bits);
-            let operations = counted_by_kind(&shape, &value, activity, &counted);
+            let bits = number(&costs.bits);
+            let operations = counted_by_kind(shape, &value, activity, &counted);
             let kept_weights = value.count_nonzero(None::<i64>).int64_value(&[]);
             let (values, mask) = stored(synapses, &value, kept_weights);
             LayerRow {
@@ -80,7 +82,7 @@ pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> V
                 weights: shape.weights() as i64,
                 kept_weights,
                 bits,
-                memory_bits: number(&memory_bits),
+                memory_bits: number(&costs.memory_bits),
                 mask_coding: mask.coding.to_string(),
                 mask_bits: mask.bits as f64,
                 stored_bytes: stored_weight_bytes(values, bits, mask),
@@ -91,13 +93,13 @@ pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> V
                     }
                     _ => Vec::new(),
                 },
-                syn_ops: number(&syn_ops),
-                bit_syn_ops: number(&bit_syn_ops),
-                multiplications,
+                syn_ops: number(&costs.syn_ops),
+                bit_syn_ops: number(&costs.bit_syn_ops),
+                multiplications: number(&costs.multiplications),
                 syn_ops_counted: operations.additions,
                 bit_syn_ops_counted: bits * operations.additions,
                 multiplications_counted: operations.multiplications,
-                layer: shape.name,
+                layer: shape.name.clone(),
             }
         });
         rows.collect()

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tch::Device;
+
 use super::layer_costs;
 use super::method::Method;
 use super::names;
@@ -79,7 +81,7 @@ pub(super) fn measure(
         precision: precision.name().to_owned(),
         revision: revision.to_owned(),
         // Names come last: see `names::named`.
-        ..spent(session.history(), machine)
+        ..spent(session.history(), machine, device)
     };
     let outcome = names::named(outcome, task, &splits.info);
     record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
@@ -87,7 +89,7 @@ pub(super) fn measure(
 }
 
 /// What was spent on search and retraining, and where.
-fn spent(history: &[EpochRow], machine: Machine) -> Outcome {
+fn spent(history: &[EpochRow], machine: Machine, device: Device) -> Outcome {
     let of = |search: bool| history.iter().filter(move |row| row.stage.is_search() == search);
     let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
     let device_seconds =
@@ -104,7 +106,7 @@ fn spent(history: &[EpochRow], machine: Machine) -> Outcome {
         hardware: machine.hardware,
         threads: machine.threads,
         libtorch: machine.libtorch,
-        peak_memory_bytes: device::peak_memory() as i64,
+        peak_memory_bytes: device::peak_memory(device) as i64,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         finished_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs() as i64),
         ..Outcome::default()

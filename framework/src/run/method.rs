@@ -89,7 +89,7 @@ impl Method<'_> {
             let mut build = Build::new(&mut parameters, self.trial.seed, self.device);
             let gate = manifest.timesteps.attach(&mut build.at("timesteps"))?;
             let network = make(&mut build)?;
-            Ok(Open { network, gate, parameters })
+            Ok(Open::new(network, gate, parameters))
         };
         let supernet = open(&|build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?)))?;
         {

@@ -85,8 +85,7 @@ fn outline(design: &Design, manifest: &Manifest, info: &DataInfo) -> Result<Outl
     let network = manifest.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
     let mut outline = Outline { layers: Vec::new(), memory: 0.0, compute: 0.0 };
     for layer in network.layers() {
-        let bits = layer.weight.bits(Techniques::ALL).double_value(&[])
-            * layer.weight.density(Techniques::ALL).double_value(&[]);
+        let bits = layer.weight.bits(Techniques::ALL).number() * layer.weight.density(Techniques::ALL).number();
         outline.memory += bits * layer.shape.weights();
         outline.compute += bits * layer.shape.macs();
         outline.layers.push((layer.shape.name.clone(), bits));

@@ -126,6 +126,7 @@ pub fn rehearse(
             folder: folder.path(),
             trial: "",
             interval: manifest.checkpoint,
+            graphs: true,
         };
         let mut session = Session::open(spec, label, &timer, &stop)?;
         session.shorten(EPOCHS, limit);

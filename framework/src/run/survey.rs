@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use tch::Device;
+
 use super::agenda::tasks;
 use super::reuse::KnownWork;
 use crate::data::{DataStore, DataSummary};
+use crate::ground::device::available_memory;
 use crate::ground::{Build, Parameters, device, guarded};
 use crate::launch::Task;
 use crate::manifest::{Manifest, Part, Plan, Trial};
@@ -15,6 +18,9 @@ use crate::{Error, Result};
 /// What a run loads beside its tensors and what is there before it begins: kernels, threads,
 /// tables.
 const LOADED_LATER: u64 = 40 << 20;
+
+/// The same on a GPU: kernels of libtorch and cuDNN, and their workspaces. Not measured yet.
+const LOADED_ON_GPU: u64 = 512 << 20;
 
 /// What a trial needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +33,14 @@ pub struct Needs {
     pub decided: bool,
     /// Peak memory in bytes on the trial's device; see [`NetworkSize::training_bytes`].
     pub memory: u64,
+}
+
+/// Where trials run.
+#[derive(Clone, Copy)]
+struct Place {
+    device: Device,
+    /// What a trial takes of the device's memory besides its data and networks, in bytes.
+    program: u64,
 }
 
 /// A trial, looked at.
@@ -45,9 +59,15 @@ pub struct Surveyed {
 ///
 /// Data are not opened where their summary is known, and no network gets values: a plan of paper
 /// scale takes milliseconds.
-pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveyed>> {
-    // Before anything is counted: memory that was freed stays with the process.
-    let program = device::resident_memory();
+pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Vec<Result<Surveyed>> {
+    let place = Place {
+        device,
+        // Before anything is counted: memory that was freed stays with the process.
+        program: match device {
+            Device::Cuda(_) => LOADED_ON_GPU,
+            _ => device::resident_memory() + LOADED_LATER,
+        },
+    };
     let planned = tasks(plan, runs, |dataset| Ok(store.summary(dataset)?.info.digest));
     let known = KnownWork::look(runs);
     let mut all: Vec<Result<Surveyed>> = Vec::new();
@@ -60,7 +80,7 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore) -> Vec<Result<Surveye
         }
         let alike = seen.iter().position(|other| *other == settings);
         let alike = alike.and_then(|index| all[index].as_ref().ok()?.needs.as_ref().ok());
-        let looked = task.and_then(|task| look(trial, task, store, &known, alike, program));
+        let looked = task.and_then(|task| look(trial, task, store, &known, alike, place));
         seen.push(settings);
         all.push(looked);
     }
@@ -73,7 +93,7 @@ fn look(
     store: &DataStore,
     known: &KnownWork,
     alike: Option<&Needs>,
-    program: u64,
+    place: Place,
 ) -> Result<Surveyed> {
     let data = store.summary(trial.manifest.dataset.as_ref())?;
     let state = match (State::of(&task.folder), known.find(&task.hash, &task.folder)) {
@@ -83,7 +103,7 @@ fn look(
     let design = known_design(trial, &task);
     let needs = match alike {
         Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),
-        _ => guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), program)),
+        _ => guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), place)),
     };
     Ok(Surveyed { task, state, needs })
 }
@@ -113,13 +133,12 @@ fn most_timesteps(manifest: &Manifest) -> i64 {
     manifest.timesteps.fixed().unwrap_or_else(|| manifest.timesteps.max())
 }
 
-/// `program` is what the process occupies without its networks, in bytes.
 fn needs(
     manifest: &Manifest,
     data: &DataSummary,
     design: Option<Design>,
     takes_design: bool,
-    program: u64,
+    Place { device, program }: Place,
 ) -> Result<Needs> {
     let compressors = manifest.compressors();
     let decided = design.is_some();
@@ -164,11 +183,17 @@ fn needs(
     let searched = searched.filter(|_| manifest.search.is_some());
     let search = match (&searched, &manifest.search) {
         (Some(size), Some(training)) => {
-            size.training_bytes(training.batch_size.min(data.train), manifest.timesteps.max(), shape)
+            size.training_bytes(training.batch_size.min(data.train), manifest.timesteps.max(), shape, device)
         }
         _ => 0,
     };
-    let retrain = network.training_bytes(manifest.retrain.batch_size.min(data.train), design.timesteps, shape);
-    let memory = program + LOADED_LATER + data.bytes + search.max(retrain);
+    let batch = manifest.retrain.batch_size.min(data.train);
+    let retrain = network.training_bytes(batch, design.timesteps, shape, device);
+    let data = match device {
+        // What does not fit is gathered on the host.
+        Device::Cuda(_) => data.bytes.min(available_memory(device).unwrap_or(0) / 2),
+        _ => data.bytes,
+    };
+    let memory = program + data + search.max(retrain);
     Ok(Needs { supernet: searched, network, decided, memory })
 }

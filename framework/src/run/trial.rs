@@ -171,6 +171,7 @@ impl<'a> Job<'a> {
         for (section, training) in [("search", manifest.search.as_ref()), ("retrain", Some(&manifest.retrain))] {
             if let Some(training) = training {
                 training.augment.check(section, &self.splits.train)?;
+                training.precision.check(section, self.context.device)?;
             }
         }
         let spec = SessionSpec {
@@ -180,6 +181,7 @@ impl<'a> Job<'a> {
             folder: folder.path(),
             trial: &self.task.hash,
             interval: manifest.checkpoint,
+            graphs: true,
         };
         let mut session = Session::open(spec, self.task.label(), log, self.context.stop)?;
         let method = Method { trial: self.trial, splits: &self.splits, device: self.context.device, recorder: None };

@@ -37,7 +37,7 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     pub(super) const EPSILON: f64 = 1e-5;
-    const MOMENTUM: f64 = 0.1;
+    pub(super) const MOMENTUM: f64 = 0.1;
 
     /// For `channels` channels.
     pub fn new(channels: i64, statistics: Statistics, build: &mut Build) -> BatchNorm {
@@ -98,6 +98,16 @@ impl BatchNorm {
     /// beta, `[C]`.
     pub(super) fn beta(&self) -> &Tensor {
         &self.beta
+    }
+
+    /// Whether the statistics are one for all timesteps.
+    pub(super) fn all_alike(&self) -> bool {
+        self.statistics == Statistics::AllTimesteps
+    }
+
+    /// Running mean and variance, `[C]`, where they are.
+    pub(super) fn running_tensors(&self) -> [&Tensor; 2] {
+        [&self.running_mean, &self.running_variance]
     }
 
     /// Running mean and variance, `[C]`, on the CPU.

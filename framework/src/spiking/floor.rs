@@ -3,9 +3,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::convolution::gradients;
+use super::convolution::{convolved, gradients};
 use super::maps::channels_last;
-use super::precision::Precision;
 use super::recorder::ConvolutionCall;
 
 /// The convolutions of a pass alone.
@@ -22,10 +21,7 @@ impl ConvolutionFloor {
         let random = |shape: &[i64], call: &ConvolutionCall| {
             let tensor = Tensor::rand(shape, (Kind::Float, device));
             let tensor = if call.channels_last { channels_last(&tensor) } else { tensor };
-            match call.precision {
-                Precision::F32 => tensor,
-                Precision::Bf16 => tensor.to_kind(Kind::BFloat16),
-            }
+            call.precision.factor(&tensor)
         };
         let prepared = |call: &ConvolutionCall| {
             let shapes = [&call.input, &call.weight, &call.output()];
@@ -45,8 +41,7 @@ impl ConvolutionFloor {
     pub fn run(&self) {
         tch::no_grad(|| {
             for (call, [input, weight, _]) in &self.calls {
-                let (stride, padding) = ([call.stride; 2], [call.padding; 2]);
-                let _ = input.conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], 1);
+                let _ = convolved(input, weight, call);
             }
             for (call, [input, weight, output]) in self.calls.iter().rev() {
                 if call.gradients != [false; 2] {
@@ -60,7 +55,7 @@ impl ConvolutionFloor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spiking::Recorder;
+    use crate::spiking::{Precision, Recorder};
 
     #[test]
     fn the_floor_computes_the_gradients_that_autograd_does() {

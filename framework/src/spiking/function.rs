@@ -36,7 +36,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// The message was made by `strdup`, and nobody else frees it.
-pub(super) unsafe fn panic_on_failure(message: *mut c_char) {
+pub(crate) unsafe fn panic_on_failure(message: *mut c_char) {
     if message.is_null() {
         return;
     }

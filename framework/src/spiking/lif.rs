@@ -25,11 +25,12 @@
 //! its shape: the area under D is 1 for each threshold and each temperature.
 //!
 //! Only the currents x are kept for the backward pass, which computes the potentials again. On the
-//! CPU in f32 the kernels below run; on any other device or type the same node computes by tensor
-//! operations.
+//! CPU in f32 the loops below run, on a CUDA device in f32 the kernels of `lif.cu`; on any other
+//! device or type the same node computes by tensor operations.
 
 use tch::{Device, Kind, Tensor};
 
+use super::cuda::{has_kernels_for, lif_backward, lif_forward};
 use super::function::custom_function;
 use super::lanes::{Lanes, prefetch, prefetch_to_write, with_lanes};
 use super::parallel::{BLOCK, Pointer, for_blocks};
@@ -91,7 +92,8 @@ impl Lif {
 
     fn run(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
         let neuron = *self;
-        let kernel = current.device() == Device::Cpu && current.kind() == Kind::Float;
+        let loops = current.device() == Device::Cpu && current.kind() == Kind::Float;
+        let kernel = loops || has_kernels_for(current, &[Kind::Float], timesteps);
         let forward = || {
             let current = current.detach();
             if kernel {
@@ -111,6 +113,10 @@ impl Lif {
 
     fn forward_kernel(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
         let spikes = over_time(current, timesteps, constant);
+        if current.device() != Device::Cpu {
+            lif_forward(self, current, &spikes, constant);
+            return spikes;
+        }
         let shape = Shape::of(&spikes, constant);
         let (x, s) = (Pointer::of(current), Pointer::of(&spikes));
         for_blocks(shape.neurons, |begin, end| {
@@ -128,7 +134,11 @@ impl Lif {
         } else {
             laid_out.copy_(gradient);
         }
-        let result = Tensor::empty_strided(current.size(), current.stride(), (Kind::Float, Device::Cpu));
+        let result = Tensor::empty_strided(current.size(), current.stride(), (Kind::Float, current.device()));
+        if current.device() != Device::Cpu {
+            lif_backward(self, &laid_out, current, &result, constant);
+            return result;
+        }
         let shape = Shape::of(&laid_out, constant);
         let (gs, x, gx) = (Pointer::of(&laid_out), Pointer::of(current), Pointer::of(&result));
         for_blocks(shape.neurons, |begin, end| {
@@ -186,7 +196,7 @@ fn over_time(current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
         size.insert(0, timesteps);
         stride.insert(0, current.numel() as i64);
     }
-    Tensor::empty_strided(&size, &stride, (Kind::Float, Device::Cpu))
+    Tensor::empty_strided(&size, &stride, (Kind::Float, current.device()))
 }
 
 /// What the kernels know of a layer.

@@ -1,17 +1,13 @@
 //! Maps `[N, C, H, W]` and weights with the channels last in memory, where vectors of neighbouring
-//! channels are read at once.
+//! channels are read at once, and where a GPU multiplies without turning anything round.
 
 use tch::{Device, Kind, Tensor};
 
 use super::function::custom_function;
 use super::parallel::{Pointer, for_parts, simd};
 
-/// Maps `[N, C, H, W]` with the channels last in memory; on a device other than the CPU as they
-/// are.
+/// Maps `[N, C, H, W]` with the channels last in memory.
 pub fn channels_last(x: &Tensor) -> Tensor {
-    if x.device() != Device::Cpu {
-        return x.shallow_clone();
-    }
     let (_, channels, height, width) = x.size4().expect("maps are [N, C, H, W]");
     if x.stride() == [height * width * channels, 1, width * channels, channels] {
         return x.shallow_clone();
@@ -63,10 +59,15 @@ pub fn side_by_side(maps: &[Tensor]) -> Tensor {
     custom_function(&references, forward, backward).pop().expect("one output was given")
 }
 
-/// New maps with the channels last in memory.
+/// New f32 maps on the CPU with the channels last in memory.
 pub(super) fn empty_channels_last(shape: &[i64]) -> Tensor {
+    new_channels_last(shape, (Kind::Float, Device::Cpu))
+}
+
+/// New maps with the channels last in memory.
+pub(super) fn new_channels_last(shape: &[i64], options: (Kind, Device)) -> Tensor {
     let permuted = [shape[0], shape[2], shape[3], shape[1]];
-    Tensor::empty(permuted, (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2])
+    Tensor::empty(permuted, options).permute([0, 3, 1, 2])
 }
 
 /// Weights `[out, in, kh, kw]` of convolutions that read the same input, one after another:

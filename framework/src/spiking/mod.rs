@@ -3,6 +3,7 @@
 
 mod batch_norm;
 mod convolution;
+mod cuda;
 mod floor;
 mod function;
 mod lanes;
@@ -18,6 +19,7 @@ mod time;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use convolution::kaiming_fan_out;
 pub use floor::ConvolutionFloor;
+pub(crate) use function::panic_on_failure;
 pub use function::{changed, custom_function, version};
 pub use lif::{Dspike, Lif};
 pub use maps::{channels_last, side_by_side, stack_weights};

@@ -10,11 +10,11 @@
 //! alone, so that an interrupted trial resumes with the same images, and the size of a batch
 //! changes none. Each step has numbers of its own: switching one on leaves the others as they were.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Augment;
 use crate::data::Split;
-use crate::ground::Stream;
+use crate::ground::{Stream, transfer};
 use crate::{Error, Result};
 
 /// What one epoch does to the images of a split: all random numbers, drawn.
@@ -27,10 +27,57 @@ pub struct Augmentation {
     mirrored: Option<Tensor>,
     /// Centres of the erased squares, `[N, 2]` (y, x).
     centres: Option<Tensor>,
+    /// What is the same for every image.
+    grid: Option<Grid>,
+}
+
+/// Places in an image, and in the padded one that it is cut out of.
+#[derive(Debug)]
+struct Grid {
+    /// Where each channel of a padded image begins, `[1, C, 1, 1]`.
+    channels: Tensor,
+    /// Rows of an image, `[1, H]`.
+    rows: Tensor,
+    /// Columns of an image, and of a mirrored one, `[2, W]`.
+    columns: Tensor,
+    /// Whether a row is in the square around each centre, `[H, H]`.
+    erased_rows: Tensor,
+    /// The same of columns, `[W, W]`.
+    erased_columns: Tensor,
+}
+
+impl Grid {
+    fn new(settings: &Augment, (channels, height, width): (i64, i64, i64)) -> Grid {
+        let numbers = |count: i64| Tensor::arange(count, (Kind::Int64, Device::Cpu));
+        let (crop, side) = (i64::from(settings.crop), i64::from(settings.cutout));
+        let erased = |size: i64| {
+            let first = numbers(size).view([-1, 1]) - side / 2;
+            let distance = numbers(size).view([1, -1]) - first;
+            distance.ge(0).logical_and(&distance.lt(side))
+        };
+        Grid {
+            channels: (numbers(channels) * ((height + 2 * crop) * (width + 2 * crop))).view([1, -1, 1, 1]),
+            rows: numbers(height).view([1, -1]),
+            columns: Tensor::stack(&[numbers(width), (width - 1) - numbers(width)], 0),
+            erased_rows: erased(height),
+            erased_columns: erased(width),
+        }
+    }
+
+    fn on(&self, device: Device) -> Grid {
+        Grid {
+            channels: transfer(&self.channels, device),
+            rows: transfer(&self.rows, device),
+            columns: transfer(&self.columns, device),
+            erased_rows: transfer(&self.erased_rows, device),
+            erased_columns: transfer(&self.erased_columns, device),
+        }
+    }
 }
 
 impl Augmentation {
-    /// Draws the numbers of `epoch` (from 0) in `stage` for every image of `split`.
+    /// Draws the numbers of `epoch` (from 0) in `stage` for every image of `split`. They are drawn
+    /// on the CPU, wherever the images are.
     pub fn draw(settings: &Augment, split: &Split, seed: u64, stage: &str, epoch: usize) -> Augmentation {
         let size = || split.images.size4().map(|(_, _, height, width)| (height, width)).expect("`check` was called");
         let numbers = |what: &str, below: i64| {
@@ -41,59 +88,64 @@ impl Augmentation {
             Tensor::stack(&[numbers(&format!("{what}/y"), y), numbers(&format!("{what}/x"), x)], 1)
         };
         let offsets = 2 * i64::from(settings.crop) + 1;
+        let grid = split.images.size4().ok().map(|(_, channels, height, width)| (channels, height, width));
         Augmentation {
             settings: *settings,
             offsets: (settings.crop > 0).then(|| pairs("crop", (offsets, offsets))),
             mirrored: settings.flip.then(|| numbers("flip", 2)),
             centres: (settings.cutout > 0).then(|| pairs("cutout", size())),
+            grid: grid.filter(|_| *settings != Augment::default()).map(|size| Grid::new(settings, size)),
         }
     }
 
-    /// Crops and mirrors raw images `[B, C, H, W]` of any kind on any device; `index` is their
-    /// position in the split, `[B]`.
+    /// The same numbers on a device, moved there at once.
+    pub fn on(&self, device: Device) -> Augmentation {
+        let moved = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| transfer(tensor, device));
+        Augmentation {
+            settings: self.settings,
+            offsets: moved(&self.offsets),
+            mirrored: moved(&self.mirrored),
+            centres: moved(&self.centres),
+            grid: self.grid.as_ref().map(|grid| grid.on(device)),
+        }
+    }
+
+    /// Crops and mirrors raw images `[B, C, H, W]` of any kind; `index` is their position in the
+    /// split, `[B]`. Both are on the device that the numbers are on.
     pub fn cropped_and_mirrored(&self, images: Tensor, index: &Tensor) -> Tensor {
-        if self.offsets.is_none() && self.mirrored.is_none() {
-            return images;
-        }
+        let grid = match &self.grid {
+            Some(grid) if self.offsets.is_some() || self.mirrored.is_some() => grid,
+            _ => return images,
+        };
         let (batch, channels, height, width) = images.size4().expect("images are [B, C, H, W]");
-        let device = images.device();
-        let column = |numbers: Tensor| numbers.to_device(device).view([batch, 1]);
-        let numbers = |count| Tensor::arange(count, (Kind::Int64, device));
-        // Where each row and column of the result comes from, `[B, H]` and `[B, W]`.
-        let (mut y, mut x) =
-            (numbers(height).expand([batch, height], false), numbers(width).expand([batch, width], false));
-        if let Some(mirrored) = &self.mirrored {
-            x = &x + (&x * -2 + (width - 1)) * column(mirrored.index_select(0, index));
-        }
+        // Where each row and column of the result comes from, `[B, H]` and `[B, W]`, or `[1, ...]`
+        // where it is the same for all.
+        let mut rows = grid.rows.shallow_clone();
+        let mut columns = match &self.mirrored {
+            Some(mirrored) => grid.columns.index_select(0, &mirrored.index_select(0, index)),
+            None => grid.columns.narrow(0, 0, 1),
+        };
         let mut padded = images;
         if let Some(offsets) = &self.offsets {
-            let (crop, offsets) = (i64::from(self.settings.crop), offsets.index_select(0, index));
-            (y, x) = (&y + column(offsets.select(1, 0)), &x + column(offsets.select(1, 1)));
-            padded = padded.constant_pad_nd([crop; 4]);
+            let offsets = offsets.index_select(0, index);
+            (rows, columns) = (rows + offsets.narrow(1, 0, 1), columns + offsets.narrow(1, 1, 1));
+            padded = padded.constant_pad_nd([i64::from(self.settings.crop); 4]);
         }
         // One gather over flat positions is several times faster than an index for each axis.
-        let (_, _, rows, columns) = padded.size4().expect("padding adds no axis");
-        let position = (numbers(channels) * (rows * columns)).view([1, channels, 1, 1])
-            + (y * columns).view([batch, 1, height, 1])
-            + x.view([batch, 1, 1, width]);
+        let row_width = padded.size()[3];
+        let position = &grid.channels + (rows * row_width).view([-1, 1, height, 1]) + columns.view([-1, 1, 1, width]);
         let flat = padded.contiguous().view([batch, -1]).gather(1, &position.view([batch, -1]), false);
         flat.view([batch, channels, height, width])
     }
 
     /// Erases a square in each of the normalised images `[B, C, H, W]`; `index` is their position
-    /// in the split, `[B]`.
+    /// in the split, `[B]`. Both are on the device that the numbers are on.
     pub fn erased(&self, images: Tensor, index: &Tensor) -> Tensor {
-        let Some(centres) = &self.centres else { return images };
-        let (batch, _, height, width) = images.size4().expect("images are [B, C, H, W]");
-        let side = i64::from(self.settings.cutout);
-        let first = (centres.index_select(0, index) - side / 2).to_device(images.device());
-        let within = |axis: i64, size: i64| {
-            let first = first.select(1, axis).view([batch, 1]);
-            let distance = Tensor::arange(size, (Kind::Int64, images.device())) - first;
-            distance.ge(0).logical_and(&distance.lt(side))
-        };
-        let rows = within(0, height).view([batch, 1, height, 1]);
-        let columns = within(1, width).view([batch, 1, 1, width]);
+        let (Some(centres), Some(grid)) = (&self.centres, &self.grid) else { return images };
+        let centres = centres.index_select(0, index);
+        let within = |erased: &Tensor, axis: i64| erased.index_select(0, &centres.select(1, axis));
+        let rows = within(&grid.erased_rows, 0).unsqueeze(1).unsqueeze(3);
+        let columns = within(&grid.erased_columns, 1).unsqueeze(1).unsqueeze(2);
         images.masked_fill(&rows.logical_and(&columns), 0.0)
     }
 }
@@ -126,7 +178,6 @@ mod tests {
     use super::*;
     use crate::data::Normalisation;
     use crate::train::Batches;
-    use tch::Device;
 
     const ALL: Augment = Augment { crop: 2, flip: true, cutout: 3 };
 

@@ -1,11 +1,16 @@
 //! Batches of a split in a given order, augmented where they are trained on, normalised, on the
 //! device.
+//!
+//! Where the split lies on the device, a batch is made there: the order of the epoch and the numbers
+//! of its augmentation are moved at once, and no batch waits for the host. Where it lies on the
+//! host, its samples are gathered there and moved. The numbers are those of the CPU to the bit,
+//! wherever they are computed.
 
 use tch::{Device, Kind, Tensor};
 
 use super::Augmentation;
 use crate::data::{Normalisation, Preparation, Split};
-use crate::ground::Stream;
+use crate::ground::{Stream, transfer};
 
 /// One batch.
 pub struct Batch {
@@ -29,11 +34,20 @@ impl Batch {
 
 /// Batches over a split.
 pub struct Batches<'a> {
-    split: &'a Split,
+    /// Samples of the split, on the device or on the host.
+    images: Tensor,
+    /// Labels of the split, on the device.
+    labels: Tensor,
+    /// Indices into the split, on the device, `[N]`.
+    order: Tensor,
+    /// The same where the samples are.
+    gathered: Tensor,
+    /// What bytes are divided by. A tensor: libtorch's GPU kernels multiply by the inverse of a
+    /// number, which rounds to other bits.
+    brightest: Tensor,
     mean: Tensor,
     std: Tensor,
     device: Device,
-    order: Vec<i64>,
     size: usize,
     next: usize,
     augmentation: Option<Augmentation>,
@@ -50,14 +64,20 @@ struct Prepared<'a> {
 
 impl<'a> Batches<'a> {
     /// Batches of `size` images in the given `order` of indices; a last smaller batch is kept.
-    pub fn new(split: &'a Split, normalisation: &Normalisation, order: Vec<i64>, size: usize, device: Device) -> Self {
-        let channel = |values: &[f32]| Tensor::from_slice(values).view([1, -1, 1, 1]).to_device(device);
+    pub fn new(split: &Split, normalisation: &Normalisation, order: Vec<i64>, size: usize, device: Device) -> Self {
+        let channel = |values: &[f32]| transfer(&Tensor::from_slice(values).view([1, -1, 1, 1]), device);
+        let order = Tensor::from_slice(&order);
+        let there = transfer(&order, device);
+        let here = split.images.device() != device;
         Batches {
-            split,
+            images: split.images.shallow_clone(),
+            labels: transfer(&split.labels, device),
+            gathered: if here { order } else { there.shallow_clone() },
+            order: there,
+            brightest: Tensor::full([] as [i64; 0], 255.0, (Kind::Float, device)),
             mean: channel(&normalisation.mean),
             std: channel(&normalisation.std),
             device,
-            order,
             size,
             next: 0,
             prepared: None,
@@ -67,7 +87,8 @@ impl<'a> Batches<'a> {
 
     /// The same batches with every image changed as drawn.
     pub fn augmented(self, augmentation: Augmentation) -> Self {
-        Batches { augmentation: Some(augmentation), ..self }
+        let augmentation = Some(augmentation.on(self.device));
+        Batches { augmentation, ..self }
     }
 
     /// Makes the inputs of each batch by `preparation`, with random numbers that depend on `seed`,
@@ -84,7 +105,11 @@ impl<'a> Batches<'a> {
 
     /// Number of batches.
     pub fn count_all(&self) -> usize {
-        self.order.len().div_ceil(self.size)
+        self.samples().div_ceil(self.size)
+    }
+
+    fn samples(&self) -> usize {
+        self.order.size()[0] as usize
     }
 }
 
@@ -92,47 +117,32 @@ impl Iterator for Batches<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if self.next >= self.order.len() {
+        if self.next >= self.samples() {
             return None;
         }
-        let number = self.next / self.size;
-        let end = (self.next + self.size).min(self.order.len());
-        let index = Tensor::from_slice(&self.order[self.next..end]);
-        self.next = end;
-        let images = self.split.images.index_select(0, &index);
-        let images = match &self.prepared {
-            Some(Prepared { preparation, seed, purpose }) => {
-                preparation.prepare(&images, &mut Stream::open(*seed, purpose, number as u64))
-            }
-            None => images,
-        };
-        let images = move_to(images, self.device);
-        let images = match &self.augmentation {
-            Some(augmentation) => augmentation.cropped_and_mirrored(images, &index),
-            None => images,
-        };
-        let bytes = images.kind() == Kind::Uint8;
-        let mut images = images.to_kind(Kind::Float);
-        if bytes {
-            images /= 255.0;
+        let (number, begin) = (self.next / self.size, self.next as i64);
+        self.next = (self.next + self.size).min(self.samples());
+        let of_batch = |order: &Tensor| order.narrow(0, begin, self.next as i64 - begin);
+        let index = of_batch(&self.order);
+        let mut images = self.images.index_select(0, &of_batch(&self.gathered));
+        if let Some(Prepared { preparation, seed, purpose }) = &self.prepared {
+            images = preparation.prepare(&images, &mut Stream::open(*seed, purpose, number as u64));
         }
-        let labels = move_to(self.split.labels.index_select(0, &index), self.device);
+        images = transfer(&images, self.device);
+        if let Some(augmentation) = &self.augmentation {
+            images = augmentation.cropped_and_mirrored(images, &index);
+        }
+        let bytes = images.kind() == Kind::Uint8;
+        images = images.to_kind(Kind::Float);
+        if bytes {
+            images /= &self.brightest;
+        }
         images -= &self.mean;
         images /= &self.std;
-        let images = match &self.augmentation {
-            Some(augmentation) => augmentation.erased(images, &index),
-            None => images,
-        };
-        Some(Batch { images, labels })
-    }
-}
-
-/// Moves a batch to a device. To a GPU from pinned memory, so that the processor need not wait for
-/// the copy and prepares the next batch while the GPU works.
-fn move_to(tensor: Tensor, device: Device) -> Tensor {
-    match device {
-        Device::Cuda(_) => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
-        _ => tensor.to_device(device),
+        if let Some(augmentation) = &self.augmentation {
+            images = augmentation.erased(images, &index);
+        }
+        Some(Batch { images, labels: self.labels.index_select(0, &index) })
     }
 }
 
@@ -154,6 +164,41 @@ mod tests {
         assert_eq!(Vec::<i64>::try_from(&all[0].labels).unwrap(), [4, 3]);
         assert!((all[0].images.double_value(&[0, 0, 0, 0]) - 1.5).abs() < 1e-6);
         assert!((all[2].images.double_value(&[0, 0, 0, 0]) + 0.5).abs() < 1e-6);
+    }
+
+    /// The device that a GPU's way is tried on: a CUDA device where the process has one, real or
+    /// pretended.
+    fn device() -> Device {
+        if crate::ground::device::cuda_devices() > 0 { Device::Cuda(0) } else { Device::Cpu }
+    }
+
+    /// Guards the way of a GPU: images that are gathered, cut, mirrored, normalised and erased on
+    /// the device, or gathered on the host, are those of the CPU to the bit.
+    #[test]
+    fn batches_are_the_same_wherever_the_split_lies() {
+        use crate::ground::transfer;
+        use crate::train::Augment;
+        let mut stream = Stream::open(0, "split", 0);
+        let bytes = (stream.uniform(&[23, 3, 9, 7], 0.0, 256.0)).to_kind(Kind::Uint8);
+        let host = Split { images: bytes, labels: Tensor::arange(23, (Kind::Int64, Device::Cpu)) };
+        let there = Split { images: transfer(&host.images, device()), labels: transfer(&host.labels, device()) };
+        let normalisation = Normalisation { mean: vec![0.49, 0.48, 0.45], std: vec![0.2, 0.3, 0.26] };
+        let settings = Augment { crop: 2, flip: true, cutout: 3 };
+        let made = |split: &Split, device: Device| -> Vec<(Tensor, Tensor)> {
+            let order = Stream::open(1, "order", 0).permutation(23);
+            let drawn = Augmentation::draw(&settings, split, 4, "retrain", 1);
+            let batches = Batches::new(split, &normalisation, order, 10, device).augmented(drawn);
+            let host = |tensor: Tensor| tensor.to_device(Device::Cpu);
+            batches.map(|batch| (host(batch.images), host(batch.labels))).collect()
+        };
+        let want = made(&host, Device::Cpu);
+        for split in [&host, &there] {
+            let got = made(split, device());
+            assert_eq!(got.len(), 3);
+            for ((images, labels), (as_images, as_labels)) in got.iter().zip(&want) {
+                assert!(images.equal(as_images) && labels.equal(as_labels));
+            }
+        }
     }
 
     /// Raw samples of two numbers become an input of one: their sum and a random number.

@@ -2,13 +2,18 @@
 
 use tch::Device;
 
+use super::placement::{Placed, placed};
 use super::{Augmentation, Batches, StageSpec};
-use crate::data::Splits;
+use crate::data::{Split, Splits};
 use crate::ground::Stream;
 
 /// The batches of every epoch of a stage.
 pub(super) struct Course<'a> {
     splits: &'a Splits,
+    /// The training split, on the device where it fits.
+    train: Split,
+    /// Why it is not there, where that costs time.
+    pub(super) left: Option<String>,
     device: Device,
     seed: u64,
     spec: &'a StageSpec,
@@ -32,7 +37,12 @@ impl<'a> Course<'a> {
         let samples = spec.samples.unwrap_or(all).min(all);
         // Which ones does not depend on the seed, as a smaller data set would not.
         let chosen = (samples < all).then(|| Stream::open(0, "samples", samples as u64).permutation(all));
-        Course { splits, device, seed, spec, samples, batch_size, chosen }
+        let Placed { split: train, left } = match &splits.preparation {
+            // Its samples are made on the host.
+            Some(_) => placed(&splits.train, Device::Cpu),
+            None => placed(&splits.train, device),
+        };
+        Course { splits, train, left, device, seed, spec, samples, batch_size, chosen }
     }
 
     /// Batches of an epoch.
@@ -49,7 +59,7 @@ impl<'a> Course<'a> {
             order.iter_mut().for_each(|index| *index = chosen[*index as usize]);
         }
         let preparation = splits.preparation.as_deref();
-        let batches = Batches::new(&splits.train, &splits.normalisation, order, self.batch_size, self.device).prepared(
+        let batches = Batches::new(&self.train, &splits.normalisation, order, self.batch_size, self.device).prepared(
             preparation,
             self.seed,
             format!("{stage}/prepare/{epoch}"),

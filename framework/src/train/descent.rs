@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::multi_tensor::{self, Moved};
 use crate::ground::{Parameters, Role};
 use crate::spiking::changed;
 use crate::spiking::parallel::{Pointer, for_blocks, simd};
@@ -53,6 +54,28 @@ impl Rate {
     }
 }
 
+impl Algorithm {
+    /// The state of a parameter before its first step: a velocity; or two moments and the number of
+    /// steps, which stays on the CPU.
+    fn state(self, parameter: &Tensor, by_kernels: bool) -> Vec<Tensor> {
+        match self {
+            Algorithm::Sgd { .. } => vec![parameter.zeros_like()],
+            Algorithm::Adam { .. } => {
+                let steps = steps_beside(parameter, &Tensor::zeros([1], (Kind::Double, Device::Cpu)), by_kernels);
+                vec![parameter.zeros_like(), parameter.zeros_like(), steps]
+            }
+        }
+    }
+
+    /// Tensors of a parameter's state.
+    fn slots(self) -> usize {
+        match self {
+            Algorithm::Sgd { .. } => 1,
+            Algorithm::Adam { .. } => 3,
+        }
+    }
+}
+
 /// Descends all parameters of some roles by one rule.
 pub struct Descent {
     name: String,
@@ -61,18 +84,25 @@ pub struct Descent {
     rate: f64,
     parameters: Vec<(String, Tensor)>,
     state: BTreeMap<String, Vec<Tensor>>,
+    /// Whether kernels of this program make the steps, and not operations of libtorch.
+    by_kernels: bool,
     held: bool,
 }
 
 impl Descent {
     /// Descends the tensors of `roles` in `parameters`. `name` tells it apart in the checkpoint.
     pub fn new(name: &str, parameters: &Parameters, roles: &[Role], algorithm: Algorithm, schedule: Rate) -> Descent {
+        let parameters: Vec<(String, Tensor)> =
+            parameters.of(roles).map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect();
+        let walks =
+            |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous();
         Descent {
             name: name.to_owned(),
             algorithm,
             schedule,
             rate: schedule.at(0, 1),
-            parameters: parameters.of(roles).map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect(),
+            by_kernels: parameters.iter().all(|(_, tensor)| walks(tensor)),
+            parameters,
             state: BTreeMap::new(),
             held: false,
         }
@@ -100,58 +130,60 @@ impl Descent {
 
     /// One step along the gradients there are; a parameter without gradient stays.
     pub fn step(&mut self) {
-        if self.held {
-            return;
+        if !self.held {
+            tch::no_grad(|| match self.algorithm {
+                Algorithm::Sgd { momentum, weight_decay } => self.step_by_sgd(momentum, weight_decay),
+                Algorithm::Adam { weight_decay } => self.step_by_adam(weight_decay),
+            });
         }
-        let rate = self.rate;
-        tch::no_grad(|| {
-            for (name, tensor) in &mut self.parameters {
-                let gradient = tensor.grad();
-                if !gradient.defined() {
-                    continue;
-                }
-                match self.algorithm {
-                    Algorithm::Sgd { momentum, weight_decay } => {
-                        let state = self.state.entry(name.clone()).or_default();
-                        let begun = !state.is_empty();
-                        if !begun {
-                            state.push(tensor.zeros_like());
-                        }
-                        if in_step([&*tensor, &gradient, &state[0]]) {
-                            sgd(tensor, &gradient, &state[0], [rate, momentum, weight_decay], begun);
-                            changed(tensor);
-                            continue;
-                        }
-                        let gradient = gradient + &*tensor * weight_decay;
-                        let _ = state[0].g_mul_scalar_(momentum).g_add_(&gradient);
-                        let _ = tensor.g_sub_(&(&state[0] * rate));
-                    }
-                    Algorithm::Adam { weight_decay } => {
-                        let state = self.state.entry(name.clone()).or_insert_with(|| {
-                            vec![
-                                tensor.zeros_like(),
-                                tensor.zeros_like(),
-                                Tensor::zeros([1], (Kind::Double, Device::Cpu)),
-                            ]
-                        });
-                        let _ = state[2].g_add_scalar_(1.0);
-                        let count = state[2].double_value(&[0]);
-                        let step = rate / (1.0 - BETAS.0.powf(count));
-                        let correction = (1.0 - BETAS.1.powf(count)).sqrt();
-                        if in_step([&*tensor, &gradient, &state[0], &state[1]]) {
-                            adam(tensor, &gradient, [&state[0], &state[1]], BETAS, [step, correction, weight_decay]);
-                            changed(tensor);
-                            continue;
-                        }
-                        let gradient = gradient + &*tensor * weight_decay;
-                        let _ = state[0].g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
-                        let _ = state[1].g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
-                        let root = state[1].sqrt() / correction + EPSILON;
-                        let _ = tensor.g_sub_(&(&state[0] / root * step));
-                    }
-                }
+    }
+
+    fn step_by_sgd(&mut self, momentum: f64, weight_decay: f64) {
+        let (moved, _) = self.moved();
+        if !self.by_kernels {
+            return multi_tensor::sgd(&moved, self.rate, momentum, weight_decay);
+        }
+        let Moved { parameters, gradients, first, .. } = &moved;
+        for (tensor, (gradient, velocity)) in parameters.iter().zip(gradients.iter().zip(first)) {
+            sgd(tensor, gradient, velocity, [self.rate, momentum, weight_decay]);
+            changed(tensor);
+        }
+    }
+
+    fn step_by_adam(&mut self, weight_decay: f64) {
+        let (moved, mut counts) = self.moved();
+        if !self.by_kernels {
+            // On the device, so that a graph of the step counts as well.
+            multi_tensor::count(&counts);
+            return multi_tensor::adam(&moved, &counts, self.rate, BETAS, weight_decay, EPSILON);
+        }
+        let Moved { parameters, gradients, first, second } = &moved;
+        for (index, count) in counts.iter_mut().enumerate() {
+            let count = count.g_add_scalar_(1.0).double_value(&[0]);
+            let step = self.rate / (1.0 - BETAS.0.powf(count));
+            let correction = (1.0 - BETAS.1.powf(count)).sqrt();
+            let moments = [&first[index], &second[index]];
+            adam(&parameters[index], &gradients[index], moments, BETAS, [step, correction, weight_decay]);
+            changed(&parameters[index]);
+        }
+    }
+
+    /// The parameters with a gradient, and the third slot of each one's state, where there is one.
+    fn moved(&mut self) -> (Moved, Vec<Tensor>) {
+        let (mut moved, mut counts) = (Moved::default(), Vec::new());
+        for (name, tensor) in &self.parameters {
+            let gradient = tensor.grad();
+            if !gradient.defined() {
+                continue;
             }
-        });
+            let state = self.state.entry(name.clone()).or_insert_with(|| self.algorithm.state(tensor, self.by_kernels));
+            moved.parameters.push(tensor.shallow_clone());
+            moved.gradients.push(laid_out_as(tensor, gradient));
+            moved.first.push(state[0].shallow_clone());
+            moved.second.extend(state.get(1).map(Tensor::shallow_clone));
+            counts.extend(state.get(2).map(Tensor::shallow_clone));
+        }
+        (moved, counts)
     }
 
     /// The state by name, for a checkpoint.
@@ -164,16 +196,14 @@ impl Descent {
     /// Takes the state back from a checkpoint.
     pub fn restore(&mut self, stored: &BTreeMap<String, Tensor>) {
         self.state.clear();
-        let slots = match self.algorithm {
-            Algorithm::Sgd { .. } => 1,
-            Algorithm::Adam { .. } => 3,
-        };
+        let slots = self.algorithm.slots();
         for (parameter, tensor) in &self.parameters {
             let found: Vec<Tensor> = (0..slots)
                 .filter_map(|slot| stored.get(&format!("{}/{slot}/{parameter}", self.name)))
-                .map(|value| match value.kind() {
-                    Kind::Double => value.copy(),
-                    _ => value.to_device(tensor.device()).copy(),
+                .enumerate()
+                .map(|(slot, value)| match slot {
+                    2 => steps_beside(tensor, value, self.by_kernels),
+                    _ => laid_out_as(tensor, value.to_device(tensor.device()).copy()),
                 })
                 .collect();
             if found.len() == slots {
@@ -183,22 +213,34 @@ impl Descent {
     }
 }
 
+/// Adam's number of steps of a parameter: for kernels a number of the host, for libtorch an f32 scalar
+/// beside the parameter.
+fn steps_beside(parameter: &Tensor, steps: &Tensor, by_kernels: bool) -> Tensor {
+    match by_kernels {
+        true => steps.to_device(Device::Cpu).to_kind(Kind::Double).reshape([1]).copy(),
+        false => steps.to_kind(Kind::Float).to_device(parameter.device()).reshape([] as [i64; 0]).copy(),
+    }
+}
+
+/// `value` with its numbers in the order in memory that `tensor` has them in.
+fn laid_out_as(tensor: &Tensor, value: Tensor) -> Tensor {
+    let (size, wanted, found) = (tensor.size(), tensor.stride(), value.stride());
+    if size.iter().zip(wanted.iter().zip(&found)).all(|(side, (wanted, found))| *side == 1 || wanted == found) {
+        return value;
+    }
+    let mut laid_out = tensor.empty_like();
+    laid_out.copy_(&value);
+    laid_out
+}
+
 /// Adam's decay of both moments.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
 
-/// Whether a kernel may walk through these tensors side by side.
-fn in_step<const N: usize>(tensors: [&Tensor; N]) -> bool {
-    let walks =
-        |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous();
-    tensors.into_iter().all(walks)
-}
-
 /// One step of SGD in one pass over memory; `numbers` are rate, momentum and weight decay.
-fn sgd(tensor: &Tensor, gradient: &Tensor, velocity: &Tensor, numbers: [f64; 3], begun: bool) {
+fn sgd(tensor: &Tensor, gradient: &Tensor, velocity: &Tensor, numbers: [f64; 3]) {
     let [p, g, v] = [tensor, gradient, velocity].map(Pointer::of);
     let [rate, momentum, decay] = numbers.map(|number| number as f32);
-    let momentum = if begun { momentum } else { 0.0 };
     for_blocks(tensor.numel(), |begin, end| {
         // SAFETY: all have as many values; blocks do not overlap.
         unsafe { sgd_block(p.get(), g.get(), v.get(), begin, end, rate, momentum, decay) };
@@ -260,13 +302,10 @@ pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64)
         if gradients.is_empty() {
             return;
         }
-        let norms: Vec<Tensor> = gradients.iter().map(|gradient| gradient.norm()).collect();
+        let norms = multi_tensor::norms(&gradients);
         // As PyTorch's clip_grad_norm_, and without reading the norm back from the device.
         let factor = (Tensor::stack(&norms, 0).norm() + 1e-6).reciprocal() * limit;
-        let factor = factor.clamp_max(1.0);
-        for mut gradient in gradients {
-            let _ = gradient.g_mul_(&factor);
-        }
+        multi_tensor::scale(&gradients, &factor.clamp_max(1.0));
     });
 }
 
@@ -274,6 +313,7 @@ pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64)
 mod tests {
     use super::*;
     use crate::ground::Build;
+    use crate::spiking::version;
 
     fn descend(algorithm: Algorithm, steps: usize) -> Vec<f64> {
         let mut parameters = Parameters::default();
@@ -304,14 +344,23 @@ mod tests {
         assert!((path[0] - 0.9).abs() < 1e-6 && (path[1] - 0.8).abs() < 1e-3, "{path:?}");
     }
 
-    /// Written out in f64, as PyTorch's documentation of both algorithms has it.
+    /// Written out in f64, as PyTorch's documentation of both algorithms has it; by the kernels of
+    /// the CPU, and by the operations over all parameters that a GPU has.
     #[test]
     fn many_values_step_as_the_formulas_say() {
-        for algorithm in [Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, Algorithm::Adam { weight_decay: 0.1 }] {
+        let rules = [
+            Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 },
+            Algorithm::Sgd { momentum: 0.0, weight_decay: 0.1 },
+            Algorithm::Adam { weight_decay: 0.1 },
+        ];
+        for (algorithm, by_kernels) in rules.into_iter().flat_map(|rule| [(rule, true), (rule, false)]) {
             let start = Tensor::randn([37, 91], (Kind::Float, Device::Cpu));
             let mut parameters = Parameters::default();
             let p = Build::new(&mut parameters, 0, Device::Cpu).parameter("p", Role::Weight, |_| start.copy());
             let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.01));
+            assert!(descent.by_kernels);
+            descent.by_kernels = by_kernels;
+            let before = version(&p);
             let mut want = start.to_kind(Kind::Double);
             let (mut first, mut second) = (want.zeros_like(), want.zeros_like());
             for step in 1..=4 {
@@ -320,8 +369,8 @@ mod tests {
                 descent.step();
                 let gradient = &want * 2.1;
                 match algorithm {
-                    Algorithm::Sgd { .. } => {
-                        first = &first * 0.9 + gradient;
+                    Algorithm::Sgd { momentum, .. } => {
+                        first = &first * momentum + gradient;
                         want -= &first * 0.01;
                     }
                     Algorithm::Adam { .. } => {
@@ -333,7 +382,48 @@ mod tests {
                 }
             }
             let error = (p.to_kind(Kind::Double) - want).abs().max().double_value(&[]);
-            assert!(error < 1e-5, "{algorithm:?}: {error}");
+            assert!(error < 1e-5, "{algorithm:?}, kernels {by_kernels}: {error}");
+            assert_ne!(version(&p), before, "what was made from the values before is not valid any more");
+        }
+    }
+
+    /// Three parameters, one without gradient in some steps, in one operation: as one by one.
+    #[test]
+    fn parameters_step_together_as_each_would_alone() {
+        for algorithm in [Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, Algorithm::Adam { weight_decay: 0.1 }] {
+            let run = |by_kernels: bool, resume: bool| {
+                let mut parameters = Parameters::default();
+                let mut build = Build::new(&mut parameters, 7, Device::Cpu);
+                let all =
+                    ["a", "b", "c"].map(|name| build.parameter(name, Role::Weight, |stream| stream.normal(&[3, 5])));
+                let begin = || {
+                    let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.01));
+                    descent.by_kernels = by_kernels;
+                    descent
+                };
+                let mut descent = begin();
+                for step in 0..5 {
+                    parameters.zero_grad();
+                    let of = |index: usize| all[index].square().sum(Kind::Float) * (index as f64 + 1.0);
+                    let loss = if step % 2 == 0 { of(0) + of(1) + of(2) } else { of(0) + of(2) };
+                    loss.backward();
+                    let before = all[1].copy();
+                    descent.step();
+                    assert_eq!(all[1].equal(&before), step % 2 == 1, "a parameter without gradient stays");
+                    if resume && step == 2 {
+                        let stored = descent.state().map(|(name, tensor)| (name, tensor.copy())).collect();
+                        descent = begin();
+                        descent.restore(&stored);
+                    }
+                }
+                Tensor::cat(&all, 0).detach()
+            };
+            let alone = run(true, false);
+            let together = run(false, false);
+            let apart = (&alone - &together).abs().max().double_value(&[]);
+            assert!(apart < 1e-6, "{algorithm:?}: {apart}");
+            assert!(run(false, true).equal(&together), "{algorithm:?}: resumed to the bit");
+            assert!(run(true, true).equal(&alone), "{algorithm:?}: resumed to the bit");
         }
     }
 

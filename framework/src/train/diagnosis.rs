@@ -46,8 +46,15 @@ pub(super) struct Watched<'a> {
 /// statistics come before the weights, since a forward pass alone changes them.
 pub fn broken_tensor(parameters: &Parameters) -> Option<String> {
     let weights = parameters.trainable().iter().map(|parameter| (&parameter.name, &parameter.tensor));
-    let mut all = parameters.buffers().iter().map(|(name, tensor)| (name, tensor)).chain(weights);
-    let (name, _) = all.find(|(_, tensor)| !finite(tensor))?;
+    let all = parameters.buffers().iter().map(|(name, tensor)| (name, tensor)).chain(weights);
+    // One read of the device for all of them.
+    let (names, flags): (Vec<&String>, Vec<Tensor>) =
+        all.map(|(name, tensor)| (name, tensor.detach().isfinite().all())).unzip();
+    if flags.is_empty() {
+        return None;
+    }
+    let sound = Vec::<bool>::try_from(Tensor::stack(&flags, 0)).expect("flags in one dimension");
+    let name = names[sound.iter().position(|sound| !sound)?];
     Some(format!("`{name}` of layer `{}` is NaN or infinite", layer(name)))
 }
 

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
+use super::placement::placed;
 use crate::data::{Normalisation, Split};
 use crate::network::{Activity, Network, Pass, WeightCache};
 use crate::{Error, Result};
@@ -46,6 +47,7 @@ pub fn evaluate_in_batches(
     device: Device,
     size: usize,
 ) -> Result<Measured> {
+    let split = &placed(split, device).split;
     let order = (0..split.len() as i64).collect();
     let cache = WeightCache::default();
     let pass = Pass { training: false, cache: Some(&cache), ..pass };

@@ -12,9 +12,10 @@ use super::{
 use crate::Result;
 use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role};
+use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate, cost, design,
-    exceedance, prefix_cross_entropy,
+    Architecture, Compression, CostConstants, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate,
+    design, exceedance, prefix_cross_entropy,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -65,6 +66,15 @@ pub struct Open {
     pub gate: Box<dyn TimestepGate>,
     /// All tensors.
     pub parameters: Parameters,
+    /// What its cost terms keep on the device from step to step.
+    pub constants: CostConstants,
+}
+
+impl Open {
+    /// A network, its gate and their tensors.
+    pub fn new(network: Searched, gate: Box<dyn TimestepGate>, parameters: Parameters) -> Open {
+        Open { network, gate, parameters, constants: CostConstants::default() }
+    }
 }
 
 /// A network with open decisions.
@@ -405,16 +415,20 @@ impl SearchParts<'_> {
     /// All terms; the response has to be measured.
     pub fn losses(&self, response: &Response, batch: &Batch, epoch: usize, regime: Regime) -> Losses {
         let counted = exceedance(&self.timestep_weights(epoch, regime, batch.images.device()));
-        let layers = self.network().layers();
-        let (memory, compute) = cost::search_terms(&layers, regime.active, &response.activity, &counted);
+        let model = self.cost_model(regime, &counted);
+        let (memory, compute) = model.search_terms(&self.network().layers(), &response.activity);
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
+    }
+
+    fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {
+        CostModel::of(self.network(), regime.active, counted, &self.open.constants)
     }
 
     /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and
     /// every neuron firing at every timestep: bits, and bit-operations an image. In these units a
     /// lambda travels between data sets and widths.
     pub fn dense_cost(&self) -> (f64, f64) {
-        cost::dense_terms(&self.network().layers(), self.max_timesteps)
+        dense_terms(&self.network().layers(), self.max_timesteps)
     }
 
     fn notes(
@@ -425,23 +439,23 @@ impl SearchParts<'_> {
         device: tch::Device,
     ) -> Result<EpochNotes> {
         tch::no_grad(|| {
-            let active = regime.active;
             let pass = Pass { measure: true, ..self.pass(regime) };
             let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device)?;
             let weights = self.timestep_weights(epoch, regime, device);
+            let counted = exceedance(&weights);
             let layers = self.network().layers();
-            let (memory, compute) = cost::search_terms(&layers, active, &measured.activity, &exceedance(&weights));
-            let (mut bits, mut count) = (0.0, 0.0);
-            for layer in layers.iter().filter(|layer| layer.searched) {
-                bits += layer.weight.bits(active).double_value(&[]) * layer.shape.weights();
-                count += layer.shape.weights();
-            }
+            let costs = self.cost_model(regime, &counted).searched(&layers, &measured.activity);
+            let values = |of: &Tensor| Vec::<f64>::try_from(of).unwrap_or_default();
+            let sum = |of: &Tensor| values(of).into_iter().sum::<f64>();
+            let weights_of = layers.iter().filter(|layer| layer.searched).map(|layer| layer.shape.weights());
+            let count: f64 = weights_of.clone().sum();
+            let bits: f64 = values(&costs.bits).into_iter().zip(weights_of).map(|(bits, weights)| bits * weights).sum();
             Ok(EpochNotes {
                 validation: (measured.loss, measured.accuracy),
                 // Without validation images no firing rates are known.
                 cost: Some((
-                    memory.double_value(&[]),
-                    if splits.validation.is_empty() { f64::NAN } else { compute.double_value(&[]) },
+                    sum(&costs.memory_bits),
+                    if splits.validation.is_empty() { f64::NAN } else { sum(&costs.bit_syn_ops) },
                     bits / f64::max(count, 1.0),
                 )),
                 timestep_weights: Vec::<f64>::try_from(weights.to_kind(Kind::Double)).unwrap_or_default(),

@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::course::Course;
 use super::diagnosis::{self, Watched, broken_tensor};
+use super::replay::Replay;
 use super::stage::Step;
 use super::sums::Sums;
 use super::{Batch, Begun, Checkpoint, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
@@ -32,6 +33,9 @@ pub struct SessionSpec<'a> {
     pub trial: &'a str,
     /// When checkpoints are written.
     pub interval: Interval,
+    /// Whether the steps of an epoch on a GPU are recorded once and replayed: the same numbers,
+    /// faster.
+    pub graphs: bool,
 }
 
 /// A trial at work: what its stages share.
@@ -73,6 +77,8 @@ struct Work<'s> {
     saved: bool,
     /// Seconds in training steps.
     in_steps: f64,
+    /// When a GPU was last seen to have done what it was asked.
+    idle: Instant,
     /// Seconds in what is measured after each epoch.
     in_validation: f64,
 }
@@ -227,8 +233,19 @@ impl<'a> Session<'a> {
             None => (spec.epochs, spec.batch_size),
         };
         let course = Course::new(self.splits, self.device, self.seed, spec, batch_size);
-        let mut work = Work { spec, course: &course, parameters, saved: true, in_steps: 0.0, in_validation: 0.0 };
+        let mut work = Work {
+            spec,
+            course: &course,
+            parameters,
+            saved: true,
+            in_steps: 0.0,
+            idle: Instant::now(),
+            in_validation: 0.0,
+        };
         self.tell_start(&work, first, &begun);
+        if let Some(left) = &course.left {
+            self.note(left);
+        }
         let entered = Instant::now();
         if resumed.is_none() {
             // What a diagnosis of the first epoch goes back to.
@@ -298,14 +315,17 @@ impl<'a> Session<'a> {
         for descent in descents.iter_mut() {
             descent.begin_epoch(epoch, work.spec.epochs);
         }
+        let mut replay = Replay::new(self.device, self.spec.graphs);
+        work.idle = Instant::now();
         for batch in work.course.batches(epoch).after(sums.done.batches) {
             self.stop_if_asked(work, epoch, &sums, descents)?;
-            self.train_batch(work, epoch, &batch, &mut sums, descents, step)?;
+            self.train_batch(work, epoch, &batch, &mut sums, descents, step, &mut replay)?;
         }
         self.stop_if_asked(work, epoch, &sums, descents)?;
         Ok(sums)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn train_batch(
         &mut self,
         work: &mut Work,
@@ -314,10 +334,14 @@ impl<'a> Session<'a> {
         sums: &mut Sums,
         descents: &mut [Descent],
         step: &mut Step,
+        replay: &mut Replay,
     ) -> Result<()> {
         let begin = Instant::now();
-        let report = step(batch, epoch, descents)?;
-        work.in_steps += begin.elapsed().as_secs_f64();
+        let report =
+            replay.step(batch, work.parameters, |batch| step(batch, epoch, descents), |text| self.note(text))?;
+        if self.device == Device::Cpu {
+            work.in_steps += begin.elapsed().as_secs_f64();
+        }
         work.saved = false;
         sums.add(&report, batch);
         let (done, batches) = (sums.done.batches, work.course.len());
@@ -326,6 +350,9 @@ impl<'a> Session<'a> {
         // trial there. No checkpoint is written of one.
         if self.device == Device::Cpu || done.is_multiple_of(16) || done == batches || due {
             let loss = sums.worst_loss(&report);
+            if self.device != Device::Cpu {
+                work.in_steps += std::mem::replace(&mut work.idle, Instant::now()).elapsed().as_secs_f64();
+            }
             if diagnosis::diverged(loss) {
                 return Err(self.diverged(work, epoch, done, loss, descents, step));
             }

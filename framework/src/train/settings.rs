@@ -43,7 +43,7 @@ pub struct Training {
     #[schemars(range(min = 0.0))]
     pub clip: f64,
     /// The type that convolutions on spikes are computed in, in training and in what is measured of
-    /// the network.
+    /// the network; `tf32` needs a GPU.
     #[serde(default, skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
     /// What is done to training images at random; without it, nothing.

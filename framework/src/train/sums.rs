@@ -11,17 +11,23 @@ pub(super) struct Sums {
     pub(super) done: Begun,
     loss: Tensor,
     correct: Tensor,
+    device: Device,
     watch: Stopwatch,
+    /// Images that were done, and seconds, when a number was last read from the device: a GPU may
+    /// be behind what it was asked since.
+    read: (usize, f64),
 }
 
 impl Sums {
     pub(super) fn begin(done: Begun, device: Device) -> Sums {
-        let scalar = |value: Tensor| value.to_device(device);
+        let scalar: [i64; 0] = [];
         Sums {
             done,
-            loss: scalar(Tensor::from(done.loss)),
-            correct: scalar(Tensor::from(done.correct)),
+            loss: Tensor::full(scalar, done.loss, (Kind::Double, device)),
+            correct: Tensor::full(scalar, done.correct, (Kind::Int64, device)),
+            device,
             watch: Stopwatch::start(device),
+            read: (done.images, 0.0),
         }
     }
 
@@ -34,10 +40,13 @@ impl Sums {
         self.done.images += batch.len();
     }
 
-    /// The mean so far, or the last batch's loss where that is larger or NaN.
-    pub(super) fn worst_loss(&self, report: &StepReport) -> f64 {
-        let mean = self.loss.double_value(&[]) / self.done.images.max(1) as f64;
-        let last = report.loss.double_value(&[]);
+    /// The mean so far, or the last batch's loss where that is larger or NaN: one read of the
+    /// device, which waits for it.
+    pub(super) fn worst_loss(&mut self, report: &StepReport) -> f64 {
+        let both = Tensor::stack(&[&self.loss, &report.loss.detach().to_kind(Kind::Double)], 0).to_device(Device::Cpu);
+        self.read = (self.done.images, self.watch.wall());
+        let mean = both.double_value(&[0]) / self.done.images.max(1) as f64;
+        let last = both.double_value(&[1]);
         if last.is_nan() || last > mean { last } else { mean }
     }
 
@@ -51,7 +60,38 @@ impl Sums {
         }
     }
 
+    /// Of the images that are done, which on a GPU are those up to the last read; NaN before it.
     pub(super) fn images_per_second(&self) -> f64 {
-        self.done.images as f64 / (self.done.seconds + self.watch.wall())
+        let (images, seconds) = match self.device {
+            Device::Cpu => (self.done.images, self.watch.wall()),
+            _ => self.read,
+        };
+        images as f64 / (self.done.seconds + seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the speed of a GPU: a step returns when it is launched, so that a rate is true when
+    /// something was read, and not before.
+    #[test]
+    fn the_speed_of_a_gpu_is_that_of_the_last_read() {
+        let mut sums = Sums::begin(Begun::default(), Device::Cpu);
+        sums.device = Device::Cuda(0);
+        let batch =
+            Batch { images: Tensor::zeros([2], (Kind::Float, Device::Cpu)), labels: Tensor::from_slice(&[0i64, 1]) };
+        let logits = Tensor::from_slice(&[1f32, 0.0, 1.0, 0.0]).view([2, 2]);
+        let report = StepReport { loss: Tensor::from(0.5f32), logits };
+        sums.add(&report, &batch);
+        assert!(sums.images_per_second().is_nan());
+        assert_eq!(sums.worst_loss(&report), 0.5);
+        let speed = sums.images_per_second();
+        assert!(speed > 0.0 && speed.is_finite());
+        sums.add(&report, &batch);
+        assert_eq!(sums.images_per_second(), speed);
+        let done = sums.so_far();
+        assert_eq!((done.loss, done.correct, done.images), (2.0, 2, 4));
     }
 }

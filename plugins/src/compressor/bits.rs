@@ -2,13 +2,13 @@
 //! among them.
 
 use litesnn_framework::ground::{Build, Role, counted};
-use litesnn_framework::network::{Decision, Decisions, LayerSpec, Place};
+use litesnn_framework::network::{Decision, Decisions, Factor, Formula, LayerSpec, Place};
 use litesnn_framework::plugin::checked;
 use litesnn_framework::{Error, Result};
 use serde::Deserializer;
 use tch::{Device, Kind, Tensor};
 
-use super::gaussian_levels::step;
+use super::gaussian_levels::{level, step};
 
 /// Reads the candidates of the cells.
 pub fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
@@ -90,16 +90,25 @@ impl BitChoice {
         }
     }
 
+    /// The mixture of the candidates in terms that kernels know.
+    pub fn formula(&self) -> Formula {
+        let logits = self.logits.as_ref().map(Tensor::shallow_clone);
+        Formula::Levels { logits, levels: self.candidates.iter().map(|&bits| level(bits)).collect() }
+    }
+
     /// The step of the one candidate that is left.
     pub fn step(&self, weight: &Tensor) -> Option<Tensor> {
         let &[bits] = self.candidates.as_slice() else { return None };
         Some(step(&weight.std(true), bits))
     }
 
-    /// Expected bits, a scalar (paper, Eq. 19).
-    pub fn expected(&self) -> Tensor {
-        let widths: Vec<f32> = self.candidates.iter().map(|&bits| bits as f32).collect();
-        (self.probabilities() * Tensor::from_slice(&widths).to_device(self.device)).sum(Kind::Float)
+    /// Expected bits (paper, Eq. 19).
+    pub fn expected(&self) -> Factor {
+        let values: Vec<f64> = self.candidates.iter().map(|&bits| f64::from(bits)).collect();
+        match &self.logits {
+            Some(logits) => Factor::Expected { logits: logits.shallow_clone(), values },
+            None => Factor::Constant(values[0]),
+        }
     }
 
     /// The candidate of the largest beta.

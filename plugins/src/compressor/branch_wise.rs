@@ -20,7 +20,7 @@
 //! lost in its text form; Eq. 4-7 are restored from its words.
 
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -151,12 +151,12 @@ impl WeightTransform for Branches {
         }
     }
 
-    fn bits(&self) -> Option<Tensor> {
+    fn bits(&self) -> Option<Factor> {
         Some(self.choice.expected())
     }
 
     /// Of the branch that will be left.
-    fn density(&self) -> Option<Tensor> {
+    fn density(&self) -> Option<Factor> {
         Some(self.rate.density())
     }
 

@@ -3,6 +3,7 @@
 //! Sources and formulas are those of `gaussian-quantize`: levels are d_b = c_b · sigma apart, and
 //! W' = sum_b p_b · Q_b(W).
 
+use litesnn_framework::network::Level;
 use litesnn_framework::spiking::custom_function;
 use litesnn_framework::spiking::parallel::{BLOCK, Pointer, for_blocks, for_parts, parts, simd};
 use tch::{Device, Kind, Tensor};
@@ -35,6 +36,11 @@ fn limit(bits: u32) -> f64 {
 /// d_b for a weight of standard deviation `sigma` (a scalar tensor).
 pub fn step(sigma: &Tensor, bits: u32) -> Tensor {
     sigma * unit_step(bits)
+}
+
+/// The levels of a bit-width in terms that kernels know.
+pub fn level(bits: u32) -> Level {
+    Level { unit: unit_step(bits), limit: limit(bits) }
 }
 
 /// Q_b(w) for a weight of standard deviation `sigma` (a scalar tensor).

@@ -18,7 +18,9 @@
 use super::bits::{BitChoice, candidates};
 use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form};
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Technique, WeightTransform,
+};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,11 +96,15 @@ impl WeightTransform for MixedQuantizer {
         mixed_quantize(weight, &self.choice.probabilities(), &self.choice.candidates)
     }
 
+    fn formula(&self) -> Option<Formula> {
+        Some(self.choice.formula())
+    }
+
     fn step(&self, weight: &Tensor) -> Option<Tensor> {
         self.choice.step(weight)
     }
 
-    fn bits(&self) -> Option<Tensor> {
+    fn bits(&self) -> Option<Factor> {
         Some(self.choice.expected())
     }
 

@@ -26,7 +26,7 @@
 use super::mask::straight_through_mask;
 use super::rate::LayerRate;
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,8 @@ impl WeightTransform for Synapses {
         Some(straight_through_mask(&self.weight, transformed, &self.there(), prior))
     }
 
-    fn density(&self) -> Option<Tensor> {
-        Some(self.there().mean(Kind::Float))
+    fn density(&self) -> Option<Factor> {
+        Some(Factor::Scalar(self.there().mean(Kind::Float)))
     }
 
     /// The weights that were trained without it are all there.
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(values(&weight.value(Techniques::ALL)), [0.5, -1.0, 2.0, -0.25]);
         train([-0.1, -1.0, 2.0, 0.3]);
         assert_eq!(values(&weight.value(Techniques::ALL)), [0.0, -1.0, 2.0, 0.0]);
-        assert_eq!(weight.density(Techniques::ALL).double_value(&[]), 0.5);
+        assert_eq!(weight.density(Techniques::ALL).number(), 0.5);
         train([0.1, -1.0, 2.0, 0.3]);
         assert_eq!(values(&weight.value(Techniques::ALL)), [0.1, -1.0, 2.0, 0.0]);
     }

@@ -9,11 +9,15 @@
 //!
 //! W is the trained weight itself, wherever the plugin stands among the compressors: a quantised
 //! weight has too few values to rank. Nothing is trained beside it. A removed weight gets no
-//! gradient from the loss, and comes back when a kept one falls below it.
+//! gradient from the loss, and comes back when a kept one falls below it. Of equal ones the first
+//! stay.
 
+use super::mask::largest_mask;
 use super::rate::LayerRate;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Technique, WeightTransform,
+};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +38,7 @@ register! {
     kind: Compressor,
     name: "magnitude-prune",
     settings: MagnitudePrune,
-    version: 1,
+    version: 2,
     summary: "removes the smallest weights, layer by layer",
     paper: "Han et al., Learning both Weights and Connections, NeurIPS 2015",
     examples: ["[[compressor]]\nmagnitude-prune = { rate = 0.8 }"],
@@ -67,12 +71,14 @@ struct MagnitudeMask {
 
 impl WeightTransform for MagnitudeMask {
     fn mask(&self, _transformed: &Tensor) -> Option<Tensor> {
-        let weight = self.weight.detach();
-        let (_, index) = weight.abs().flatten(0, -1).topk(self.rate.kept, 0, true, false);
-        Some(weight.zeros_like().flatten(0, -1).index_fill(0, &index, 1.0).view_as(&weight))
+        Some(largest_mask(&self.weight, self.rate.kept))
     }
 
-    fn density(&self) -> Option<Tensor> {
+    fn formula(&self) -> Option<Formula> {
+        Some(Formula::Largest { scores: self.weight.detach(), kept: self.rate.kept, learned: false })
+    }
+
+    fn density(&self) -> Option<Factor> {
         Some(self.rate.density())
     }
 
@@ -97,7 +103,7 @@ mod tests {
     fn the_largest_weights_stay_and_the_mask_follows_the_trained_weight() {
         let weight = halved(&[0.1, -0.9, 0.5, -0.2]);
         assert_eq!(values(&weight.value(Techniques::ALL)), [0., -0.9, 0.5, 0.]);
-        assert_eq!(weight.density(Techniques::ALL).double_value(&[]), 0.5);
+        assert_eq!(weight.density(Techniques::ALL).number(), 0.5);
         let trained = Tensor::from_slice(&[1f32, 0., 2., 3.]).view([1, 4]);
         tch::no_grad(|| weight.raw().shallow_clone().copy_(&trained));
         assert_eq!(values(&weight.value(Techniques::ALL)), [0., 0., 2., 3.]);
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn as_many_weights_as_the_rate_says_are_removed_with_ties() {
         let weight = halved(&[1.0; 7]);
-        assert_eq!(weight.value(Techniques::ALL).sum(Kind::Float).double_value(&[]), 4.0);
+        assert_eq!(values(&weight.value(Techniques::ALL)), [1., 1., 1., 1., 0., 0., 0.]);
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub fn largest_mask(values: &Tensor, kept: i64) -> Tensor {
     let values = values.detach();
     if values.device() != Device::Cpu || values.kind() != Kind::Float {
         let flat = values.flatten(0, -1);
-        let (_, index) = flat.abs().topk(kept, 0, true, false);
-        return flat.zeros_like().index_fill(0, &index, 1.0).view_as(&values);
+        // `topk` keeps any of equal ones.
+        let (_, order) = flat.abs().sort_stable(true, 0, true);
+        return flat.zeros_like().index_fill(0, &order.narrow(0, 0, kept), 1.0).view_as(&values);
     }
     let values = values.contiguous();
     let (count, mask) = (values.numel(), values.empty_like());
@@ -131,5 +132,14 @@ mod tests {
         let (double, single) = (largest_mask(&values, 7), largest_mask(&values.to_kind(Kind::Float), 7));
         assert_eq!(single.size(), [4, 3, 3]);
         assert!(double.to_kind(Kind::Float).equal(&single));
+    }
+
+    /// Guards the masks of a GPU, which tensor operations make: of equal ones any stayed.
+    #[test]
+    fn of_equal_ones_the_first_stay_in_every_type() {
+        let ties = (Tensor::randn([500], (Kind::Double, Device::Cpu)) * 2.0).round();
+        for kept in [1, 17, 250, 499] {
+            assert!(largest_mask(&ties, kept).equal(&by_sorting(&ties, kept)), "{kept}");
+        }
     }
 }

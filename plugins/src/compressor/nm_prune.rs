@@ -20,7 +20,7 @@
 
 use super::mask::straight_through_mask;
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ register! {
     kind: Compressor,
     name: "nm-prune",
     settings: NmPrune,
-    version: 1,
+    version: 2,
     summary: "keeps N of every M consecutive weights along the input channels",
     paper: "Zhou et al., Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch, ICLR 2021",
     examples: [
@@ -118,13 +118,14 @@ impl Groups {
         self.weight.size()[1] < i64::from(self.settings.m)
     }
 
-    /// Ones on the `kept` largest of every `of` input channels; `magnitude` is `[out, in, ...]`.
+    /// Ones on the `kept` largest of every `of` input channels, of equal ones on the first; `magnitude` is `[out, in, ...]`.
     fn largest(magnitude: &Tensor, of: i64, kept: i64) -> Tensor {
         let mut grouped = magnitude.size();
         grouped.splice(1..2, [magnitude.size()[1] / of, of]);
         let magnitude = magnitude.reshape(grouped.as_slice());
-        let (_, index) = magnitude.topk(kept, 2, true, false);
-        magnitude.zeros_like().scatter_value(2, &index, 1.0).flatten(1, 2)
+        // `topk` keeps any of equal ones.
+        let (_, order) = magnitude.sort_stable(true, 2, true);
+        magnitude.zeros_like().scatter_value(2, &order.narrow(2, 0, kept), 1.0).flatten(1, 2)
     }
 
     fn kept(&self) -> Tensor {
@@ -154,11 +155,11 @@ impl WeightTransform for Groups {
         })
     }
 
-    fn density(&self) -> Option<Tensor> {
+    fn density(&self) -> Option<Factor> {
         let (whole, _, of_rest) = self.split();
         let kept = whole * i64::from(self.settings.n) / i64::from(self.settings.m) + of_rest;
         let density = if self.is_dense() { 1.0 } else { kept as f64 / self.weight.size()[1] as f64 };
-        Some(Tensor::from(density).to_device(self.weight.device()))
+        Some(Factor::Constant(density))
     }
 
     fn decide(&self) -> Option<(String, Decision)> {
@@ -186,7 +187,7 @@ mod tests {
         let weights = [0.1, 8.0, -0.9, 7.0, 0.5, -6.0, -0.2, 5.0];
         let weight = two_of_four(&weights, &[1, 4, 1, 2], None);
         assert_eq!(values(&weight.value(Techniques::ALL)), [0., 8., -0.9, 7., 0.5, 0., 0., 0.]);
-        assert_eq!(weight.density(Techniques::ALL).double_value(&[]), 0.5);
+        assert_eq!(weight.density(Techniques::ALL).number(), 0.5);
         weight.value(Techniques::ALL).sum(Kind::Float).backward();
         assert_eq!(values(&weight.raw().grad()), [0., 1., 1., 1., 1., 0., 0., 0.]);
     }
@@ -196,7 +197,7 @@ mod tests {
         let weight = two_of_four(&[1., 2., 3., 4., 5., 6., 7.], &[1, 7], None);
         // 2 of 4, then ceil(3 · 2 / 4) = 2 of 3.
         assert_eq!(values(&weight.value(Techniques::ALL)), [0., 0., 3., 4., 0., 6., 7.]);
-        assert_eq!(weight.density(Techniques::ALL).double_value(&[]), 4.0 / 7.0);
+        assert_eq!(weight.density(Techniques::ALL).number(), 4.0 / 7.0);
         let few = two_of_four(&[1., 2., 3.], &[1, 3], None);
         assert_eq!(values(&few.value(Techniques::ALL)), [1., 2., 3.]);
     }

@@ -2,8 +2,8 @@
 //! it.
 
 use litesnn_framework::Result;
-use litesnn_framework::network::{Decision, Decisions, same_rate};
-use tch::{Device, Tensor};
+use litesnn_framework::network::{Decision, Decisions, Factor, same_rate};
+use tch::Tensor;
 
 /// A layer of which `floor(rate · n)` of its n weights are removed.
 pub struct LayerRate {
@@ -14,7 +14,6 @@ pub struct LayerRate {
     pub kept: i64,
     /// Whether a search is to record its decision.
     searched: bool,
-    device: Device,
 }
 
 impl LayerRate {
@@ -27,12 +26,12 @@ impl LayerRate {
         same_rate(name, decided, rate)?;
         let count = weight.numel() as i64;
         let kept = count - (rate * count as f64).floor() as i64;
-        Ok(LayerRate { rate, count, kept, searched: decided.is_none(), device: weight.device() })
+        Ok(LayerRate { rate, count, kept, searched: decided.is_none() })
     }
 
-    /// Fraction of the weights that stays, a scalar.
-    pub fn density(&self) -> Tensor {
-        Tensor::from(self.kept as f64 / self.count as f64).to_device(self.device)
+    /// Fraction of the weights that stays.
+    pub fn density(&self) -> Factor {
+        Factor::Constant(self.kept as f64 / self.count as f64)
     }
 
     /// What a search decided: one rate for all layers.

@@ -18,7 +18,9 @@ use super::mask::largest_mask;
 use super::rate::LayerRate;
 use super::scores::{initial_scores, straight_through};
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Technique, WeightTransform,
+};
 use litesnn_framework::spiking::version;
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
@@ -89,7 +91,11 @@ impl WeightTransform for ScoreMask {
         Some(straight_through(&self.scores, mask))
     }
 
-    fn density(&self) -> Option<Tensor> {
+    fn formula(&self) -> Option<Formula> {
+        Some(Formula::Largest { scores: self.scores.shallow_clone(), kept: self.rate.kept, learned: true })
+    }
+
+    fn density(&self) -> Option<Factor> {
         Some(self.rate.density())
     }
 
@@ -117,7 +123,7 @@ mod tests {
         let weight = Tensor::from_slice(&[0.5f32, -1.0, 0.25, 0.1, 0.2, 0.3]).view([1, 6, 1, 1]);
         let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
         let transform = ScorePrune { rate: 0.5 }.attach(&layer, &weight, None, &mut build).unwrap();
-        assert_eq!(transform.density().unwrap().double_value(&[]), 0.5);
+        assert_eq!(transform.density().unwrap().number(), 0.5);
         let scores = Vec::<f32>::try_from(parameters.trainable()[0].tensor.flatten(0, -1)).unwrap();
         // fan_in = 6, so the factor is 1 / max|W| = 1.
         assert_eq!(scores, [0.5, -1.0, 0.25, 0.1, 0.2, 0.3]);

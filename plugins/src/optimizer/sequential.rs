@@ -74,7 +74,7 @@ register! {
     kind: Optimizer,
     name: "sequential",
     settings: Sequential,
-    version: 2,
+    version: 3,
     summary: "architecture, pruning, bits and timesteps one after another, in any order",
     paper: "the comparison in Liu et al., LitE-SNN, IJCAI 2024, Table 4",
     examples: ["[optimizer.sequential]\norder = [\"A\", \"P\", \"Q\", \"T\"]"],

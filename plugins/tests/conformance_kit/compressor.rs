@@ -5,7 +5,7 @@
 //! ```
 
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
 use schemars::JsonSchema;
@@ -152,16 +152,16 @@ impl WeightTransform for Uniform {
         Some(scale(weight) * (wrong / 2f64.powi(self.bits as i32 - 1)))
     }
 
-    fn bits(&self) -> Option<Tensor> {
-        Some(Tensor::from(match self.fault {
+    fn bits(&self) -> Option<Factor> {
+        Some(Factor::Constant(match self.fault {
             Fault::PromisesOneBit => 1.0,
             Fault::AlwaysEightBits => 8.0,
             _ => f64::from(self.bits),
         }))
     }
 
-    fn density(&self) -> Option<Tensor> {
-        (self.fault == Fault::PromisesHalf).then(|| Tensor::from(0.5))
+    fn density(&self) -> Option<Factor> {
+        (self.fault == Fault::PromisesHalf).then_some(Factor::Constant(0.5))
     }
 
     fn decide(&self) -> Option<(String, Decision)> {

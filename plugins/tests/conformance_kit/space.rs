@@ -212,6 +212,10 @@ impl Network for Spoilt {
         layers.map(|(layer, shape)| SynapseLayer { shape, ..layer }).collect()
     }
 
+    fn presence(&self) -> Option<Tensor> {
+        self.inner.network().presence()
+    }
+
     fn full_precision_parameters(&self) -> u64 {
         if self.fault == Fault::CountsNoParameters { 0 } else { self.inner.network().full_precision_parameters() }
     }

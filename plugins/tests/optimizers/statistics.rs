@@ -47,7 +47,7 @@ fn open(data: &Splits) -> Open {
     let mut build = Build::new(&mut parameters, 1, Device::Cpu);
     let gate = timesteps.attach(&mut build.at("timesteps")).unwrap();
     let network = Searched::Supernet(space.supernet(&data.info, &[], &mut build).unwrap());
-    Open { network, gate, parameters }
+    Open::new(network, gate, parameters)
 }
 
 fn buffers(parameters: &Parameters) -> Vec<(String, Tensor)> {
@@ -60,7 +60,7 @@ fn searched(data: &Splits, timesteps: i64, folder: &Path) -> (Open, Parameters) 
     let training: Training = serde_json::from_value(json!({ "epochs": 2, "batch_size": 8 })).unwrap();
     let stop = AtomicBool::new(false);
     let interval = Interval::default();
-    let spec = SessionSpec { splits: data, device: Device::Cpu, seed: 0, folder, trial: "t", interval };
+    let spec = SessionSpec { splits: data, device: Device::Cpu, seed: 0, folder, trial: "t", interval, graphs: false };
     let label = TrialLabel { index: 0, count: 1, title: "t" };
     let mut session = Session::open(spec, label, &Silent, &stop).unwrap();
     let opened = open(data);

@@ -10,11 +10,11 @@
 //! Straight-through: dW'/dW = 1. Shapes are kept. A value is stored in two bits.
 
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decisions, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{Compressor, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Settings of `ternary`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -57,15 +57,14 @@ impl Compressor for Ternary {
         _layer: &LayerSpec,
         _weight: &Tensor,
         _decided: Option<&Decisions>,
-        build: &mut Build,
+        _build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        Ok(Box::new(ThreeValues { threshold: self.threshold, device: build.device() }))
+        Ok(Box::new(ThreeValues { threshold: self.threshold }))
     }
 }
 
 struct ThreeValues {
     threshold: f64,
-    device: Device,
 }
 
 impl WeightTransform for ThreeValues {
@@ -79,8 +78,8 @@ impl WeightTransform for ThreeValues {
         weight + (value - &plain)
     }
 
-    fn bits(&self) -> Option<Tensor> {
-        Some(Tensor::from(2.0).to_device(self.device))
+    fn bits(&self) -> Option<Factor> {
+        Some(Factor::Constant(2.0))
     }
 }
 
@@ -92,7 +91,7 @@ mod tests {
     fn large_weights_share_a_magnitude_and_small_ones_are_zero() {
         let weight = Tensor::from_slice(&[0.1f32, -1.0, 2.0, -0.1]);
         // mean 0.8, delta 0.56, a = 1.5
-        let transform = ThreeValues { threshold: 0.7, device: Device::Cpu };
+        let transform = ThreeValues { threshold: 0.7 };
         let value = Vec::<f32>::try_from(transform.transform(&weight)).unwrap();
         for (got, want) in value.iter().zip([0.0, -1.5, 1.5, 0.0]) {
             assert!((got - want).abs() < 1e-6, "{value:?}");

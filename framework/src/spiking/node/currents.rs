@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::super::batch_norm::BatchNorm;
+use super::super::cuda::has_kernels_for;
 use super::super::lif::Lif;
 use super::super::maps::channels_last;
 use super::super::time::{fold_time, repeat_over_time, unfold_time};
+use super::device::NormalisedMaps;
 use super::normalised::NormalisedOutput;
 
 /// What drives a node.
@@ -47,6 +49,8 @@ pub struct Currents {
 pub(super) enum Backend {
     /// The kernels, on the CPU in f32.
     Kernel(Arc<NormalisedOutput>),
+    /// The kernels of a CUDA device.
+    Device(Arc<NormalisedMaps>),
     /// Tensor operations.
     Operations,
 }
@@ -66,12 +70,30 @@ impl Currents {
         candidate: Option<&Lif>,
         readers: usize,
     ) -> Currents {
+        if x.dim() == 4 && has_kernels_for(x, &[Kind::Float, Kind::BFloat16], timesteps) {
+            return Currents::by_kernels(x, norm, timesteps, constant, training, candidate, readers);
+        }
         if x.device() != Device::Cpu || x.kind() != Kind::Float || x.dim() != 4 {
             return Currents::by_operations(x, norm, timesteps, constant, training, candidate);
         }
         let (x, steps, spiking) = (channels_last(x), timesteps as usize, candidate.is_some());
         let output = NormalisedOutput::new(&x, norm, steps, constant, training, spiking, readers);
         Currents::of(Backend::Kernel(Arc::new(output)), x, norm)
+    }
+
+    /// [`Currents::new`] by the kernels of a device.
+    pub(in super::super) fn by_kernels(
+        x: &Tensor,
+        norm: &BatchNorm,
+        timesteps: i64,
+        constant: bool,
+        training: bool,
+        candidate: Option<&Lif>,
+        readers: usize,
+    ) -> Currents {
+        let x = channels_last(x);
+        let maps = NormalisedMaps::new(&x, norm, timesteps, constant, training, candidate.is_some(), readers);
+        Currents::of(Backend::Device(Arc::new(maps)), x, norm)
     }
 
     /// [`Currents::new`] by tensor operations.

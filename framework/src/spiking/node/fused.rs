@@ -262,7 +262,7 @@ impl FusedNode {
 
 /// The gradient `[N, C, H, W]` as rows of channels, and how far apart they are: a part of a larger
 /// map stays where it is.
-fn rows_of(gradient: &Tensor) -> (Tensor, usize) {
+pub(super) fn rows_of(gradient: &Tensor) -> (Tensor, usize) {
     let (_, channels, height, width) = gradient.size4().expect("maps are [N, C, H, W]");
     let stride = gradient.stride();
     let row = stride[3];

@@ -25,15 +25,15 @@ pub(super) struct TermRows {
 // it.
 unsafe impl Sync for TermRows {}
 
-/// What a term adds to the node's current.
+/// What a term adds to the node's current; `node.cu` has the same numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum TermKind {
+pub(in super::super) enum TermKind {
     /// Normalised currents.
-    Current,
+    Current = 0,
     /// Spikes of neurons of its own on normalised currents.
-    Candidate,
+    Candidate = 1,
     /// Spikes of another node.
-    Spikes,
+    Spikes = 2,
 }
 
 /// The shape of a node and its neuron, for the kernels.

@@ -15,14 +15,17 @@
 //! Maps are channels-last, so that a vector holds neighbouring channels with their own mean and
 //! scale; libtorch's convolutions are faster in that layout, too.
 //!
-//! On a device other than the CPU, or in another type than f32, the same function is made of tensor
-//! operations.
+//! On a CUDA device kernels of its own do the same, a thread for each channel of a row; statistics,
+//! scales and sums stay on the device. On another device, or in another type, the same function is
+//! made of tensor operations.
 
 mod currents;
+mod device;
 mod fused;
 mod kernel;
 mod normalised;
 mod spikes;
 
 pub use currents::{Currents, Term};
+pub(super) use kernel::TermKind;
 pub use spikes::node_spikes;

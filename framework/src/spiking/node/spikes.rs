@@ -2,9 +2,11 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::super::cuda::has_kernels_for;
 use super::super::lif::Lif;
 use super::super::time::{firing_rate, fold_time, unfold_time};
 use super::currents::{Backend, Term};
+use super::device::device_spikes;
 use super::fused::fused_spikes;
 
 /// Spikes `[T·B, width, H, W]` of the node that `terms` drive, and their rate `[T]` if `measure`;
@@ -21,6 +23,15 @@ pub fn node_spikes(
         Term::Part { of, .. } => matches!(of.backend, Backend::Kernel(_)),
         Term::Spikes { spikes, .. } => spikes.device() == Device::Cpu && spikes.kind() == Kind::Float,
     });
+    let device = |term: &Term| match term {
+        Term::Part { of, .. } => matches!(of.backend, Backend::Device(_)),
+        Term::Spikes { spikes, .. } => spikes.dim() == 4 && has_kernels_for(spikes, &[Kind::Float], timesteps),
+    };
+    // The parts decide about the spikes: both lie on one device.
+    let parts_first = |term: &&Term| matches!(term, Term::Spikes { .. });
+    if terms.iter().min_by_key(parts_first).is_some_and(device) {
+        return device_spikes(neuron, terms, width, alpha, timesteps, measure);
+    }
     if kernel {
         return fused_spikes(neuron, terms, width, alpha, timesteps, measure);
     }
@@ -61,6 +72,14 @@ mod tests {
         scaled: bool,
     }
 
+    #[derive(Clone, Copy)]
+    enum By {
+        Loops,
+        /// The kernels of a device, on the host.
+        Kernels,
+        Operations,
+    }
+
     struct NodeRun {
         spikes: Tensor,
         rate: Tensor,
@@ -70,7 +89,7 @@ mod tests {
 
     /// Two nodes; the first reads two parts of one convolution and one of another, the second what
     /// is left and the first.
-    fn run(case: &Case, fused: bool) -> NodeRun {
+    fn run(case: &Case, by: By) -> NodeRun {
         // Not libtorch's own generator, which tests that run beside this one draw from.
         let mut stream = Stream::open(3, "node", 0);
         let neuron = Lif { threshold: case.threshold, ..Lif::default() };
@@ -95,10 +114,11 @@ mod tests {
         let candidate = case.spiking.then_some(&neuron);
         let currents = |x: &Tensor, norm: &BatchNorm, readers| {
             let constant = x.size()[0] == 2;
-            if fused {
-                return Currents::new(x, norm, STEPS, constant, case.training, candidate, readers);
+            match by {
+                By::Loops => Currents::new(x, norm, STEPS, constant, case.training, candidate, readers),
+                By::Kernels => Currents::by_kernels(x, norm, STEPS, constant, case.training, candidate, readers),
+                By::Operations => Currents::by_operations(x, norm, STEPS, constant, case.training, candidate),
             }
-            Currents::by_operations(x, norm, STEPS, constant, case.training, candidate)
         };
         let (ca, cb) = (Rc::new(currents(&a, &norms[0], 3)), Rc::new(currents(&b, &norms[1], 2)));
         let part = |of: &Rc<Currents>, part: i64, index| Term::Part {
@@ -131,6 +151,16 @@ mod tests {
 
     #[test]
     fn the_kernel_agrees_with_op_by_op_autograd_in_every_form() {
+        agree_in_every_form(By::Loops);
+    }
+
+    /// The same source as on a GPU, compiled for the host; new memory is poisoned by NaN there.
+    #[test]
+    fn the_kernels_of_a_device_agree_with_op_by_op_autograd_in_every_form() {
+        agree_in_every_form(By::Kernels);
+    }
+
+    fn agree_in_every_form(by: By) {
         // A surrogate that does not follow the threshold differs at 1.
         let forms = [(Statistics::AllTimesteps, 0.5), (Statistics::EachTimestep, 0.5), (Statistics::EachTimestep, 1.0)];
         for (statistics, threshold) in forms {
@@ -148,7 +178,7 @@ mod tests {
                 let what = format!(
                     "threshold {threshold}, {statistics:?}, constant {constant}, candidates {spiking}, training {training}, alpha {scaled}"
                 );
-                let (got, want) = (run(&case, true), run(&case, false));
+                let (got, want) = (run(&case, by), run(&case, By::Operations));
                 assert!(got.spikes.equal(&want.spikes), "{what}");
                 close(&got.rate, &want.rate, &what);
                 for (index, (got, want)) in got.gradients.iter().zip(&want.gradients).enumerate() {
@@ -194,8 +224,10 @@ mod tests {
             training: true,
             scaled: true,
         };
-        let (first, second) = (run(&case, true), run(&case, true));
-        assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
+        for by in [By::Loops, By::Kernels] {
+            let (first, second) = (run(&case, by), run(&case, by));
+            assert!(first.gradients.iter().zip(&second.gradients).all(|(a, b)| a.equal(b)));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{
-    BatchNorm, Currents, Lif, Precision, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
+    BatchNorm, Currents, Lif, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
 };
 use tch::Tensor;
 
@@ -149,19 +149,6 @@ impl StackedConvolution {
         }))
     }
 
-    /// The step of each output channel's weights, `[out]`, where all convolutions have one and the
-    /// pass needs it.
-    fn steps(&self, pass: &Pass) -> Option<Tensor> {
-        if pass.precision == Precision::F32 {
-            return None;
-        }
-        let step = |convolution: &Convolution| {
-            Some(convolution.weight.step(pass.active)?.expand([convolution.shape.outputs], false))
-        };
-        let all: Option<Vec<Tensor>> = self.convolutions.iter().map(step).collect();
-        Some(Tensor::cat(&all?, 0))
-    }
-
     /// What its convolutions read of `signal`.
     fn read(&self, signal: &Signal, pass: &Pass) -> Signal {
         match self.resized {
@@ -175,7 +162,8 @@ impl StackedConvolution {
     fn currents(&self, input: &Signal, candidate: Option<&Lif>, pass: &Pass) -> Currents {
         let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
         let weight = pass.stacked_weights(&weights);
-        let current = pass.convolve(&input.spikes, &weight, self.steps(pass).as_ref(), self.stride, self.padding);
+        let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
+        let current = pass.convolve(&input.spikes, &weight, steps.as_ref(), self.stride, self.padding);
         let readers = self.convolutions.len();
         Currents::new(&current, &self.norm, pass.timesteps, input.constant, pass.training, candidate, readers)
     }

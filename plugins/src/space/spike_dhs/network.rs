@@ -55,16 +55,9 @@ pub(super) struct Body {
     kept_nodes: usize,
 }
 
-impl Body {
-    /// softmax(alpha), flattened: skip and convolution of each edge in turn.
-    fn choice_weights(&self) -> Option<Tensor> {
-        self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
-    }
-}
-
 impl Network for Body {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
-        let alpha = self.choice_weights();
+        let alpha = self.presence();
         let mut activity = Vec::new();
         // The stem reads the image, the same at every timestep.
         activity.extend(pass.activity_of_constant(images));
@@ -90,15 +83,14 @@ impl Network for Body {
     }
 
     fn layers(&self) -> Vec<SynapseLayer<'_>> {
-        let alpha = self.choice_weights();
-        let outside = |(shape, weight)| SynapseLayer { shape, weight, presence: None, searched: false };
+        let outside = |(shape, weight)| SynapseLayer { shape, weight, choice: None, searched: false };
         let mut layers = vec![outside((&self.stem.shape, &self.stem.weight))];
         for cell in &self.cells {
             for convolution in cell.stacks.iter().flat_map(|stack| &stack.convolutions) {
                 layers.push(SynapseLayer {
                     shape: &convolution.shape,
                     weight: &convolution.weight,
-                    presence: alpha.as_ref().map(|alpha| alpha.get(convolution.choice)),
+                    choice: self.alpha.as_ref().map(|_| convolution.choice as usize),
                     searched: self.searched,
                 });
             }
@@ -106,6 +98,11 @@ impl Network for Body {
         layers.push(outside(self.head.layer()));
         layers.extend(self.auxiliary.iter().flat_map(|(_, head)| head.layers()).map(outside));
         layers
+    }
+
+    /// Skip and convolution of each edge in turn.
+    fn presence(&self) -> Option<Tensor> {
+        self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
     }
 
     fn full_precision_parameters(&self) -> u64 {
@@ -117,7 +114,7 @@ impl Network for Body {
 
 impl Supernet for Body {
     fn decode(&self) -> Architecture {
-        let weights = self.choice_weights().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
+        let weights = self.presence().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
         decode(&weights.unwrap_or_default(), self.kept_nodes)
     }
 }

@@ -1,0 +1,87 @@
+//! Kernels on the CPU, for tests: the same source, compiled by g++ with `host.h` before it.
+
+use std::ffi::{CString, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// The order of blocks and threads: 0 from the first to the last, 1 from the last to the first, 2
+/// shuffled.
+pub(crate) static ORDER: AtomicI32 = AtomicI32::new(0);
+
+/// Built with the address sanitizer, whose library the process has to be started with.
+pub(crate) const SANITIZED: &str = "KERNELS_UNDER_ADDRESS_SANITIZER";
+
+type Run = unsafe extern "C" fn(*const u32, *const u32, *mut *const c_void);
+
+/// Runs all blocks of a kernel.
+pub(super) fn launch(
+    source: &str,
+    entry: &str,
+    defines: &[(&str, i64)],
+    grid: [u32; 3],
+    block: [u32; 3],
+    arguments: &mut [*const c_void],
+) {
+    let library = library(source, defines);
+    // SAFETY: `host.h` defines both symbols with these types.
+    unsafe {
+        let order: *mut c_int = symbol(&library, "kernel_order").cast();
+        let run: Run = std::mem::transmute(symbol(&library, &format!("{entry}_run")));
+        // Tests run beside each other, and the order is one for all of a library.
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock();
+        *order = ORDER.load(Ordering::Relaxed);
+        run(grid.as_ptr(), block.as_ptr(), arguments.as_mut_ptr());
+    }
+}
+
+fn symbol(library: &Path, name: &str) -> *mut c_void {
+    let [library, name] = [library.to_str().unwrap(), name].map(|text| CString::new(text).unwrap());
+    // SAFETY: a library that stays open, and a name that is looked for in it.
+    let found = unsafe {
+        let library = libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+        assert!(!library.is_null(), "{:?}", std::ffi::CStr::from_ptr(libc::dlerror()));
+        libc::dlsym(library, name.as_ptr())
+    };
+    assert!(!found.is_null(), "{name:?} is not in {library:?}");
+    found
+}
+
+/// A library of the source, built once for all processes that test it.
+fn library(source: &str, defines: &[(&str, i64)]) -> PathBuf {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let prelude = std::fs::read_to_string(kernels.join("host.h")).unwrap();
+    let sanitized = std::env::var_os(SANITIZED).is_some();
+    let mut options: Vec<String> = defines.iter().map(|(name, value)| format!("-D{name}={value}")).collect();
+    options.extend(["-O1", "-g", "-w", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC"].map(str::to_owned));
+    // What is undefined ends the process.
+    options.extend(["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"].map(str::to_owned));
+    if sanitized {
+        options.push("-fsanitize=address".to_owned());
+    }
+    let digest = blake3::hash(format!("{}\n{prelude}\n{source}", options.join(" ")).as_bytes()).to_hex();
+    let folder = std::env::temp_dir().join("litesnn-kernels-on-the-host");
+    let path = folder.join(format!("{}.so", &digest[..32]));
+    if path.exists() {
+        return path;
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    let scratch = tempfile::tempdir_in(&folder).unwrap();
+    let (text, built) = (scratch.path().join("kernel.cpp"), scratch.path().join("kernel.so"));
+    std::fs::write(&text, source).unwrap();
+    let output = Command::new("g++")
+        .arg("-include")
+        .arg(kernels.join("host.h"))
+        .args(&options)
+        .arg(&text)
+        .arg("-o")
+        .arg(&built)
+        .env_remove("LD_PRELOAD")
+        .output()
+        .expect("g++, which also builds the framework");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&built, &path).unwrap();
+    path
+}

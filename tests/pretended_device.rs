@@ -1,0 +1,184 @@
+//! The built command on a pretended CUDA device: it trains every manifest of the paper, resumes to
+//! the bit, and asks no more of the device in a step than it promises.
+//!
+//! `docs/pretended-device.md` says what this device can show. The counts of a step are a part of
+//! this program's output.
+
+#[path = "../framework/tests/pretended_device/built.rs"]
+mod built;
+#[path = "../framework/tests/pretended_device/counts.rs"]
+mod counts;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
+
+use built::PretendedDevice;
+use counts::{Counts, Report};
+use libtest_mimic::{Arguments, Trial as Test};
+use support::{
+    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, succeed, table,
+    trial,
+};
+
+/// What a steady step of the paper's network may ask of a device, by its work.
+struct Limits {
+    work: &'static str,
+    /// Launches and copies.
+    operations: u64,
+    /// Copies and reads for which the processor waits.
+    waits: u64,
+}
+
+const LIMITS: [Limits; 2] = [
+    Limits { work: "search-step", operations: 6_000, waits: 0 },
+    Limits { work: "retrain-step", operations: 1_500, waits: 0 },
+];
+
+/// Operators that may differ from one call to the next, and do not as they are used here.
+const SAME_EVERY_TIME: [(&str, &str); 2] = [
+    ("cumsum", "of a few timesteps, which one block of threads adds in one order"),
+    ("scatter_add_", "the gradient of `gather` with one index a row, where nothing is added twice"),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut tests: Vec<Test> = Vec::new();
+    let mut add = |name: String, test: Box<dyn FnOnce() + Send>| {
+        tests.push(Test::test(name, move || {
+            test();
+            Ok(())
+        }));
+    };
+    for limits in LIMITS {
+        add(format!("a_steady_{}_asks_no_more_than_promised", limits.work), Box::new(move || steady(&limits)));
+    }
+    for manifest in paper() {
+        let name = manifest.file_stem().unwrap().to_string_lossy().into_owned();
+        add(format!("runs::{name}"), Box::new(move || runs(&manifest)));
+    }
+    add("a_stopped_trial_resumes_to_the_bit".into(), Box::new(resumes));
+    add("a_trial_learns_what_it_learns_on_the_cpu".into(), Box::new(learns_the_same));
+    add("evaluation_is_timed".into(), Box::new(evaluation));
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// Built by the first test that wants it.
+fn device() -> &'static PretendedDevice {
+    static BUILT: OnceLock<PretendedDevice> = OnceLock::new();
+    BUILT.get_or_init(|| PretendedDevice::built(&root().join("framework"), Path::new(env!("CARGO_TARGET_TMPDIR"))))
+}
+
+/// The command before which the device is loaded.
+fn on_device() -> Command {
+    let mut command = litesnn();
+    device().before(&mut command);
+    command
+}
+
+fn run_on_device(manifest: &Path, runs: &Path) -> Command {
+    let mut command = on_device();
+    command.arg("run").arg(manifest).arg("--runs").arg(runs).args(["--threads", "1", "--device", "cuda"]);
+    command
+}
+
+/// The manifests of the paper.
+fn paper() -> Vec<PathBuf> {
+    let folder = root().join("experiments/paper");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut manifests: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    manifests.sort();
+    manifests
+}
+
+/// `litesnn bench` of the paper's network on images so small that they cost no time: what a step
+/// asks for does not depend on their size.
+fn bench(work: &str) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let small = ["--batch", "2", "--size", "8", "--repeats", "2", "--threads", "1", "--device", "cuda", "--json"];
+    succeed(on_device().args(["bench", work]).args(small).env("PRETENDED_REPORT", &file));
+    Report::read(&file)
+}
+
+fn told(work: &str, step: &Counts) -> String {
+    let head = format!("{work}: {} device operations, {} waits", step.operations(), step.waits());
+    format!("{head}\n{}{}", step.places(), step.most(20))
+}
+
+fn steady(limits: &Limits) {
+    let step = bench(limits.work).steady_step();
+    println!("{}", told(limits.work, &step));
+    let (operations, waits) = (step.operations(), step.waits());
+    assert!(operations <= limits.operations, "{operations} operations, and {} are promised", limits.operations);
+    assert!(waits <= limits.waits, "{waits} waits, and {} are promised", limits.waits);
+    let varying = step.varying();
+    let named = |name: &String| SAME_EVERY_TIME.iter().any(|(known, _)| known == name);
+    assert!(varying.keys().all(named), "a step may not be the same twice: {varying:?}");
+}
+
+/// Every part of a trial, on as few images as the manifest lets be set from outside.
+fn runs(manifest: &Path) {
+    let name = manifest.file_stem().unwrap();
+    let mut sets = vec!["space.spike-dhs.cells=[0, 1]"];
+    // A variant of its own says how many images it trains on.
+    sets.extend(match name == "table2-cifar100" {
+        true => ["dataset.fashion-mnist.test=4", "retrain.batch_size=150"],
+        false => ["dataset.fashion-mnist={ train = 12, validation = 4, test = 4 }", "retrain.batch_size=6"],
+    });
+    // It searches nothing: its variants are given designs.
+    if name != "table5-energy" {
+        sets.extend(["search.samples=8", "search.batch_size=4"]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = run_on_device(manifest, folder.path());
+    command.args(["--profile", "smoke"]);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    succeed(&mut command);
+}
+
+fn resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    succeed(&mut run_on_device(&manifest("long.toml"), &whole));
+    for words in ["search  3/8", "retrain  2/16"] {
+        let (mut child, mut lines) = run_until(&mut run_on_device(&manifest("long.toml"), &stopped), words);
+        signal(&child, "INT");
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    }
+    let output = succeed(&mut run_on_device(&manifest("long.toml"), &stopped));
+    assert!(stderr(&output).contains("resuming after epoch"), "{}", stderr(&output));
+    assert_all_same(&all_numbers(&stopped, "tiny"), &all_numbers(&whole, "tiny"));
+}
+
+/// The operations of the device round otherwise than the kernels of the CPU, so that a spike may
+/// differ now and then.
+fn learns_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, there] = ["cpu", "device"].map(|name| folder.path().join(name));
+    succeed(&mut run(&manifest("tiny.toml"), &here));
+    succeed(&mut run_on_device(&manifest("tiny.toml"), &there));
+    let losses = |runs: &Path| {
+        let folders = ["lite-snn", "dense"].map(|variant| trial(runs, "tiny", variant));
+        folders.map(|folder| floats(&table(&folder.join("history.parquet")), "train_loss")).concat()
+    };
+    let (cpu, device) = (losses(&here), losses(&there));
+    assert_eq!(cpu.len(), device.len());
+    for (cpu, device) in cpu.iter().zip(&device) {
+        assert!((cpu - device).abs() < 2e-2 * cpu, "{cpu} and {device}");
+    }
+}
+
+fn evaluation() {
+    let report = bench("evaluate");
+    assert!(report.all().operations() > 0);
+    assert!(report.peak_bytes() > 1 << 20);
+}
