@@ -1,4 +1,5 @@
 // What libtorch knows of a device, and how it computes there. No CUDA header: everything goes by libtorch_cpu.
+#include "guarded.h"
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Version.h>
@@ -9,9 +10,6 @@
 #include <cstring>
 
 namespace {
-
-// What libtorch said, for the caller to free.
-char *message_of(const std::exception &error) { return strdup(error.what()); }
 
 // Convolutions round f32 to TF32 while it lives. The flag is the process', and read when a kernel is chosen, on the thread that
 // asks for it: the forward pass and the engine's device thread take turns, and never convolve at once.

@@ -1,11 +1,11 @@
 // Operators of libtorch over lists of tensors, which tch does not have: one call for all parameters.
+#include "guarded.h"
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 namespace {
@@ -15,16 +15,6 @@ std::vector<at::Tensor> list(at::Tensor *const *tensors, int64_t count) {
   all.reserve(count);
   for (int64_t i = 0; i < count; i++) all.push_back(*tensors[i]);
   return all;
-}
-
-// Null is success; else the message of the failure, for the caller to free.
-template <class Call> char *guarded(Call call) {
-  try {
-    call();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
 }
 
 }  // namespace

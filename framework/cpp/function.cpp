@@ -1,17 +1,14 @@
 // A node of the autograd graph whose backward pass is a callback. All mathematics is on the other side of it, in Rust.
+#include "guarded.h"
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
-#include <cstring>
 #include <torch/csrc/autograd/custom_function.h>
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
-
-// What libtorch said, for the caller to free.
-char *message_of(const std::exception &error) { return strdup(error.what()); }
 
 // Fills `inputs[i]` with a new tensor or null for each differentiable input; 0 is success.
 using Backward = int (*)(void *closure, at::Tensor **gradients, int gradient_count, at::Tensor **saved, int saved_count,

@@ -1,6 +1,6 @@
 // Graphs of a CUDA device: work that is recorded once on a stream and launched again as a whole.
+#include "guarded.h"
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <cstring>
 #include <memory>
 #include <torch/version.h>
 #include <utility>
@@ -60,16 +60,6 @@ bool is_possible() { return Graph::member("C1Eb") != nullptr; }
 #endif
 
 c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA); }
-
-template <class Work>
-char *guarded(Work work) {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
-}
 
 }  // namespace
 
