@@ -54,6 +54,8 @@ struct GroupPart {
     remark: String,
     /// How it departs from the row of the paper that it repeats.
     departures: Vec<String>,
+    /// Layers that no spike reaches.
+    silent: Vec<String>,
     trials: Vec<Provenance>,
 }
 
@@ -143,6 +145,7 @@ impl Section {
             anchor: group.anchor.clone(),
             remark: remark(group),
             departures: group.departures.clone(),
+            silent: group.silent_layers(),
             trials: group.trials.iter().map(Provenance::of).collect(),
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
