@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(epochs.changed, [(b(), Some("9".into()))]);
         assert_eq!(one("search.clip").changed, [(b(), None)]);
         assert_eq!(one("search.epochs").changed, [(b(), None)]);
-        assert_eq!(one("compressor.test-prune.rate").changed, [(ConfigLayer::Sweep, Some("0.1, 2e-1".into()))]);
+        assert_eq!(one("compressor.test-prune.rate").changed, [(ConfigLayer::Sweep, Some("0.1, 0.2".into()))]);
         let steps = one("timesteps.test-steady.steps");
         assert_eq!((steps.value, steps.changed), (None, vec![(b(), Some("4".into()))]));
         let root = one("dataset.test-pictures.root");
