@@ -1,5 +1,7 @@
 //! Who may know whom, and what every plugin owes.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
+
 #[path = "support/mod.rs"]
 mod support;
 

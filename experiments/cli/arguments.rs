@@ -63,7 +63,8 @@ pub struct Layers {
     /// Use the manifest's [profile.NAME].
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Change a setting. VALUE is TOML; a bare word is a string.
+    /// Change a setting. VALUE is TOML; a bare word is a string, and text that looks like a number
+    /// stands in quotes: --set 'KEY="8"'.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -86,6 +87,7 @@ impl Layers {
             set: self.set.clone(),
             environment: environment.collect(),
             held: &[],
+            publications: litesnn_reports::published::names(),
         }
     }
 }

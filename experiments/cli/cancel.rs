@@ -5,6 +5,7 @@ use litesnn_framework::launch::{Launched, launches};
 
 use crate::arguments::Cancel;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 pub fn cancel(options: &Cancel) -> Result<Exit, Failure> {
     let all = launches(&options.runs).into_iter().collect::<Result<Vec<Launched>, _>>()?;
@@ -20,13 +21,13 @@ pub fn cancel(options: &Cancel) -> Result<Exit, Failure> {
     for launched in all.iter().filter(chosen) {
         let trials = launched.cancel()?;
         if trials > 0 {
-            println!("{}: {}", launched.record.name, counted(trials, "trial"));
+            out!("{}: {}", launched.record.name, counted(trials, "trial"));
         }
         concerned += trials;
     }
     match concerned {
-        0 => eprintln!("nothing is at work under {}", options.runs.display()),
-        _ => eprintln!("they stop at a checkpoint; the same `litesnn run` resumes them"),
+        0 => say!("nothing is at work under {}", options.runs.display()),
+        _ => say!("they stop at a checkpoint; the same `litesnn run` resumes them"),
     }
     Ok(Exit::Done)
 }

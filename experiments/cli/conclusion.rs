@@ -7,13 +7,14 @@ use litesnn_framework::run::Finished;
 use crate::arguments::RunOptions;
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 /// Says what became of all trials; `None` stands for one that is open. `elsewhere`: trials run on
 /// other machines.
 pub fn tell(options: &RunOptions, all: &[Option<Finished>], elsewhere: bool) {
     let ended: Vec<&Finished> = all.iter().flatten().collect();
     if !ended.is_empty() {
-        println!("{}", summary(&ended));
+        out!("{}", summary(&ended));
     }
     for trial in &ended {
         if let Err(error) = &trial.outcome {
@@ -24,11 +25,11 @@ pub fn tell(options: &RunOptions, all: &[Option<Finished>], elsewhere: bool) {
         return;
     }
     if ended.iter().any(|trial| trial.outcome.is_ok()) {
-        eprintln!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
+        say!("trials are under {}; `litesnn report {0}` makes tables and figures", options.runs.display());
     }
-    eprintln!("{}", tally(all));
+    say!("{}", tally(all));
     if elsewhere && ended.len() < all.len() {
-        eprintln!(
+        say!(
             "open trials are worked on elsewhere; `litesnn runs {}` lists them, the same command submits what is lost, with \
              `--wait` until all are finished, and `litesnn cancel` ends them",
             options.runs.display()
@@ -63,7 +64,7 @@ fn summary(trials: &[&Finished]) -> Table {
                 format!("{:.2} %", 100.0 * outcome.test_accuracy),
                 format!("{:.1} kbit", outcome.weight_bits / 1e3),
                 format!("{:.3} M", outcome.bit_syn_ops / 1e6),
-                format!("{:.2}", outcome.mean_bits),
+                if outcome.mean_bits.is_finite() { format!("{:.2}", outcome.mean_bits) } else { "-".into() },
                 outcome.timesteps.to_string(),
                 format!("{:.0} s", outcome.search_seconds + outcome.retrain_seconds + outcome.evaluate_seconds),
                 if trial.cached { "finished before".into() } else { String::new() },

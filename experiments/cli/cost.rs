@@ -21,6 +21,7 @@ use tch::{Device, Tensor};
 use crate::arguments::{Cost, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::out;
 
 /// A network and what it costs.
 #[derive(Serialize)]
@@ -61,11 +62,11 @@ pub fn cost(options: &Cost) -> Result<Exit, Failure> {
             [one] => serde_json::to_string_pretty(&document(one)),
             all => serde_json::to_string_pretty(&all.iter().map(document).collect::<Vec<_>>()),
         };
-        println!("{}", text.map_err(|error| Failure::internal(&error.to_string()))?);
+        out!("{}", text.map_err(|error| Failure::internal(&error.to_string()))?);
     } else {
         for (index, account) in accounts.iter().enumerate() {
             if index > 0 {
-                println!();
+                out!();
             }
             print(account);
         }
@@ -360,7 +361,7 @@ fn spread(layers: &[SynapseLayer], rates: Vec<Tensor>) -> Vec<Activity> {
 fn print(account: &Account) {
     let million = |value: f64| format!("{:.2} M", value / 1e6);
     let millijoule = |value: f64| format!("{value:.3} mJ");
-    println!("{}, {}, T = {}", account.name, account.dataset, account.timesteps);
+    out!("{}, {}, T = {}", account.name, account.dataset, account.timesteps);
     let mut table =
         display::table(["layer", "weights", "kept", "bits", "kbit", "mask kbit", "MACs", "SynOps", "Bit-SynOps"]);
     let known = account.additions.is_some();
@@ -378,7 +379,7 @@ fn print(account: &Account) {
             spiking(row.bit_syn_ops),
         ]);
     }
-    println!("{table}\n");
+    out!("{table}\n");
     let totals = &account.totals;
     let mut table = display::table(["in all", ""]);
     for (name, value) in [
@@ -399,8 +400,8 @@ fn print(account: &Account) {
     ] {
         table.add_row([name.to_owned(), value]);
     }
-    println!("{table}");
+    out!("{table}");
     for note in &account.notes {
-        println!("  {note}");
+        out!("  {note}");
     }
 }

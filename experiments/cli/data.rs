@@ -16,6 +16,7 @@ use litesnn_framework::ground::counted;
 use crate::arguments::{Data, DataAction, DataFetch, DataVerify, data_home, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 use checksum::{Verdict, verify};
 
 pub fn data(options: &Data) -> Result<Exit, Failure> {
@@ -47,10 +48,10 @@ fn list() {
             place.unwrap_or_else(|| "not found".to_owned()),
         ]);
     }
-    println!("{table}");
+    out!("{table}");
     if missing {
-        println!("\nsearched {store}");
-        println!("`litesnn data fetch NAME` downloads to `{}`", data_home().display());
+        out!("\nsearched {store}");
+        out!("`litesnn data fetch NAME` downloads to `{}`", data_home().display());
     }
 }
 
@@ -81,7 +82,7 @@ fn fetch(options: &DataFetch) -> Result<Exit, Failure> {
         progress.end();
         Failure::new(Exit::Failed, error.to_string(), error.hint())
     })?;
-    println!("{} is in {}", source.title, folder.display());
+    out!("{} is in {}", source.title, folder.display());
     if data_store().find(source.folder).is_none() {
         progress.note(&format!("set LITESNN_DATA={} so that it is found without `root`", home.display()));
     }
@@ -92,11 +93,11 @@ fn already(source: &Source, folder: &Path, progress: &Progress) -> Result<Exit, 
     match verify(source, folder, progress)? {
         Verdict::Right(files) => {
             let files = counted(files, "file");
-            println!("{} is in {} already: {files} as published", source.title, folder.display());
+            out!("{} is in {} already: {files} as published", source.title, folder.display());
             Ok(Exit::Done)
         }
         Verdict::Unknown => {
-            println!("{} is in {} already", source.title, folder.display());
+            out!("{} is in {} already", source.title, folder.display());
             progress
                 .note("`litesnn data fetch` did not download this folder, and no checksums of its files are published");
             Ok(Exit::Done)
@@ -127,19 +128,19 @@ fn verify_all(options: &DataVerify) -> Result<Exit, Failure> {
                 let message = format!("there is no folder `{}` in {store}", source.folder);
                 return Err(Failure::new(Exit::Failed, message, Some(source.hint())));
             }
-            println!("{}: not found", source.name);
+            out!("{}: not found", source.name);
             continue;
         };
         match verify(source, &folder, &progress)? {
             Verdict::Right(files) => {
-                println!("{}: {} as published in {}", source.name, counted(files, "file"), folder.display());
+                out!("{}: {} as published in {}", source.name, counted(files, "file"), folder.display());
             }
             Verdict::Wrong(problems) => {
-                println!("{}: {} wrong in {}", source.name, counted(problems.len(), "file"), folder.display());
+                out!("{}: {} wrong in {}", source.name, counted(problems.len(), "file"), folder.display());
                 failures.extend(problems.into_iter().map(|problem| (problem, source.hint())));
             }
             Verdict::Unknown => {
-                println!("{}: `litesnn data fetch` did not download {}", source.name, folder.display());
+                out!("{}: `litesnn data fetch` did not download {}", source.name, folder.display());
                 if options.name.is_some() {
                     let message = format!("`{}` has no list of checksums, and none is published", folder.display());
                     failures.push((message, source.hint()));
@@ -204,9 +205,9 @@ impl Progress {
     pub fn note(&self, text: &str) {
         if self.quiet {
         } else if self.live {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| say!("{text}"));
         } else {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 }

@@ -10,6 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use litesnn_framework::ground::counted;
 use litesnn_framework::record::{End, EpochRow, Event, How, Observer, Stage, TrialLabel};
 
+use crate::output::say;
+
 /// A table for stdout: a rule below the header, and lines that fit the terminal, or 120 characters
 /// elsewhere.
 pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
@@ -79,9 +81,10 @@ impl Display {
     pub fn line(&self, text: &str) {
         if self.quiet {
         } else if self.live {
-            self.bars.suspend(|| eprintln!("{text}"));
+            // Not `suspend`, which ends the program where the terminal is gone.
+            let _ = self.bars.println(text);
         } else {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 

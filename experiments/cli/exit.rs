@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use litesnn_framework::Error;
 use litesnn_framework::ground::{ConfigLayer, Problem};
+use litesnn_framework::say;
 use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, NamedSource, Severity, SourceCode};
 
 /// Exit codes of the command.
@@ -124,7 +125,7 @@ impl Failure {
             Box::new(options.build())
         }));
         for words in self.diagnostics {
-            eprintln!("{:?}", miette::Report::new(words));
+            say!("{:?}", miette::Report::new(words));
         }
         self.exit
     }

@@ -5,15 +5,16 @@ use litesnn_framework::manifest::{self, Origin};
 
 use crate::arguments::Explain;
 use crate::exit::{Exit, Failure};
+use crate::output::out;
 
 pub fn explain(options: &Explain) -> Result<Exit, Failure> {
     let request = options.layers.request(options.manifest.clone());
     match &options.key {
-        None => print!("{}", manifest::resolved_toml(&request)?),
+        None => out!("{}", manifest::resolved_toml(&request)?.trim_end()),
         Some(key) => {
             let origins = manifest::explain(&request, key)?;
             let texts: Vec<String> = origins.iter().map(describe).collect();
-            println!("{}", texts.join("\n\n"));
+            out!("{}", texts.join("\n\n"));
         }
     }
     Ok(Exit::Done)

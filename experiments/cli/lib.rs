@@ -25,6 +25,7 @@ mod exit;
 mod explain;
 mod gpu_check;
 mod new;
+mod output;
 mod paper;
 mod plan;
 mod plugins;
@@ -47,14 +48,26 @@ pub fn command() -> std::process::ExitCode {
     // A refused tensor operation panics in tch; trials catch it, and the message reaches the user
     // as an error.
     std::panic::set_hook(Box::new(|_| {}));
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return answered(&answer).into(),
+    };
     let outcome = std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Failure::internal(text.unwrap_or("unknown failure")))
     });
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err(failure) => failure.print().into(),
+    output::conclude(outcome.unwrap_or_else(Failure::print)).into()
+}
+
+/// What clap itself says: help and the version on stdout, a mistake in the command line on stderr.
+fn answered(answer: &clap::Error) -> Exit {
+    let written = answer.print();
+    match answer.use_stderr() {
+        true => Exit::Usage,
+        false => {
+            output::remember(written);
+            output::conclude(Exit::Done)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use litesnn_framework::plugin::{Kind, registered};
 
 use crate::arguments::New;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 /// The beginning of the names in a template; the kind follows.
 const PREFIX: &str = "template";
@@ -54,8 +55,8 @@ pub fn new(options: &New) -> Result<Exit, Failure> {
     std::fs::write(&modules, with_module(&declared, &snake(name))).map_err(|error| cannot(&modules, &error))?;
     std::fs::write(&list, with_row(&rows, kind, &row(kind, name, &text))).map_err(|error| cannot(&list, &error))?;
     format_file(&file);
-    println!("{}", file.display());
-    eprintln!(
+    out!("{}", file.display());
+    say!(
         "{} declares it and {} lists it; `make test` puts it through the conformance kit",
         modules.display(),
         list.display()

@@ -1,9 +1,9 @@
 //! `litesnn plan`: the trials of a manifest, what is done, and what the rest needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use litesnn_framework::Error;
-use litesnn_framework::ground::{counted, device};
+use litesnn_framework::ground::{counted, device, threads};
 use litesnn_framework::manifest::{self, Plan, Trial};
 use litesnn_framework::network::{Design, NetworkSize};
 use litesnn_framework::record::{State, files};
@@ -14,12 +14,13 @@ use tch::Device;
 use crate::arguments::{PlanOptions, data_store};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 type Looked = [Result<Surveyed, Error>];
 
 pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
-    if let Some(threads) = options.threads {
-        tch::set_num_threads(i32::from(threads));
+    if let Some(fewer) = threads::settle(options.threads) {
+        say!("note: {fewer}");
     }
     let request = options.layers.request(options.manifest.clone());
     let plan = manifest::load(&request)?;
@@ -36,19 +37,19 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
         plan.trials.iter().zip(&surveyed).map(|(trial, looked)| row(trial, looked, &rehearsals)).collect();
     if options.json {
         let all: Vec<serde_json::Value> = rows.iter().map(Row::json).collect();
-        println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+        out!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         let mut table = display::table(["trial", "design", "epochs", "hash", "state", "parameters", "memory", "time"]);
         for row in &rows {
             table.add_row(row.cells(&plan));
         }
-        println!("{table}");
+        out!("{table}");
         notes(&rows, choice.device, options.time);
     }
     report_missing(&plan, &surveyed);
     for (trial, looked) in plan.trials.iter().zip(&surveyed) {
         if let Ok(Surveyed { state: State::Failed { error, .. }, .. }) = looked {
-            eprintln!("note: {} failed: {error}", trial.title());
+            say!("note: {} failed: {error}", trial.title());
         }
     }
     match refused {
@@ -117,10 +118,10 @@ fn rehearsals(
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
     // A trial whose design another one takes shows the kind of design, even when it is done.
-    let taken = |index: usize| plan.trials.iter().any(|trial| trial.depends_on == Some(index));
+    let taken: BTreeSet<usize> = plan.trials.iter().filter_map(|trial| trial.depends_on).collect();
     for (index, looked) in surveyed.iter().enumerate() {
         let Ok(Surveyed { task, state, needs: Ok(needs) }) = looked else { continue };
-        if all.contains_key(&task.recipe) || (matches!(state, State::Done(_)) && !taken(index)) {
+        if all.contains_key(&task.recipe) || (matches!(state, State::Done(_)) && !taken.contains(&index)) {
             continue;
         }
         let trial = &plan.trials[index];
@@ -138,7 +139,7 @@ fn rehearsals(
         if given.is_none() && trial.manifest.design.is_some() {
             continue;
         }
-        eprintln!("timing a few steps of {} ...", trial.title());
+        say!("timing a few steps of {} ...", trial.title());
         all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
     }
     all
@@ -259,14 +260,14 @@ fn parameters(needs: &Needs) -> String {
 /// What holds for all rows.
 fn notes(rows: &[Row], device: Device, timed: bool) {
     if let Some(available) = device::available_memory(device) {
-        eprintln!("{} has {} of memory", device::name(device), bytes(available));
+        say!("{} has {} of memory", device::name(device), bytes(available));
     }
     let open: Vec<&Row> = rows.iter().filter(|row| !row.done()).collect();
     let seconds: f64 = open.iter().filter_map(|row| row.seconds).sum();
     match (timed, open.is_empty()) {
-        (_, true) => eprintln!("all trials are done"),
-        (true, false) => eprintln!("what is not done takes ~{}", duration(seconds)),
-        (false, false) => eprintln!("`--time` runs a few steps of each trial to say how long it takes"),
+        (_, true) => say!("all trials are done"),
+        (true, false) => say!("what is not done takes ~{}", duration(seconds)),
+        (false, false) => say!("`--time` runs a few steps of each trial to say how long it takes"),
     }
 }
 
@@ -281,9 +282,9 @@ fn report_missing(plan: &Plan, surveyed: &Looked) {
         };
         let text = error.to_string();
         if !said.contains(&text) {
-            eprintln!("note: {}: {text}", trial.title());
+            say!("note: {}: {text}", trial.title());
             if let Some(hint) = error.hint() {
-                eprintln!("      {hint}");
+                say!("      {hint}");
             }
             said.push(text);
         }

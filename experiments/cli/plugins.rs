@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Plugins, PluginsCommand};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::out;
 
 pub fn plugins(options: &Plugins) -> Result<Exit, Failure> {
     if let Some(PluginsCommand::New(options)) = &options.command {
@@ -21,7 +22,7 @@ pub fn plugins(options: &Plugins) -> Result<Exit, Failure> {
             for plugin in all {
                 table.add_row([plugin.kind.section(), plugin.name, plugin.summary, plugin.paper]);
             }
-            println!("{table}");
+            out!("{table}");
         }
         return Ok(Exit::Done);
     };
@@ -41,7 +42,7 @@ pub fn plugins(options: &Plugins) -> Result<Exit, Failure> {
 }
 
 fn print_json(value: &Value) {
-    println!("{value:#}");
+    out!("{value:#}");
 }
 
 fn in_short(plugin: &Descriptor) -> Value {
@@ -65,16 +66,16 @@ fn in_full(plugin: &Descriptor) -> Value {
 }
 
 fn describe(plugin: &Descriptor) {
-    println!("{}: {}, version {}", plugin.name, plugin.kind, plugin.version);
-    println!("{}\n{}\n", plugin.summary, plugin.paper);
-    println!("{}\n", as_text(&plugin.documentation()));
+    out!("{}: {}, version {}", plugin.name, plugin.kind, plugin.version);
+    out!("{}\n{}\n", plugin.summary, plugin.paper);
+    out!("{}\n", as_text(&plugin.documentation()));
     let settings = plugin.settings();
     if settings.is_empty() {
-        println!("It has no settings.\n");
+        out!("It has no settings.\n");
     } else {
-        println!("{}\n", table(&settings));
+        out!("{}\n", table(&settings));
     }
-    println!("{}", plugin.examples.join("\n\n"));
+    out!("{}", plugin.examples.join("\n\n"));
 }
 
 /// Markdown as it reads on a terminal: blocks of text and formulas are indented instead of fenced.

@@ -4,6 +4,7 @@ use litesnn_reports::check::Check;
 
 use crate::arguments::Report;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 use crate::paper;
 
 pub fn report(options: &Report) -> Result<Exit, Failure> {
@@ -11,18 +12,18 @@ pub fn report(options: &Report) -> Result<Exit, Failure> {
     let request = litesnn_reports::Request { runs: options.runs.clone(), out: options.out.clone(), paper };
     let summary = litesnn_reports::report(&request)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string(), error.hint()))?;
-    eprintln!("{} tables and {} figures; open the page:", summary.tables, summary.figures);
-    println!("{}", summary.page.display());
+    say!("{} tables and {} figures; open the page:", summary.tables, summary.figures);
+    out!("{}", summary.page.display());
     if options.check { judge(&summary.check) } else { Ok(Exit::Done) }
 }
 
 /// Says of every published number whether it was reproduced.
 fn judge(check: &Check) -> Result<Exit, Failure> {
     for verdict in &check.verdicts {
-        println!("{} {}", if verdict.inside { "inside " } else { "outside" }, verdict.text);
+        out!("{} {}", if verdict.inside { "inside " } else { "outside" }, verdict.text);
     }
     for row in &check.unchecked {
-        eprintln!("not checked: {row}");
+        say!("not checked: {row}");
     }
     if check.verdicts.is_empty() {
         return Err(Failure::new(
@@ -45,6 +46,6 @@ fn judge(check: &Check) -> Result<Exit, Failure> {
         );
         return Err(Failure::new(Exit::OutsideTolerance, message, None));
     }
-    eprintln!("all {} numbers are within their tolerance", check.verdicts.len());
+    say!("all {} numbers are within their tolerance", check.verdicts.len());
     Ok(Exit::Done)
 }

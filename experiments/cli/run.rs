@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::device::{self, Choice};
 use litesnn_framework::ground::signal::stop_on_request;
-use litesnn_framework::ground::{Machine, counted};
+use litesnn_framework::ground::{Machine, counted, threads};
 use litesnn_framework::launch::{Launch, Launched, Launcher, Pool, ProcessSettings, Task};
 use litesnn_framework::manifest::{self, Plan};
 use litesnn_framework::record::earlier;
@@ -20,11 +20,12 @@ use crate::arguments::{RunOptions, data_store};
 use crate::conclusion;
 use crate::display::Display;
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 use crate::plan::refuse_what_does_not_fit;
 
 pub fn run(options: &RunOptions) -> Result<Exit, Failure> {
-    if let Some(threads) = options.threads {
-        tch::set_num_threads(i32::from(threads));
+    if let Some(fewer) = threads::settle(options.threads) {
+        say!("note: {fewer}");
     }
     // All manifests first: a mistake in the last one costs nothing.
     let mut plans = options

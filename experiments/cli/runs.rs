@@ -13,6 +13,7 @@ use walkdir::WalkDir;
 use crate::arguments::{Runs, RunsCommand, RunsGc, RunsRm};
 use crate::display;
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 pub fn runs(options: &Runs) -> Result<Exit, Failure> {
     match &options.command {
@@ -58,7 +59,7 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
                 "launch": row.launch,
             })
         };
-        println!("{:#}", Value::Array(rows.iter().map(json).collect()));
+        out!("{:#}", Value::Array(rows.iter().map(json).collect()));
         return Ok(Exit::Done);
     }
     let mut table = display::table(["trial", "state", "epochs", "age", "test accuracy", "launch"]);
@@ -74,11 +75,11 @@ fn list(options: &Runs) -> Result<Exit, Failure> {
             or_dash(row.launch.clone()),
         ]);
     }
-    println!("{table}");
+    out!("{table}");
     let aside = earlier::set_aside_trials(&runs);
     if let Some(folder) = aside.first().and_then(|first| first.parent()) {
         let count = counted(aside.len(), "result");
-        println!("`litesnn run --again` has set aside {count}, in `{}`", shown(folder));
+        out!("`litesnn run --again` has set aside {count}, in `{}`", shown(folder));
     }
     Ok(Exit::Done)
 }
@@ -97,7 +98,7 @@ fn launched(runs: &Path) -> BTreeMap<PathBuf, (Standing, String, usize)> {
             Ok::<(), litesnn_framework::Error>(())
         };
         if let Err(error) = launched.and_then(look) {
-            eprintln!("note: {error}");
+            say!("note: {error}");
         }
     }
     all
@@ -207,9 +208,9 @@ fn rm(options: &RunsRm) -> Result<Exit, Failure> {
     let freed: u64 = chosen.iter().map(|folder| size(folder)).sum();
     for folder in &chosen {
         remove(folder)?;
-        println!("{}", folder.display());
+        out!("{}", folder.display());
     }
-    eprintln!("{}, {:.1} MB", counted(chosen.len(), "trial"), freed as f64 / 1e6);
+    say!("{}, {:.1} MB", counted(chosen.len(), "trial"), freed as f64 / 1e6);
     Ok(Exit::Done)
 }
 
@@ -261,10 +262,10 @@ fn gc(options: &RunsGc) -> Result<Exit, Failure> {
         if !options.dry_run {
             remove(path)?;
         }
-        println!("{}", path.display());
+        out!("{}", path.display());
     }
     let would = if options.dry_run { "would be " } else { "" };
-    eprintln!("{:.1} MB {would}freed", freed as f64 / 1e6);
+    say!("{:.1} MB {would}freed", freed as f64 / 1e6);
     Ok(Exit::Done)
 }
 

@@ -12,9 +12,10 @@ use litesnn_framework::plugin::{Descriptor, Kind, Shape, partial_schema, plain_s
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::output::out;
 
 pub fn schema() -> Result<Exit, Failure> {
-    println!("{:#}", manifest(&registered()));
+    out!("{:#}", manifest(&registered()));
     Ok(Exit::Done)
 }
 

@@ -1,7 +1,7 @@
 //! `litesnn trial`: one trial of a launch, in this process. Launchers start it.
 
-use litesnn_framework::ground::device;
-use litesnn_framework::ground::signal::stop_on_request;
+use litesnn_framework::ground::signal::{end_with_launcher, stop_on_request};
+use litesnn_framework::ground::{device, threads};
 use litesnn_framework::launch::Task;
 use litesnn_framework::record::End;
 use litesnn_framework::run::{Context, run_task};
@@ -11,14 +11,16 @@ use crate::display::Display;
 use crate::exit::{Exit, Failure};
 
 pub fn trial(options: &TrialOptions) -> Result<Exit, Failure> {
-    if let Some(threads) = options.threads {
-        tch::set_num_threads(i32::from(threads));
-    }
     let stop = stop_on_request();
+    end_with_launcher();
+    let fewer = threads::settle(options.threads);
     let task = Task::read(&options.task)?;
     let choice = device::choose(&options.device)?;
     let display = Display::new(false, false, 1, 0);
     display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
+    if let Some(fewer) = fewer {
+        display.line(&format!("note: {fewer}"));
+    }
     let revision = env!("SOURCE_REVISION");
     let context = Context { store: data_store(), device: choice.device, revision, observer: &display, stop };
     let finished = run_task(&task, options.attempt.then_some(options.token.as_str()), &context);

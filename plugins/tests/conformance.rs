@@ -3,6 +3,8 @@
 //! `cargo test --release --workspace --test conformance -- compressor::score-prune` runs those of
 //! one plugin.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
+
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Trial};

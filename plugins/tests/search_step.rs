@@ -5,6 +5,8 @@
 //! `reference/search_step.safetensors` holds its parameters, batch and results,
 //! `reference/search_step.txt` what it printed.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

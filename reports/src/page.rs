@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use crate::figure::Figure;
+use crate::figure::{Figure, MOST_ROWS};
 use crate::table::{Table, html};
 use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
 use crate::{Error, metric};
@@ -54,6 +54,8 @@ struct GroupPart {
     remark: String,
     /// How it departs from the row of the paper that it repeats.
     departures: Vec<String>,
+    /// Layers that no spike reaches.
+    silent: Vec<String>,
     trials: Vec<Provenance>,
 }
 
@@ -143,6 +145,7 @@ impl Section {
             anchor: group.anchor.clone(),
             remark: remark(group),
             departures: group.departures.clone(),
+            silent: group.silent_layers(),
             trials: group.trials.iter().map(Provenance::of).collect(),
         });
         let rows: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
@@ -160,6 +163,13 @@ impl Section {
         {
             lead.push_str(&format!(
                 " All are of the reduced profile {profile}: not comparable with published numbers."
+            ));
+        }
+        let searched = experiment.groups.iter().filter(|group| group.searched()).count();
+        if searched > MOST_ROWS {
+            lead.push_str(&format!(
+                " The first {MOST_ROWS} of {searched} rows that searched have figures of their own; `litesnn report FOLDER` \
+                 draws those of the trial in that folder."
             ));
         }
         Section {

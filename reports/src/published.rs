@@ -265,13 +265,18 @@ pub fn all() -> &'static [Publication] {
     &PUBLICATIONS
 }
 
+/// What `experiment.reproduces` can name.
+pub fn names() -> Vec<String> {
+    all().iter().flat_map(|publication| &publication.parts).map(|part| part.name.clone()).collect()
+}
+
 /// The publication and its part that has a name; an unknown name is an error with the known ones.
 pub fn find(name: &str, experiment: &str) -> Result<(&'static Publication, &'static Reproduction), Error> {
     let parts = || all().iter().flat_map(|publication| publication.parts.iter().map(move |part| (publication, part)));
     parts().find(|(_, part)| part.name == name).ok_or_else(|| Error::UnknownPublication {
         name: name.to_owned(),
         experiment: experiment.to_owned(),
-        known: parts().map(|(_, part)| part.name.clone()).collect(),
+        known: names(),
     })
 }
 

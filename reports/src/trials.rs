@@ -1,10 +1,11 @@
 //! Trials found on disk, by experiment and row.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::Design;
 use litesnn_framework::record::{
-    self, EpochRow, Failed, LayerRow, Outcome, Row, Stage, StageRow, WeightBin, attempt, files,
+    self, EpochRow, Failed, LayerRow, Outcome, Point, Row, Stage, StageRow, WeightBin, attempt, files,
 };
 use walkdir::WalkDir;
 
@@ -84,6 +85,31 @@ impl SeedGroup {
     /// Whether its designs were searched here.
     pub fn searched(&self) -> bool {
         self.trials.iter().any(|trial| trial.outcome.search_epochs > 0)
+    }
+
+    /// Layers whose input neurons fire for no image of the test split at any timestep, with the
+    /// seeds where it is so in some of its trials only.
+    pub fn silent_layers(&self) -> Vec<String> {
+        let mut seeds: Vec<(&str, Vec<i64>)> = Vec::new();
+        for trial in &self.trials {
+            let silent =
+                |layer: &&LayerRow| !layer.firing_rate.is_empty() && layer.firing_rate.iter().all(|rate| *rate == 0.0);
+            for layer in trial.layers.iter().filter(silent) {
+                match seeds.iter_mut().find(|(name, _)| *name == layer.layer) {
+                    Some((_, seeds)) => seeds.push(trial.outcome.seed),
+                    None => seeds.push((&layer.layer, vec![trial.outcome.seed])),
+                }
+            }
+        }
+        let described = |(name, seeds): (&str, Vec<i64>)| match seeds.len() == self.trials.len() {
+            true => name.to_owned(),
+            false => {
+                let word = if seeds.len() == 1 { "seed" } else { "seeds" };
+                let seeds: Vec<String> = seeds.iter().map(i64::to_string).collect();
+                format!("{name} ({word} {})", seeds.join(", "))
+            }
+        };
+        seeds.into_iter().map(described).collect()
     }
 
     /// Mean and, from two trials on, sample standard deviation of a quantity. Times of different
@@ -237,23 +263,19 @@ fn row_name(outcome: &Outcome, several_profiles: bool, point: String) -> String 
 }
 
 /// Swept keys, by their last segments unless two share it, with their values.
-fn point_parts(point: &str) -> Vec<(String, &str)> {
-    let parts = point.split(", ").filter(|part| !part.is_empty());
-    let parts: Vec<(&str, &str)> = parts.map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+fn point_parts(point: &Point) -> Vec<(String, String)> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let mut keys: Vec<String> = parts.iter().map(|(key, _)| last(key)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let apart = keys.len() == parts.len();
-    parts.into_iter().map(|(key, value)| (if apart { last(key) } else { key.to_owned() }, value)).collect()
+    let keys: BTreeSet<String> = point.values().map(|(key, _)| last(key)).collect();
+    let apart = keys.len() == point.values().count();
+    point.words().map(|(key, value)| (if apart { last(key) } else { key.to_owned() }, value)).collect()
 }
 
-fn short_point(point: &str) -> String {
+fn short_point(point: &Point) -> String {
     point_parts(point).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-fn brief_point(point: &str) -> String {
-    point_parts(point).iter().map(|(_, value)| *value).collect::<Vec<_>>().join(", ")
+fn brief_point(point: &Point) -> String {
+    point_parts(point).into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(", ")
 }
 
 /// Only trials that differ in nothing but the seed are repetitions.
@@ -276,30 +298,12 @@ fn tell_apart(groups: &mut [SeedGroup]) {
     }
 }
 
-/// Experiment by experiment: what was searched first, then by variant, by the numbers of the sweep,
+/// Experiment by experiment: what was searched first, then by variant, by the values of the sweep,
 /// by profile.
-fn key(trial: &FinishedTrial) -> (String, bool, String, Vec<Word>, String, String, i64) {
+fn key(trial: &FinishedTrial) -> (String, bool, String, Point, String, String, i64) {
     let o = &trial.outcome;
     let texts = (o.experiment.clone(), o.variant.clone(), o.profile.clone(), o.recipe.clone());
-    (texts.0, o.search_epochs == 0, texts.1, words(&o.point), texts.2, texts.3, o.seed)
-}
-
-/// A part of a point of a sweep; numbers are ordered by value: 5e-9 before 1e-8.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Word {
-    Number(i64),
-    Text(String),
-}
-
-fn words(point: &str) -> Vec<Word> {
-    let word = |text: &str| match text.parse::<f64>() {
-        // The bits of a float that is not negative are in the order of its values, and so are these
-        // below zero.
-        Ok(number) if number.is_finite() && number >= 0.0 => Word::Number((number + 0.0).to_bits() as i64),
-        Ok(number) if number.is_finite() => Word::Number(-((-number).to_bits() as i64)),
-        _ => Word::Text(text.to_owned()),
-    };
-    point.split(['=', ',', ' ']).filter(|text| !text.is_empty()).map(word).collect()
+    (texts.0, o.search_epochs == 0, texts.1, o.point.clone(), texts.2, texts.3, o.seed)
 }
 
 /// How far a trial without a result came.

@@ -5,11 +5,12 @@ mod support;
 
 use std::path::Path;
 
-use litesnn_framework::record::Outcome;
+use litesnn_framework::record::{Outcome, Point};
 use litesnn_reports::figure::{self, Figure};
 use litesnn_reports::table::{self, Table};
 use litesnn_reports::trials::{self, ExperimentResults};
 use litesnn_reports::{Request, check, report};
+use serde_json::json;
 use support::{Made, paper};
 
 /// A result of CIFAR-10 in the units of the paper: percent, MB, M.
@@ -120,7 +121,8 @@ fn a_sweep_is_a_figure_in_the_order_of_its_numbers() {
             let made = Made::searched("figure3-lambda", "small", seed).with(numbers(92.0 - seed as f64, size, 300.0));
             made.with(|outcome| {
                 outcome.reproduces = "lite-snn/figure3".into();
-                outcome.point = format!("optimizer.joint.lambda_memory={memory}, optimizer.joint.lambda_compute=0.0");
+                outcome.point =
+                    support::point(&[("lambda_memory", memory.parse::<f64>().unwrap()), ("lambda_compute", 0.0)]);
                 outcome.recipe = memory.into();
             })
             .write(runs.path());
@@ -133,6 +135,76 @@ fn a_sweep_is_a_figure_in_the_order_of_its_numbers() {
         ["1e-10", "1e-9", "5e-9", "1e-8"].map(|memory| format!("small (lambda_memory={memory}, lambda_compute=0.0)"))
     );
     insta::assert_snapshot!("sweep.svg", named(figure::of_experiment(&experiment).unwrap(), "sweep").svg().unwrap());
+}
+
+/// Guards lists in a sweep: their text was cut at its commas, in names, in the order of rows and in
+/// the figure.
+#[test]
+fn a_sweep_over_lists_has_their_names_and_their_order() {
+    let runs = tempfile::tempdir().unwrap();
+    for (bits, rate) in
+        [(vec![2, 4], 1e-8), (vec![1, 10], 5e-9), (vec![1, 2, 4], 5e-9), (vec![1, 2], 1e-8), (vec![1, 2], 5e-9)]
+    {
+        let made = Made::searched("mine", "small", 0).with(numbers(92.0, 0.5, 300.0));
+        made.with(|outcome| {
+            let keys = ["compressor.q.bits", "search.learning_rate"].map(str::to_owned);
+            outcome.recipe = format!("{bits:?} {rate}");
+            outcome.point = Point::of(keys.into_iter().zip([json!(bits), json!(rate)]).collect());
+        })
+        .write(runs.path());
+    }
+    let experiment = only(runs.path());
+    let names: Vec<&str> = experiment.groups.iter().map(|group| group.name.as_str()).collect();
+    let points = [("1, 2", "5e-9"), ("1, 2", "1e-8"), ("1, 2, 4", "5e-9"), ("1, 10", "5e-9"), ("2, 4", "1e-8")];
+    assert_eq!(names, points.map(|(bits, rate)| format!("small (bits=[{bits}], learning_rate={rate})")));
+    assert_eq!(experiment.swept().unwrap(), "bits, learning_rate");
+    let svg = named(figure::of_experiment(&experiment).unwrap(), "sweep").svg().unwrap();
+    let place = |text: &str| svg.find(&format!("\n{text}\n")).unwrap_or_else(|| panic!("no {text}: {svg}"));
+    assert!(
+        place("[1, 2]") < place("[1, 2, 4]")
+            && place("[1, 2, 4]") < place("[1, 10]")
+            && place("[1, 10]") < place("[2, 4]")
+    );
+    assert!(place("bits / learning_rate") > 0);
+}
+
+/// Guards against `inf×`, and against rows that leave a figure without a word.
+#[test]
+fn where_no_neuron_fires_a_dash_and_a_note_stand() {
+    let runs = tempfile::tempdir().unwrap();
+    Made::dense("mine", "dense", 0).write(runs.path());
+    Made::searched("mine", "small", 0).write(runs.path());
+    for seed in 0..2 {
+        Made::searched("mine", "dead", seed)
+            .with(|outcome| (outcome.bit_syn_ops, outcome.syn_ops, outcome.energy_mj) = (0.0, 0.0, 0.0))
+            .silent()
+            .write(runs.path());
+    }
+    let experiment = only(runs.path());
+    let tables = tables(&experiment);
+    let of = |name: &str| tables.iter().find(|(known, _)| known == name).map(|(_, table)| table).unwrap();
+    for text in [
+        table::markdown::render(of("savings")),
+        table::latex::render(of("savings")),
+        table::csv::render(of("savings")).unwrap(),
+        table::html::render(of("savings")),
+    ] {
+        assert!(!text.contains("inf") && !text.contains("NaN"), "{text}");
+    }
+    let savings = table::markdown::render(of("savings"));
+    assert!(savings.lines().any(|line| line.contains("dead") && line.matches('–').count() == 2), "{savings}");
+    assert!(savings.contains("no ratio, because a cost is 0: Bit-SynOps of dead; Energy of dead"), "{savings}");
+    let comparison = table::markdown::render(of("comparison"));
+    let silent = "Layers that no spike ever reaches: dead: cell0.n0.s0.conv3x3, cell1.n0.s0.conv3x3.";
+    assert!(comparison.contains(silent), "{comparison}");
+    let figure = named(figure::of_experiment(&experiment).unwrap(), "accuracy-synops");
+    assert!(figure.caption.contains("a logarithmic axis has no place for 0: dead."), "{}", figure.caption);
+    let size = named(figure::of_experiment(&experiment).unwrap(), "accuracy-size");
+    assert!(!size.caption.contains("Not drawn"), "{}", size.caption);
+    let out = tempfile::tempdir().unwrap();
+    report(&Request { runs: runs.path().into(), out: out.path().into(), paper: paper() }).unwrap();
+    let page = std::fs::read_to_string(out.path().join("index.html")).unwrap();
+    assert!(page.contains("2 layers that no spike ever reaches"));
 }
 
 #[test]

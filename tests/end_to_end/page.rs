@@ -122,7 +122,16 @@ fn a_check_ends_with_an_exit_code_of_its_own() {
     assert!(stdout(&outside).contains("outside lite-snn/table3, LitE-SNN, Accuracy (%)"), "{}", stdout(&outside));
     assert!(stderr(&outside).contains("are outside of their tolerance"), "{}", stderr(&outside));
 
-    let unknown = check(&named("reproduces = \"lite-snn/table9\""), &[]);
+    // A name that no publication has is found before anything runs, and in a record all the same.
+    std::fs::write(&path, named("reproduces = \"lite-snn/tabel4\"")).unwrap();
+    for arguments in [["plan", "--device=cpu"], ["run", "--device=cpu"]] {
+        let refused = litesnn().args(arguments).arg(&path).arg("--runs").arg(runs.path()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("did you mean `lite-snn/table4`?"), "{}", stderr(&refused));
+    }
+    rows[0].reproduces = "lite-snn/table9".into();
+    record::write(&result, &rows).unwrap();
+    let unknown = judged(&stdout(&paper));
     assert_eq!(unknown.status.code(), Some(1), "{}", stderr(&unknown));
     assert!(stderr(&unknown).contains("`lite-snn/table4`"), "{}", stderr(&unknown));
 }

@@ -7,6 +7,8 @@
 //! FAULTS=full cargo test --release --workspace --test faults
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,6 +3,8 @@
 //! Without Slurm's daemons, or without root, every test is skipped with the reason. The counts at
 //! the end of each test are those of docs/RELIABILITY.md.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
+
 #[path = "../support/mod.rs"]
 mod support;
 

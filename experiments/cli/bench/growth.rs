@@ -11,6 +11,7 @@ use super::process::in_own_process;
 use super::works::manifest_of;
 use crate::arguments::{Bench, BenchWork};
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 
 /// The step that grows: of the search, or of retraining where a design is given.
 pub fn step_of(options: &Bench) -> BenchWork {
@@ -67,7 +68,7 @@ fn measured(options: &Bench, axis: &Axis) -> Result<Growth, Failure> {
         let number = |pointer: &str| measured.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let memory = number("/peak_memory_bytes") - number("/idle_memory_bytes");
         growth.points.push((point.size, number("/seconds/median"), memory));
-        eprintln!("{} {}: {:.3} s, {:.0} MB", axis.key, point.value, number("/seconds/median"), memory / 1e6);
+        say!("{} {}: {:.3} s, {:.0} MB", axis.key, point.value, number("/seconds/median"), memory / 1e6);
     }
     Ok(growth)
 }

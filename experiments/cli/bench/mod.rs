@@ -9,11 +9,12 @@ mod spread;
 mod works;
 
 use litesnn_framework::benchmark::Work;
-use litesnn_framework::ground::device;
+use litesnn_framework::ground::{device, threads};
 use serde_json::Value;
 
 use crate::arguments::{Bench, BenchWork};
 use crate::exit::{Exit, Failure};
+use crate::output::{out, say};
 
 /// The works of a command line that names none, in their order.
 const USUAL: [BenchWork; 4] = [BenchWork::SearchStep, BenchWork::RetrainStep, BenchWork::Evaluate, BenchWork::Lif];
@@ -21,8 +22,8 @@ const USUAL: [BenchWork; 4] = [BenchWork::SearchStep, BenchWork::RetrainStep, Be
 const OF_A_DESIGN: [BenchWork; 2] = [BenchWork::RetrainStep, BenchWork::Evaluate];
 
 pub fn bench(options: &Bench) -> Result<Exit, Failure> {
-    if let Some(threads) = options.threads {
-        tch::set_num_threads(i32::from(threads));
+    if let Some(fewer) = threads::settle(options.threads) {
+        say!("note: {fewer}");
     }
     refuse_options_of_other_works(options)?;
     let device = device::choose(&options.device)?.device;
@@ -37,7 +38,7 @@ pub fn bench(options: &Bench) -> Result<Exit, Failure> {
         }
     };
     match options.json {
-        true => println!("{}", serde_json::to_string_pretty(&result).unwrap_or_default()),
+        true => out!("{}", serde_json::to_string_pretty(&result).unwrap_or_default()),
         false => printing::print(&result),
     }
     Ok(Exit::Done)

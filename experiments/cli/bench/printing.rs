@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::arguments::BenchWork;
 use crate::display;
+use crate::output::out;
 
 /// Prints the result of a work, or those of several.
 pub fn print(result: &Value) {
@@ -21,7 +22,7 @@ fn work(result: &Value) {
         let part = |which: &str| number(&format!("/{key}/{which}")).unwrap_or(f64::NAN) * 1e3;
         format!("{:.1} ms ({:.1} to {:.1})", part("median"), part("least"), part("largest"))
     };
-    println!("{}: {}", result["work"].as_str().unwrap_or_default(), result["what"].as_str().unwrap_or_default());
+    out!("{}: {}", result["work"].as_str().unwrap_or_default(), result["what"].as_str().unwrap_or_default());
     let mut table = display::table(["", ""]);
     table.add_row(["time", &times("seconds")]);
     if let (Some(ratio), Some(least), Some(largest)) =
@@ -35,8 +36,8 @@ fn work(result: &Value) {
         table.add_row(["multiply-accumulates", &format!("{:.2} G", number("/macs").unwrap_or_default() / 1e9)]);
     }
     table.add_row(["peak memory", &format!("{:.0} MB", number("/peak_memory_bytes").unwrap_or_default() / 1e6)]);
-    println!("{table}");
-    println!(
+    out!("{table}");
+    out!(
         "  median (least to largest) of {} on {}, {}",
         result["repeats"],
         result["device"],
@@ -45,12 +46,12 @@ fn work(result: &Value) {
 }
 
 fn growth(result: &Value) {
-    println!("{} against its sizes", result["of"].as_str().unwrap_or_default());
+    out!("{} against its sizes", result["of"].as_str().unwrap_or_default());
     let mut table = display::table(["against", "exponent of time", "exponent of memory"]);
     for series in result["series"].as_array().into_iter().flatten() {
         let number = |key: &str| format!("{:.2}", series[key].as_f64().unwrap_or(f64::NAN));
         let name = series["against"].as_str().unwrap_or_default();
         table.add_row([name, &number("time_exponent"), &number("memory_exponent")]);
     }
-    println!("{table}");
+    out!("{table}");
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use litesnn_framework::Error;
 use serde_json::Value;
 
+use crate::output::out;
+
 /// The lines so far.
 pub struct Lines {
     file: Option<(PathBuf, File)>,
@@ -22,19 +24,15 @@ impl Lines {
 
     /// Writes a line, whole, before anything else is done.
     pub fn write(&mut self, line: &Value) -> Result<(), Error> {
-        let out = |text: String| {
-            let mut stdout = std::io::stdout().lock();
-            let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-            written.map_err(Error::file("write", Path::new("stdout")))
-        };
         match &mut self.file {
-            None => out(line.to_string()),
+            None => out!("{line}"),
             Some((path, file)) => {
                 let written = writeln!(file, "{line}").and_then(|()| file.sync_data());
                 written.map_err(Error::file("write", path))?;
-                out(for_a_reader(line))
+                out!("{}", for_a_reader(line));
             }
         }
+        Ok(())
     }
 }
 

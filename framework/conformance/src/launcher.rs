@@ -13,7 +13,7 @@ use crate::subject::Subject;
 use crate::workbench::works;
 use crate::{Kept, Law, Stop, require};
 use litesnn_framework::launch::{Launch, Launched, Launcher, ProcessSettings, Task};
-use litesnn_framework::record::{self, Event, Observer, Outcome, files};
+use litesnn_framework::record::{self, Event, Observer, Outcome, Point, files};
 use litesnn_framework::{Error, Result};
 
 /// The rules.
@@ -67,7 +67,7 @@ fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
         experiment: "conformance".into(),
         variant: title.to_owned(),
         seed: 0,
-        point: Vec::new(),
+        point: Point::default(),
         overrides: Vec::new(),
         profile: None,
         reproduces: None,

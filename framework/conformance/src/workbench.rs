@@ -14,7 +14,7 @@ use litesnn_framework::data::{DataInfo, DataStore, Dataset, Edition, Normalisati
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::manifest::{Manifest, Plan, Trial};
 use litesnn_framework::network::{Compressor, Design, Network, SearchSpace, Supernet, Techniques, TimestepSearcher};
-use litesnn_framework::record::{Event, Observer, Stage, files};
+use litesnn_framework::record::{Event, Observer, Point, Stage, files};
 use litesnn_framework::run::{Agenda, Context, run_here};
 use litesnn_framework::train::{Batch, Batches, Checkpoint};
 use litesnn_framework::{Error, Result};
@@ -172,7 +172,7 @@ pub(super) fn trial(
     let settings = serde_json::to_value(&manifest).map_err(unread)?;
     let trial = Trial {
         variant: "trial".into(),
-        point: Vec::new(),
+        point: Point::default(),
         seed,
         manifest,
         settings,

@@ -1,5 +1,5 @@
 //! What everything else stands on: whole files, errors and problems with their place, random
-//! streams, the device, signals, parameters by role.
+//! streams, the device, threads, signals, parameters by role.
 
 mod cuda;
 pub mod device;
@@ -13,7 +13,10 @@ mod machine;
 mod parameter;
 mod problem;
 mod random;
+mod say;
 pub mod signal;
+pub mod threads;
+pub mod toml;
 mod transfer;
 pub mod waits;
 mod words;
@@ -24,5 +27,6 @@ pub use machine::{Machine, together};
 pub use parameter::{Build, Parameter, Parameters, Role};
 pub use problem::{ConfigLayer, Location, Problem};
 pub use random::Stream;
+pub use say::say;
 pub use transfer::transfer;
 pub use words::counted;

@@ -1,5 +1,6 @@
 //! Trials side by side on this machine, each in a process of its own.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Launch, Process};
@@ -12,7 +13,8 @@ use crate::record::{End, Event, Follower, How};
 pub struct Pool {
     /// Trials at once.
     pub jobs: usize,
-    /// Threads of each; the cores divided among the trials without it.
+    /// Threads of each; without it the cores divided among the trials, and at most as many threads as
+    /// this process has (`OMP_NUM_THREADS`).
     pub threads: Option<u16>,
 }
 
@@ -38,10 +40,11 @@ impl Pool {
         let mut places: Vec<Place> = (0..launch.tasks.len())
             .map(|index| if launch.finished(index) { Place::Ended(true) } else { Place::Waiting })
             .collect();
+        let same_work = same_work(launch);
         loop {
             watch(launch, &mut places)?;
             if !launch.stopping() {
-                self.start_all(launch, &mut places)?;
+                self.start_all(launch, &mut places, &same_work)?;
             }
             let at_work = places.iter().any(|place| matches!(place, Place::Running(_)));
             let waiting = places.iter().any(|place| matches!(place, Place::Waiting));
@@ -52,19 +55,21 @@ impl Pool {
         }
     }
 
-    /// Starts what can start now.
-    fn start_all(&self, launch: &Launch, places: &mut [Place]) -> Result<()> {
+    /// Starts what can start now. `same_work` has for each task the one before it that is the same
+    /// work.
+    fn start_all(&self, launch: &Launch, places: &mut [Place], same_work: &[Option<usize>]) -> Result<()> {
+        let taken: Vec<usize> = places
+            .iter()
+            .filter_map(|place| if let Place::Running(running) = place { Some(running.slot) } else { None })
+            .collect();
+        let mut free = (0..self.jobs).filter(|slot| !taken.contains(slot)).peekable();
         for index in 0..places.len() {
-            let taken: Vec<usize> = places
-                .iter()
-                .filter_map(|place| if let Place::Running(running) = place { Some(running.slot) } else { None })
-                .collect();
-            let Some(slot) = (0..self.jobs).find(|slot| !taken.contains(slot)) else { return Ok(()) };
+            let Some(slot) = free.peek().copied() else { return Ok(()) };
             if !matches!(places[index], Place::Waiting) {
                 continue;
             }
             let task = &launch.tasks[index];
-            let same_work = |other: &usize| launch.tasks[*other].hash == task.hash;
+            let mut earlier = std::iter::successors(same_work[index], |other| same_work[*other]);
             match task.after.map(|source| (&launch.tasks[source], &places[source])) {
                 Some((source, Place::Ended(false))) => {
                     let end = End { hash: task.hash.clone(), how: How::Failed, reason: source.failed_as_source() };
@@ -72,8 +77,11 @@ impl Pool {
                     places[index] = Place::Ended(false);
                 }
                 Some((_, Place::Waiting | Place::Running(_))) => {}
-                _ if (0..index).filter(same_work).any(|other| !matches!(places[other], Place::Ended(_))) => {}
-                _ => places[index] = Place::Running(Box::new(self.start(launch, index, slot)?)),
+                _ if earlier.any(|other| !matches!(places[other], Place::Ended(_))) => {}
+                _ => {
+                    places[index] = Place::Running(Box::new(self.start(launch, index, slot)?));
+                    free.next();
+                }
             }
         }
         Ok(())
@@ -81,9 +89,7 @@ impl Pool {
 
     fn start(&self, launch: &Launch, index: usize, slot: usize) -> Result<Running> {
         let task = &launch.tasks[index];
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shared = u16::try_from((cores / self.jobs.max(1)).max(1)).unwrap_or(u16::MAX);
-        let threads = self.threads.or(launch.record.threads).unwrap_or(shared);
+        let threads = self.threads.or(launch.record.threads).unwrap_or_else(|| shared_threads(self.jobs));
         let device = device(&launch.record.device, slot);
         // What is in its log already was told before.
         let follower = Follower::open(&task.folder);
@@ -91,6 +97,12 @@ impl Pool {
         launch.observer.event(&Event::Started { trial: task.label() });
         Ok(Running { process, follower, slot })
     }
+}
+
+/// For each task the last one before it that is the same work.
+fn same_work(launch: &Launch) -> Vec<Option<usize>> {
+    let mut last = HashMap::new();
+    launch.tasks.iter().enumerate().map(|(index, task)| last.insert(task.hash.as_str(), index)).collect()
 }
 
 /// Looks at every process: what it logged, whether it ended. A request to stop is passed on.
@@ -108,6 +120,13 @@ fn watch(launch: &Launch, places: &mut [Place]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Threads of each of `jobs` trials at once.
+fn shared_threads(jobs: usize) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let own = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    u16::try_from((cores / jobs.max(1)).min(own).max(1)).unwrap_or(u16::MAX)
 }
 
 /// The GPU of a trial, where several trials share several of them.

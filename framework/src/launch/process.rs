@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::record::token;
 use super::{Record, Task};
-use crate::ground::signal::terminate;
+use crate::ground::signal::{stop_when_gone, terminate};
 use crate::record::{End, How};
 use crate::{Error, Result};
 
@@ -50,11 +50,12 @@ impl Process {
         // Ctrl-C on a terminal reaches the whole group at once. In a group of its own the trial is
         // told once, by this process.
         command.process_group(0);
-        // SAFETY: prctl is a system call, and may be made between fork and exec.
+        let launcher = std::process::id();
+        // SAFETY: what it calls may be called between fork and exec.
         unsafe {
-            command.pre_exec(|| {
+            command.pre_exec(move || {
                 // Whatever becomes of this process, the trial stops at a checkpoint.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                stop_when_gone(launcher);
                 Ok(())
             });
         }

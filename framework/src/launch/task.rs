@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ground::file::write_atomically;
-use crate::record::{TrialLabel, attempt, result};
+use crate::record::{Point, TrialLabel, attempt, result};
 use crate::{Error, Result};
 
 /// A trial, ready to run.
@@ -30,8 +30,8 @@ pub struct Task {
     pub variant: String,
     /// Its seed.
     pub seed: u64,
-    /// Its point of the sweep: keys and values.
-    pub point: Vec<(String, String)>,
+    /// Its point of the sweep.
+    pub point: Point,
     /// What `--set` and the environment changed of it.
     pub overrides: Vec<String>,
     /// The profile of the manifest that it was planned with, where that changes it.

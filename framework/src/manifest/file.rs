@@ -10,6 +10,7 @@ use toml_edit::{Document, Item, TableLike};
 use super::layers::Request;
 use super::spelling::did_you_mean;
 use super::tree::Tree;
+use crate::ground::toml::to_json;
 use crate::ground::{ConfigLayer, Location, Problem};
 
 /// What of a setting is marked.
@@ -100,16 +101,6 @@ impl ManifestFile {
             None => self.whole(),
         }
     }
-
-    /// The text of a value, when it is in the file and on one line.
-    pub(super) fn text_of(&self, path: &[String]) -> Option<String> {
-        let mut node = Node::Item(self.document.as_item());
-        for segment in path {
-            node = node.child(segment)?.1;
-        }
-        let text = self.text.get(node.span()?)?;
-        (!text.contains('\n')).then(|| text.to_owned())
-    }
 }
 
 /// `; did you mean ...?`, for a file that is not there and one beside it that is.
@@ -190,23 +181,9 @@ fn table(table: &dyn TableLike) -> Tree {
 fn value_of_item(item: &Item) -> Value {
     match item {
         Item::None => Tree::new().into(),
-        Item::Value(inner) => value(inner),
+        Item::Value(inner) => to_json(inner),
         Item::Table(inner) => table(inner).into(),
         Item::ArrayOfTables(tables) => tables.iter().map(|inner| Value::Object(table(inner))).collect(),
-    }
-}
-
-/// A value of TOML as one of a tree. Dates become their text: no setting is a date.
-pub(super) fn value(value: &toml_edit::Value) -> Value {
-    use toml_edit::Value as Toml;
-    match value {
-        Toml::String(text) => text.value().as_str().into(),
-        Toml::Integer(number) => (*number.value()).into(),
-        Toml::Float(number) => (*number.value()).into(),
-        Toml::Boolean(truth) => (*truth.value()).into(),
-        Toml::Datetime(date) => date.value().to_string().into(),
-        Toml::Array(array) => array.iter().map(self::value).collect(),
-        Toml::InlineTable(inner) => table(inner).into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::file::{self, ManifestFile, Mark};
+use super::file::{ManifestFile, Mark};
 use super::overlay::{Overlay, Written};
 use super::sections::below;
 use super::spelling::{did_you_mean, fold, listed};
@@ -15,6 +15,7 @@ use super::stack::Stack;
 use super::tree::{DEEPEST, Tree, lookup, path, split_path};
 use super::typed::VERSION;
 use crate::ground::file::{MOST_TEXT, read_bounded};
+use crate::ground::toml::to_json;
 use crate::ground::{ConfigLayer, Problem};
 
 /// Variables of the environment that begin with `LITESNN_` and are not settings.
@@ -27,7 +28,7 @@ pub struct Request {
     pub manifest: PathBuf,
     /// `--profile`
     pub profile: Option<String>,
-    /// `--set`: `KEY=VALUE`, the value in TOML syntax; a bare word is a string.
+    /// `--set`: `KEY=VALUE`, the value in TOML syntax; a bare word that is no number is a string.
     pub set: Vec<String>,
     /// The environment; variables that do not begin with `LITESNN_` are ignored. `__` separates the
     /// segments of a path, case does not matter, and `_` may stand for `-`.
@@ -35,6 +36,8 @@ pub struct Request {
     /// Files that the program itself holds, absolute path and text: manifests, and the designs that
     /// they name. They stand before the files of the disk.
     pub held: &'static [(&'static str, &'static str)],
+    /// What `experiment.reproduces` can name. Where nothing is known, everything is right.
+    pub publications: Vec<String>,
 }
 
 impl Request {
@@ -63,7 +66,7 @@ fn without_detours(path: &Path) -> PathBuf {
 /// A value from the command line or the environment: TOML, or a string without quotes.
 fn parse_value(text: &str) -> Result<Value, String> {
     match text.trim().parse::<toml_edit::Value>() {
-        Ok(parsed) => Ok(file::value(&parsed)),
+        Ok(parsed) => Ok(to_json(&parsed)),
         Err(error) if text.trim_start().starts_with(['"', '\'', '[', '{']) => {
             Err(format!("the value is not valid TOML: {}", error.message().lines().next().unwrap_or_default()))
         }

@@ -5,6 +5,8 @@
 //! So each trial is compared with the same one (by variant and point of the sweep) of the manifest
 //! as its files are, every default filled in.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::layers::Request;
@@ -13,8 +15,8 @@ use super::plan::load;
 use super::sections::Section;
 use super::stack::Stack;
 use super::tree::{Tree, lookup};
-use super::trial::Trial;
 use crate::plugin::Kind;
+use crate::record::Point;
 
 /// What a run changed of a trial.
 #[derive(Debug, Default, PartialEq)]
@@ -25,14 +27,17 @@ pub(super) struct Marks {
     pub(super) overrides: Vec<String>,
 }
 
+/// The settings of trials by variant and point of the sweep; the seed is no matter.
+type Settings = HashMap<(String, String), Value>;
+
 /// The trials of a manifest as its files are. Empty where nothing else was asked for, or where the
 /// files alone make no plan.
 #[derive(Debug, Default)]
 pub(super) struct AsWritten {
     /// Without a profile.
-    plain: Vec<Trial>,
+    plain: Settings,
     /// With the profile that was chosen.
-    profiled: Vec<Trial>,
+    profiled: Settings,
     profile: Option<String>,
     overrides: Vec<(Vec<String>, String)>,
 }
@@ -48,21 +53,26 @@ impl AsWritten {
         let trials = |profile: Option<String>| {
             let request =
                 Request { manifest: request.manifest.clone(), profile, held: request.held, ..Request::default() };
-            load(&request).map(|plan| plan.trials).unwrap_or_default()
+            let trials = load(&request).map(|plan| plan.trials).unwrap_or_default();
+            trials.into_iter().map(|trial| ((trial.variant, trial.point.text()), trial.settings)).collect()
         };
-        let profiled = if profile.is_some() && !overrides.is_empty() { trials(profile.clone()) } else { Vec::new() };
+        let profiled = match profile.is_some() && !overrides.is_empty() {
+            true => trials(profile.clone()),
+            false => Settings::default(),
+        };
         AsWritten { plain: trials(None), profiled, profile, overrides }
     }
 
     /// The marks of the trial with these settings.
-    pub(super) fn marks(&self, variant: &str, point: &[(String, String)], settings: &Value) -> Marks {
-        let plain = same(&self.plain, variant, point);
+    pub(super) fn marks(&self, variant: &str, point: &Point, settings: &Value) -> Marks {
+        let same = |all| Settings::get(all, &(variant.to_owned(), point.text()));
+        let plain = same(&self.plain);
         if plain.is_some_and(|plain| work(plain) == work(settings)) {
             return Marks::default();
         }
         // What the overrides are laid over.
         let below = match (&self.profile, self.overrides.is_empty()) {
-            (Some(_), false) => same(&self.profiled, variant, point),
+            (Some(_), false) => same(&self.profiled),
             (Some(_), true) => Some(settings),
             (None, _) => plain,
         };
@@ -85,11 +95,6 @@ impl AsWritten {
         };
         Marks { profile: self.profile.clone().filter(|_| !alike(plain, below)), overrides }
     }
-}
-
-/// The settings of the same trial among these; its seed is no matter.
-fn same<'a>(trials: &'a [Trial], variant: &str, point: &[(String, String)]) -> Option<&'a Value> {
-    trials.iter().find(|trial| trial.variant == variant && trial.point == point).map(|trial| &trial.settings)
 }
 
 /// The part of resolved settings that says what is computed. Where data lie is no part of it.

@@ -8,10 +8,9 @@ use super::sections::{below, documentation, kind_of, section_names};
 use super::spelling::did_you_mean;
 use super::stack::Stack;
 use super::sweep::{Swept, sweep};
-use super::to_toml;
 use super::tree::{leaves, lookup, split_path};
 use super::variants::{Variant, variants};
-use crate::ground::{ConfigLayer, Location, Problem};
+use crate::ground::{ConfigLayer, Location, Problem, toml};
 use crate::{Error, Result};
 
 /// One setting and where it comes from.
@@ -148,14 +147,14 @@ fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String])
         let there = lookup(&variant.stack.merged(), table).is_some();
         match variant.stack.origin(path) {
             Some(overlay) if overlay.layer == layer() => {
-                all.push((layer(), overlay.get(path).map(to_toml::text)));
+                all.push((layer(), overlay.get(path).map(toml::text)));
             }
             None if base.sets(path) || (base.sets(table) && !there) => all.push((layer(), None)),
             _ => {}
         }
     }
     for swept in sweep.iter().filter(|swept| swept.path == path) {
-        let values: Vec<&str> = swept.values.iter().map(|(text, _)| text.as_str()).collect();
+        let values: Vec<String> = swept.values.iter().map(|(value, _)| toml::text(value)).collect();
         all.push((ConfigLayer::Sweep, Some(values.join(", "))));
     }
     all
@@ -174,7 +173,7 @@ pub(super) fn origins_of(base: &Stack) -> Vec<Origin> {
     }
     let settings = resolve(base).settings;
     let defaults = leaves(&settings).into_iter().filter(|path| base.origin(path).is_none()).filter_map(|path| {
-        let value = to_toml::value(lookup(&settings, &path)?)?.to_string();
+        let value = toml::of_json(lookup(&settings, &path)?)?.to_string();
         Some(Origin { value: Some(value), ..unset(&path) })
     });
     all.extend(defaults);
@@ -188,10 +187,9 @@ fn origin(base: &Stack, path: &[String]) -> Option<Origin> {
     let value = lookup(&merged, path).filter(|value| !matches!(value, Value::Object(inner) if !inner.is_empty()))?;
     let mut layers = base.overlays().iter().rev().filter(|overlay| overlay.sets(path));
     let winner = layers.next()?;
-    let overrode =
-        layers.filter_map(|overlay| Some((overlay.layer.clone(), to_toml::text(overlay.get(path)?)))).collect();
+    let overrode = layers.filter_map(|overlay| Some((overlay.layer.clone(), toml::text(overlay.get(path)?)))).collect();
     Some(Origin {
-        value: Some(to_toml::text(value)),
+        value: Some(toml::text(value)),
         layer: winner.layer.clone(),
         location: base.location(path),
         overrode,
@@ -239,7 +237,7 @@ mod tests {
         assert_eq!(epochs.changed, [(b(), Some("9".into()))]);
         assert_eq!(one("search.clip").changed, [(b(), None)]);
         assert_eq!(one("search.epochs").changed, [(b(), None)]);
-        assert_eq!(one("compressor.test-prune.rate").changed, [(ConfigLayer::Sweep, Some("0.1, 2e-1".into()))]);
+        assert_eq!(one("compressor.test-prune.rate").changed, [(ConfigLayer::Sweep, Some("0.1, 0.2".into()))]);
         let steps = one("timesteps.test-steady.steps");
         assert_eq!((steps.value, steps.changed), (None, vec![(b(), Some("4".into()))]));
         let root = one("dataset.test-pictures.root");

@@ -6,9 +6,8 @@ use super::overlay::Overlay;
 use super::sections::Section;
 use super::stack::Stack;
 use super::sweep::Swept;
-use super::to_toml;
 use super::variants::Variant;
-use crate::ground::{ConfigLayer, Problem};
+use crate::ground::{ConfigLayer, Problem, toml};
 
 /// Settings of the environment and the command line that can change a number: each path, and
 /// `key=value`.
@@ -18,7 +17,7 @@ pub(super) fn overrides(base: &Stack) -> Vec<(Vec<String>, String)> {
         let in_work = |section: &str| Section::find(section).is_none_or(|section| section.is_work);
         let counts = |leaf: &Vec<String>| in_work(&leaf[0]) && leaf.last().is_none_or(|name| is_work(name));
         for leaf in overlay.leaves().into_iter().filter(counts) {
-            let value = overlay.get(&leaf).map(to_toml::text).unwrap_or_default();
+            let value = overlay.get(&leaf).map(toml::text).unwrap_or_default();
             let text = format!("{}={value}", leaf.join("."));
             all.push((leaf, text));
         }

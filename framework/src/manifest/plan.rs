@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use tch::Device;
 
+use super::file::Mark;
 use super::layers::{Request, stack};
 use super::planner::Planner;
-use super::spelling::listed;
+use super::spelling::{did_you_mean, listed};
+use super::stack::Stack;
 use super::sweep::sweep;
+use super::tree::{Tree, lookup, path};
 use super::trial::Trial;
 use super::variants::{Variant, variants};
 use crate::ground::{ConfigLayer, Problem};
@@ -40,6 +43,7 @@ pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan>
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
     let merged = base.merged();
+    problems.extend(unknown_publication(request, &base, &merged));
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
     let mut planner = Planner::new(&base, request, &variants, &sweep, device);
@@ -58,6 +62,17 @@ pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan>
         return Err(Error::Manifest(problems));
     }
     Ok(Plan { name, description, profile: request.profile.clone(), source: request.manifest.clone(), trials })
+}
+
+/// A publication that nobody knows would be found by the report, when all is trained.
+fn unknown_publication(request: &Request, base: &Stack, merged: &Tree) -> Option<Problem> {
+    let at = path(["experiment", "reproduces"]);
+    let name = lookup(merged, &at)?.as_str()?;
+    let known = &request.publications;
+    (!known.is_empty() && !known.iter().any(|known| known == name)).then(|| {
+        let message = format!("`experiment.reproduces` cannot be `{name}`{}", did_you_mean(name, known));
+        base.problem(&at, Mark::Value, message, Some(format!("known are {}", listed(known))))
+    })
 }
 
 /// Adds the problems of the variants, each once. One that depends on the variant names those that

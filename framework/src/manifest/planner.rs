@@ -1,5 +1,8 @@
 //! From variants and the sweep to trials, in the order in which trials can run.
 
+use std::collections::HashMap;
+
+use serde_json::Value;
 use tch::Device;
 
 use super::device;
@@ -10,29 +13,22 @@ use super::overrides::lost_overrides;
 use super::resolve::{Resolved, resolve};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
-use super::sweep::Swept;
-use super::tree::{path, split_path};
+use super::sweep::{Swept, typed};
+use super::tree::{lookup, path, split_path};
 use super::trial::Trial;
 use super::typed::{DesignSource, Experiment};
 use super::variants::Variant;
 use crate::Error;
 use crate::data::DataInfo;
 use crate::ground::file::text;
-use crate::ground::{ConfigLayer, Problem, guarded};
+use crate::ground::{ConfigLayer, Problem, guarded, threads};
 use crate::network::{Design, SearchSpace};
 use crate::plugin::Kind;
+use crate::record::Point;
 use crate::train::OpenDecisions;
 
 /// More trials than this are a mistake in a sweep.
 const MOST_TRIALS: usize = 100_000;
-
-/// A trial with the indices that it was made from.
-struct Draft {
-    trial: Trial,
-    variant: usize,
-    /// Index of the value of each swept key; `None` where the key does not concern the trial.
-    choice: Vec<Option<usize>>,
-}
 
 pub(super) struct Planner<'a> {
     base: &'a Stack,
@@ -42,7 +38,10 @@ pub(super) struct Planner<'a> {
     sweep: &'a [Swept],
     /// What the trials run on, where that is known.
     device: Option<Device>,
-    drafts: Vec<Draft>,
+    trials: Vec<Trial>,
+    /// Where each trial is, by its variant, its seed and the index of the value of each swept key;
+    /// `None` where the key does not concern the trial.
+    places: HashMap<(usize, u64, Vec<Option<usize>>), usize>,
     /// Problems with the variant that they were found in.
     found: Vec<(usize, Problem)>,
 }
@@ -56,12 +55,13 @@ impl<'a> Planner<'a> {
         device: Option<Device>,
     ) -> Planner<'a> {
         let written = AsWritten::of(request, base);
-        Planner { base, request, written, variants, sweep, device, drafts: Vec::new(), found: Vec::new() }
+        let (trials, places, found) = Default::default();
+        Planner { base, request, written, variants, sweep, device, trials, places, found }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
     pub(super) fn into_trials(self) -> (Vec<Trial>, Vec<(usize, Problem)>) {
-        (self.drafts.into_iter().map(|draft| draft.trial).collect(), self.found)
+        (self.trials, self.found)
     }
 
     pub(super) fn plan(&mut self, problems: &mut Vec<Problem>) {
@@ -80,7 +80,7 @@ impl<'a> Planner<'a> {
         for variant in running_order(&sources) {
             let of_source = sources[variant].map(|source| own[source].as_slice());
             self.variant(variant, &own[variant], sources[variant].zip(of_source));
-            if self.drafts.len() > MOST_TRIALS {
+            if self.trials.len() > MOST_TRIALS {
                 problems.push(self.too_many());
                 return;
             }
@@ -124,14 +124,34 @@ impl<'a> Planner<'a> {
             self.found.push((index, self.too_many()));
             return;
         }
+        // By their settings: which point was the first to have them.
+        let mut seen: HashMap<blake3::Hash, Vec<Option<usize>>> = HashMap::new();
+        // No trial has these, and a long sweep would be copied for each of its points.
+        let mut bare = variant.stack.clone();
+        for section in ["sweep", "variant"] {
+            bare.remove(&path([section]));
+        }
         for choice in points(&counts) {
             let chosen = |key: usize| Some((key, &self.sweep[key].values[choice[key]?]));
-            let mut stack = variant.stack.clone();
-            let own = (0..own.len()).filter(|key| own[*key]).filter_map(chosen);
-            stack.push(own.map(|(_, (_, overlay))| overlay.clone()).collect());
+            let mut stack = bare.clone();
+            let of_variant = (0..own.len()).filter(|key| own[*key]).filter_map(chosen);
+            stack.push(of_variant.map(|(_, (_, overlay))| overlay.clone()).collect());
+            let resolved = resolve(&stack);
             let keys = (0..choice.len()).filter_map(chosen);
-            let point = keys.map(|(key, (text, _))| (self.sweep[key].key.clone(), text.clone())).collect();
-            self.point(index, stack, point, choice, source);
+            let values = keys.map(|(key, (value, _))| {
+                let Swept { key, path, .. } = &self.sweep[key];
+                (key.clone(), typed(value, lookup(&resolved.settings, path)))
+            });
+            let point = Point::of(values.collect());
+            let settings = blake3::hash(Value::from(resolved.settings.clone()).to_string().as_bytes());
+            let first = seen.entry(settings).or_insert_with(|| choice.clone());
+            let differs = |key: &usize| own[*key] && choice[*key] != first[*key];
+            if let Some(key) = (0..own.len()).find(differs).filter(|_| resolved.problems.is_empty()) {
+                let (one, other) = (choice[key].unwrap_or_default(), first[key].unwrap_or_default());
+                self.found.push((index, self.sweep[key].twice(self.base, one, other)));
+                return;
+            }
+            self.point(index, stack, resolved, point, choice, source);
         }
     }
 
@@ -140,11 +160,11 @@ impl<'a> Planner<'a> {
         &mut self,
         variant: usize,
         stack: Stack,
-        point: Vec<(String, String)>,
+        mut resolved: Resolved,
+        point: Point,
         choice: Vec<Option<usize>>,
         source: Option<(usize, &[bool])>,
     ) {
-        let resolved = resolve(&stack);
         let mut problems: Vec<Problem> =
             resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
         if problems.is_empty() {
@@ -154,22 +174,22 @@ impl<'a> Planner<'a> {
         let failed = !problems.is_empty();
         self.found.extend(problems.into_iter().map(|problem| (variant, problem)));
         let experiment: Option<Experiment> = resolved.section("experiment");
+        resolved.forget_seeds();
         for seed in experiment.filter(|_| !failed).map(|experiment| experiment.seeds).unwrap_or_default() {
-            if self.drafts.len() > MOST_TRIALS {
+            if self.trials.len() > MOST_TRIALS {
                 return;
             }
             let depends_on = source.and_then(|(source, concerned)| {
-                let found = self.drafts.iter().position(|draft| {
-                    let same = |key: usize| !concerned[key] || draft.choice[key] == choice[key];
-                    draft.variant == source && draft.trial.seed == seed && (0..choice.len()).all(same)
-                });
+                let of_source = (0..choice.len()).map(|key| choice[key].filter(|_| concerned[key])).collect();
+                let found = self.places.get(&(source, seed, of_source)).copied();
                 if found.is_none() {
                     self.no_source(variant, source, seed, &stack);
                 }
                 found
             });
             if let Some(trial) = self.trial(variant, &stack, &resolved, &point, seed, depends_on) {
-                self.drafts.push(Draft { trial, variant, choice: choice.clone() });
+                self.places.insert((variant, seed, choice.clone()), self.trials.len());
+                self.trials.push(trial);
             }
         }
     }
@@ -179,7 +199,7 @@ impl<'a> Planner<'a> {
         index: usize,
         stack: &Stack,
         resolved: &Resolved,
-        point: &[(String, String)],
+        point: &Point,
         seed: u64,
         depends_on: Option<usize>,
     ) -> Option<Trial> {
@@ -211,7 +231,7 @@ impl<'a> Planner<'a> {
             settings["experiment"]["reproduces"] = name.clone().into();
             manifest.experiment.reproduces = Some(name);
         }
-        let point = point.to_vec();
+        let point = point.clone();
         Some(Trial { variant, point, seed, profile, reproduces, overrides, manifest, settings, depends_on })
     }
 
@@ -289,8 +309,10 @@ fn chance_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
     let info = DataInfo::of_form(manifest.dataset.form());
     let (compressors, timesteps) = (manifest.compressors(), manifest.timesteps.as_ref());
     let training = (search, &manifest.retrain);
-    let open =
-        guarded(|| OpenDecisions::outline(manifest.space.as_ref(), &compressors, timesteps, &info, training)).ok()?;
+    let open = threads::alone(|| {
+        guarded(|| OpenDecisions::outline(manifest.space.as_ref(), &compressors, timesteps, &info, training))
+    })
+    .ok()?;
     let refused = open.check(optimizer.as_ref()).err()?;
     Some(stack.problem(&split_path(&refused.key).ok()?, Mark::Value, refused.message, Some(refused.help)))
 }

@@ -5,7 +5,7 @@ use super::file::Mark;
 use super::sections::{documentation, kind_of};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
-use crate::ground::Problem;
+use crate::ground::{ConfigLayer, Problem, toml};
 use crate::plugin::{Fault, Kind};
 
 /// The problem at a path. A problem with a value is helped best by the setting's own documentation.
@@ -40,7 +40,26 @@ pub(super) fn refused(stack: &Stack, path: &[String], fault: &Fault) -> Problem 
             problem(stack, path, Mark::Value, message, Some(format!("known values: {}", listed(known))))
         }
         Fault::Unfit(why) => problem(stack, path, Mark::Value, format!("`{key}` {why}"), None),
+        Fault::NotText(why) => problem(stack, path, Mark::Value, format!("`{key}` {why}"), in_quotes(stack, path)),
     }
+}
+
+/// How a value is written that looks like a number and is text. On a command line the quotes have to
+/// get past the shell.
+pub(super) fn in_quotes(stack: &Stack, path: &[String]) -> Option<String> {
+    let overlay = stack.origin(path)?;
+    let value = overlay.get(path).filter(|value| value.is_number() || value.is_boolean())?;
+    let is_all = overlay.leaves() == [path];
+    Some(match &overlay.layer {
+        ConfigLayer::Set(argument) if is_all => {
+            let (key, value) = argument.split_once('=')?;
+            format!("text that looks like a number stands in quotes: `--set '{key}=\"{}\"'`", value.trim())
+        }
+        ConfigLayer::Environment(name) if is_all => {
+            format!("text that looks like a number stands in quotes: `{name}='\"{}\"'`", toml::text(value))
+        }
+        _ => format!("text that looks like a number stands in quotes: `\"{}\"`", toml::text(value)),
+    })
 }
 
 /// How a table is called in a message.

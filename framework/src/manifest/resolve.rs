@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::check::check;
 use super::file::Mark;
-use super::refusal::{problem, refused};
+use super::refusal::{in_quotes, problem, refused};
 use super::sections::{Holds, Presence, SECTIONS, Section, plugins, section_names};
 use super::spelling::{did_you_mean, listed, nearest};
 use super::stack::Stack;
@@ -30,6 +30,13 @@ impl Resolved {
     /// A section, when it could be read.
     pub(super) fn section<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         T::deserialize(self.settings.get(name)?).ok()
+    }
+
+    /// Takes the seeds out: each trial has its own, and would copy those of all.
+    pub(super) fn forget_seeds(&mut self) {
+        if let Some(Value::Object(experiment)) = self.given.get_mut("experiment") {
+            experiment.remove("seeds");
+        }
     }
 
     /// The manifest, when nothing is wrong with it.
@@ -194,7 +201,8 @@ impl Reader<'_> {
                 return None;
             }
             let full = below_section(&inner);
-            self.report(&full, Mark::Value, format!("`{}`: {}", full.join("."), error.inner()), None);
+            let help = in_quotes(self.stack, &full).filter(|_| error.inner().to_string().contains("expected a string"));
+            self.report(&full, Mark::Value, format!("`{}`: {}", full.join("."), error.inner()), help);
             good = false;
             take_out(&mut value, &inner).filter(|depth| *depth > above.len())?;
         }

@@ -9,9 +9,8 @@ use super::resolve::resolve;
 use super::sections::{Holds, SECTIONS};
 use super::stack::{Stack, absolute};
 use super::sweep::{Swept, sweep};
-use super::to_toml;
 use crate::Result;
-use crate::ground::ConfigLayer;
+use crate::ground::{ConfigLayer, toml};
 
 /// Settings are padded to this width before their comment.
 const WIDTH: usize = 44;
@@ -116,7 +115,7 @@ impl Page {
     }
 
     fn setting(&mut self, path: &[&str], key: &str, value: &Json) {
-        let Some(value) = to_toml::value(value) else { return };
+        let Some(value) = toml::of_json(value) else { return };
         let setting = format!("{} = {value}", toml_edit::Key::new(key));
         let key = [path, &[key]].concat().join(".");
         let comment = self.origins.iter().find(|origin| origin.key == key).map_or_else(String::new, comment);
@@ -139,7 +138,7 @@ impl Page {
             self.line("\n[sweep]");
         }
         for key in sweep {
-            let values: Vec<&str> = key.values.iter().map(|(value, _)| value.as_str()).collect();
+            let values: Vec<String> = key.values.iter().map(|(value, _)| toml::text(value)).collect();
             self.line(&format!("{} = [{}]", quoted(&key.key), values.join(", ")));
         }
     }
@@ -147,7 +146,7 @@ impl Page {
     fn variant(&mut self, base: &Stack, variant: &Map<String, Json>) {
         self.line("\n[[variant]]");
         for (key, value) in variant.iter().filter(|(key, _)| *key != "set") {
-            if let Some(value) = to_toml::value(value) {
+            if let Some(value) = toml::of_json(value) {
                 self.line(&format!("{key} = {value}"));
             }
         }
@@ -165,7 +164,7 @@ impl Page {
                 let path = absolute(&folder.join(file.as_str().unwrap_or_default()));
                 *file = Json::from(path.to_string_lossy());
             }
-            if let Some(value) = to_toml::value(&value) {
+            if let Some(value) = toml::of_json(&value) {
                 self.line(&format!("{} = {value}", quoted(key)));
             }
         }

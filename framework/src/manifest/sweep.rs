@@ -7,19 +7,19 @@ use super::overlay::Overlay;
 use super::sections::{Holds, Section, kind_of};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
-use super::to_toml;
 use super::tree::{Tree, lookup, path, split_path};
 use super::variants::{Variant, settable};
-use crate::ground::{ConfigLayer, Problem};
+use crate::ground::{ConfigLayer, Problem, toml};
 use crate::plugin::Kind;
+use crate::record::order;
 
 /// A swept key.
 pub(super) struct Swept {
     /// As it stands in the manifest.
     pub(super) key: String,
     pub(super) path: Vec<String>,
-    /// Each value as TOML and as a layer.
-    pub(super) values: Vec<(String, Overlay)>,
+    /// Each value, as it is given and as a layer.
+    pub(super) values: Vec<(Value, Overlay)>,
 }
 
 /// The swept keys of a manifest, in the order in which they are written.
@@ -72,13 +72,36 @@ fn swept_values<'a>(key: &str, value: &'a Value) -> Result<&'a [Value], Wrong> {
     if elements.is_empty() {
         return wrong(format!("the sweep over `{key}` has no values"));
     }
-    match (0..elements.len()).find(|index| elements[..*index].contains(&elements[*index])) {
-        Some(index) => wrong(format!("the sweep over `{key}` holds value {} twice", index + 1)),
+    let mut sorted: Vec<usize> = (0..elements.len()).collect();
+    sorted.sort_by(|one, other| order(&elements[*one], &elements[*other]));
+    let twice = sorted.windows(2).filter(|pair| order(&elements[pair[0]], &elements[pair[1]]).is_eq());
+    match twice.map(|pair| pair[1]).min() {
+        Some(index) => wrong(holds_twice(key, index)),
         None => Ok(elements),
     }
 }
 
-/// One value of a swept key, which stands at `at` in the sweep, as TOML and as a layer.
+/// `0` and `0.0`, or a table with a default and one without it, are twice the same value.
+fn holds_twice(key: &str, index: usize) -> String {
+    format!("the sweep over `{key}` holds value {} twice", index + 1)
+}
+
+/// A value of a sweep with its numbers in the type that the setting was read with; it says no more
+/// than the value that was given.
+pub(super) fn typed(given: &Value, read: Option<&Value>) -> Value {
+    match (given, read) {
+        (Value::Object(given), Some(Value::Object(read))) => {
+            given.iter().map(|(key, value)| (key.clone(), typed(value, read.get(key)))).collect()
+        }
+        (Value::Array(given), Some(Value::Array(read))) if given.len() == read.len() => {
+            given.iter().zip(read).map(|(given, read)| typed(given, Some(read))).collect()
+        }
+        (Value::Number(_), Some(read)) if order(given, read).is_eq() => read.clone(),
+        _ => given.clone(),
+    }
+}
+
+/// One value of a swept key, which stands at `at` in the sweep, as it is given and as a layer.
 fn point(
     base: &Stack,
     at: &[String],
@@ -86,10 +109,9 @@ fn point(
     path: &[String],
     value: &Value,
     problems: &mut Vec<Problem>,
-) -> (String, Overlay) {
+) -> (Value, Overlay) {
     let place = base.origin(at).and_then(|origin| origin.place(&[at, &[index.to_string()]].concat()));
-    let written = place.as_ref().and_then(|(file, at)| file.text_of(at)).unwrap_or_else(|| to_toml::text(value));
-    (written, Overlay::entry(ConfigLayer::Sweep, path, value.clone(), place).normalise(problems))
+    (value.clone(), Overlay::entry(ConfigLayer::Sweep, path, value.clone(), place).normalise(problems))
 }
 
 impl Swept {
@@ -106,6 +128,14 @@ impl Swept {
                 _ => true,
             },
         }
+    }
+
+    /// The problem that its value `index` is the same as `other` once it is read.
+    pub(super) fn twice(&self, base: &Stack, index: usize, other: usize) -> Problem {
+        let at = path(["sweep", &self.key, &index.to_string()]);
+        let [value, other] = [index, other].map(|index| toml::text(&self.values[index].0));
+        let help = format!("`{other}` and `{value}` make the same trial");
+        base.problem(&at, Mark::Value, holds_twice(&self.key, index), Some(help))
     }
 
     /// The problem that it concerns no variant.

@@ -5,14 +5,15 @@ use std::path::Path;
 use super::to_toml;
 use super::typed::Manifest;
 use crate::plugin::Kind;
+use crate::record::Point;
 
 /// One search and retraining, or one retraining of a design.
 #[derive(Debug)]
 pub struct Trial {
     /// Name of the variant; that of the experiment where the manifest has no variants.
     pub variant: String,
-    /// The swept keys that concern the trial, each with its value as TOML.
-    pub point: Vec<(String, String)>,
+    /// The swept keys that concern the trial, with their values.
+    pub point: Point,
     /// The seed.
     pub seed: u64,
     /// The profile that was chosen, where it changes the trial.
@@ -46,8 +47,7 @@ impl Trial {
 
     /// ` (search.epochs = 3)`; empty outside of a sweep.
     fn point_text(&self) -> String {
-        let point: Vec<String> = self.point.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        if point.is_empty() { String::new() } else { format!(" ({})", point.join(", ")) }
+        if self.point.is_empty() { String::new() } else { format!(" ({})", self.point.text()) }
     }
 
     /// The part of its folder's name that says what it is; safe for a file system.

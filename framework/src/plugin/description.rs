@@ -65,7 +65,7 @@ impl Descriptor {
     /// that begins with it.
     pub fn out_of_range(&self, given: &Value) -> Vec<(Vec<String>, String)> {
         let unfit = |flaw: Flaw| match flaw.fault {
-            Fault::Unfit(text) => Some((flaw.path, text)),
+            Fault::Unfit(text) | Fault::NotText(text) => Some((flaw.path, text)),
             _ => None,
         };
         self.flaws(given).into_iter().filter_map(unfit).collect()

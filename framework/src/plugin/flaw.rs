@@ -1,5 +1,7 @@
 //! What a schema refuses of settings that are given: names, types, ranges, lengths.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::limits::Limits;
@@ -32,6 +34,8 @@ pub enum Fault {
     /// It has another type, or lies outside of a range: the rest of a sentence that begins with the
     /// setting.
     Unfit(String),
+    /// It is a number or a truth where text is expected: the same as for [`Fault::Unfit`].
+    NotText(String),
 }
 
 impl Shape<'_> {
@@ -90,7 +94,13 @@ impl Flaws {
             (Some("integer"), Value::Number(number)) if !number.is_f64() => self.number(shape, number),
             (Some("boolean"), Value::Bool(_)) => {}
             (None, _) if !given.is_null() => {}
-            _ => self.refuse(Fault::Unfit(format!("is {}, expected {}", in_words(given), expected(wanted, given)))),
+            _ => {
+                let words = format!("is {}, expected {}", in_words(given), expected(wanted, given));
+                self.refuse(match (wanted, given) {
+                    (Some("string"), Value::Number(_) | Value::Bool(_)) => Fault::NotText(words),
+                    _ => Fault::Unfit(words),
+                });
+            }
         }
     }
 
@@ -115,8 +125,9 @@ impl Flaws {
             };
             self.refuse(Fault::Unfit(format!("{held}, and has to hold {limits}")));
         }
+        let mut seen = BTreeSet::new();
         for (index, element) in elements.iter().enumerate() {
-            let twice = shape.says("uniqueItems") && elements[..index].contains(element);
+            let twice = shape.says("uniqueItems") && !seen.insert(element.to_string());
             self.below(&index.to_string(), |found| match shape.items() {
                 _ if twice => {
                     found.refuse(Fault::Unfit(format!("is {element} again, and has to differ from the others")))

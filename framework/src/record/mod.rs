@@ -10,7 +10,7 @@
 //!
 //! Every table has a column `schema` with [`SCHEMA`]. A table of an older schema is read too: a
 //! column of words that it lacks is empty, one of decimal numbers is NaN. Rows belong to a
-//! [`Stage`].
+//! [`Stage`], and trials of a sweep to a [`Point`].
 //!
 //! Beside its tables a trial has a [`Log`]. It keeps the [`Event`]s that a display is told of, so
 //! that a process which watches the trial from outside can tell of the same ones ([`Follower`]).
@@ -24,6 +24,7 @@ pub mod files;
 mod folder;
 mod log;
 mod parquet;
+mod point;
 mod stage;
 mod state;
 mod tables;
@@ -34,6 +35,7 @@ pub use failed::Failed;
 pub use folder::{TrialFolder, result, trial_folders};
 pub use log::{Follower, Log};
 pub use parquet::{Row, SCHEMA, from_bytes, read, to_bytes, write};
+pub use point::{Point, order};
 pub use stage::Stage;
 pub use state::State;
 pub use tables::{EpochRow, LayerRow, Outcome, StageRow, WeightBin};

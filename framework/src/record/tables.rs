@@ -1,7 +1,7 @@
 //! The tables: what a row of each one is.
 
-use super::Stage;
 use super::parquet::table;
+use super::{Point, Stage};
 
 table! {
     /// One epoch of one stage.
@@ -155,8 +155,9 @@ table! {
         pub recipe: String,
         /// Profile that the trial ran with, where it changes the trial; empty without one.
         pub profile: String,
-        /// Swept keys and their values, `key=value`, joined by `, `; empty without a sweep.
-        pub point: String,
+        /// Swept keys and their values, an array of pairs in TOML: `[["search.epochs", 3]]`; empty
+        /// without a sweep.
+        pub point: Point,
         /// Published table that the manifest reproduces (`experiment.reproduces`); empty without
         /// one.
         pub reproduces: String,
@@ -176,7 +177,7 @@ table! {
         pub test_loss: f64,
         /// Number of timesteps.
         pub timesteps: i64,
-        /// Bits of a weight, mean over all kept weights.
+        /// Bits of a weight, mean over all kept weights; NaN where none is kept.
         pub mean_bits: f64,
         /// Number of weights.
         pub weights: i64,

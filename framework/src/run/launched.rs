@@ -1,5 +1,6 @@
 //! What became of the tasks of a launch, from what its processes left.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Finished;
@@ -10,13 +11,14 @@ use crate::record::{self, End, How};
 /// What became of each task of a launch, `None` for those that are open. `before` says which were
 /// finished when it began.
 pub fn outcomes(launch: &Launch, before: &[bool]) -> Vec<Option<Finished>> {
-    let ends = launch.record.ends();
+    // The last process that worked on a task counts.
+    let ends: HashMap<String, End> = launch.record.ends().into_iter().map(|end| (end.hash.clone(), end)).collect();
     let tasks = launch.tasks.iter().zip(before);
     tasks.map(|(task, before)| outcome(launch, task, &ends, *before)).collect()
 }
 
-fn outcome(launch: &Launch, task: &Task, ends: &[End], before: bool) -> Option<Finished> {
-    let end = last_end(ends, task);
+fn outcome(launch: &Launch, task: &Task, ends: &HashMap<String, End>, before: bool) -> Option<Finished> {
+    let end = ends.get(&task.hash);
     let cached = before || end.is_some_and(|end| end.how == How::Cached);
     let outcome = match (record::result(&task.folder), end) {
         (Some(outcome), _) => Ok(outcome),
@@ -32,15 +34,10 @@ fn outcome(launch: &Launch, task: &Task, ends: &[End], before: bool) -> Option<F
     Some(Finished { title: task.title.clone(), outcome, cached })
 }
 
-/// How the last process that worked on a task ended.
-fn last_end<'a>(ends: &'a [End], task: &Task) -> Option<&'a End> {
-    ends.iter().rfind(|end| end.hash == task.hash)
-}
-
 /// The task whose design this one takes, where that one failed, so that this one was not started.
-fn failed_source<'a>(launch: &Launch<'a>, task: &Task, ends: &[End]) -> Option<&'a Task> {
+fn failed_source<'a>(launch: &Launch<'a>, task: &Task, ends: &HashMap<String, End>) -> Option<&'a Task> {
     let source = &launch.tasks[task.after?];
-    let failed = ends.iter().any(|end| end.hash == source.hash && end.is_failure());
+    let failed = ends.get(&source.hash).is_some_and(End::is_failure);
     (failed && record::result(&source.folder).is_none() && !launch.stopping()).then_some(source)
 }
 

@@ -61,7 +61,8 @@ pub(super) fn measure(
         test_accuracy: measured.accuracy,
         test_loss: measured.loss,
         timesteps: design.timesteps,
-        mean_bits: totals.weight_bits / totals.kept_weights.max(1) as f64,
+        // Of no weights there is no mean.
+        mean_bits: if totals.kept_weights > 0 { totals.weight_bits / totals.kept_weights as f64 } else { f64::NAN },
         weights: totals.weights,
         kept_weights: totals.kept_weights,
         weight_bits: totals.weight_bits,

@@ -15,12 +15,11 @@ use crate::record::{self, Event, Log, Observer, Outcome, TrialFolder, files};
 
 /// A result under the names that a trial has in its manifest, and that its data have in tables.
 pub(super) fn named(outcome: Outcome, task: &Task, info: &DataInfo) -> Outcome {
-    let point: Vec<String> = task.point.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Outcome {
         experiment: task.experiment.clone(),
         variant: task.variant.clone(),
         profile: task.profile.clone().unwrap_or_default(),
-        point: point.join(", "),
+        point: task.point.clone(),
         reproduces: task.reproduces.clone().unwrap_or_default(),
         overrides: task.overrides.join(", "),
         dataset: info.title.clone(),
@@ -30,17 +29,18 @@ pub(super) fn named(outcome: Outcome, task: &Task, info: &DataInfo) -> Outcome {
 }
 
 /// What [`named`] sets.
-fn names(outcome: &Outcome) -> [(&'static str, &str); 8] {
+fn names(outcome: &Outcome) -> [(&'static str, String); 8] {
     [
         ("experiment", &outcome.experiment),
         ("variant", &outcome.variant),
         ("profile", &outcome.profile),
-        ("point", &outcome.point),
+        ("point", &outcome.point.text()),
         ("reproduces", &outcome.reproduces),
         ("overrides", &outcome.overrides),
         ("dataset", &outcome.dataset),
         ("data_edition", &outcome.data_edition),
     ]
+    .map(|(name, value)| (name, value.clone()))
 }
 
 /// The manifest that a trial's folder keeps.

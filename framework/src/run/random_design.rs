@@ -30,7 +30,11 @@ pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed:
         if found.layers == wanted.layers {
             continue;
         }
-        let apart = |of: fn(&Outline) -> f64| (of(&found) / of(&wanted) - 1.0).abs();
+        let apart = |of: fn(&Outline) -> f64| match (of(&found), of(&wanted)) {
+            // A design of skips alone costs nothing.
+            (found, wanted) if found == wanted => 0.0,
+            (found, wanted) => (found / wanted - 1.0).abs(),
+        };
         let difference = f64::max(apart(|network| network.memory), apart(|network| network.compute));
         if difference <= TOLERANCE {
             return Ok(drawn);

@@ -1,14 +1,16 @@
 //! What a plan will do, before it does it: identity, state and needs of every trial.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use tch::Device;
 
 use super::agenda::tasks;
 use super::reuse::KnownWork;
 use crate::data::{DataStore, DataSummary};
 use crate::ground::device::available_memory;
-use crate::ground::{Build, Parameters, device, guarded};
+use crate::ground::{Build, Parameters, device, guarded, threads};
 use crate::launch::Task;
 use crate::manifest::{Manifest, Part, Plan, Trial};
 use crate::network::{Design, NetworkSize, Techniques};
@@ -71,20 +73,22 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Ve
     let planned = tasks(plan, runs, |dataset| Ok(store.summary(dataset)?.info.digest));
     let known = KnownWork::look(runs);
     let mut all: Vec<Result<Surveyed>> = Vec::new();
-    // Trials that differ in the seed alone need the same.
-    let mut seen: Vec<serde_json::Value> = Vec::new();
-    for (trial, task) in plan.trials.iter().zip(planned) {
-        let mut settings = trial.settings.clone();
-        if let Some(settings) = settings.as_object_mut() {
-            settings.remove("experiment");
-        }
-        let alike = seen.iter().position(|other| *other == settings);
-        let alike = alike.and_then(|index| all[index].as_ref().ok()?.needs.as_ref().ok());
+    // The first trial of each kind: those that are alike in what matters here need the same.
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (index, (trial, task)) in plan.trials.iter().zip(planned).enumerate() {
+        let first = *seen.entry(what_matters(&trial.settings)).or_insert(index);
+        let alike = all.get(first).and_then(|looked| looked.as_ref().ok()?.needs.as_ref().ok());
         let looked = task.and_then(|task| look(trial, task, store, &known, alike, place));
-        seen.push(settings);
         all.push(looked);
     }
     all
+}
+
+/// The settings that [`needs`] depends on.
+fn what_matters(settings: &Value) -> String {
+    let sections = ["dataset", "space", "compressor", "timesteps", "design"].map(|section| &settings[section]);
+    let sizes = ["search", "retrain"].map(|stage| &settings[stage]["batch_size"]);
+    json!([sections, sizes, settings["search"].is_null()]).to_string()
 }
 
 fn look(
@@ -103,7 +107,7 @@ fn look(
     let design = known_design(trial, &task);
     let needs = match alike {
         Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),
-        _ => guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), place)),
+        _ => threads::alone(|| guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), place))),
     };
     Ok(Surveyed { task, state, needs })
 }

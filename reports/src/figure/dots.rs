@@ -1,5 +1,8 @@
 //! Means with their spread over categories: the points of a sweep, the scales of a design.
 
+use std::collections::BTreeSet;
+
+use litesnn_framework::record::Point;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -50,20 +53,26 @@ pub fn sweep(experiment: &ExperimentResults, is_sweep: bool) -> Option<Figure> {
     }
     let groups: Vec<&SeedGroup> =
         experiment.groups.iter().filter(|group| !swept || !group.first().point.is_empty()).collect();
-    let setting = |group: &SeedGroup| if swept { group.first().point.clone() } else { group.name.clone() };
+    // A category: a point of the sweep, or, without one, the name of a row.
+    let setting = |group: &SeedGroup| match swept {
+        true => (group.first().point.clone(), String::new()),
+        false => (Point::default(), group.name.clone()),
+    };
     let kind = |group: &SeedGroup| {
         let (variant, profile) = (&group.first().variant, &group.first().profile);
         if profile.is_empty() { variant.clone() } else { format!("{variant}, profile {profile}") }
     };
-    let (mut settings, mut kinds) = (Vec::new(), Vec::new());
+    let settings: BTreeSet<(Point, String)> = groups.iter().map(|group| setting(group)).collect();
+    let mut settings: Vec<(Point, String)> = settings.into_iter().collect();
+    let mut kinds: Vec<String> = Vec::new();
     for group in &groups {
-        for (list, value) in [(&mut settings, setting(group)), (&mut kinds, kind(group))] {
-            if !list.contains(&value) {
-                list.push(value);
-            }
+        if swept && !kinds.contains(&kind(group)) {
+            kinds.push(kind(group));
         }
     }
     if !swept {
+        // In the order of the rows.
+        settings = groups.iter().map(|group| setting(group)).collect();
         kinds = vec![String::new()];
     }
     let panel = |metric: &Metric, from_zero| Panel {
@@ -82,20 +91,12 @@ pub fn sweep(experiment: &ExperimentResults, is_sweep: bool) -> Option<Figure> {
             })
             .collect(),
     };
-    let point = |text: &String| -> Vec<(String, String)> {
-        text.split(", ")
-            .map(|part| part.split_once('=').unwrap_or(("", part)))
-            .map(|(a, b)| (a.into(), b.into()))
-            .collect()
-    };
     let (categories_are, categories) = if swept {
-        let keys =
-            point(&settings[0]).into_iter().map(|(key, _)| key.rsplit('.').next().unwrap_or_default().to_owned());
-        let values =
-            settings.iter().map(|text| point(text).into_iter().map(|(_, value)| shortened(&value, 16)).collect());
-        (keys.collect::<Vec<_>>().join(" / "), values.collect())
+        let keys = settings[0].0.values().map(|(key, _)| key.rsplit('.').next().unwrap_or_default().to_owned());
+        let values = |point: &Point| point.words().map(|(_, value)| shortened(&value, 16)).collect();
+        (keys.collect::<Vec<_>>().join(" / "), settings.iter().map(|(point, _)| values(point)).collect())
     } else {
-        (String::new(), settings.iter().map(|name| wrapped(name, 16)).collect())
+        (String::new(), settings.iter().map(|(_, name)| wrapped(name, 16)).collect())
     };
     let dots = Dots {
         panels: vec![
@@ -256,7 +257,11 @@ impl Panel {
         };
         let least = if self.from_zero { 1e-9 } else { 0.5 };
         let (bottom, top) = limits(self.dots.iter().flat_map(ends), least);
-        let (bottom, top) = if self.from_zero { (0.0, 1.08 * top) } else { (bottom, top) };
+        let (bottom, top) = match self.from_zero {
+            // Where all is 0, an axis to 1 shows it.
+            true => (0.0, if top > 2.0 * least { 1.08 * top } else { 1.0 }),
+            false => (bottom, top),
+        };
         let mut chart = ChartBuilder::on(area)
             .margin_top(12)
             .margin_right(20)

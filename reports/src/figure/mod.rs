@@ -16,7 +16,7 @@ use plotters::prelude::*;
 
 use crate::Error;
 use crate::published::find;
-use crate::trials::ExperimentResults;
+use crate::trials::{ExperimentResults, SeedGroup};
 use style::FONT;
 
 /// A figure, ready to be drawn.
@@ -43,6 +43,10 @@ enum Content {
     Growth(growth::Panels),
 }
 
+/// Rows beyond these have no figures of their own: a large sweep would be a page that no browser
+/// shows.
+pub const MOST_ROWS: usize = 24;
+
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// The figures of an experiment: those that compare its rows, then those of each row that searched.
@@ -59,8 +63,9 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
     figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
     figures.extend(curves::training(experiment));
     // One design for each row: the first seed's.
-    let several = experiment.groups.iter().filter(|group| group.searched()).count() > 1;
-    for group in experiment.groups.iter().filter(|group| group.searched()) {
+    let searched: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| group.searched()).collect();
+    let several = searched.len() > 1;
+    for group in searched.into_iter().take(MOST_ROWS) {
         let Some(trial) = group.trials.first() else { continue };
         let suffix = if several { format!("-{}", file_name(&group.name)) } else { String::new() };
         let of_row = [

@@ -17,6 +17,8 @@ pub struct Scatter {
     cost: Metric,
     accuracy: Metric,
     series: Vec<Series>,
+    /// What has a cost of 0.
+    hidden: Vec<String>,
     printed: Vec<Printed>,
 }
 
@@ -66,6 +68,10 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
             if departs && !scatter.printed.is_empty() {
                 caption.push_str(" † Measured with other settings than the paper's: not comparable with published numbers.");
             }
+            if !scatter.hidden.is_empty() {
+                let rows = scatter.hidden.join(", ");
+                caption.push_str(&format!(" Not drawn, because a logarithmic axis has no place for 0: {rows}."));
+            }
             if let Some(mixed) = experiment.mixed_note() {
                 caption.push_str(&format!(" {mixed}"));
             }
@@ -106,7 +112,19 @@ impl Scatter {
                 .collect(),
         });
         // A logarithmic axis has no place for a network that costs nothing.
-        let series = series.filter(|series| series.mean.0 > 0.0).collect();
+        let (mut drawn, mut hidden) = (Vec::new(), Vec::new());
+        for mut series in series {
+            let count = series.trials.len();
+            series.trials.retain(|(cost, _)| *cost > 0.0);
+            match count - series.trials.len() {
+                0 => drawn.push(series),
+                lost if lost == count => hidden.push(series.name),
+                lost => {
+                    hidden.push(format!("{lost} of the {count} trials of {}", series.name));
+                    drawn.push(series);
+                }
+            }
+        }
         let mut printed = Vec::new();
         if let Some((publication, part)) = published {
             for row in &publication.rows {
@@ -117,7 +135,7 @@ impl Scatter {
                 }
             }
         }
-        Scatter { cost, accuracy, series, printed }
+        Scatter { cost, accuracy, series: drawn, hidden, printed }
     }
 
     fn key(&self) -> Vec<String> {

@@ -64,6 +64,8 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => "NaN".to_owned(),
         Value::String(text) => text.clone(),
+        // No point of a sweep.
+        Value::Array(values) if values.is_empty() => String::new(),
         other => other.to_string(),
     }
 }

@@ -1,5 +1,7 @@
 //! Tables as LaTeX, for booktabs.
 
+use std::collections::BTreeSet;
+
 use super::{Table, TableRow};
 
 fn escape(text: &str) -> String {
@@ -32,6 +34,20 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The engine that a text needs. pdfLaTeX reads the accented letters of Latin alphabets, in UTF-8
+/// since 2018, and has fonts for few others. Remarks do not count.
+fn engine(text: &str) -> String {
+    let set = text.lines().filter(|line| !line.trim_start().starts_with('%')).flat_map(str::chars);
+    let letters: BTreeSet<char> = set.filter(|letter| !letter.is_ascii()).collect();
+    let others: Vec<String> =
+        letters.iter().filter(|letter| !('\u{c0}'..='\u{17f}').contains(letter)).map(char::to_string).collect();
+    match (letters.is_empty(), others.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => "% in UTF-8: needs pdfLaTeX of 2018 or later, XeLaTeX or LuaLaTeX\n".to_owned(),
+        (false, false) => format!("% needs XeLaTeX or LuaLaTeX, and a font that has {}\n", others.join(" ")),
+    }
+}
+
 /// The text of a cell: the sign of a negative number is a minus, not a hyphen.
 fn number(text: &str) -> String {
     match text.strip_prefix('-').filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
@@ -43,7 +59,7 @@ fn number(text: &str) -> String {
 /// The table in a `table` environment; needs `\usepackage{booktabs}`.
 pub fn render(table: &Table) -> String {
     let row = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
-    let mut text = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n");
+    let mut text = String::from("\\begin{table}\n  \\centering\n");
     for (name, reference) in &table.references {
         text += &format!("  % {}: {}\n", escape(name), escape(reference));
     }
@@ -76,12 +92,24 @@ pub fn render(table: &Table) -> String {
         text += &row(cells.iter().map(show).collect());
     }
     text += "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n";
-    text
+    format!("% needs \\usepackage{{booktabs}}\n{}{text}", engine(&text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_pdflatex_lacks_name_the_engine_that_has_them() {
+        let titled = |title: &str| {
+            let (headings, rows, notes) = (vec!["a".to_owned()], Vec::new(), Vec::new());
+            let references = vec![("x".to_owned(), "Γ".to_owned())];
+            render(&Table { title: title.to_owned(), headings, names: 1, rows, notes, references })
+        };
+        assert!(titled("±×–µ<").starts_with("% needs \\usepackage{booktabs}\n\\begin{table}"));
+        assert!(titled("é").contains("pdfLaTeX of 2018"));
+        assert!(titled("é, 模型 β").contains("% needs XeLaTeX or LuaLaTeX, and a font that has β 型 模\n"));
+    }
 
     #[test]
     fn every_character_that_means_something_to_tex_is_escaped() {

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::metric::{self, Cost, Metric};
 use crate::published::find;
 use crate::trials::{ExperimentResults, SeedGroup};
+use litesnn_framework::ground::counted;
 
 /// What a cell holds where there is nothing.
 const NOTHING: &str = "–";
@@ -144,6 +145,7 @@ fn comparison(experiment: &ExperimentResults) -> Table {
     notes.push(format!(
         "Epochs and times: search and retraining together, and in brackets (search + retraining). {WHOLE_COMPARES} {DEVICE_TIME}"
     ));
+    notes.extend(silence(&experiment.groups));
     notes.push(experiment.measured_on());
     notes.extend(experiment.mixed_note());
     let mut profiles: Vec<&str> =
@@ -164,6 +166,22 @@ fn comparison(experiment: &ExperimentResults) -> Table {
         notes,
         references: Vec::new(),
     }
+}
+
+/// Layers that no spike reaches, row by row: such a layer costs nothing and does nothing.
+fn silence(groups: &[SeedGroup]) -> Option<String> {
+    const SHOWN: usize = 4;
+    let of_group = |group: &SeedGroup| {
+        let silent = group.silent_layers();
+        let count = silent.len();
+        let mut names: Vec<String> = silent.into_iter().take(SHOWN).collect();
+        if count > SHOWN {
+            names.push(counted(count - SHOWN, "other layer"));
+        }
+        (count > 0).then(|| format!("{}: {}", group.name, names.join(", ")))
+    };
+    let rows: Vec<String> = groups.iter().filter_map(of_group).collect();
+    (!rows.is_empty()).then(|| format!("Layers that no spike ever reaches: {}.", rows.join("; ")))
 }
 
 /// How costs compare.
@@ -197,6 +215,8 @@ fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
     let dense = experiment
         .groups
         .iter()
+        // A network without weights has no bits.
+        .filter(|group| bits(group).is_finite())
         .max_by(|a, b| bits(a).total_cmp(&bits(b)))
         .filter(|group| bits(group) >= 32.0 && group.first().kept_weights == group.first().weights)?;
     let rows: Vec<TableRow> = experiment
@@ -204,21 +224,21 @@ fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
         .iter()
         .filter(|group| group.name != dense.name)
         .map(|group| {
-            let ratio = |metric: &Metric| dense.measured(metric).0 / group.measured(metric).0;
-            let times = |metric: &Metric| match ratio(metric) {
-                ratio if ratio.is_finite() => format!("{ratio:.1}×"),
-                _ => NOTHING.to_owned(),
+            // A multiple of 0, or by 0, says nothing of how much less it is.
+            let times = |metric: &Metric, decimals: usize| {
+                let (all, less) = (dense.measured(metric).0, group.measured(metric).0);
+                if all > 0.0 && less > 0.0 { format!("{:.decimals$}×", all / less) } else { NOTHING.to_owned() }
             };
             let points = group.measured(&metric::ACCURACY).0 - dense.measured(&metric::ACCURACY).0;
             let mark = if dense.mixed().is_some() { dense.mixed_mark() } else { group.mixed_mark() };
             let texts = [
                 group.name.clone(),
                 format!("{points:+.1}{mark}"),
-                format!("{:.0}×", ratio(&metric::WEIGHT_BITS)),
-                times(&metric::MODEL_SIZE),
-                times(&metric::STORED_SIZE),
-                format!("{:.0}×", ratio(&metric::BIT_SYN_OPS)),
-                times(&metric::ENERGY),
+                times(&metric::WEIGHT_BITS, 0),
+                times(&metric::MODEL_SIZE, 1),
+                times(&metric::STORED_SIZE, 1),
+                times(&metric::BIT_SYN_OPS, 0),
+                times(&metric::ENERGY, 1),
             ];
             TableRow::Cells(texts.into_iter().map(|text| Cell::of(text, group)).collect())
         })
@@ -244,8 +264,21 @@ fn against_dense(experiment: &ExperimentResults) -> Option<Table> {
             dense.name
         )]
         .into_iter()
+        .chain(without_ratio(&experiment.groups))
         .chain(experiment.mixed_note())
         .collect(),
         references: Vec::new(),
     })
+}
+
+/// Why a row has no ratio: a cost of it is 0.
+fn without_ratio(groups: &[SeedGroup]) -> Option<String> {
+    let zero = |metric: &Metric| {
+        let rows = groups.iter().filter(|group| group.measured(metric).0 == 0.0).map(|group| group.name.as_str());
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        (!rows.is_empty()).then(|| format!("{} of {rows}", metric.title))
+    };
+    let compared = [metric::WEIGHT_BITS, metric::MODEL_SIZE, metric::STORED_SIZE, metric::BIT_SYN_OPS, metric::ENERGY];
+    let zeros: Vec<String> = compared.iter().filter_map(zero).collect();
+    (!zeros.is_empty()).then(|| format!("{NOTHING}: no ratio, because a cost is 0: {}.", zeros.join("; ")))
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::{Decision, Decisions, Design, Edge};
-use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, Stage, StageRow, WeightBin, files};
+use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, Point, Stage, StageRow, WeightBin, files};
 use litesnn_reports::paper::{PaperManifest, PaperRow};
 use litesnn_reports::published;
 use serde_json::Value;
@@ -58,6 +58,11 @@ pub fn paper() -> Vec<PaperManifest> {
     manifests.collect()
 }
 
+/// A point of a sweep over settings of the joint optimizer.
+pub fn point(values: &[(&str, f64)]) -> Point {
+    Point::of(values.iter().map(|(key, value)| (format!("optimizer.joint.{key}"), Value::from(*value))).collect())
+}
+
 /// A row of a manifest of the paper.
 pub fn row(variant: &str, manifest: &str) -> PaperRow {
     PaperRow { variant: variant.to_owned(), settings: settings(manifest), design: None }
@@ -72,6 +77,8 @@ pub struct Made {
     /// Stages of the search, with their epochs.
     pub search: Vec<(&'static str, i64)>,
     pub edges: Vec<(usize, &'static str, &'static str)>,
+    /// No neuron fires.
+    pub silent: bool,
 }
 
 impl Made {
@@ -101,7 +108,7 @@ impl Made {
             hash: format!("hash{seed}"),
             recipe: format!("recipe of {variant}"),
             profile: String::new(),
-            point: String::new(),
+            point: Point::default(),
             reproduces: String::new(),
             overrides: String::new(),
             dataset: "Fashion-MNIST (2000/500/1000)".into(),
@@ -152,13 +159,18 @@ impl Made {
             (2, "n1", "conv3x3"),
         ];
         let manifest = format!("# the <manifest> of the trial\n{SETTINGS}");
-        Made { outcome, manifest, search, edges }
+        Made { outcome, manifest, search, edges, silent: false }
     }
 
     /// Changes the result.
     pub fn with(mut self, change: impl FnOnce(&mut Outcome)) -> Made {
         change(&mut self.outcome);
         self
+    }
+
+    /// The same without spikes.
+    pub fn silent(self) -> Made {
+        Made { silent: true, ..self }
     }
 
     /// Changes the manifest.
@@ -172,7 +184,7 @@ impl Made {
     pub fn folder(&self, runs: &Path) -> PathBuf {
         let o = &self.outcome;
         let kind = if self.search.is_empty() { "dense" } else { "searched" };
-        let name: String = format!("{kind}-{}-{}-{}-{}-{}", o.variant, o.point, o.profile, o.recipe, o.seed);
+        let name: String = format!("{kind}-{}-{}-{}-{}-{}", o.variant, o.point.text(), o.profile, o.recipe, o.seed);
         runs.join(&o.experiment).join(name.replace(['/', '<', '>', '|', ' '], "_"))
     }
 
@@ -210,10 +222,11 @@ impl Made {
             record::write(&folder.join(files::WEIGHTS), &bins()).unwrap();
         }
         let bits = self.outcome.mean_bits;
+        let rates = |rates: [f64; 2]| rates.map(|rate| if self.silent { 0.0 } else { rate }).to_vec();
         let layers = [
             layer(0, "stem", "stem", 2.0 * bits, vec![]),
-            layer(1, "cell0.n0.s0.conv3x3", "cell0", bits, vec![0.2, 0.3]),
-            layer(2, "cell1.n0.s0.conv3x3", "cell1", bits, vec![0.1, 0.4]),
+            layer(1, "cell0.n0.s0.conv3x3", "cell0", bits, rates([0.2, 0.3])),
+            layer(2, "cell1.n0.s0.conv3x3", "cell1", bits, rates([0.1, 0.4])),
             layer(3, "classifier", "classifier", 2.0 * bits, vec![]),
         ];
         record::write(&folder.join(files::LAYERS), &layers).unwrap();

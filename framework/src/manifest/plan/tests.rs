@@ -95,6 +95,61 @@ fn a_swept_key_has_to_be_read() {
     assert!(sweep(&format!("search.epochs = [{many}]\nretrain.epochs = [{many}]")).contains("more than 100000 trials"));
 }
 
+/// Guards lists in a sweep, whose text was cut at its commas, and values that are equal once they
+/// are read.
+#[test]
+fn a_point_holds_values_in_the_type_of_their_settings() {
+    let swept = |lines: &str| Desk::good(&format!("[sweep]\n{lines}\n"));
+    let plan =
+        swept("compressor.test-round.bits = [[1, 2, 4], [1, 2]]\noptimizer.test-joint.lambda = [0, 1e-9]").plan();
+    assert_eq!(
+        titles(&plan),
+        [
+            "large seed 0 (compressor.test-round.bits = [1, 2, 4], optimizer.test-joint.lambda = 0.0)",
+            "large seed 0 (compressor.test-round.bits = [1, 2, 4], optimizer.test-joint.lambda = 1e-9)",
+            "large seed 0 (compressor.test-round.bits = [1, 2], optimizer.test-joint.lambda = 0.0)",
+            "large seed 0 (compressor.test-round.bits = [1, 2], optimizer.test-joint.lambda = 1e-9)",
+        ]
+        .map(|title| title.replacen("large", &plan.trials[0].variant, 1))
+    );
+    let values: Vec<_> = plan.trials[2].point.values().map(|(_, value)| value.clone()).collect();
+    assert_eq!(values, [serde_json::json!([1, 2]), serde_json::json!(0.0)]);
+    let twice = "the sweep over `optimizer.test-joint.lambda` holds value 2 twice";
+    assert!(swept("optimizer.test-joint.lambda = [0, 0.0]").headline().ends_with(twice));
+    // The table without its default is the table with it.
+    let table = swept("compressor.test-prune = [{ rate = 0.5 }, { rate = 0.5, exempt = [] }]").message();
+    assert!(table.starts_with("a.toml:29:"), "{table}");
+    assert!(table.contains("the sweep over `compressor.test-prune` holds value 2 twice"), "{table}");
+    assert!(table.contains("make the same trial"), "{table}");
+}
+
+/// Guards against a publication that only the report misses, when all is trained.
+#[test]
+fn a_publication_that_nobody_knows_is_a_mistake_of_the_manifest() {
+    let publications = || vec!["lite-snn/table4".to_owned(), "lite-snn/table5".to_owned()];
+    let asked = |name: &str| {
+        let mut desk = Desk::good("").set(&format!("experiment.reproduces={name}"));
+        desk.request.publications = publications();
+        desk
+    };
+    assert_eq!(asked("lite-snn/table4").plan().trials.len(), 1);
+    let message = asked("lite-snn/tabel4").message();
+    assert!(message.contains("cannot be `lite-snn/tabel4`; did you mean `lite-snn/table4`?"), "{message}");
+    assert!(message.contains("known are `lite-snn/table4`, `lite-snn/table5`"), "{message}");
+}
+
+#[test]
+fn text_that_looks_like_a_number_says_how_it_is_quoted() {
+    let set = |value: &str| Desk::good("").set(&format!("experiment.name={value}"));
+    assert!(set("1e3").message().contains("`--set 'experiment.name=\"1e3\"'`"), "{}", set("1e3").message());
+    assert!(set("true").message().contains("`--set 'experiment.name=\"true\"'`"));
+    assert_eq!(set("\"1e3\"").plan().name, "1e3");
+    let variable = Desk::good("").variable("LITESNN_EXPERIMENT__NAME", "8").message();
+    assert!(variable.contains("`LITESNN_EXPERIMENT__NAME='\"8\"'`"), "{variable}");
+    let exempt = Desk::good("").set("compressor.test-prune.exempt=[\"a\", 8]").message();
+    assert!(exempt.contains("stands in quotes: `\"8\"`"), "{exempt}");
+}
+
 #[test]
 fn mistakes_in_variants_are_named() {
     let variants = r#"

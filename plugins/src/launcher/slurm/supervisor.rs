@@ -7,6 +7,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::signal;
 use litesnn_framework::launch::{Process, Record};
 use litesnn_framework::record::{End, How};
+use litesnn_framework::say;
 
 use super::array_job::{ArrayJob, is_cancelled};
 use super::cluster::Cluster;
@@ -41,11 +42,11 @@ pub fn work(slurm: &Slurm, record: &Record, arguments: &[String]) -> Result<()> 
             None => false,
         };
         if signal::noted().is_none() && !without_design && !task.is_finished() {
-            eprintln!("{}: task {index} of job {job} on {}", task.title, node());
+            say!("{}: task {index} of job {job} on {}", task.title, node());
             // One trial more or less is no reason to leave the others of the task.
             match run(slurm, record, *trial, &why) {
-                Ok(end) => eprintln!("{}: {:?} {}", task.title, end.how, end.reason),
-                Err(error) => eprintln!("{}: {error}", task.title),
+                Ok(end) => say!("{}: {:?} {}", task.title, end.how, end.reason),
+                Err(error) => say!("{}: {error}", task.title),
             }
         }
     }
@@ -53,7 +54,7 @@ pub fn work(slurm: &Slurm, record: &Record, arguments: &[String]) -> Result<()> 
         // Where this is not allowed, the trials count as lost after a while and are submitted
         // again.
         if let Err(refusal) = Cluster::requeue(&format!("{job}_{index}")) {
-            eprintln!("cannot requeue task {index}: {}", refusal.text());
+            say!("cannot requeue task {index}: {}", refusal.text());
         }
     }
     Ok(())
