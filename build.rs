@@ -26,7 +26,7 @@ const SOURCES: [&str; 16] = [
 
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{lib}");
     if Path::new(&lib).join("libtorch_cuda.so").exists() {
         // No symbol of it is named, so the linker would drop it and CUDA would look absent.
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
