@@ -149,7 +149,9 @@ mod tests {
             let error = SbatchOption::parse(written).unwrap_err();
             assert!(error.contains(&format!("`{written}` is `--job-name`")), "{error}");
         }
-        for written in ["-a 1-3", "--array=1", "-o log", "-t1", "--requeue", "--no-requeue", "-W", "-n2", "-c 4", "-M all"] {
+        for written in
+            ["-a 1-3", "--array=1", "-o log", "-t1", "--requeue", "--no-requeue", "-W", "-n2", "-c 4", "-M all"]
+        {
             assert!(SbatchOption::parse(written).unwrap_err().contains("and not for `options`"), "{written}");
         }
         for (written, why) in [

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_blank_or_a_line_break_in_a_setting_is_refused() {
-        for (key, value) in [("time", "1\n#SBATCH --wrap=x"), ("memory", "4 G"), ("partition", ""), ("gres", "gpu: 1")] {
+        for (key, value) in [("time", "1\n#SBATCH --wrap=x"), ("memory", "4 G"), ("partition", ""), ("gres", "gpu: 1")]
+        {
             let mut settings = serde_json::json!({ "time": "1:00" });
             settings[key] = value.into();
             let error = serde_json::from_value::<Slurm>(settings).unwrap_err().to_string();
