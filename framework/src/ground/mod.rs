@@ -1,6 +1,7 @@
 //! What everything else stands on: whole files, errors and problems with their place, random
 //! streams, the device, signals, parameters by role.
 
+mod control_group;
 pub mod device;
 pub(crate) mod error;
 pub mod file;
