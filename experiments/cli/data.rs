@@ -1,6 +1,7 @@
 //! `litesnn data`: the data sets that are known, where they lie, and how they come there.
 
 mod checksum;
+mod connection;
 mod fetch;
 mod unpack;
 

@@ -3,5 +3,5 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let lib = std::env::var("DEP_LITESNN_FRAMEWORK_LIBTORCH").expect("litesnn-framework is a direct dependency");
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+    println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{lib}");
 }

@@ -199,10 +199,29 @@ pub fn find(runs: &Path, paper: &[PaperManifest]) -> Result<FoundTrials, Error> 
     let mut found = FoundTrials::default();
     // Attempts at a trial, and the records of launches, are no trials.
     let skipped = |name: &str| name.starts_with('.') || name == attempt::ATTEMPTS || name == attempt::FINISHED;
-    let walk = WalkDir::new(runs).sort_by_file_name().into_iter();
+    // `run` and `runs` follow links too.
+    let walk = WalkDir::new(runs).follow_links(true).sort_by_file_name().into_iter();
     let walk = walk.filter_entry(|entry| entry.depth() == 0 || !skipped(&entry.file_name().to_string_lossy()));
-    let entries = walk.filter_map(Result::ok);
-    for entry in entries.filter(|entry| entry.file_name() == files::MANIFEST) {
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in walk {
+        let entry = match entry {
+            Ok(entry) if entry.file_name() == files::MANIFEST => entry,
+            Ok(_) => continue,
+            Err(error) => {
+                // A circle of links is left where it closes, and what cannot be read is named.
+                let why = match (error.loop_ancestor(), error.io_error()) {
+                    (Some(around), _) => format!("it is a link to `{}`, which it is in", around.display()),
+                    (None, Some(io)) if io.kind() != std::io::ErrorKind::NotFound => format!("it cannot be read: {io}"),
+                    _ => continue,
+                };
+                found.unfinished.extend(error.path().map(|path| (path.to_owned(), why)));
+                continue;
+            }
+        };
+        // A trial that a second link leads to is one trial.
+        if !seen.insert(entry.path().canonicalize().unwrap_or_else(|_| entry.path().to_owned())) {
+            continue;
+        }
         let Some(folder) = entry.path().parent() else { continue };
         if !folder.join(files::RESULT).exists() {
             found.unfinished.push((folder.to_owned(), progress(folder)));

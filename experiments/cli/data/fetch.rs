@@ -14,6 +14,7 @@ use litesnn_framework::data::{Archive, Checksums, Form, Source, write_checksums}
 
 use super::Progress;
 use super::checksum;
+use super::connection::{agent, shown, without_secret};
 use super::unpack::unpack;
 
 /// Why a data set could not be fetched.
@@ -21,6 +22,8 @@ use super::unpack::unpack;
 pub enum FetchError {
     #[error("`{url}` cannot be reached: {reason}")]
     Unreachable { url: String, reason: String },
+    #[error("`{url}` cannot be reached: {why}")]
+    Connection { url: String, why: String },
     #[error("`{url}` answers with status {status}{}", if *.status == 404 { ": there is no such file" } else { "" })]
     Status { url: String, status: u16 },
     #[error("`{url}` sent no data for {seconds} s, after {done} of {bytes} bytes")]
@@ -51,7 +54,7 @@ impl FetchError {
             FetchError::Status { .. } | FetchError::Size { .. } | FetchError::Checksum { .. } => {
                 Some("`--from URL` downloads from another address".into())
             }
-            FetchError::From { .. } => None,
+            FetchError::From { .. } | FetchError::Connection { .. } => None,
             FetchError::Locked(_) => Some("wait for that process, or stop it and run the same command again".into()),
             FetchError::Other(error) => error.hint(),
         }
@@ -123,7 +126,7 @@ fn addresses(source: &Source, from: Option<&str>) -> Result<Vec<String>, FetchEr
             Ok(source.archives.iter().map(|archive| format!("{from}{}", archive.file_name())).collect())
         }
         Some(from) if source.archives.len() == 1 => Ok(vec![from.to_owned()]),
-        Some(from) => Err(FetchError::From { from: from.to_owned(), count: source.archives.len() }),
+        Some(from) => Err(FetchError::From { from: shown(from), count: source.archives.len() }),
     }
 }
 
@@ -152,7 +155,7 @@ fn download(
         return Ok(());
     }
     fs::remove_file(partial).map_err(Error::file("remove", partial))?;
-    Err(FetchError::Checksum { url: url.to_owned(), found, expected: archive.sha256 })
+    Err(FetchError::Checksum { url: shown(url), found, expected: archive.sha256 })
 }
 
 /// Appends what is missing after `done` bytes.
@@ -166,29 +169,20 @@ fn receive(
     progress: &Progress,
 ) -> Result<(), FetchError> {
     let bytes = archive.bytes;
-    let wait = Some(options.timeout);
-    let mut config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_resolve(wait)
-        .timeout_connect(wait)
-        .timeout_per_read(wait)
-        .timeout_per_write(wait)
-        .user_agent(concat!("litesnn/", env!("CARGO_PKG_VERSION")));
-    if on_this_machine(url) {
-        // No proxy that the environment names knows what is here.
-        config = config.proxy(None);
-    }
-    let agent = config.build().new_agent();
+    let agent = agent(url, options.timeout).map_err(|why| FetchError::Connection { url: shown(url), why })?;
+    // From here on for messages.
+    let (address, url) = (url, shown(url));
+    let said = |error: &ureq::Error| without_secret(&error.to_string(), address);
     let failed = |error: ureq::Error, done: u64| match error {
         ureq::Error::Timeout(_) => {
-            FetchError::Stalled { url: url.to_owned(), seconds: options.timeout.as_secs(), done, bytes }
+            FetchError::Stalled { url: url.clone(), seconds: options.timeout.as_secs(), done, bytes }
         }
-        error if done > 0 => FetchError::Broken { url: url.to_owned(), done, bytes, reason: error.to_string() },
-        error => FetchError::Unreachable { url: url.to_owned(), reason: error.to_string() },
+        error if done > 0 => FetchError::Broken { url: url.clone(), done, bytes, reason: said(&error) },
+        error => FetchError::Unreachable { url: url.clone(), reason: said(&error) },
     };
     // The bytes of the archive as they are.
     let request = |done: u64| {
-        let request = agent.get(url).header("Accept-Encoding", "identity");
+        let request = agent.get(address).header("Accept-Encoding", "identity");
         let request = if done > 0 { request.header("Range", format!("bytes={done}-")) } else { request };
         request.call().map_err(|error| failed(error, done))
     };
@@ -205,9 +199,9 @@ fn receive(
         }
     }
     if ![200, 206].contains(&response.status().as_u16()) {
-        return Err(FetchError::Status { url: url.to_owned(), status: response.status().as_u16() });
+        return Err(FetchError::Status { url: url.clone(), status: response.status().as_u16() });
     }
-    let size = |found: u64| FetchError::Size { url: url.to_owned(), found, expected: bytes };
+    let size = |found: u64| FetchError::Size { url: url.clone(), found, expected: bytes };
     if let Some(announced) = response.body().content_length()
         && announced + done != bytes
     {
@@ -219,7 +213,7 @@ fn receive(
     loop {
         let count = body.read(&mut buffer).map_err(|error| match ureq::Error::from(error) {
             error @ ureq::Error::Timeout(_) => failed(error, done),
-            error => FetchError::Broken { url: url.to_owned(), done, bytes, reason: error.to_string() },
+            error => FetchError::Broken { url: url.clone(), done, bytes, reason: said(&error) },
         })?;
         if count == 0 {
             break;
@@ -236,15 +230,8 @@ fn receive(
     progress.end();
     match done == bytes {
         true => Ok(()),
-        false => Err(FetchError::Broken { url: url.to_owned(), done, bytes, reason: "it was closed".into() }),
+        false => Err(FetchError::Broken { url: url.clone(), done, bytes, reason: "it was closed".into() }),
     }
-}
-
-fn on_this_machine(url: &str) -> bool {
-    let host = url.split("://").nth(1).unwrap_or(url);
-    ["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])))
 }
 
 /// The first byte that a partial answer holds.

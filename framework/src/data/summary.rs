@@ -1,12 +1,13 @@
 //! The summary of a data set: what has to be known to plan with it, without reading it again.
 //!
-//! A summary is kept in a file of the cache folder with path, size and time of change of the files
-//! it came from. While these files stay as they were, so does the summary; a run opens the data
+//! A summary is kept in a file of the cache folder with path, inode, size and times of change of the
+//! files it came from. `cp -p` and `rsync -t` give other data the old date; the inode and the time of
+//! the change of status, which nobody can set, tell them apart. While these files stay as they were, so does the summary; a run opens the data
 //! itself, so that what it records never comes from a kept summary.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +50,12 @@ impl DataSummary {
 struct Stamp {
     path: PathBuf,
     size: u64,
-    /// Nanoseconds since 1970.
-    changed: u128,
+    /// Device and inode.
+    inode: (u64, u64),
+    /// Change of the content, in nanoseconds since 1970.
+    changed: i128,
+    /// Change of the content, the name, the owner or the date: the kernel's own clock.
+    status_changed: i128,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,13 +123,20 @@ fn cache_name(dataset: &dyn Dataset, settings: &str) -> String {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
-    let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
-    Some(Stamp { path: std::path::absolute(path).ok()?, size: metadata.len(), changed })
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    Some(Stamp {
+        path: std::path::absolute(path).ok()?,
+        size: metadata.len(),
+        inode: (metadata.dev(), metadata.ino()),
+        changed: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        status_changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::UNIX_EPOCH;
 
     use tch::{Kind as TensorKind, Tensor};
 
@@ -193,5 +205,29 @@ mod tests {
         let store = DataStore::new(Vec::new());
         assert!(Rc::ptr_eq(&store.open(&dataset).unwrap(), &store.open(&dataset).unwrap()));
         assert_eq!(OPENED.get(), 4);
+    }
+
+    /// `cp -p` over the data: `plan` took the facts of the old data for those of the new.
+    #[test]
+    fn other_data_of_the_same_size_and_date_are_noticed_written_over_or_put_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = OneFile { path: folder.path().join("data") };
+        let look = || DataStore::new(Vec::new()).with_cache(folder.path().join("cache")).summary(&dataset).unwrap();
+        let date =
+            |path: &Path| std::fs::File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        std::fs::write(&dataset.path, [1, 2, 3]).unwrap();
+        date(&dataset.path);
+        let first = look().info.digest;
+        // The kernel's clock ticks every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&dataset.path, [3, 2, 1]).unwrap();
+        date(&dataset.path);
+        let second = look().info.digest;
+        let other = folder.path().join("other");
+        std::fs::write(&other, [2, 2, 2]).unwrap();
+        date(&other);
+        std::fs::rename(&other, &dataset.path).unwrap();
+        let third = look().info.digest;
+        assert!(first != second && second != third && first != third, "{first} {second} {third}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tch::Device;
 
-use super::{counted, cuda};
+use super::{control_group, counted, cuda};
 use crate::{Error, Result};
 
 /// The device of a run and why it was chosen.
@@ -249,7 +249,7 @@ pub fn resident_memory() -> u64 {
 /// Memory that a trial can have on a device, this process' own included, in bytes; `None` where
 /// that cannot be said.
 ///
-/// On the CPU it is what the kernel calls available, or what the process' control group leaves, if
+/// On the CPU it is what the kernel calls available, or what the process' control groups leave, if
 /// that is less.
 pub fn available_memory(device: Device) -> Option<u64> {
     if let Device::Cuda(index) = device {
@@ -257,11 +257,7 @@ pub fn available_memory(device: Device) -> Option<u64> {
     }
     let own = resident_memory();
     let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? + own;
-    let number = |name: &str| {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    let group = number("max").zip(number("current")).map(|(most, used)| most.saturating_sub(used) + own);
+    let group = control_group::memory_left().map(|left| left + own);
     Some(group.map_or(machine, |group| group.min(machine)))
 }
 

@@ -22,16 +22,14 @@ pub struct Staged {
 impl Staged {
     /// Writes `bytes` beside `path` and syncs them.
     pub fn write(path: &Path, bytes: &[u8]) -> Result<Staged> {
-        let partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder_of(path));
-        let mut file = partial.map_err(Error::file("write", path))?;
-        file.write_all(bytes).map_err(Error::file("write", path))?;
-        // A temporary file is private; what a trial leaves is for everyone who may read the folder.
+        let mut partial = tempfile::Builder::new();
+        partial.prefix(PARTIAL);
+        // A temporary file would be private. What a trial leaves is as any file that its user makes:
+        // the kernel takes the bits of the umask away from these.
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let permissions = std::fs::Permissions::from_mode(0o644);
-            file.as_file().set_permissions(permissions).map_err(Error::file("write", path))?;
-        }
+        partial.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = partial.tempfile_in(folder_of(path)).map_err(Error::file("write", path))?;
+        file.write_all(bytes).map_err(Error::file("write", path))?;
         file.as_file().sync_all().map_err(Error::file("write", path))?;
         Ok(Staged { file, target: path.to_owned() })
     }
@@ -180,5 +178,16 @@ mod tests {
         remove_partial_files(folder.path());
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["a.toml"]);
+    }
+
+    /// They were 644 under any umask: private work could be read by everyone.
+    #[test]
+    fn a_whole_file_has_the_permissions_of_any_file_that_the_user_makes() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        std::fs::write(folder.path().join("plain"), "").unwrap();
+        write_atomically(&folder.path().join("whole"), b"").unwrap();
+        assert_eq!(mode("whole"), mode("plain"));
     }
 }

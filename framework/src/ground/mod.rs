@@ -1,6 +1,7 @@
 //! What everything else stands on: whole files, errors and problems with their place, random
 //! streams, the device, threads, signals, parameters by role.
 
+mod control_group;
 mod cuda;
 pub mod device;
 pub(crate) mod error;

@@ -12,7 +12,7 @@
 //! - From there its files are copied to the trial's folder, the result last. Whoever finds
 //!   `finished/` can do that, and doing it twice is doing it once.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::{EpochRow, Outcome, files, result};
@@ -55,7 +55,9 @@ pub fn places(trial: &Path) -> Vec<PathBuf> {
 
 /// Whether a process works in a folder of [`places`].
 pub fn is_held(place: &Path) -> bool {
-    File::open(place.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
+    // Where the file system has no locks, nobody can hold one.
+    File::open(place.join(files::LOCK))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Epochs that the farthest of the [`places`] has finished.

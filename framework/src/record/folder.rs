@@ -50,6 +50,17 @@ impl TrialFolder {
                 let owner = owner.unwrap_or_else(|| "another process".into());
                 return Err(Error::Locked { path: path.to_owned(), owner });
             }
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+                return Err(Error::Content {
+                    path: path.to_owned(),
+                    message: format!(
+                        "is on a file system without locks ({error}), and without a lock two processes could work on one trial"
+                    ),
+                    hint: "`--runs DIR` puts the record on another file system; a network file system has locks where its \
+                           lock service runs (NFS: `lockd`; Lustre: the mount option `flock`)"
+                        .into(),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &lock_path)(error)),
         }
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -78,6 +89,11 @@ impl TrialFolder {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Whether a file system refuses locks altogether.
+fn has_no_locks(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
 impl Drop for TrialFolder {

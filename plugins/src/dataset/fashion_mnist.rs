@@ -12,6 +12,9 @@
 //! | `validation-images-idx3-ubyte`, `validation-labels-idx1-ubyte` | validation, where they exist |
 //! | `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` | test |
 //!
+//! Their other usual names are known too: `train-images.idx3-ubyte`, `test-` for `t10k-`, a folder for
+//! each file, a folder `raw` around all.
+//!
 //! The official set has no validation files. Validation is then the end of the training file: the
 //! last images of each class, 5,000 in all unless `validation` says otherwise (a tenth of a file
 //! with fewer than 50,000 images). They are never trained on, however few images `train` takes.
@@ -41,6 +44,8 @@ use serde::{Deserialize, Serialize};
 const NAME: &str = "fashion-mnist";
 const CLASSES: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+/// What the two files of a split hold, as their names have it.
+const CONTENTS: [&str; 2] = ["images-idx3", "labels-idx1"];
 const SIDE: usize = 28;
 const PIXELS: usize = SIDE * SIDE;
 /// Images taken from the end of a training file that has no validation file beside it.
@@ -89,18 +94,17 @@ impl Dataset for FashionMnist {
 
     fn files(&self, store: &DataStore) -> Result<Vec<PathBuf>> {
         let folder = self.folder(store)?;
-        let names = ["train", "validation", "t10k"];
-        let files =
-            names.iter().flat_map(|name| [format!("{name}-images-idx3-ubyte"), format!("{name}-labels-idx1-ubyte")]);
-        Ok(files.filter_map(|file| find(&folder, &file)).collect())
+        let splits = ["train", "validation", "t10k"].into_iter();
+        Ok(splits.flat_map(|split| CONTENTS.map(|content| find(&folder, split, content))).flatten().collect())
     }
 
     fn open(&self, store: &DataStore) -> Result<Splits> {
         let folder = self.folder(store)?;
         let mut sums = Vec::new();
-        let validation = match find(&folder, "validation-images-idx3-ubyte") {
-            Some(_) => Some(read(&folder, "validation", &mut sums)?),
-            None => None,
+        let has_validation = CONTENTS.iter().any(|content| find(&folder, "validation", content).is_some());
+        let validation = match has_validation {
+            true => Some(read(&folder, "validation", &mut sums)?),
+            false => None,
         };
         let (train, test) = (read(&folder, "train", &mut sums)?, read(&folder, "t10k", &mut sums)?);
         let edition = edition(&sums);
@@ -216,10 +220,11 @@ fn refusal(message: String) -> Error {
 /// Reads `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`, and adds the SHA-256 of both to
 /// `sums`.
 fn read(folder: &Path, name: &str, sums: &mut Vec<(String, String)>) -> Result<Images> {
-    let [of_images, of_labels] = [format!("{name}-images-idx3-ubyte"), format!("{name}-labels-idx1-ubyte")];
-    let Idx { path: images_file, bytes: images, sha256: images_sum } = read_idx(folder, &of_images, &[SIDE, SIDE])?;
-    let Idx { path: labels_file, bytes: labels, sha256: labels_sum } = read_idx(folder, &of_labels, &[])?;
-    sums.extend([(of_images, images_sum), (of_labels, labels_sum)]);
+    let [of_images, of_labels] = CONTENTS;
+    let Idx { path: images_file, bytes: images, sha256: images_sum } =
+        read_idx(folder, name, of_images, &[SIDE, SIDE])?;
+    let Idx { path: labels_file, bytes: labels, sha256: labels_sum } = read_idx(folder, name, of_labels, &[])?;
+    sums.extend([(format!("{name}-{of_images}-ubyte"), images_sum), (format!("{name}-{of_labels}-ubyte"), labels_sum)]);
     if images.len() / PIXELS != labels.len() {
         return Err(Error::Content {
             path: labels_file,
@@ -449,6 +454,33 @@ mod tests {
         }
     }
 
+    /// As torchvision, Kaggle and programs that unpack archives leave them.
+    #[test]
+    fn the_files_are_found_under_their_other_usual_names() {
+        let names = |split: &str, content: &str| {
+            [
+                format!("raw/{split}-{content}-ubyte"),
+                format!("{split}-{}-ubyte", content.replace('-', ".")),
+                format!("{split}-{0}-ubyte/{split}-{0}-ubyte", content.replace('-', ".")),
+                format!("{split}-{content}-ubyte/{split}-{}-ubyte", content.replace('-', ".")),
+                format!("{}-{content}-ubyte.gz", if split == "t10k" { "test" } else { split }),
+            ]
+        };
+        let digest = |folder: &TempDir| open(folder, |_| {}).unwrap().info.digest;
+        let usual = digest(&official(40, 10));
+        for form in 0..5 {
+            let (from, to) = (official(40, 10), TempDir::new().unwrap());
+            for (split, content) in
+                ["train", "t10k"].into_iter().flat_map(|split| CONTENTS.map(|content| (split, content)))
+            {
+                let path = to.path().join(&names(split, content)[form]);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::copy(from.path().join(format!("{split}-{content}-ubyte")), path).unwrap();
+            }
+            assert_eq!(digest(&to), usual, "{}", names("train", "images-idx3")[form]);
+        }
+    }
+
     #[test]
     fn asking_for_more_than_there_is_names_what_there_is() {
         for (json, there) in [
@@ -486,6 +518,7 @@ mod tests {
         fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
         let error = open(&folder, |_| {}).unwrap_err().to_string();
         assert!(error.contains("t10k-labels-idx1-ubyte.gz"), "{error}");
+        assert!(error.contains("it has `t10k-images-idx3-ubyte`, `train-images-idx3-ubyte`"), "{error}");
     }
 
     #[test]

@@ -8,3 +8,4 @@ pub mod images;
 pub mod record_files;
 pub mod sha256;
 pub mod speech_commands;
+pub mod there;

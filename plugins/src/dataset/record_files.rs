@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::images::{Counts, Files, Images, partition};
 use super::sha256::sha256;
+use super::there::there;
 use litesnn_framework::data::{DataStore, Edition, Normalisation, Source, Splits};
 use litesnn_framework::{Error, Result};
 
@@ -148,8 +149,11 @@ fn class_names(folder: &Path, name: &str, classes: usize, source: &Source) -> Re
 /// The bytes of a file whose size is in order.
 fn bytes(folder: &Path, name: &str, source: &Source, check: impl FnOnce(u64) -> Result<(), String>) -> Result<Vec<u8>> {
     let path = folder.join(name);
-    let missing =
-        || Error::Content { path: folder.to_owned(), message: format!("has no file `{name}`"), hint: source.hint() };
+    let missing = || Error::Content {
+        path: folder.to_owned(),
+        message: format!("has no file `{name}`; {}", there(folder)),
+        hint: source.hint(),
+    };
     if !path.is_file() {
         return Err(missing());
     }

@@ -54,6 +54,7 @@ mod folder;
 mod mfcc;
 mod settings;
 mod sounds;
+mod wav;
 
 use folder::{Background, Folder};
 use mfcc::{Extractor, SECOND};
@@ -145,6 +146,9 @@ impl SpeechCommands {
         let fetch = format!("`litesnn data fetch {NAME}-v{}` gets the published set", self.version);
         if let Some(root) = &self.root {
             let path = store.resolve(root);
+            // `root` may also name the folder around it.
+            let inner = path.join(self.source().folder);
+            let path = if inner.is_dir() { inner } else { path };
             return match path.is_dir() {
                 true => Ok(Folder::new(path, format!("`root` is a folder in the official layout; {fetch}"))),
                 false => Err(Error::Content {

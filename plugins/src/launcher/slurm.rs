@@ -9,6 +9,10 @@
 //! - What is submitted is written down first, under a name of its own. When `sbatch` fails, that
 //!   name is looked for before anything is submitted again: it may have timed out and have
 //!   submitted all the same.
+//! - All options stand on the command line of `sbatch`, which goes before `SBATCH_*` in the user's
+//!   environment and before the lines of a script. Variables that would change what the commands of
+//!   Slurm do or show are not handed to them. Those that say which cluster it is, and `SBATCH_ACCOUNT`,
+//!   `_PARTITION`, `_QOS`, `_RESERVATION` and `_WCKEY`, hold where the manifest says nothing else.
 //! - The batch script becomes `litesnn work`, which starts each trial as an attempt in a folder of
 //!   its own and passes on USR2, which Slurm sends before the end of the time and before
 //!   preemption, and TERM. The trial checkpoints, and the task is requeued.
@@ -23,6 +27,7 @@
 mod array_job;
 mod array_launch;
 mod cluster;
+mod option;
 mod settings;
 mod supervisor;
 mod trial_state;
@@ -34,7 +39,7 @@ use litesnn_framework::{Result, register};
 
 use array_job::{array_jobs, mark_cancelled};
 use array_launch::ArrayLaunch;
-use cluster::{Cluster, Refusal};
+use cluster::{Cluster, Entry, Refusal};
 
 pub use settings::Slurm;
 
@@ -59,7 +64,6 @@ impl Launcher for Slurm {
     }
 
     fn launch(&self, launch: &Launch) -> Result<()> {
-        self.check()?;
         ArrayLaunch::new(self, launch).until_all_is_done()
     }
 
@@ -79,9 +83,14 @@ impl Launcher for Slurm {
     fn cancel(&self, record: &Record) -> Result<usize> {
         // First, so that a task which is told to end knows why.
         mark_cancelled(record)?;
-        let concerned = self.standings(record)?.len();
+        let queue = Cluster::queue().map_err(Refusal::into_error)?;
+        let concerned = array_jobs(record)?.iter().map(|job| job.standings(&queue).len()).sum();
         for job in array_jobs(record)? {
             Cluster::cancel(&job.name).map_err(Refusal::into_error)?;
+            let renamed = |entry: &Entry| job.is(entry) && entry.name != job.name;
+            if let Some(number) = job.number.as_deref().filter(|_| queue.iter().any(renamed)) {
+                Cluster::cancel_number(number).map_err(Refusal::into_error)?;
+            }
         }
         Ok(concerned)
     }

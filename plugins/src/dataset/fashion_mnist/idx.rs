@@ -8,6 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 use litesnn_framework::{Error, Result};
 
 use crate::dataset::sha256::Hasher;
+use crate::dataset::there::there;
 
 /// More records than any file of this layout has: a header that promises more is not believed.
 const MOST_RECORDS: usize = 1_000_000;
@@ -15,9 +16,26 @@ const MOST_RECORDS: usize = 1_000_000;
 pub const REPLACE: &str = "replace the file by the published one \
                        (its checksum is in experiments/data/fashion-mnist/README.md)";
 
-/// The file of that name in `folder`, gzipped or not.
-pub fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    [folder.join(format!("{name}.gz")), folder.join(name)].into_iter().find(|path| path.is_file())
+/// The file of a split, `train`, `validation` or `t10k`, with `images-idx3` or `labels-idx1`, under any
+/// of its usual names: gzipped or not, with a dot before `idx`, called `test`, in `raw` as torchvision
+/// has it, or in a folder of its own name as archives are unpacked on a desktop.
+pub fn find(folder: &Path, split: &str, content: &str) -> Option<PathBuf> {
+    let splits = match split {
+        "t10k" => vec!["t10k", "test"],
+        other => vec![other],
+    };
+    let dotted = content.replace('-', ".");
+    let names = splits
+        .iter()
+        .flat_map(|split| [format!("{split}-{content}-ubyte"), format!("{split}-{dotted}-ubyte")])
+        .flat_map(|name| [format!("{name}.gz"), name])
+        .collect::<Vec<_>>();
+    let in_folders = names.iter().flat_map(|around| names.iter().map(move |name| Path::new(around).join(name)));
+    let below = names.iter().map(PathBuf::from).chain(in_folders).collect::<Vec<_>>();
+    [folder.to_owned(), folder.join("raw")]
+        .into_iter()
+        .flat_map(|folder| below.iter().map(move |name| folder.join(name)))
+        .find(|path| path.is_file())
 }
 
 /// An idx file, decoded.
@@ -33,10 +51,10 @@ pub struct Idx {
 /// The content of an idx file, which has to promise records of the shape `record`.
 /// What is read is bounded by what such a file can hold, not by what the header says or the packed
 /// data would unfold to.
-pub fn read_idx(folder: &Path, name: &str, record: &[usize]) -> Result<Idx> {
-    let path = find(folder, name).ok_or_else(|| Error::Content {
+pub fn read_idx(folder: &Path, split: &str, content: &str, record: &[usize]) -> Result<Idx> {
+    let path = find(folder, split, content).ok_or_else(|| Error::Content {
         path: folder.to_owned(),
-        message: format!("has no file `{name}.gz` or `{name}`"),
+        message: format!("has no file `{split}-{content}-ubyte.gz` or `{split}-{content}-ubyte`; {}", there(folder)),
         hint: "`root` is the folder with the official files, four in all: train and t10k, images and labels".into(),
     })?;
     let wrong = |message: String| Error::Content { path: path.clone(), message, hint: REPLACE.into() };

@@ -46,9 +46,9 @@ impl ClipChoice {
 impl SpeechCommands {
     /// The clips of the training, validation and test splits.
     pub fn choose(&self, folder: &Folder) -> Result<[ClipChoice; 3]> {
-        let there = folder.words()?;
+        let there = folder.words(&self.words)?;
         if let Some(missing) = self.words.iter().find(|word| !there.contains(word)) {
-            return Err(folder.lacks(format!("has no folder `{missing}` with the recordings of that word")));
+            return Err(folder.lacks_word(missing));
         }
         let mut clips: Vec<(Option<usize>, Vec<String>)> = Vec::new();
         for word in &there {

@@ -1,17 +1,19 @@
 //! The official folder: a subfolder of recordings for each word, two lists of clips, and background
 //! noise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
 
-use hound::{SampleFormat, WavReader, WavSpec};
 use litesnn_framework::data::{Edition, Source, published_checksums};
 use litesnn_framework::ground::file::read_text;
 use litesnn_framework::{Error, Result};
 
 use super::mfcc::SECOND;
+use super::wav::{self, Format};
 use crate::dataset::sha256::sha256;
+use crate::dataset::there::{is_data, named, there};
 
 /// Names the clips of the validation split.
 pub const VALIDATION_LIST: &str = "validation_list.txt";
@@ -54,8 +56,9 @@ impl Folder {
     pub fn edition<'a>(&self, source: &Source, used: impl Iterator<Item = &'a str>) -> Result<Edition> {
         let Some(published) = published_checksums(&self.path, source)? else { return Ok(Edition::Other) };
         let mut there = BTreeSet::new();
-        for word in self.entries(Path::new(""), |path| path.is_dir() && !is_hidden(path))? {
-            there.extend(self.entries(Path::new(&word), is_wave)?.into_iter().map(|file| format!("{word}/{file}")));
+        for word in self.entries(Path::new(""), Path::is_dir)? {
+            there
+                .extend(self.entries(Path::new(&word), is_recording)?.into_iter().map(|file| format!("{word}/{file}")));
         }
         if there.iter().any(|clip| !published.contains_key(clip)) {
             return Ok(Edition::Other);
@@ -81,48 +84,99 @@ impl Folder {
         Error::Content { path: self.path.join(path), message, hint: self.hint.clone() }
     }
 
-    /// All words, in alphabetical order.
-    pub fn words(&self) -> Result<Vec<String>> {
-        let mut words: Vec<String> = self.entries(Path::new(""), Path::is_dir)?;
-        words.retain(|word| !word.starts_with(['_', '.']));
+    /// All words, in alphabetical order: the folders that have recordings, and those of `wanted` in any
+    /// case.
+    pub fn words(&self, wanted: &[String]) -> Result<Vec<String>> {
+        let mut words = Vec::new();
+        for word in self.entries(Path::new(""), Path::is_dir)? {
+            if !word.starts_with('_')
+                && (wanted.contains(&word) || !self.entries(Path::new(&word), is_recording)?.is_empty())
+            {
+                words.push(word);
+            }
+        }
         Ok(words)
+    }
+
+    /// An error about a word that has no folder.
+    pub fn lacks_word(&self, word: &str) -> Error {
+        self.lacks(format!("has no folder `{word}` with the recordings of that word; {}", there(&self.path)))
     }
 
     /// The clips of a word as `word/file.wav`, in alphabetical order.
     pub fn clips(&self, word: &str) -> Result<Vec<String>> {
-        let files = self.entries(Path::new(word), is_wave)?;
+        let files = self.entries(Path::new(word), is_recording)?;
         if files.is_empty() {
-            return Err(self.wrong(word, "has no recording `*.wav`".into()));
+            return Err(self.wrong(word, format!("has no recording `*.wav`; {}", there(&self.path.join(word)))));
         }
         Ok(files.into_iter().map(|file| format!("{word}/{file}")).collect())
     }
 
-    /// The clips that a list names; each of them has to be one of `there`.
-    pub fn list(&self, name: &str, there: &BTreeSet<&String>) -> Result<BTreeSet<String>> {
+    /// The clips that a list names; each of them has to be one of `clips`, in any case where a file
+    /// system without cases has written the name.
+    pub fn list(&self, name: &str, clips: &BTreeSet<&String>) -> Result<BTreeSet<String>> {
         let path = self.path.join(name);
         if !path.is_file() {
-            return Err(self.lacks(format!("has no file `{name}`, which names the clips of a split")));
+            return Err(self.lacks_list(name));
         }
         let text = read_text(&path).map_err(Error::file("read", &path))?;
-        let mut named = BTreeSet::new();
-        for (number, line) in text.lines().enumerate() {
-            let clip = line.trim();
-            if clip.is_empty() {
-                continue;
-            }
+        let lowercase: BTreeMap<String, &String> = clips.iter().map(|clip| (clip.to_lowercase(), *clip)).collect();
+        let (mut found, mut missing, mut all) = (BTreeSet::new(), Vec::new(), 0);
+        for (number, written) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let Some(clip) = plain(written.trim()) else { continue };
             let line = number + 1;
             if !clip.split_once('/').is_some_and(|(_, file)| is_wave(Path::new(file))) {
-                return Err(self.wrong(name, format!("has `{clip}` in line {line}; a line reads `word/file.wav`")));
+                let written = written.trim();
+                return Err(self.wrong(name, format!("has `{written}` in line {line}; a line reads `word/file.wav`")));
             }
-            if !there.contains(&clip.to_owned()) {
-                return Err(self.wrong(clip, format!("is not there, and line {line} of `{name}` names it")));
+            all += 1;
+            match clips.get(&clip).or_else(|| lowercase.get(&clip.to_lowercase())) {
+                Some(clip) => {
+                    found.insert((*clip).clone());
+                }
+                None => missing.push((line, clip)),
             }
-            named.insert(clip.to_owned());
         }
-        match named.is_empty() {
+        if let Some((line, clip)) = missing.first() {
+            return Err(self.lacks_clips(name, *line, clip, &missing, all));
+        }
+        match found.is_empty() {
             true => Err(self.wrong(name, "names no clip; a line reads `word/file.wav`".into())),
-            false => Ok(named),
+            false => Ok(found),
         }
+    }
+
+    fn lacks_list(&self, name: &str) -> Error {
+        const TEST_ARCHIVE: [&str; 2] = ["_silence_", "_unknown_"];
+        let and = match TEST_ARCHIVE.iter().all(|folder| self.path.join(folder).is_dir()) {
+            true => {
+                "; its folders `_silence_` and `_unknown_` are those of the separate test archive \
+                 (`speech_commands_test_set_*`), which has no clip to train on"
+            }
+            false => "",
+        };
+        let here = there(&self.path);
+        self.lacks(format!("has no file `{name}`, which names the clips of a split; {here}{and}"))
+    }
+
+    /// An error about `all` clips of a list of which some are missing, the first of them in `line`.
+    fn lacks_clips(&self, name: &str, line: usize, clip: &str, missing: &[(usize, String)], all: usize) -> Error {
+        let word_of = |clip: &str| clip.split('/').next().unwrap_or_default().to_owned();
+        let words: BTreeSet<String> = missing.iter().map(|(_, clip)| word_of(clip)).collect();
+        let words: Vec<String> = words.into_iter().filter(|word| !self.path.join(word).is_dir()).collect();
+        let count = missing.len();
+        let counted = if count == 1 { String::new() } else { format!("; {count} of its {all} clips are not there") };
+        let no_folder = match words.as_slice() {
+            [] => String::new(),
+            [word] => format!(", and there is no folder `{word}`: {}", there(&self.path)),
+            _ => format!(
+                ", and there is no folder for {} of its words: the list names `{}`, and the folder: {}",
+                words.len(),
+                words.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("`, `"),
+                named(self.words(&[]).unwrap_or_default())
+            ),
+        };
+        self.wrong(clip, format!("is not there, and line {line} of `{name}` names it{counted}{no_folder}"))
     }
 
     /// The recordings of background noise, each of one second or more.
@@ -157,36 +211,33 @@ impl Folder {
 
     /// At most `most` samples of a recording, 16 kHz, mono, 16 bit.
     fn recording(&self, clip: &str, most: usize) -> Result<Vec<i16>> {
-        const RIGHT: WavSpec =
-            WavSpec { channels: 1, sample_rate: SECOND as u32, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        const RIGHT: Format = Format { channels: 1, rate: SECOND as u32, bits: 16, integers: true };
         let path = self.path.join(clip);
         let file = fs::File::open(&path).map_err(Error::file("open", &path))?;
         let size = file.metadata().map_err(Error::file("read", &path))?.len();
-        let reader = WavReader::new(std::io::BufReader::new(file)).map_err(|error| {
-            let why = match error {
+        let mut file = std::io::BufReader::new(file);
+        let header = wav::header(&mut file, size).map_err(|error| {
+            let why = match error.kind() {
                 _ if size == 0 => "it is empty".to_owned(),
-                hound::Error::IoError(_) => format!("it ends after {size} bytes, within the header"),
-                other => other.to_string(),
+                std::io::ErrorKind::UnexpectedEof => format!("it ends after {size} bytes, within the header"),
+                _ => error.to_string(),
             };
             self.wrong(clip, format!("is no WAV file: {why}"))
         })?;
-        if reader.spec() != RIGHT {
-            return Err(self.wrong(clip, format!("has {}; expected {}", in_words(reader.spec()), in_words(RIGHT))));
+        if header.format != RIGHT {
+            return Err(self.wrong(clip, format!("has {}; expected {RIGHT}", header.format)));
         }
-        let promised = reader.duration() as usize;
-        let mut samples = Vec::with_capacity(promised.min(most).min(size as usize / 2));
-        for sample in reader.into_samples::<i16>().take(most) {
-            let sample = sample.map_err(|error| match error {
-                hound::Error::IoError(_) => self.wrong(
-                    clip,
-                    format!(
-                        "promises {promised} samples in its header and holds only {}: it was cut short",
-                        samples.len()
-                    ),
-                ),
-                other => self.wrong(clip, format!("is damaged: {other}")),
-            })?;
-            samples.push(sample);
+        let promised = header.bytes.map_or(usize::MAX, |bytes| (bytes / 2) as usize);
+        let wanted = promised.min(most);
+        let mut bytes = Vec::with_capacity(wanted.min(size as usize / 2) * 2);
+        file.take((wanted as u64).saturating_mul(2)).read_to_end(&mut bytes).map_err(Error::file("read", &path))?;
+        let samples: Vec<i16> =
+            bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect();
+        if header.bytes.is_some() && samples.len() < wanted {
+            return Err(self.wrong(
+                clip,
+                format!("promises {promised} samples in its header and holds only {}: it was cut short", samples.len()),
+            ));
         }
         match samples.is_empty() {
             true => Err(self.wrong(clip, "holds no sound: it has 0 samples".into())),
@@ -194,13 +245,15 @@ impl Folder {
         }
     }
 
-    /// Names of what lies in a subfolder and fits, in alphabetical order.
+    /// Names of the data in a subfolder that fit, in alphabetical order.
     fn entries(&self, subfolder: &Path, fits: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
         let folder = self.path.join(subfolder);
         let mut names = Vec::new();
         for entry in fs::read_dir(&folder).map_err(Error::file("list", &folder))? {
             let path = entry.map_err(Error::file("list", &folder))?.path();
-            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| fits(&path)) {
+            if let Some(name) =
+                path.file_name().and_then(|name| name.to_str()).filter(|name| is_data(name) && fits(&path))
+            {
                 names.push(name.to_owned());
             }
         }
@@ -209,19 +262,21 @@ impl Folder {
     }
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+/// Whether it is a file with the name of a recording.
+fn is_recording(path: &Path) -> bool {
+    is_wave(path) && path.is_file()
 }
 
+/// Whether it has the name of a recording.
 fn is_wave(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "wav")
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
 }
 
-fn in_words(spec: WavSpec) -> String {
-    let channels = match spec.channels {
-        1 => "mono".to_owned(),
-        channels => format!("{channels} channels"),
-    };
-    let float = if spec.sample_format == SampleFormat::Float { " float" } else { "" };
-    format!("{} Hz, {channels}, {} bit{float}", spec.sample_rate, spec.bits_per_sample)
+/// A line of a list without `./`, doubled slashes and the backslashes of Windows; `None` of an empty
+/// line.
+fn plain(line: &str) -> Option<String> {
+    let line = line.replace('\\', "/");
+    let parts = Path::new(&line).components().filter(|part| *part != Component::CurDir);
+    let plain: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    (!plain.is_empty()).then(|| plain.join("/"))
 }

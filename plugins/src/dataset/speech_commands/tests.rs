@@ -360,7 +360,26 @@ fn what_is_missing_or_damaged_is_named_with_what_mends_it() {
             Box::new(|it| fs::remove_dir_all(it.join("no")).unwrap()),
             "has no folder `no` with the recordings of that word",
         ),
-        (Box::new(|it| fs::create_dir(it.join("bird")).unwrap()), "bird` has no recording `*.wav`"),
+        (
+            Box::new(|it| {
+                fs::remove_dir_all(it.join("yes")).unwrap();
+                fs::create_dir(it.join("yes")).unwrap();
+            }),
+            "yes` has no recording `*.wav`; it is empty",
+        ),
+        (
+            Box::new(|it| fs::remove_dir_all(it.join("cat")).unwrap()),
+            "; 2 of its 8 clips are not there, and there is no folder `cat`: it has `LICENSE`,",
+        ),
+        (
+            Box::new(|it| {
+                for folder in ["_silence_", "_unknown_"] {
+                    fs::create_dir(it.join(folder)).unwrap();
+                }
+                fs::remove_file(it.join(TESTING_LIST)).unwrap();
+            }),
+            "are those of the separate test archive",
+        ),
         (
             Box::new(|it| fs::remove_dir_all(it.join("_background_noise_")).unwrap()),
             "has no folder `_background_noise_`",
@@ -432,4 +451,59 @@ fn real_recordings_are_read() {
     let mean = splits.test.images.mean(tch::Kind::Float).double_value(&[]);
     let deviation = splits.test.images.std(false).double_value(&[]);
     assert!(mean.abs() < 0.1 && (deviation - 1.0).abs() < 0.1, "{mean} {deviation}");
+}
+
+/// What Macs, NAS, notebooks, Windows and repairs of a file system leave; each stopped everything or
+/// took clips away without a word.
+#[test]
+fn what_others_left_in_the_folder_is_no_data_and_no_clip_is_lost() {
+    let usual = official();
+    let expected = open(&usual, "{}").unwrap();
+    let there = official();
+    let path = there.path();
+    for folder in ["lost+found", "@eaDir", ".ipynb_checkpoints", "bird", "yes/@eaDir", "yes/a folder.wav"] {
+        fs::create_dir(path.join(folder)).unwrap();
+    }
+    for file in ["yes/._00000000_nohash_0.wav", "yes/.DS_Store", "@eaDir/x.wav", "_background_noise_/._a.wav"] {
+        fs::write(path.join(file), "no sound").unwrap();
+    }
+    for clip in 0..10 {
+        let name = |ending| path.join(format!("no/{clip:08x}_nohash_0.{ending}"));
+        fs::rename(name("wav"), name("WAV")).unwrap();
+    }
+    for list in [VALIDATION_LIST, TESTING_LIST] {
+        let text = fs::read_to_string(path.join(list)).unwrap();
+        let lines: String = text.lines().map(|line| format!("./{line}\r\n")).collect();
+        fs::write(path.join(list), format!("\u{feff}{lines}").replace("./no/", ".\\no\\")).unwrap();
+    }
+    let splits = open(&there, r#"{ "unknown": 0 }"#).unwrap();
+    let expected = (open(&usual, r#"{ "unknown": 0 }"#).unwrap().info.digest, expected.train.len());
+    assert_eq!((splits.info.digest, open(&there, "{}").unwrap().train.len()), expected);
+}
+
+#[test]
+fn recordings_of_unknown_length_and_with_odd_chunks_are_read_whole() {
+    let folder = official();
+    let path = folder.path().join("yes/00000003_nohash_0.wav");
+    let whole = fs::read(&path).unwrap();
+    let expected = open(&folder, "{}").unwrap().info.digest;
+    let with = |at: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        changed
+    };
+    let inserted = |chunk: &[u8]| [&whole[..36], chunk, &whole[36..]].concat();
+    for (changed, what) in [
+        (with(40, &[0; 4]), "a length of 0"),
+        (with(40, &[0xff; 4]), "a length of 0xffffffff"),
+        ([&with(4, &[0; 4])[..40], &[0; 4], &whole[44..]].concat(), "both lengths 0"),
+        (inserted(b"LIST\x03\0\0\0abc\0"), "an odd chunk and its padding"),
+        (inserted(b"LIST\x03\0\0\0abc"), "an odd chunk without padding"),
+    ] {
+        fs::write(&path, changed).unwrap();
+        assert_eq!(open(&folder, "{}").unwrap().info.digest, expected, "{what}");
+    }
+    // No sound and a list behind it is no sound.
+    fs::write(&path, [&with(40, &[0; 4])[..44], b"LIST\x04\0\0\0abcd"].concat()).unwrap();
+    assert!(open(&folder, "{}").unwrap_err().to_string().contains("holds no sound"));
 }

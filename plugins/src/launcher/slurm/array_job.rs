@@ -26,6 +26,9 @@ const TRIES: u32 = 3;
 pub struct ArrayJob {
     /// Name of the job: no other has it.
     pub name: String,
+    /// Number of the job, once the cluster has told it.
+    #[serde(default)]
+    pub number: Option<String>,
     /// Seconds of 1970 at which it was about to be submitted.
     second: u64,
     /// The trials of each task of the array, as indices among the tasks of the launch, in the order
@@ -86,14 +89,19 @@ impl ArrayJob {
         let hashes = |task: &Vec<usize>| task.iter().map(|index| record.trials[*index].clone()).collect();
         let job = ArrayJob {
             name: format!("{}-{number}", record.name),
+            number: None,
             second: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
             tasks: tasks.to_vec(),
             trials: tasks.iter().map(hashes).collect(),
             file: folder.join(format!("{number}.json")),
         };
-        let text = serde_json::to_string(&job).map_err(|error| wrong(error.to_string()))?;
-        write_atomically(&job.file, text.as_bytes())?;
+        job.keep()?;
         Ok(job)
+    }
+
+    fn keep(&self) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| wrong(error.to_string()))?;
+        write_atomically(&self.file, text.as_bytes())
     }
 
     /// The array job of this name.
@@ -115,11 +123,17 @@ impl ArrayJob {
 
     /// Where its trials stand in the queue.
     pub fn standings(&self, queue: &[Entry]) -> BTreeMap<usize, Standing> {
-        let own = queue.iter().filter(|entry| entry.name == self.name);
+        let own = queue.iter().filter(|entry| self.is(entry));
         let standing = |entry: &Entry| if entry.running { Standing::Running } else { Standing::Queued };
         own.filter_map(|entry| Some((self.tasks.get(entry.index)?, standing(entry))))
             .flat_map(|(trials, standing)| trials.iter().map(move |index| (*index, standing)))
             .collect()
+    }
+
+    /// Whether a task of the queue is one of its own. A site's plugin or `scontrol update` can give a
+    /// job another name; no other job ever has its number and its name.
+    pub fn is(&self, entry: &Entry) -> bool {
+        entry.name == self.name || (self.number.is_some() && entry.number == self.number)
     }
 
     /// Submits it, once: a failing `sbatch` may have submitted it, and then its name is in the
@@ -127,18 +141,28 @@ impl ArrayJob {
     pub fn submit(&self, slurm: &Slurm, record: &Record, throttle: Option<usize>) -> Result<(), Refusal> {
         let silent = |error: Error| Refusal::Wrong(error.to_string());
         let script = self.file.with_extension("sh");
-        write_atomically(&script, self.script(slurm, record, throttle).as_bytes()).map_err(silent)?;
+        let options = self.options(slurm, record, throttle);
+        write_atomically(&script, self.script(slurm, record, &options).as_bytes()).map_err(silent)?;
+        // Without its number, the job is found by its name.
+        let submitted = |number: Option<String>| drop(ArrayJob { number, ..self.clone() }.keep());
         let mut said = String::new();
         for attempt in 0..TRIES {
-            match Cluster::submit(&script.to_string_lossy()) {
-                Ok(_) => return Ok(()),
+            match Cluster::submit(&script.to_string_lossy(), &options) {
+                Ok(number) => {
+                    submitted(number);
+                    return Ok(());
+                }
                 Err(Refusal::Silent(text)) => said = text,
                 Err(refusal) => return Err(refusal),
             }
             std::thread::sleep(Duration::from_secs(1 << attempt));
             match Cluster::queue() {
-                Ok(queue) if queue.iter().any(|entry| entry.name == self.name) => return Ok(()),
-                Ok(_) => {}
+                Ok(queue) => {
+                    if let Some(entry) = queue.into_iter().find(|entry| self.is(entry)) {
+                        submitted(entry.number);
+                        return Ok(());
+                    }
+                }
                 // Nobody knows; the next cycles look for the name.
                 Err(refusal) => return Err(Refusal::Silent(refusal.text().to_owned())),
             }
@@ -146,36 +170,40 @@ impl ArrayJob {
         Err(Refusal::Silent(said))
     }
 
-    fn script(&self, slurm: &Slurm, record: &Record, throttle: Option<usize>) -> String {
+    /// The options of the job, each as one word of the command line.
+    fn options(&self, slurm: &Slurm, record: &Record, throttle: Option<usize>) -> Vec<String> {
         let log = record
             .folder
             .join("log")
             .join(format!("{}-%a.log", self.file.file_stem().unwrap_or_default().to_string_lossy()));
-        let mut text = "#!/bin/bash\n".to_owned();
-        let mut option = |line: String| writeln!(text, "#SBATCH {line}").expect("a string takes any text");
         let throttle = throttle.map_or_else(String::new, |most| format!("%{most}"));
-        option(format!("--job-name={}", self.name));
-        option(format!("--array=0-{}{throttle}", self.tasks.len().saturating_sub(1)));
-        option(format!("--output={}", quoted(&log.to_string_lossy())));
-        option("--open-mode=append".into());
-        option("--requeue".into());
-        option(format!("--signal=B:USR2@{}", slurm.warning));
-        option(format!("--time={}", slurm.time));
-        option("--ntasks=1".into());
-        option(format!("--cpus-per-task={}", slurm.cores));
+        let mut options = vec![
+            format!("--job-name={}", self.name),
+            format!("--array=0-{}{throttle}", self.tasks.len().saturating_sub(1)),
+            format!("--output={}", log.to_string_lossy()),
+            "--open-mode=append".into(),
+            "--requeue".into(),
+            format!("--signal=B:USR2@{}", slurm.warning),
+            format!("--time={}", slurm.time),
+            "--ntasks=1".into(),
+            format!("--cpus-per-task={}", slurm.cores),
+        ];
         let named = [
             ("mem", &slurm.memory),
             ("gres", &slurm.gres),
             ("partition", &slurm.partition),
             ("account", &slurm.account),
         ];
-        for (name, value) in named {
-            if let Some(value) = value {
-                option(format!("--{name}={value}"));
-            }
-        }
-        for line in &slurm.options {
-            option(line.clone());
+        options.extend(named.iter().filter_map(|(name, value)| Some(format!("--{name}={}", value.as_ref()?))));
+        options.extend(slurm.options.iter().map(|option| option.word().to_owned()));
+        options
+    }
+
+    /// The script, with the same options for whoever reads it or submits it by hand.
+    fn script(&self, slurm: &Slurm, record: &Record, options: &[String]) -> String {
+        let mut text = "#!/bin/bash\n".to_owned();
+        for option in options {
+            writeln!(text, "#SBATCH {}", quoted(option)).expect("a string takes any text");
         }
         for line in &slurm.setup {
             writeln!(text, "{line}").expect("a string takes any text");
@@ -206,13 +234,20 @@ mod tests {
     fn the_queue_says_where_the_trials_of_an_array_job_stand() {
         let job = ArrayJob {
             name: "x-0".into(),
+            number: Some("7".into()),
             second: 0,
             tasks: vec![vec![0, 3], vec![1], vec![2]],
             trials: vec![],
             file: PathBuf::new(),
         };
-        let entry = |name: &str, index, running| Entry { name: name.into(), index, running };
-        let queue = [entry("x-0", 0, true), entry("x-0", 2, false), entry("y-0", 1, true)];
+        let entry = |name: &str, number: &str, index, running| Entry {
+            name: name.into(),
+            number: Some(number.into()),
+            index,
+            running,
+        };
+        // One of them was given another name.
+        let queue = [entry("x-0", "7", 0, true), entry("renamed", "7", 2, false), entry("y-0", "8", 1, true)];
         let expected = [(0, Standing::Running), (2, Standing::Queued), (3, Standing::Running)];
         assert_eq!(job.standings(&queue), BTreeMap::from(expected));
     }

@@ -2,9 +2,12 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use litesnn_framework::{Error, Result};
+use litesnn_framework::Error;
+use litesnn_framework::plugin::checked;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::option::SbatchOption;
 
 /// The name of the plugin.
 pub const NAME: &str = "slurm";
@@ -14,22 +17,23 @@ pub const NAME: &str = "slurm";
 #[serde(deny_unknown_fields)]
 pub struct Slurm {
     /// Longest time of a task, as `sbatch --time` takes it; a trial resumes in the next one.
+    #[serde(deserialize_with = "word")]
     pub time: String,
     /// Memory of a task, as `sbatch --mem` takes it: `4G`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_word")]
     pub memory: Option<String>,
     /// Processor cores of a task, which are the threads of its trial.
     #[serde(default = "one")]
     #[schemars(extend("x-unit" = "cores"))]
     pub cores: NonZeroU16,
     /// Other resources of a task, as `sbatch --gres` takes them: `gpu:1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_word")]
     pub gres: Option<String>,
     /// Partition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_word")]
     pub partition: Option<String>,
     /// Account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_word")]
     pub account: Option<String>,
     /// Most tasks at once, %K of the array; without it as many as the cluster gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,9 +43,11 @@ pub struct Slurm {
     #[serde(default = "one")]
     #[schemars(extend("x-unit" = "chains"))]
     pub pack: NonZeroU16,
-    /// Other options of sbatch, each as it would stand on a line of its own: `--qos=low`.
+    /// Other options of sbatch, each as it would stand on a line of its own: `--qos=low`. Options that
+    /// the launcher sets itself are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub options: Vec<SbatchOption>,
     /// Lines of shell before the trial: `module load cuda`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<String>,
@@ -90,24 +96,14 @@ fn two_minutes() -> NonZeroU16 {
     nonzero(120)
 }
 
-impl Slurm {
-    /// Settings are lines of a script: one that holds a line break would be another line.
-    pub fn check(&self) -> Result<()> {
-        let words = [
-            Some(&self.time),
-            self.memory.as_ref(),
-            self.gres.as_ref(),
-            self.partition.as_ref(),
-            self.account.as_ref(),
-        ];
-        let lines = words.into_iter().flatten().chain(&self.options);
-        match lines.clone().find(|line| line.chars().any(char::is_control)) {
-            Some(line) => {
-                Err(wrong(format!("`{}` holds a line break or another control character", line.escape_debug())))
-            }
-            None => Ok(()),
-        }
-    }
+/// A word of a command line: not empty, and without blanks and control characters.
+fn word<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let holds = |text: &String| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    checked(input, holds, "one word without blanks")
+}
+
+fn some_word<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    word(input).map(Some)
 }
 
 /// An error of the launcher.
@@ -117,17 +113,16 @@ pub fn wrong(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use litesnn_framework::launch::Launcher;
-
     use super::*;
 
     #[test]
-    fn a_line_break_in_a_setting_is_refused() {
-        let text = "[slurm]\ntime = \"1:00\\n#SBATCH --wrap=x\"\n";
-        let plugin: Box<dyn Launcher> =
-            serde_json::from_value(serde_json::json!({ "slurm": { "time": "1\n2" } })).unwrap();
-        assert!(format!("{plugin:?}").contains("1\\n2"), "{text}");
-        let slurm: Slurm = serde_json::from_value(serde_json::json!({ "time": "1\n2" })).unwrap();
-        assert!(slurm.check().unwrap_err().to_string().contains("`1\\n2` holds a line break"));
+    fn a_blank_or_a_line_break_in_a_setting_is_refused() {
+        for (key, value) in [("time", "1\n#SBATCH --wrap=x"), ("memory", "4 G"), ("partition", ""), ("gres", "gpu: 1")]
+        {
+            let mut settings = serde_json::json!({ "time": "1:00" });
+            settings[key] = value.into();
+            let error = serde_json::from_value::<Slurm>(settings).unwrap_err().to_string();
+            assert!(error.contains(&format!("{value:?} is not one word without blanks")), "{error}");
+        }
     }
 }
