@@ -4,6 +4,8 @@
 //! `docs/pretended-device.md` says what this device can show. The counts of a step are a part of
 //! this program's output.
 
+#![allow(clippy::print_stdout)] // For who reads the log of the tests.
+
 #[path = "../framework/tests/pretended_device/built.rs"]
 mod built;
 #[path = "../framework/tests/pretended_device/counts.rs"]

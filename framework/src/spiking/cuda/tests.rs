@@ -1,5 +1,6 @@
 //! The kernels of a device on the host: the same source, compiled by g++, against the CPU's loops.
 
+use std::io::Write;
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -136,7 +137,7 @@ fn kernels_stay_within_their_tensors() {
     let found = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++ builds the framework");
     let library = String::from_utf8_lossy(&found.stdout).trim().to_owned();
     if !library.starts_with('/') {
-        eprintln!("test skipped: g++ has no address sanitizer");
+        writeln!(std::io::stderr(), "test skipped: g++ has no address sanitizer").unwrap();
         return;
     }
     let output = Command::new(std::env::current_exe().expect("this test"))
