@@ -475,7 +475,7 @@ mod tests {
             {
                 let path = to.path().join(&names(split, content)[form]);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::copy(from.path().join(format!("{split}-{content}-ubyte")), path).unwrap();
+                fs::copy(find(from.path(), split, content).unwrap(), path).unwrap();
             }
             assert_eq!(digest(&to), usual, "{}", names("train", "images-idx3")[form]);
         }
@@ -518,7 +518,7 @@ mod tests {
         fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
         let error = open(&folder, |_| {}).unwrap_err().to_string();
         assert!(error.contains("t10k-labels-idx1-ubyte.gz"), "{error}");
-        assert!(error.contains("it has `t10k-images-idx3-ubyte`, `train-images-idx3-ubyte`"), "{error}");
+        assert!(error.contains("it has `t10k-images-idx3-ubyte.gz`, `train-images-idx3-ubyte.gz`"), "{error}");
     }
 
     #[test]
