@@ -106,7 +106,8 @@ pub struct RunOptions {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Threads of libtorch for each trial [default: all cores, divided among concurrent trials].
+    /// Threads of libtorch for each trial [default: the cores that other programs leave free, divided
+    /// among concurrent trials; a trial that is resumed has as many as before].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Run N trials at a time on this machine, each in its own process; overrides [launcher].
@@ -205,8 +206,12 @@ pub struct TrialOptions {
     pub attempt: bool,
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// Threads of libtorch, whatever the trial had before.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Threads of libtorch for a trial that begins.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub share: Option<u16>,
 }
 
 #[derive(Debug, Args)]

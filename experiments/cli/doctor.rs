@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::out;
 
 pub fn doctor(options: &Doctor) -> Result<Exit, Failure> {
-    threads::settle(None);
+    let threads = threads::settle_beside_others(None);
     let choice = device::choose(&options.device)?;
     out!("program   litesnn {}", env!("CARGO_PKG_VERSION"));
     let seen = match options.device.as_str() {
@@ -17,7 +17,7 @@ pub fn doctor(options: &Doctor) -> Result<Exit, Failure> {
     out!("libtorch  {}, {seen}", device::libtorch());
     out!("device    {} ({})", device::name(choice.device), choice.reason);
     out!("hardware  {}", device::hardware(choice.device));
-    out!("threads   {}", tch::get_num_threads());
+    out!("threads   {} ({})", threads.count, threads.reason);
     for folder in data_store().folders() {
         let state = if folder.is_dir() { "there" } else { "not there" };
         out!("data      {} ({state})", folder.display());

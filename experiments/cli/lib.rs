@@ -37,6 +37,7 @@ mod trial;
 mod work;
 
 use clap::Parser;
+use litesnn_framework::ground::threads;
 
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
@@ -72,6 +73,9 @@ fn answered(answer: &clap::Error) -> Exit {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    if matches!(arguments.command, Command::Run(_) | Command::Trial(_) | Command::Bench(_)) {
+        threads::sleep_while_waiting();
+    }
     litesnn_framework::plugin::check_registry()?;
     match arguments.command {
         Command::Run(options) => run::run(&options),

@@ -19,9 +19,7 @@ use crate::output::{out, say};
 type Looked = [Result<Surveyed, Error>];
 
 pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
-    if let Some(fewer) = threads::settle(options.threads) {
-        say!("note: {fewer}");
-    }
+    threads::settle(options.threads);
     let request = options.layers.request(options.manifest.clone());
     let plan = manifest::load(&request)?;
     let choice = device::choose(&options.device)?;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::device::{self, Choice};
 use litesnn_framework::ground::signal::stop_on_request;
-use litesnn_framework::ground::{Machine, counted, threads};
+use litesnn_framework::ground::threads::{self, Threads};
+use litesnn_framework::ground::{Machine, counted};
 use litesnn_framework::launch::{Launch, Launched, Launcher, Pool, ProcessSettings, Task};
 use litesnn_framework::manifest::{self, Plan};
 use litesnn_framework::record::earlier;
@@ -20,13 +21,10 @@ use crate::arguments::{RunOptions, data_store};
 use crate::conclusion;
 use crate::display::Display;
 use crate::exit::{Exit, Failure};
-use crate::output::say;
 use crate::plan::refuse_what_does_not_fit;
 
 pub fn run(options: &RunOptions) -> Result<Exit, Failure> {
-    if let Some(fewer) = threads::settle(options.threads) {
-        say!("note: {fewer}");
-    }
+    let threads = threads::settle_beside_others(options.threads);
     // All manifests first: a mistake in the last one costs nothing.
     let mut plans = options
         .manifests
@@ -35,7 +33,7 @@ pub fn run(options: &RunOptions) -> Result<Exit, Failure> {
         .collect::<Result<Vec<_>>>()?;
     let mut worst = Exit::Done;
     for (plans, executor) in parts(options, &mut plans) {
-        let exit = run_part(options, plans, executor)?;
+        let exit = run_part(options, plans, executor, &threads)?;
         if exit != Exit::Done {
             worst = exit;
         }
@@ -88,14 +86,14 @@ fn parts<'a>(options: &RunOptions, plans: &'a mut [Plan]) -> Vec<(&'a [Plan], Ex
     plans.iter().map(std::slice::from_ref).zip(executors).collect()
 }
 
-fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<Exit, Failure> {
+fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor, threads: &Threads) -> Result<Exit, Failure> {
     let elsewhere = executor.elsewhere();
     let store = data_store();
     let choice = match elsewhere {
         true => None,
         false => Some(fitting_device(options, plans, executor.at_once(), &store)?),
     };
-    let asked = asked(options, &executor, choice.as_ref());
+    let asked = asked(options, &executor, choice.as_ref(), threads);
     let agenda = match &executor {
         // A trial of this process records the data that it has opened.
         Executor::Here => Agenda::of(plans, &options.runs, |dataset| Ok(store.open(dataset)?.info.digest.clone()))?,
@@ -109,7 +107,8 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
     let together = !matches!(executor, Executor::Here);
     let display = Display::new(options.quiet, together, before.len(), before.iter().filter(|done| **done).count());
     if let Some(Choice { device, reason }) = &choice {
-        display.line(&format!("device: {} ({reason})", device::name(*device)));
+        let threads = if together { String::new() } else { format!(", {threads}") };
+        display.line(&format!("device: {} ({reason}){threads}", device::name(*device)));
     }
     match aside.first() {
         Some(first) => display.line(&format!(
@@ -124,7 +123,8 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor) -> Result<
     let done = match (executor, choice) {
         (Executor::Here, Some(choice)) => {
             let revision = env!("SOURCE_REVISION");
-            let context = Context { store, device: choice.device, revision, observer: &display, stop };
+            let (device, threads, observer) = (choice.device, threads.clone(), &display);
+            let context = Context { store, device, threads, revision, observer, stop };
             Ok(run_here(&agenda, &context))
         }
         (executor, _) => {
@@ -161,11 +161,11 @@ fn fitting_device(options: &RunOptions, plans: &[Plan], at_once: usize, store: &
 }
 
 /// What the trials of this run use, as far as that is known here.
-fn asked(options: &RunOptions, executor: &Executor, choice: Option<&Choice>) -> Asked {
+fn asked(options: &RunOptions, executor: &Executor, choice: Option<&Choice>, threads: &Threads) -> Asked {
     let here = choice.map(|choice| Machine::here(choice.device));
     match (executor, here) {
-        (Executor::Here, Some(here)) => here.into(),
-        // The threads are divided among the trials, unless someone says how many each has.
+        (Executor::Here, Some(here)) if threads.asked => here.into(),
+        // The threads are what the machine has free, or divided among the trials, unless someone says how many each has.
         (_, Some(here)) => Asked { threads: options.threads.map(i64::from), ..here.into() },
         (_, None) => Asked {
             device: Some(options.device.clone()).filter(|device| device != "auto"),

@@ -13,16 +13,15 @@ use crate::exit::{Exit, Failure};
 pub fn trial(options: &TrialOptions) -> Result<Exit, Failure> {
     let stop = stop_on_request();
     end_with_launcher();
-    let fewer = threads::settle(options.threads);
+    let mut threads = threads::settle(options.threads.or(options.share));
+    threads.asked &= options.threads.is_some();
     let task = Task::read(&options.task)?;
     let choice = device::choose(&options.device)?;
     let display = Display::new(false, false, 1, 0);
-    display.line(&format!("device: {} ({})", device::name(choice.device), choice.reason));
-    if let Some(fewer) = fewer {
-        display.line(&format!("note: {fewer}"));
-    }
+    display.line(&format!("device: {} ({}), {threads}", device::name(choice.device), choice.reason));
     let revision = env!("SOURCE_REVISION");
-    let context = Context { store: data_store(), device: choice.device, revision, observer: &display, stop };
+    let (store, device, observer) = (data_store(), choice.device, &display);
+    let context = Context { store, device, threads, revision, observer, stop };
     let finished = run_task(&task, options.attempt.then_some(options.token.as_str()), &context);
     display.end();
     if let Some(launch) = options.task.parent().and_then(|tasks| tasks.parent()) {

@@ -22,8 +22,9 @@ const USUAL: [BenchWork; 4] = [BenchWork::SearchStep, BenchWork::RetrainStep, Be
 const OF_A_DESIGN: [BenchWork; 2] = [BenchWork::RetrainStep, BenchWork::Evaluate];
 
 pub fn bench(options: &Bench) -> Result<Exit, Failure> {
-    if let Some(fewer) = threads::settle(options.threads) {
-        say!("note: {fewer}");
+    let threads = threads::settle(options.threads);
+    if options.threads.is_some_and(|asked| threads.count < asked) {
+        say!("note: {}", threads.reason);
     }
     refuse_options_of_other_works(options)?;
     let device = device::choose(&options.device)?.device;

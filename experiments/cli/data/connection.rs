@@ -57,8 +57,8 @@ fn proxy(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<
         proxy = proxy.password(password);
     }
     let direct = variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default();
-    for host in direct.split(',') {
-        proxy = proxy.no_proxy(host.trim());
+    for host in direct.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        proxy = proxy.no_proxy(host);
     }
     proxy.build().map(Some).map_err(wrong)
 }

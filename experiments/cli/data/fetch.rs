@@ -48,6 +48,10 @@ impl FetchError {
     /// What would be right.
     pub fn hint(&self) -> Option<String> {
         match self {
+            FetchError::Unreachable { reason, .. } if reason.contains("invalid peer certificate") => Some(
+                "where a proxy or a mirror has an authority of its own, `SSL_CERT_FILE` names the file with its certificate"
+                    .into(),
+            ),
             FetchError::Unreachable { .. } | FetchError::Stalled { .. } | FetchError::Broken { .. } => {
                 Some("run the same command to resume; `--from URL` downloads from another address".into())
             }

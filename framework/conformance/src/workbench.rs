@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 
 use crate::{Kept, Stop, broken};
 use litesnn_framework::data::{DataInfo, DataStore, Dataset, Edition, Normalisation, Split, Splits};
+use litesnn_framework::ground::threads::Threads;
 use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::manifest::{Manifest, Plan, Trial};
 use litesnn_framework::network::{Compressor, Design, Network, SearchSpace, Supernet, Techniques, TimestepSearcher};
@@ -192,6 +193,7 @@ pub(super) fn trial(
     let context = Context {
         store: DataStore::new(Vec::new()),
         device: Device::Cpu,
+        threads: Threads::present(),
         revision: "conformance",
         observer: &watch,
         stop: &watch.stop,

@@ -36,7 +36,7 @@ pub fn choose(wanted: &str) -> Result<Choice> {
                 .to_owned(),
         })
     };
-    let on_cpu = |why: &str| Ok(Choice { device: Device::Cpu, reason: format!("{why}; {}", threads()) });
+    let on_cpu = |why: &str| Ok(Choice { device: Device::Cpu, reason: why.to_owned() });
     match wanted {
         "auto" => match cuda::devices() {
             Ok(count) => on_gpu(0, format!("first of {}", counted(count, "CUDA device"))),
@@ -67,10 +67,6 @@ fn use_exact_numerics() {
     }
     // SAFETY: sets flags of libtorch.
     unsafe { litesnn_exact_numerics() }
-}
-
-fn threads() -> String {
-    counted(usize::try_from(tch::get_num_threads()).unwrap_or(0), "thread")
 }
 
 /// The name under which a device is recorded.
@@ -170,7 +166,7 @@ fn usage() -> libc::rusage {
 }
 
 /// Processor time of this process, of all its threads.
-fn processor_seconds() -> f64 {
+pub(super) fn processor_seconds() -> f64 {
     let usage = usage();
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)

@@ -11,6 +11,7 @@ mod graph;
 mod guard;
 pub mod kernel;
 mod machine;
+pub mod neighbours;
 mod parameter;
 mod problem;
 mod random;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Process, Record, Standing, Task};
+use super::{Means, Process, Record, Standing, Task};
 use crate::record::{End, Event, Observer};
 use crate::{Error, Result};
 
@@ -80,7 +80,7 @@ impl Launch<'_> {
     /// passed on.
     pub fn run(&self, index: usize) -> Result<End> {
         let task = &self.tasks[index];
-        let mut process = Process::start(&self.record, index, task, None, None, false)?;
+        let mut process = Process::start(&self.record, index, task, Means::default(), false)?;
         self.observer.event(&Event::Started { trial: task.label() });
         let end = loop {
             if self.stopping() {

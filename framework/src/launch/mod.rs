@@ -22,6 +22,6 @@ mod task;
 pub use launched::{Launched, launches};
 pub use launcher::{Launch, Launcher};
 pub use pool::Pool;
-pub use process::Process;
+pub use process::{Means, Process};
 pub use record::{ProcessSettings, Record, Standing, folder};
 pub use task::Task;

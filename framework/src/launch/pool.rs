@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Launch, Process};
+use super::{Launch, Means, Process};
 use crate::Result;
 use crate::ground::device::cuda_devices;
 use crate::record::{End, Event, Follower, How};
@@ -13,8 +13,8 @@ use crate::record::{End, Event, Follower, How};
 pub struct Pool {
     /// Trials at once.
     pub jobs: usize,
-    /// Threads of each; without it the cores divided among the trials, and at most as many threads as
-    /// this process has (`OMP_NUM_THREADS`).
+    /// Threads of each. Without it a trial that begins has its share of the cores, and of the threads
+    /// that this process has (`OMP_NUM_THREADS`, other programs), and one that is resumed what it had.
     pub threads: Option<u16>,
 }
 
@@ -89,11 +89,12 @@ impl Pool {
 
     fn start(&self, launch: &Launch, index: usize, slot: usize) -> Result<Running> {
         let task = &launch.tasks[index];
-        let threads = self.threads.or(launch.record.threads).unwrap_or_else(|| shared_threads(self.jobs));
         let device = device(&launch.record.device, slot);
+        let share = Some(shared_threads(self.jobs));
+        let means = Means { threads: self.threads, share, device: device.as_deref() };
         // What is in its log already was told before.
         let follower = Follower::open(&task.folder);
-        let process = Process::start(&launch.record, index, task, Some(threads), device.as_deref(), false)?;
+        let process = Process::start(&launch.record, index, task, means, false)?;
         launch.observer.event(&Event::Started { trial: task.label() });
         Ok(Running { process, follower, slot })
     }

@@ -11,6 +11,17 @@ use crate::ground::signal::{stop_when_gone, terminate};
 use crate::record::{End, How};
 use crate::{Error, Result};
 
+/// With what a process works, where the launch's record does not say it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Means<'a> {
+    /// Threads of libtorch that somebody asked for.
+    pub threads: Option<u16>,
+    /// Threads of libtorch for a trial that has none of its own yet.
+    pub share: Option<u16>,
+    /// The device.
+    pub device: Option<&'a str>,
+}
+
 /// A process that works on a trial.
 #[derive(Debug)]
 pub struct Process {
@@ -22,22 +33,16 @@ pub struct Process {
 
 impl Process {
     /// Starts a process. What it says goes to the trial's log in the launch's folder, or, as an
-    /// `attempt`, where this process' own words go. `threads` and `device` are what was asked for
-    /// where nothing is given.
-    pub fn start(
-        record: &Record,
-        index: usize,
-        task: &Task,
-        threads: Option<u16>,
-        device: Option<&str>,
-        attempt: bool,
-    ) -> Result<Process> {
+    /// `attempt`, where this process' own words go.
+    pub fn start(record: &Record, index: usize, task: &Task, means: Means, attempt: bool) -> Result<Process> {
         let token = token();
         let mut command = Command::new(&record.program);
         command.arg("trial").arg(record.task_file(index)).args(["--token", &token]);
-        command.args(["--device", device.unwrap_or(&record.device)]);
-        if let Some(threads) = threads.or(record.threads) {
-            command.args(["--threads", &threads.to_string()]);
+        command.args(["--device", means.device.unwrap_or(&record.device)]);
+        for (option, count) in [("--threads", means.threads.or(record.threads)), ("--share", means.share)] {
+            if let Some(count) = count {
+                command.args([option, &count.to_string()]);
+            }
         }
         let log = record.folder.join("log").join(format!("{}.log", task.hash));
         if attempt {

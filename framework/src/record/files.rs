@@ -25,5 +25,7 @@ pub const FAILED: &str = "failed.json";
 /// The trial is run anew: results of the same work elsewhere are not taken for it
 /// ([`super::earlier`]).
 pub const AGAIN: &str = "again";
+/// How many threads of libtorch the trial has, if nobody asks for another number.
+pub const THREADS: &str = "threads";
 /// Held while a process works here.
 pub const LOCK: &str = "lock";

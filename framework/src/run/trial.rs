@@ -13,7 +13,8 @@ use super::names::kept_manifest;
 use super::reuse::{self, KnownWork};
 use crate::data::{DataStore, Edition, Normalisation, Splits};
 use crate::ground::file::{set_aside, write_atomically};
-use crate::ground::guarded;
+use crate::ground::threads::Threads;
+use crate::ground::{counted, guarded};
 use crate::launch::Task;
 use crate::manifest::Trial;
 use crate::network::Design;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub store: DataStore,
     /// Device of all tensors.
     pub device: Device,
+    /// Threads of libtorch, for a trial that has none of its own yet.
+    pub threads: Threads,
     /// Revision of the program's source.
     pub revision: &'a str,
     /// Told what happens.
@@ -131,6 +134,7 @@ impl<'a> Job<'a> {
             );
             self.note(&log, &text);
         }
+        self.take_threads(&folder, &log)?;
         let outcome = guarded(|| {
             self.put_away_damaged(&folder.file(files::RESULT), &log)?;
             self.stages(&folder, &log)
@@ -146,6 +150,27 @@ impl<'a> Job<'a> {
             }
         }
         outcome
+    }
+
+    /// Takes as many threads as the trial has had from its beginning, since another number gives other
+    /// bits, unless somebody asks for a number.
+    fn take_threads(&self, folder: &TrialFolder, log: &Log) -> Result<()> {
+        let (path, threads) = (folder.file(files::THREADS), &self.context.threads);
+        let kept = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        let Some(kept) = kept.filter(|kept| !threads.asked && *kept != threads.count) else {
+            threads.take();
+            return write_atomically(&path, format!("{}\n", threads.count).as_bytes());
+        };
+        // Where OpenMP gives fewer, the session tells that the machine is another one.
+        let threads = Threads { count: kept, ..threads.clone() };
+        if threads.take() == kept {
+            let kept = counted(usize::from(kept), "thread");
+            self.note(
+                log,
+                &format!("the trial began with {kept} and goes on with as many; `--threads N` changes that"),
+            );
+        }
+        Ok(())
     }
 
     fn note(&self, log: &Log, text: &str) {

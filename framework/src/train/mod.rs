@@ -10,6 +10,7 @@ mod descent;
 mod diagnosis;
 mod evaluate;
 mod multi_tensor;
+mod pace;
 mod phase;
 mod placement;
 mod replay;

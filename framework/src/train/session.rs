@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::course::Course;
 use super::diagnosis::{self, Watched, broken_tensor};
+use super::pace::Pace;
 use super::replay::Replay;
 use super::stage::Step;
 use super::sums::Sums;
@@ -59,6 +60,7 @@ pub struct Session<'a> {
     machines: Vec<Machine>,
     shortened: Option<Shortened>,
     last_checkpoint: Instant,
+    pace: Pace,
 }
 
 /// Every stage of a rehearsal ends early.
@@ -136,6 +138,7 @@ impl<'a> Session<'a> {
             machines,
             shortened: None,
             last_checkpoint: Instant::now(),
+            pace: Pace::default(),
         })
     }
 
@@ -418,7 +421,7 @@ impl<'a> Session<'a> {
         work.in_validation += begin.elapsed().as_secs_f64();
         let whole = sums.so_far();
         let (memory_bits, bit_syn_ops, mean_bits) = notes.cost.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
-        self.history.push(EpochRow {
+        let row = EpochRow {
             stage: work.spec.stage.clone(),
             epoch: epoch as i64 + 1,
             train_loss: whole.loss / whole.images.max(1) as f64,
@@ -433,7 +436,11 @@ impl<'a> Session<'a> {
             images_per_second,
             seconds: whole.seconds,
             device_seconds: whole.device_seconds,
-        });
+        };
+        if let Some(slower) = self.pace.notice(&row, self.device) {
+            self.note(&slower);
+        }
+        self.history.push(row);
         record::write(&self.spec.folder.join(files::HISTORY), &self.history)
     }
 

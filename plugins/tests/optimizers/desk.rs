@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesnn_framework::Error;
 use litesnn_framework::data::DataStore;
+use litesnn_framework::ground::threads::Threads;
 use litesnn_framework::manifest::{Plan, Request, load};
 use litesnn_framework::record::{self, EpochRow, Event, LayerRow, Observer, Outcome, files};
 use litesnn_framework::run::{Agenda, Context, run_here};
@@ -86,6 +87,7 @@ impl Desk {
         let context = Context {
             store: DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")]),
             device: Device::Cpu,
+            threads: Threads::present(),
             revision: "test",
             observer: watch,
             stop: &watch.stop,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::signal;
-use litesnn_framework::launch::{Process, Record};
+use litesnn_framework::launch::{Means, Process, Record};
 use litesnn_framework::record::{End, How};
 use litesnn_framework::say;
 
@@ -62,7 +62,8 @@ pub fn work(slurm: &Slurm, record: &Record, arguments: &[String]) -> Result<()> 
 
 fn run(slurm: &Slurm, record: &Record, trial: usize, why: &impl Fn() -> (How, &'static str)) -> Result<End> {
     let task = record.task(trial)?;
-    let mut process = Process::start(record, trial, &task, Some(slurm.cores.get()), None, true)?;
+    let means = Means { threads: Some(slurm.cores.get()), ..Means::default() };
+    let mut process = Process::start(record, trial, &task, means, true)?;
     loop {
         if signal::noted().is_some() {
             process.stop();

@@ -1,9 +1,11 @@
 //! `litesnn data`, through the built command.
 
-#[path = "support/server.rs"]
+#[path = "../support/server.rs"]
 mod server;
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+
+mod networks;
 
 use std::fs;
 use std::path::Path;
