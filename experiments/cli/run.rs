@@ -107,7 +107,9 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor, threads: &
     let together = !matches!(executor, Executor::Here);
     let display = Display::new(options.quiet, together, before.len(), before.iter().filter(|done| **done).count());
     if let Some(Choice { device, reason }) = &choice {
-        let threads = if together { String::new() } else { format!(", {threads}") };
+        // Processes divide them, and say themselves how many they have.
+        let fewer = options.threads.is_some_and(|asked| threads.count < asked);
+        let threads = if together && !fewer { String::new() } else { format!(", {threads}") };
         display.line(&format!("device: {} ({reason}){threads}", device::name(*device)));
     }
     match aside.first() {

@@ -114,7 +114,7 @@ fn what_a_user_has_in_the_environment_submits_nothing_twice() {
             succeed(site.run(&[]).env(name, value));
         }
         assert_eq!(site.lines("submissions"), 1, "{name}={value}");
-        let queued = stdout(&succeed(site.command("runs").arg("--runs").arg(site.file("runs")).env(name, value)));
+        let queued = stdout(&succeed(site.command("runs").arg(site.file("runs")).env(name, value)));
         assert!(queued.contains("queued"), "{name}={value}: {queued}");
         succeed(site.command("cancel").arg("--runs").arg(site.file("runs")).env(name, value));
         assert_eq!(site.lines("queue"), 0, "{name}={value}");
