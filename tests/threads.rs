@@ -63,6 +63,42 @@ fn the_environment_says_how_many_threads_a_trial_has_in_any_process() {
     }
 }
 
+/// Another number gives other bits. Three are more than most machines that test have, so that nobody
+/// chooses them by chance.
+#[test]
+fn a_trial_that_is_resumed_has_the_threads_that_it_began_with() {
+    let runs = tempfile::tempdir().unwrap();
+    let long = ["--set", "search.epochs=60", "--set", "checkpoint.seconds=0"];
+    let (mut child, _lines) = run_until(two_threads(runs.path(), &["--threads", "3"]).args(long), "search  3/60");
+    signal(&child, "INT");
+    assert!(ends_within(&mut child, 60));
+    let resumed = succeed(two_threads(runs.path(), &[]).args(long).env_remove("OMP_NUM_THREADS"));
+    let told = stderr(&resumed);
+    assert!(told.contains("began with 3 threads and goes on with as many"), "{told}");
+    let result = trial(runs.path(), "tiny", "lite-snn").join("result.parquet");
+    assert_eq!(integers(&table(&result), "threads"), [3]);
+}
+
+/// A neighbour that spins on every core that this process may use.
+#[test]
+fn cores_that_others_keep_busy_are_left_to_them() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut neighbours: Vec<Child> =
+        (0..cores).map(|_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap()).collect();
+    let runs = tempfile::tempdir().unwrap();
+    let output = two_threads(runs.path(), &[]).env_remove("OMP_NUM_THREADS").output();
+    for neighbour in &mut neighbours {
+        neighbour.kill().unwrap();
+        neighbour.wait().unwrap();
+    }
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    let line = told.lines().find(|line| line.starts_with("device: ")).unwrap();
+    assert!(line.contains("1 thread: "), "{line}");
+    assert!(cores == 1 || line.contains("other programs keep"), "{line}");
+}
+
 /// A library whose `fsync` never returns in the process that trains: it hangs where no request to
 /// stop is looked at.
 const HANGS: &str = r#"

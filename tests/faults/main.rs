@@ -25,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 static MEMORY: input::Counting = input::Counting;
 
 fn main() -> std::process::ExitCode {
-    let tests: [(&str, fn()); 24] = [
+    let tests: [(&str, fn()); 27] = [
         ("kills::of_the_joint_search_and_its_retraining", kills::joint),
         ("kills::of_the_sequential_search", kills::sequential),
         ("kills::signals_that_ask_to_stop", kills::signals),
@@ -38,6 +38,9 @@ fn main() -> std::process::ExitCode {
         ("surroundings::the_clock_is_set_back", surroundings::clock_set_back),
         ("surroundings::memory_is_exhausted", surroundings::out_of_memory),
         ("surroundings::a_loss_that_is_no_number", surroundings::diverged),
+        ("surroundings::the_file_system_has_no_locks", surroundings::no_locks),
+        ("surroundings::another_libtorch_is_there", surroundings::other_libtorch),
+        ("surroundings::an_experiment_is_a_link", surroundings::linked_record),
         ("damage::of_every_file_of_a_trial", damage::files_of_a_trial),
         ("damage::of_both_checkpoints", damage::both_checkpoints),
         ("damage::a_checkpoint_of_another_trial", damage::foreign_checkpoint),

@@ -262,3 +262,59 @@ pub fn diverged() {
     assert!(stdout(&again).contains("finished before"), "{}", stdout(&again));
     assert!(fails(&again, &[]).contains(&mark.error), "it fails in the same way");
 }
+
+/// A shared library of a few lines of C++.
+fn library(folder: &Path, name: &str, source: &str) -> PathBuf {
+    let (file, library) = (folder.join(format!("{name}.cpp")), folder.join(name));
+    fs::write(&file, source).unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let status = Command::new(compiler).args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&file).status().unwrap();
+    assert!(status.success());
+    library
+}
+
+/// As NFS without its lock service and Lustre without `flock` are.
+pub fn no_locks() {
+    const NO_LOCKS: &str = "#include <cerrno>\nextern \"C\" int flock(int, int) { errno = ENOLCK; return -1; }\n";
+    let place = tempfile::tempdir().unwrap();
+    let library = library(place.path(), "no_locks.so", NO_LOCKS);
+    let runs = stopped();
+    let output = command(runs.path(), &SHORT).env("LD_PRELOAD", &library).output().unwrap();
+    fails(&output, &["is on a file system without locks", "No locks available", "`--runs DIR`"]);
+    let listed = stdout(&succeed(litesnn().arg("runs").arg(runs.path()).env("LD_PRELOAD", &library)));
+    assert!(listed.contains("interrupted") && !listed.contains("running"), "{listed}");
+    count(FAULTS, "file system without locks", 1);
+    goes_on(runs.path(), &SHORT);
+}
+
+/// An active environment of Python has its own libtorch there.
+pub fn other_libtorch() {
+    let place = tempfile::tempdir().unwrap();
+    for name in ["libtorch_cpu.so", "libtorch.so", "libc10.so"] {
+        library(place.path(), name, "int nothing_of_torch;\n");
+    }
+    let output = succeed(litesnn().arg("doctor").args(["--device", "cpu"]).env("LD_LIBRARY_PATH", place.path()));
+    assert!(stdout(&output).contains("libtorch  "), "{}", stdout(&output));
+    count(FAULTS, "another libtorch in LD_LIBRARY_PATH", 3);
+}
+
+/// A full disk has led to a link in the place of an experiment's folder.
+pub fn linked_record() {
+    let (place, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let runs = place.path().join("runs");
+    succeed(&mut command(&runs, &SHORT));
+    fs::rename(runs.join("tiny"), elsewhere.path().join("tiny")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("tiny"), runs.join("tiny")).unwrap();
+    // A second way to it, and a circle.
+    std::os::unix::fs::symlink("tiny", runs.join("again")).unwrap();
+    std::os::unix::fs::symlink(&runs, elsewhere.path().join("circle")).unwrap();
+    let again = stderr(&succeed(&mut command(&runs, &SHORT)));
+    assert!(again.contains("finished before") || again.contains("done"), "{again}");
+    let listed = stdout(&succeed(litesnn().arg("runs").arg(&runs)));
+    assert!(listed.contains("lite-snn"), "{listed}");
+    let out = place.path().join("report");
+    succeed(litesnn().arg("report").arg(&runs).arg("--out").arg(&out));
+    let table = fs::read_to_string(out.join("tiny/trials.csv")).unwrap();
+    assert_eq!(table.lines().filter(|line| line.contains("lite-snn")).count(), 1, "{table}");
+    count(FAULTS, "links to an experiment, two and a circle", 3);
+}
