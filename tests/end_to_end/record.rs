@@ -54,6 +54,7 @@ fn a_trial_leaves_the_files_of_the_design() {
             "manifest.toml",
             "result.parquet",
             "stages.parquet",
+            "threads",
         ];
         expected.extend(searched.then_some("weights.parquet"));
         assert_eq!(found, expected);
