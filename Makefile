@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build run check test format clean
+.PHONY: help setup build run wheel check test format clean
 
 help: ## this list
 	@echo "make ..."
@@ -22,10 +22,13 @@ run: build ## the quick start: search, retrain and evaluate a small network, the
 	cargo run --release --quiet -- report --out report
 	printf '\nThe page is %s\n' '$(CURDIR)/report/index.html'
 
+wheel: setup ## dist/litesnn-*.whl: the command for pip, on Linux with glibc 2.28 or newer
+	@experiments/python/build-wheel --out dist
+
 # Tests that take minutes, by their file or by a part of their name: trials that are stopped and killed, faults, a Slurm cluster, a
-# pretended GPU.
+# pretended GPU, an installed wheel.
 # `make check` leaves them out.
-slow := faults slurm pretended_device gpu_check
+slow := faults slurm pretended_device gpu_check wheel
 slow_names := interruption:: killed
 # The other files of integration tests, by their names.
 files := $(wildcard tests/*.rs */tests/*.rs tests/*/tests/*.rs)
@@ -41,7 +44,7 @@ check: skipped := $(slow_names:%=--skip %)
 test: ## all checks: format, tests, clippy, documentation
 test: steps := format build tests clippy documentation
 test: parts := selected examples
-test: selected := --lib --bins --test faults --test pretended_device --test gpu_check $(quick:%=--test %)
+test: selected := --lib --bins --test faults --test pretended_device --test gpu_check --test wheel $(quick:%=--test %)
 test: skipped :=
 # Tests that wait more than they compute run beside the others.
 test: waiting := --test slurm

@@ -26,12 +26,27 @@ const SOURCES: [&str; 17] = [
 
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency");
-    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{lib}");
+    // The first place is that of torch beside this program in a wheel, which erases the second one.
+    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath,$ORIGIN/../torch/lib:{lib}");
+    link_to_older_glibc();
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }
     // Not LITESNN_*: `cargo run` hands it on, and variables of that name are settings.
     println!("cargo:rustc-env=SOURCE_REVISION={}", revision().unwrap_or_else(|| "unknown".into()));
+}
+
+/// `OLDER_GLIBC` names a folder that `experiments/python/build-wheel` makes: stubs and start files of
+/// an older glibc, which a wheel is linked to, and what the C++ library of that time lacks.
+fn link_to_older_glibc() {
+    println!("cargo:rerun-if-env-changed=OLDER_GLIBC");
+    if let Ok(folder) = std::env::var("OLDER_GLIBC") {
+        // libtorch and libstdc++ of this machine may need a newer glibc than the stubs have.
+        let undefined = "-Wl,--allow-shlib-undefined".to_owned();
+        for argument in [format!("-B{folder}"), format!("-L{folder}"), format!("{folder}/glibcxx.o"), undefined] {
+            println!("cargo:rustc-link-arg-bin=litesnn={argument}");
+        }
+    }
 }
 
 /// The commit, with `+changes` where sources differ from it; nothing where this folder is not the

@@ -177,8 +177,8 @@ fn an_option_of_another_work_is_a_wrong_command_line() {
     for (arguments, message) in [
         (["lif", "--save=a"].as_slice(), format!("`--save` {DESIGNS}")),
         (&["--save=a"], format!("`--save` {DESIGNS}")),
-        (&["growth", "--design=a", "--save=a"], format!("`--save` {DESIGNS}")),
-        (&["search-step", "--design=a"], format!("`--design` {DESIGNS}")),
+        (&["growth", "--design=spike-dhs", "--save=a"], format!("`--save` {DESIGNS}")),
+        (&["search-step", "--design=spike-dhs"], format!("`--design` {DESIGNS}")),
         (
             &["search-step", "--timesteps=2"],
             "`--set KEY=VALUE` changes a size, and `litesnn explain` lists the keys".into(),

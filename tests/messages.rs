@@ -132,6 +132,16 @@ say!(unknown_section, Desk::changed("[retrain]", "[retrian]"), TO_RUN);
 say!(missing_section, Desk::changed("[timesteps.compressive]\nmax = 2\nwarmup = 1", ""), TO_RUN);
 say!(wrong_type, Desk::changed("train = 40", "train = \"forty\""), TO_RUN);
 say!(value_out_of_range, Desk::changed("rate = 0.8", "rate = 1.5"), TO_RUN);
+say!(
+    two_settings_of_one_decay,
+    Desk::changed("stem_stride = 2", "stem_stride = 2\ntau = 0.5\ntime_constant = 2.0"),
+    TO_RUN
+);
+say!(
+    a_width_that_the_surrogate_has_not,
+    Desk::changed("stem_stride = 2", "stem_stride = 2\nsurrogate = \"triangle\"\nalpha = 2.0"),
+    TO_RUN
+);
 say!(several_at_once, Desk::changed("nodes = 2\nchannels", "nodes = 0\nchanels"), TO_RUN);
 say!(variant_that_is_not_there, Desk::changed("from = \"lite-snn\"", "from = \"lite\""), TO_RUN);
 say!(not_toml, Desk::changed("epochs = 2", "epochs = = 2"), TO_RUN);

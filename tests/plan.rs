@@ -152,3 +152,68 @@ fn without_its_data_a_trial_is_still_shown() {
     assert_eq!(states(&trials), ["data not here", "data not here"]);
     assert!(trials[0]["hash"].is_null() && trials[0]["trial"] == "lite-snn seed 0");
 }
+
+/// A network without cells, of which nothing is searched.
+const PLAIN: &str = r#"
+[experiment]
+name = "plain"
+[dataset.fashion-mnist]
+[space.layers]
+layers = [{ conv = 4 }, { max_pool = 2 }, { basic = 6, stride = 2 }, { global_average = true }, { classifier = 1 }]
+[timesteps.fixed]
+steps = 2
+[retrain]
+epochs = 3
+"#;
+
+#[test]
+fn a_network_without_cells_needs_no_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |text: String| {
+        let path = folder.path().join("plain.toml");
+        fs::write(&path, text).unwrap();
+        let mut command = litesnn();
+        command.arg("plan").arg(path).arg("--runs").arg(folder.path());
+        command.args(["--json", "--threads", "1", "--device", "cpu"]);
+        command
+    };
+    let output = succeed(&mut plan(PLAIN.into()));
+    let trials: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let [trial] = trials.as_slice() else { panic!("{trials:?}") };
+    assert_eq!((&trial["network_is_known"], &trial["supernet"]), (&true.into(), &Value::Null), "{trial}");
+    assert_eq!((&trial["search_epochs"], &trial["retrain_epochs"]), (&0.into(), &3.into()), "{trial}");
+    // By hand: stem 1 · 4, block 4 · 6 and 6 · 6 of 3x3, its projection 4 · 6, classifier 6 · 10; normalisation
+    // of 4 and three times 6 channels, and ten biases.
+    assert_eq!(trial["network"]["weights"], 9 * (4 + 24 + 36) + 24 + 60 + 2 * (4 + 18) + 10, "{trial}");
+
+    for (from, to, said) in [
+        (
+            "max_pool = 2",
+            "max_pool = 3",
+            "windows of 3 at a stride of 3 and a padding of 0 do not fill the map of 28 x 28",
+        ),
+        (
+            "{ basic = 6, stride = 2 }",
+            "{ basic = 6, strid = 2 }",
+            "unknown key `strid` in [space.layers.layers.2]; did you mean `stride`?",
+        ),
+        (
+            "[timesteps.fixed]\nsteps = 2",
+            "[timesteps.compressive]\nmax = 2",
+            "nothing decides the number of timesteps: the manifest has no [optimizer.NAME]",
+        ),
+        (
+            "[retrain]",
+            "[[compressor]]\ngaussian-quantize = { bits = [1, 2] }\n[retrain]",
+            "nothing decides the bit-widths: the manifest has no [optimizer.NAME]",
+        ),
+        ("[retrain]", "[optimizer.joint]\n[retrain]", "missing section [search]"),
+    ] {
+        let output = plan(PLAIN.replace(from, to)).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{to}");
+        let text = stderr(&output);
+        // A message may be broken into lines.
+        let text: Vec<&str> = text.split_whitespace().filter(|word| *word != "│").collect();
+        assert!(text.join(" ").contains(said), "{said}: {}", text.join(" "));
+    }
+}

@@ -46,6 +46,13 @@ const SAME_EVERY_TIME: [(&str, &str); 2] = [
     ("scatter_add_", "the gradient of `gather` with one index a row, where nothing is added twice"),
 ];
 
+/// Compressors with a state that a step on the device reads, between the steps of which it changes.
+const CHANGING: [&str; 3] = [
+    "{ evolve-prune = { rate = 0.5, interval = 1 } }, { rescale-quantize = { bits = [4, 8] } }",
+    "{ spine-prune = { threshold = 0.05 } }, { admm-prune = { rate = 0.5 } }, { gaussian-quantize = { bits = [4] } }",
+    "{ admm-quantize = { bits = 4 } }, { evolve-prune = { rate = 0.5, interval = 1, grow = \"random\" } }",
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests: Vec<Test> = Vec::new();
@@ -63,7 +70,13 @@ fn main() -> ExitCode {
         add(format!("runs::{name}"), Box::new(move || runs(&manifest)));
     }
     add("a_stopped_trial_resumes_to_the_bit".into(), Box::new(resumes));
-    add("a_trial_learns_what_it_learns_on_the_cpu".into(), Box::new(learns_the_same));
+    add("a_trial_learns_what_it_learns_on_the_cpu".into(), Box::new(|| learns_the_same(&[])));
+    add("a_trial_in_other_settings_learns_what_it_learns_on_the_cpu".into(), Box::new(|| learns_the_same(&OTHERWISE)));
+    for (number, compressors) in CHANGING.into_iter().enumerate() {
+        let set = format!("compressor=[{compressors}]");
+        let learns = move || learns_the_same(&[&set, "search.epochs=3"]);
+        add(format!("compressors_that_change_with_training_do_on_the_device::{number}"), Box::new(learns));
+    }
     add("evaluation_is_timed".into(), Box::new(evaluation));
     libtest_mimic::run(&arguments, tests).exit_code()
 }
@@ -161,13 +174,34 @@ fn resumes() {
     assert_all_same(&all_numbers(&stopped, "tiny"), &all_numbers(&whole, "tiny"));
 }
 
+/// Other neurons, losses and rules than the paper's.
+const OTHERWISE: [&str; 11] = [
+    "search.algorithm=adam",
+    "search.loss=rate-mse",
+    "retrain.algorithm=adamw",
+    "retrain.ema=0.9",
+    "retrain.warmup=1",
+    "retrain.learning_rate=0.001",
+    "retrain.loss=timestep-cross-entropy",
+    "retrain.label_smoothing=0.1",
+    "space.spike-dhs.learn_decay=true",
+    "space.spike-dhs.learn_threshold=true",
+    "space.spike-dhs.surrogate=atan",
+];
+
 /// The operations of the device round otherwise than the kernels of the CPU, so that a spike may
 /// differ now and then.
-fn learns_the_same() {
+fn learns_the_same(settings: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let [here, there] = ["cpu", "device"].map(|name| folder.path().join(name));
-    succeed(&mut run(&manifest("tiny.toml"), &here));
-    succeed(&mut run_on_device(&manifest("tiny.toml"), &there));
+    let set = |mut command: Command| {
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command
+    };
+    succeed(&mut set(run(&manifest("tiny.toml"), &here)));
+    succeed(&mut set(run_on_device(&manifest("tiny.toml"), &there)));
     let losses = |runs: &Path| {
         let folders = ["lite-snn", "dense"].map(|variant| trial(runs, "tiny", variant));
         folders.map(|folder| floats(&table(&folder.join("history.parquet")), "train_loss")).concat()

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand};
 use litesnn_framework::data::DataStore;
 use litesnn_framework::manifest;
+
+use crate::bundled;
 
 /// Searches, retrains and measures lightweight spiking neural networks as a manifest describes.
 #[derive(Debug, Parser)]
@@ -39,7 +42,7 @@ pub enum Command {
     Data(Data),
     /// Print the JSON schema of manifests with every plugin, for editors.
     Schema,
-    /// Check libtorch, the device, the threads and the data folders.
+    /// Check libtorch, the device, the threads and the folders, and how large these are.
     Doctor(Doctor),
     /// Check a GPU: its numbers against the CPU's, repeatability, blocking copies, speed.
     GpuCheck(GpuCheck),
@@ -87,6 +90,7 @@ impl Layers {
             set: self.set.clone(),
             environment: environment.collect(),
             held: &[],
+            bundled: Some(bundled::find),
             publications: litesnn_reports::published::names(),
         }
     }
@@ -98,8 +102,8 @@ impl Layers {
                         litesnn run experiments/quickstart.toml --jobs 2\n  \
                         litesnn run experiments/quickstart.toml --set 'experiment.seeds=[0, 1, 2]' --set retrain.epochs=30")]
 pub struct RunOptions {
-    /// Manifests.
-    #[arg(required = true, value_name = "MANIFEST")]
+    /// Manifests: files, or names of the paper's and the quick start's, such as `table4`.
+    #[arg(required = true, value_name = "MANIFEST", value_parser = file(bundled::manifest))]
     pub manifests: Vec<PathBuf>,
     #[command(flatten)]
     pub layers: Layers,
@@ -218,7 +222,8 @@ pub struct TrialOptions {
 #[command(after_help = "Examples:\n  litesnn plan experiments/quickstart.toml\n  \
                         litesnn plan experiments/quickstart.toml --profile smoke --time")]
 pub struct PlanOptions {
-    /// The manifest.
+    /// The manifest: a file or a name, such as `table4`.
+    #[arg(value_parser = file(bundled::manifest))]
     pub manifest: PathBuf,
     #[command(flatten)]
     pub layers: Layers,
@@ -244,7 +249,8 @@ pub struct PlanOptions {
                         litesnn explain experiments/quickstart.toml search.epochs --profile smoke\n  \
                         litesnn explain experiments/quickstart.toml compressor")]
 pub struct Explain {
-    /// The manifest.
+    /// The manifest: a file or a name, such as `table4`.
+    #[arg(value_parser = file(bundled::manifest))]
     pub manifest: PathBuf,
     /// A key or a section, such as `search.epochs` or `compressor`.
     pub key: Option<String>,
@@ -341,6 +347,9 @@ pub struct Doctor {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// Folder of trials.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -450,9 +459,9 @@ pub struct Completions {
                   litesnn cost experiments/designs/lite-snn-medium.toml --dataset cifar100 --json\n  \
                   litesnn cost runs/quickstart/lite-snn-s0-0123456789abcdef")]
 pub struct Cost {
-    /// A design file, a manifest (variants with a design file, and variants that have run), or the
-    /// folder of a trial.
-    #[arg(value_name = "DESIGN|MANIFEST|TRIAL")]
+    /// A design, a manifest (variants with a design file, and variants that have run), or the folder
+    /// of a trial.
+    #[arg(value_name = "DESIGN|MANIFEST|TRIAL", value_parser = file(bundled::manifest_or_design))]
     pub target: PathBuf,
     #[command(flatten)]
     pub layers: Layers,
@@ -486,6 +495,7 @@ pub struct Bench {
     #[arg(value_enum)]
     pub work: Option<BenchWork>,
     /// The manifest [default: the paper's medium network for CIFAR-10].
+    #[arg(value_parser = file(bundled::manifest))]
     pub manifest: Option<PathBuf>,
     #[command(flatten)]
     pub layers: Layers,
@@ -494,7 +504,7 @@ pub struct Bench {
     pub variant: Option<String>,
     /// Design to retrain or evaluate [default: the design of the variant]. With a design, `growth`
     /// times steps of retraining.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(bundled::design))]
     pub design: Option<PathBuf>,
     /// Timesteps of the design, or of `lif` [default: those of the design, 6 for `lif`]. The
     /// timesteps of a search are a setting of the manifest.
@@ -566,12 +576,17 @@ impl BenchWork {
     }
 }
 
+/// Reads a path that can be the name of a bundled file.
+fn file(meant: fn(PathBuf) -> Result<PathBuf, String>) -> ValueParser {
+    PathBufValueParser::new().try_map(meant).into()
+}
+
 /// Where data sets are looked for: `LITESNN_DATA`, then the bundled data, then what
 /// `litesnn data fetch` brought.
 pub fn data_store() -> DataStore {
     let mut folders: Vec<PathBuf> = std::env::var_os("LITESNN_DATA").map(PathBuf::from).into_iter().collect();
     folders.push(PathBuf::from("experiments/data"));
-    folders.push(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/data")));
+    folders.push(bundled::folder().join("data"));
     let home = data_home();
     if !folders.contains(&home) {
         folders.push(home);
@@ -585,7 +600,7 @@ pub fn data_store() -> DataStore {
 
 /// The folder of what can be had again: `LITESNN_CACHE`, else `litesnn` in the user's cache;
 /// `experiments/setup-libtorch` uses it too.
-fn cache() -> Option<PathBuf> {
+pub fn cache() -> Option<PathBuf> {
     let user = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     variable("LITESNN_CACHE").or_else(|| Some(user()?.join("litesnn")))
 }

@@ -149,8 +149,8 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     Ok(blueprint)
 }
 
-/// The networks of a manifest, each variant and point of a sweep once: those of designs in files,
-/// and those that trials under `--runs` have found, with the firing rates of their runs. What is
+/// The networks of a manifest, each variant and point of a sweep once: those of designs in files
+/// and of spaces with one architecture alone, and those that trials under `--runs` have found, with the firing rates of their runs. What is
 /// still to be searched has no network yet.
 fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     let plan = manifest::load(&options.layers.request(options.target.clone()))?;
@@ -167,10 +167,14 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
         let file = trial.manifest.design.as_ref().and_then(|design| design.file.clone());
         match (folder, file) {
             (Some(folder), _) => {
-                all.push(of_variant(name, trial, &folder.join(files::DESIGN), Some(&folder), options)?)
+                let design = Design::read(&folder.join(files::DESIGN))?;
+                all.push(of_variant(name, trial, design, Some(&folder), options)?)
             }
-            (None, Some(file)) => all.push(of_variant(name, trial, &file, None, options)?),
-            (None, None) => open.push(name),
+            (None, Some(file)) => all.push(of_variant(name, trial, Design::read(&file)?, None, options)?),
+            (None, None) => match trial.manifest.written_design() {
+                Some(design) => all.push(of_variant(name, trial, design, None, options)?),
+                None => open.push(name),
+            },
         }
     }
     open.retain(|name| all.iter().all(|found| found.name != *name));
@@ -193,7 +197,7 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
 }
 
 /// `run` is the folder of a trial that ran it.
-fn of_variant(name: String, trial: &Trial, file: &Path, run: Option<&Path>, options: &Cost) -> Result<Blueprint> {
+fn of_variant(name: String, trial: &Trial, design: Design, run: Option<&Path>, options: &Cost) -> Result<Blueprint> {
     let read = |section: &str| trial.settings[section].clone();
     let unreadable = |error: serde_json::Error| Error::Record(error.to_string());
     let info = match other_data(options)? {
@@ -203,7 +207,7 @@ fn of_variant(name: String, trial: &Trial, file: &Path, run: Option<&Path>, opti
     let rates = run.filter(|folder| folder.join(files::LAYERS).exists());
     Ok(Blueprint {
         name,
-        design: Design::read(file)?,
+        design,
         space: serde_json::from_value(read("space")).map_err(unreadable)?,
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
         info,

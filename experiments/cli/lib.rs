@@ -14,6 +14,7 @@
 
 mod arguments;
 mod bench;
+mod bundled;
 mod cancel;
 mod completions;
 mod conclusion;

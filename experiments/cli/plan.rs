@@ -201,11 +201,14 @@ impl Row<'_> {
         let design = match (self.trial.depends_on, &manifest.optimizer) {
             (Some(source), _) => format!("of {}", plan.trials[source].title()),
             (None, Some(optimizer)) => format!("searched by {}", optimizer.typetag_name()),
-            (None, None) => manifest
-                .design
-                .as_ref()
-                .and_then(|design| design.file.as_ref()?.file_name())
-                .map_or_else(String::new, |file| file.to_string_lossy().into_owned()),
+            (None, None) => match &manifest.design {
+                Some(design) => design
+                    .file
+                    .as_ref()
+                    .and_then(|file| file.file_name())
+                    .map_or_else(String::new, |file| file.to_string_lossy().into_owned()),
+                None => "as written".into(),
+            },
         };
         let (search, retrain) = self.epochs();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());

@@ -269,7 +269,8 @@ fn gc(options: &RunsGc) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn size(folder: &Path) -> u64 {
+/// Bytes of all files in a folder.
+pub fn size(folder: &Path) -> u64 {
     let files = WalkDir::new(folder).into_iter().flatten().filter_map(|entry| entry.metadata().ok());
     files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
 }

@@ -1,9 +1,11 @@
 // Operators of libtorch over lists of tensors, which tch does not have: one call for all parameters.
 #include "guarded.h"
 #include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <cstdint>
 #include <vector>
@@ -35,12 +37,24 @@ char *litesnn_fused_sgd(at::Tensor *const *parameters, at::Tensor *const *gradie
 // `steps` are f32 scalars on the parameters' device: the number of each parameter's step, from 1.
 char *litesnn_fused_adam(at::Tensor *const *parameters, at::Tensor *const *gradients, at::Tensor *const *first,
                          at::Tensor *const *second, at::Tensor *const *steps, int64_t count, double rate, double beta1,
-                         double beta2, double weight_decay, double epsilon) {
+                         double beta2, double weight_decay, double epsilon, bool decoupled) {
   return guarded([&] {
-    at::_fused_adam_(list(parameters, count), list(gradients, count), list(first, count), list(second, count), {},
-                     list(steps, count), rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
-                     /*maximize=*/false);
+    auto all = list(parameters, count);
+    auto step = [&](auto function) {
+      function(all, list(gradients, count), list(first, count), list(second, count), at::TensorList{},
+               list(steps, count), rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    };
+    if (decoupled) {
+      step([](auto &&...arguments) { at::_fused_adamw_(arguments...); });
+    } else {
+      step([](auto &&...arguments) { at::_fused_adam_(arguments...); });
+    }
   });
+}
+
+// from += weight * (to - from)
+char *litesnn_lerp(at::Tensor *const *from, at::Tensor *const *to, int64_t count, double weight) {
+  return guarded([&] { at::_foreach_lerp_(list(from, count), list(to, count), weight); });
 }
 
 // Adds 1 to all tensors.

@@ -16,7 +16,9 @@ use litesnn_framework::network::{
     Activity, Architecture, CompressedWeight, Compression, Compressor, Edge, Input, LayerShape, LayerSpec, Network,
     Pass, Place, Response, SearchSpace, Supernet, SynapseLayer,
 };
-use litesnn_framework::spiking::{BatchNorm, Dspike, Lif, Statistics, fold_time, kaiming_fan_out, unfold_time};
+use litesnn_framework::spiking::{
+    BatchNorm, NeuronSettings, Neurons, Statistics, fold_time, kaiming_fan_out, unfold_time,
+};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +27,6 @@ use tch::{Kind, Tensor};
 const NAME: &str = "template-space";
 /// The candidates of a layer, with the side of their kernel.
 const OPERATIONS: [(&str, i64); 2] = [("conv3x3", 3), ("conv1x1", 1)];
-const NEURON: Lif = Lif { tau: 0.2, threshold: 0.5, surrogate: Dspike { temperature: 3.0 } };
 
 /// Settings of `template-space`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -40,11 +41,14 @@ pub struct TemplateSpace {
     /// Stride of the stem's convolution.
     #[schemars(range(min = 1, max = 4), extend("x-unit" = "pixels"))]
     pub stem_stride: i64,
+    /// All neurons.
+    #[serde(flatten)]
+    pub neurons: NeuronSettings,
 }
 
 impl Default for TemplateSpace {
     fn default() -> Self {
-        TemplateSpace { layers: 3, channels: 16, stem_stride: 2 }
+        TemplateSpace { layers: 3, channels: 16, stem_stride: 2, neurons: NeuronSettings::default() }
     }
 }
 
@@ -153,6 +157,7 @@ impl TemplateSpace {
         let stem = shape("stem".into(), Place::Stem, 3, channels, self.channels, map, Input::Image);
         let stem = LayerShape { input_map: (height, width), stride: self.stem_stride, ..stem };
         let stem = Convolution::new(stem, 0, &outside, &mut build.at("stem"))?;
+        let mut neurons = vec![Neurons::new(&self.neurons, &mut build.at("stem.neurons"))];
         let mut layers = Vec::new();
         for (index, choices) in operations.iter().enumerate() {
             let mut candidates = Vec::new();
@@ -165,6 +170,7 @@ impl TemplateSpace {
                 candidates.push(Convolution::new(shape, choice, compression, &mut at)?);
             }
             layers.push(candidates);
+            neurons.push(Neurons::new(&self.neurons, &mut build.at(format!("layer{index}.neurons"))));
         }
         let classes = data.classes.len() as i64;
         let head = shape("classifier".into(), Place::Classifier, 1, self.channels, classes, (1, 1), Input::Pooled);
@@ -172,7 +178,7 @@ impl TemplateSpace {
         let bound = 1.0 / (self.channels as f64).sqrt();
         let bias = at.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound));
         let weight = outside.weight(&head, &[classes, self.channels], &mut at)?;
-        Ok(Chain { stem, layers, alpha, open: compression.open, head: (head, weight), bias })
+        Ok(Chain { stem, layers, neurons, alpha, open: compression.open, head: (head, weight), bias })
     }
 }
 
@@ -217,6 +223,8 @@ impl Convolution {
 struct Chain {
     stem: Convolution,
     layers: Vec<Vec<Convolution>>,
+    /// Of the stem, then of each layer.
+    neurons: Vec<Neurons>,
     alpha: Option<Tensor>,
     /// Whether something is still to be decided.
     open: bool,
@@ -230,9 +238,10 @@ impl Network for Chain {
         let mut activity = Vec::new();
         // The image is the same at every timestep: convolved once.
         let current = self.stem.current(images, pass);
-        let mut spikes = fold_time(&NEURON.spikes_of_constant(&current, pass.timesteps));
+        let (of_stem, of_layers) = self.neurons.split_first().expect("the stem has neurons");
+        let mut spikes = fold_time(&of_stem.spikes_of_constant(&current, pass.timesteps));
         activity.extend(pass.activity_of_constant(images));
-        for candidates in &self.layers {
+        for (candidates, neurons) in self.layers.iter().zip(of_layers) {
             let read = pass.activity(&spikes);
             activity.extend(candidates.iter().filter_map(|_| read.as_ref().map(Activity::shallow_clone)));
             let currents = candidates.iter().map(|candidate| {
@@ -243,7 +252,7 @@ impl Network for Chain {
                 }
             });
             let current = currents.reduce(|sum, current| sum + current).expect("a layer has a candidate");
-            spikes = fold_time(&NEURON.spikes(&unfold_time(&current, pass.timesteps)));
+            spikes = fold_time(&neurons.spikes(&unfold_time(&current, pass.timesteps)));
         }
         let features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
         activity.extend(pass.activity(&features.unsqueeze(-1).unsqueeze(-1)));
@@ -266,6 +275,10 @@ impl Network for Chain {
         all
     }
 
+    fn has_fused_neurons(&self) -> bool {
+        self.neurons.iter().all(Neurons::are_fused)
+    }
+
     /// The weights of both candidates of each layer in turn.
     fn presence(&self) -> Option<Tensor> {
         self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
@@ -273,7 +286,8 @@ impl Network for Chain {
 
     fn full_precision_parameters(&self) -> u64 {
         let norms = self.layers.iter().flatten().map(|candidate| candidate.norm.parameters()).sum::<u64>();
-        norms + self.stem.norm.parameters() + self.bias.numel() as u64
+        let learned = self.neurons.iter().map(Neurons::parameters).sum::<u64>();
+        norms + learned + self.stem.norm.parameters() + self.bias.numel() as u64
     }
 }
 

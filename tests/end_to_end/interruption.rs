@@ -113,6 +113,52 @@ fn ctrl_c_in_the_second_trial_keeps_the_first() {
     assert!(before == files(&lite), "the finished trial changed");
 }
 
+/// All that a stage keeps beside its weights: two moments and the steps of Adam, averages of weights
+/// and of running statistics, numbers that neurons learn.
+#[test]
+fn averages_moments_and_learned_neurons_resume_to_the_bit() {
+    let (whole, (_folder, runs)) = (tempfile::tempdir().unwrap(), folder());
+    let settings = [
+        "search.algorithm=adam",
+        "search.ema=0.8",
+        "retrain.algorithm=adamw",
+        "retrain.ema=0.9",
+        "retrain.warmup=3",
+        "retrain.loss=timestep-cross-entropy",
+        "retrain.label_smoothing=0.1",
+        "space.spike-dhs.learn_decay=true",
+        "space.spike-dhs.learn_threshold=true",
+        "space.spike-dhs.reset=soft",
+        "space.spike-dhs.surrogate=atan",
+    ];
+    let set = |runs: &Path| {
+        let mut command = long(runs);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command
+    };
+    succeed(&mut set(whole.path()));
+    stop_command(&mut set(&runs), "search  3/8", "INT");
+    stop_command(&mut set(&runs), "retrain  2/16", "INT");
+    stop_command(&mut set(&runs), "retrain  9/16", "TERM");
+    succeed(&mut set(&runs));
+    assert_all_same(&all_numbers(&runs, "tiny"), &all_numbers(whole.path(), "tiny"));
+    // A stage leaves the averages in the place of what it trained.
+    let checkpoint = trial(&runs, "tiny", "lite-snn").join("checkpoint/latest.safetensors");
+    let kept: BTreeMap<String, tch::Tensor> = tch::Tensor::read_safetensors(checkpoint).unwrap().into_iter().collect();
+    for name in ["stem.weight", "stem.norm.running_mean", "stem.neurons.leak", "stem.neurons.threshold"] {
+        let [left, average] = ["parameter", "descent/weights/average"].map(|of| &kept[&format!("{of}/{name}")]);
+        assert!(left.equal(average), "{name}");
+    }
+    // Where one timestep is found, the decay has nothing to do.
+    assert!(!kept["parameter/stem.neurons.threshold"].equal(&tch::Tensor::from_slice(&[0.5f32])), "it never moved");
+    // A process that begins with the last checkpoint tests the same network.
+    std::fs::remove_file(trial(&runs, "tiny", "lite-snn").join("result.parquet")).unwrap();
+    succeed(&mut set(&runs));
+    assert_all_same(&all_numbers(&runs, "tiny"), &all_numbers(whole.path(), "tiny"));
+}
+
 #[test]
 fn killed_again_and_again() {
     let (_folder, runs) = folder();

@@ -9,7 +9,7 @@ use litesnn_framework::train::{Checkpoint, Phase};
 
 use crate::support::{run_until, signal};
 use crate::tally::{FAULTS, KILLS, count};
-use crate::trials::{SEQUENTIAL, SHORT, command, folder, goes_on, undisturbed};
+use crate::trials::{EVOLVING, GROWING, SEQUENTIAL, SHORT, command, folder, goes_on, undisturbed};
 
 /// Numbers that are the same in every run of the tests.
 struct Random(u64);
@@ -28,6 +28,12 @@ pub fn joint() {
 
 pub fn sequential() {
     kill(&SEQUENTIAL, if crate::full() { 40 } else { 4 }, 2);
+}
+
+/// Of trials whose compressors change with training.
+pub fn schedules() {
+    kill(&EVOLVING, if crate::full() { 20 } else { 3 }, 3);
+    kill(&GROWING, if crate::full() { 20 } else { 3 }, 4);
 }
 
 /// Kills a trial with SIGKILL at random moments: after any line of what it says, within the time

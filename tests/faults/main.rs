@@ -25,9 +25,10 @@ use libtest_mimic::{Arguments, Trial};
 static MEMORY: input::Counting = input::Counting;
 
 fn main() -> std::process::ExitCode {
-    let tests: [(&str, fn()); 27] = [
+    let tests: [(&str, fn()); 28] = [
         ("kills::of_the_joint_search_and_its_retraining", kills::joint),
         ("kills::of_the_sequential_search", kills::sequential),
+        ("kills::of_compressors_that_change_with_training", kills::schedules),
         ("kills::signals_that_ask_to_stop", kills::signals),
         ("surroundings::the_disk_is_full", surroundings::disk_full),
         ("surroundings::a_file_may_not_grow", surroundings::size_limit),

@@ -19,6 +19,25 @@ pub const SHORT: [&str; 4] = ["--set", "search.epochs=4", "--set", "retrain.epoc
 pub const SEQUENTIAL: [&str; 6] =
     ["--set", "optimizer.sequential.lambda_memory=1e-6", "--set", "search.epochs=4", "--set", "retrain.epochs=8"];
 
+/// Compressors whose state changes with training, with each kind of it: structures that evolve by
+/// gradients, targets of ADMM, thresholds, slopes.
+pub const EVOLVING: [&str; 6] = [
+    "--set",
+    "compressor=[{ evolve-prune = { rate = 0.5, interval = 2 } }, { admm-quantize = { bits = 2, rho = 0.1 } }]",
+    "--set",
+    "search.epochs=4",
+    "--set",
+    "retrain.epochs=8",
+];
+pub const GROWING: [&str; 6] = [
+    "--set",
+    "compressor=[{ spine-prune = { threshold = 0.1 } }, { binary-standardize = {} }, { admm-prune = { rate = 0.5, rho = 0.1 } }]",
+    "--set",
+    "search.epochs=4",
+    "--set",
+    "retrain.epochs=8",
+];
+
 pub fn command(runs: &Path, more: &[&str]) -> Command {
     let mut command = run(&manifest("long.toml"), runs);
     command.args(more);

@@ -1,7 +1,7 @@
 //! `litesnn bench search-step`, `retrain-step` and `evaluate`: what a trial does, beside its
 //! convolutions alone.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use litesnn_framework::benchmark::{Benchmark, Work, median};
 use litesnn_framework::ground::device;
@@ -14,25 +14,20 @@ use tch::Device;
 
 use super::spread::{largest, least, spread};
 use crate::arguments::{Bench, BenchWork};
+use crate::bundled;
 use crate::exit::{Exit, Failure};
 
 /// What is measured where no manifest is given: the paper's network for CIFAR-10 at its medium
 /// scale.
-const MANIFEST: &str = "experiments/paper/table2-cifar10.toml";
+const MANIFEST: &str = "paper/table2-cifar10.toml";
 const VARIANT: &str = "medium";
-const DESIGN: &str = "experiments/designs/lite-snn-medium.toml";
+const DESIGN: &str = "designs/lite-snn-medium.toml";
 /// Images of a step: few, as where a network of paper scale is measured in seconds.
 const BATCH: i64 = 4;
 
 /// The manifest of the command line, or the one that stands for it.
 pub fn manifest_of(options: &Bench) -> PathBuf {
-    options.manifest.clone().unwrap_or_else(|| bundled(MANIFEST))
-}
-
-/// A file of the project, from the working directory or from where the program was built.
-fn bundled(path: &str) -> PathBuf {
-    let here = PathBuf::from(path);
-    if here.exists() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join(path) }
+    options.manifest.clone().unwrap_or_else(|| bundled::folder().join(MANIFEST))
 }
 
 pub fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failure> {
@@ -49,9 +44,13 @@ pub fn step(options: &Bench, work: Work, device: Device) -> Result<Value, Failur
     let file = match (&options.design, &trial.manifest.design) {
         (Some(file), _) => Some(file.clone()),
         (None, Some(design)) => design.file.clone(),
-        (None, None) => (!given).then(|| bundled(DESIGN)),
+        (None, None) => (!given).then(|| bundled::folder().join(DESIGN)),
     };
-    let mut design = file.filter(|_| work != Work::SearchStep).map(|file| Design::read(&file)).transpose()?;
+    let mut design = match file {
+        _ if work == Work::SearchStep => None,
+        Some(file) => Some(Design::read(&file)?),
+        None => trial.manifest.written_design(),
+    };
     if let (Some(design), Some(timesteps)) = (&mut design, options.timesteps) {
         design.timesteps = timesteps;
     }

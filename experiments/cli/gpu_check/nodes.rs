@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use litesnn_framework::ground::{Build, Parameters, Stream};
-use litesnn_framework::spiking::{BatchNorm, Currents, Lif, Statistics, Term, channels_last, node_spikes};
+use litesnn_framework::spiking::{
+    BatchNorm, Currents, Drives, Lif, Neurons, Statistics, Term, channels_last, node_spikes,
+};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -168,11 +170,12 @@ impl Case {
         if device != Device::Cpu {
             poison(device);
         }
-        let candidate = spiking.then_some(&neuron);
+        let neurons = Neurons::from(neuron);
+        let drives = if spiking { Drives::Candidates(&neurons) } else { Drives::Nodes(&neurons) };
         let currents = [0, 1].map(|which| {
             let constant = constant && which == 1;
             let readers = if which == 0 { 3 } else { 2 };
-            Rc::new(Currents::new(&x[which], &norms[which], steps, constant, training, candidate, readers))
+            Rc::new(Currents::new(&x[which], &norms[which], steps, constant, training, drives, readers))
         });
         let scale = |index: i64| scaled.then_some(index);
         let part = |(of, part, index): (usize, i64, i64)| Term::Part {
@@ -181,10 +184,10 @@ impl Case {
             scale: scale(index),
         };
         let given = scaled.then_some(&alpha);
-        let (first, rate) = node_spikes(&neuron, &FIRST.map(part), width, given, steps, true);
+        let (first, rate) = node_spikes(&neurons, &FIRST.map(part), width, given, steps, true);
         let mut terms: Vec<Term> = SECOND.map(part).into();
         terms.insert(1, Term::Spikes { spikes: first.shallow_clone(), scale: scale(SKIP) });
-        let (second, _) = node_spikes(&neuron, &terms, width, given, steps, false);
+        let (second, _) = node_spikes(&neurons, &terms, width, given, steps, false);
         drop(terms);
         let spikes = Tensor::cat(&[first, second], 1);
         (&spikes * numbers.upstream.to_device(device)).sum(Kind::Float).backward();

@@ -5,7 +5,7 @@ use litesnn_framework::benchmark::{Benchmark, Work};
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{Plan, Trial, load};
-use litesnn_framework::network::{Design, Techniques, design};
+use litesnn_framework::network::{Design, Techniques};
 use tch::Device;
 
 use crate::exit::{Exit, Failure};
@@ -89,14 +89,5 @@ fn untrained_design(trial: &Trial) -> Result<Design, Failure> {
     let mut parameters = Parameters::default();
     let mut build = Build::new(&mut parameters, trial.seed, Device::Cpu);
     let supernet = manifest.space.supernet(&data, &manifest.compressors(), &mut build)?;
-    let architecture = supernet.decode();
-    Ok(Design {
-        version: design::VERSION,
-        space: architecture.space,
-        timesteps: manifest.timesteps.max(),
-        edges: architecture.edges,
-        compression: supernet.decisions(Techniques::ALL),
-        network: None,
-        accounting: None,
-    })
+    Ok(Design::new(supernet.decode(), manifest.timesteps.max(), supernet.decisions(Techniques::ALL)))
 }

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use litesnn_framework::benchmark::{Benchmark, Measured, Work, median};
 use litesnn_framework::ground::{Build, Parameters};
-use litesnn_framework::spiking::{BatchNorm, Currents, Lif, Precision, Statistics, Term, channels_last, node_spikes};
+use litesnn_framework::spiking::{
+    BatchNorm, Currents, Drives, Lif, Neurons, Precision, Statistics, Term, channels_last, node_spikes,
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -41,7 +43,7 @@ pub fn check_nodes(setting: &Setting) -> Result<Finding, Failure> {
 /// Forward alone, and with the backward pass, of a node with spiking candidates.
 fn node(setting: &Setting, shape: [i64; 5]) -> Value {
     let [steps, batch, width, height, parts] = shape;
-    let (device, neuron) = (setting.device, Lif::default());
+    let (device, neurons) = (setting.device, Neurons::from(Lif::default()));
     let x = channels_last(&Tensor::randn([steps * batch, parts * width, height, height], (Kind::Float, device)));
     let x = x.detach().set_requires_grad(true);
     let mut parameters = Parameters::default();
@@ -49,10 +51,11 @@ fn node(setting: &Setting, shape: [i64; 5]) -> Value {
     let alpha = Tensor::full([parts], 0.5, (Kind::Float, device)).set_requires_grad(true);
     let upstream = channels_last(&Tensor::rand([steps * batch, width, height, height], (Kind::Float, device)));
     let forward = || {
-        let currents = Rc::new(Currents::new(&x, &norm, steps, false, true, Some(&neuron), parts as usize));
+        let currents =
+            Rc::new(Currents::new(&x, &norm, steps, false, true, Drives::Candidates(&neurons), parts as usize));
         let part = |at: i64| Term::Part { of: currents.clone(), first: at * width, scale: Some(at) };
         let terms: Vec<Term> = (0..parts).map(part).collect();
-        node_spikes(&neuron, &terms, width, Some(&alpha), steps, false).0
+        node_spikes(&neurons, &terms, width, Some(&alpha), steps, false).0
     };
     let ahead = timed(setting, || drop(forward()));
     let both = timed(setting, || {

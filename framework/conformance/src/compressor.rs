@@ -6,6 +6,8 @@
 //! compressor says so by [`Compressor::straight_through`], and there the kit checks only that a
 //! gradient arrives.
 
+mod training;
+
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind as Element, Tensor};
@@ -17,7 +19,7 @@ use litesnn_framework::ground::{Build, Parameters, Role, Stream, counted};
 use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
     Activity, CompressedWeight, Compressor, CostConstants, Decision, Decisions, Input, LayerShape, LayerSpec, Place,
-    SearchSpace, SynapseLayer, Technique, Techniques, TimestepSearcher,
+    SynapseLayer, Technique, Techniques, TimestepSearcher,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Checkpoint, Optimizer};
@@ -70,6 +72,21 @@ pub const LAWS: &[Law] = &[
         name: "decisions",
         says: "what a search decides is what the final network then does, and it costs what the search counted",
         check: decisions,
+    },
+    Law {
+        name: "training",
+        says: "while it is trained the value has the density and the bits that it says, and to be asked changes nothing",
+        check: training::stays_as_it_says,
+    },
+    Law {
+        name: "resume",
+        says: "stopped after a step and resumed from a checkpoint, training ends as if nothing had happened",
+        check: training::goes_on,
+    },
+    Law {
+        name: "final-state",
+        says: "the final network that takes over trained tensors has their value, bits and density",
+        check: training::takes_over,
     },
     Law {
         name: "composition",
@@ -618,11 +635,13 @@ fn composed(first: &Made<Boxed>, second: &Made<Boxed>) -> Kept {
 }
 
 fn search(subject: &Subject) -> Kept {
-    let space = subject.beside::<Box<dyn SearchSpace>>(Kind::Space)?;
+    let spaces = subject.spaces()?;
     let timesteps = subject.beside::<Box<dyn TimestepSearcher>>(Kind::Timesteps)?;
     subject.beside::<Box<dyn Optimizer>>(Kind::Optimizer)?;
     let made = subject.examples::<Boxed>()?.remove(0);
-    for optimizer in subject.others(Kind::Optimizer) {
+    let pairs =
+        subject.others(Kind::Optimizer).flat_map(|optimizer| spaces.iter().map(move |space| (optimizer, space)));
+    for (optimizer, space) in pairs {
         let optimizer = first_of::<Box<dyn Optimizer>>(optimizer)?;
         let sections = workbench::Sections {
             space: space.named(),
@@ -631,7 +650,8 @@ fn search(subject: &Subject) -> Kept {
             optimizer: optimizer.named(),
         };
         let folder = workbench::folder()?;
-        let what = format!("a trial with {} and the optimizer `{}` runs", made.shown, optimizer.name);
+        let what =
+            format!("a trial with {} and the optimizer `{}` in `{}` runs", made.shown, optimizer.name, space.name);
         works(workbench::trial(&sections, 0, 2, None, folder.path()), what)?;
     }
     Ok(())

@@ -46,8 +46,12 @@ struct Field {
     compressors: Vec<Made<Box<dyn Compressor>>>,
 }
 
+/// The field with the space that has most to decide.
 fn field(subject: &Subject) -> Kept<Field> {
-    let space = subject.beside::<Box<dyn SearchSpace>>(Kind::Space)?;
+    field_in(subject, subject.spaces()?.remove(0))
+}
+
+fn field_in(subject: &Subject, space: Made<Box<dyn SearchSpace>>) -> Kept<Field> {
     let mut timesteps = Vec::new();
     for plugin in subject.others(Kind::Timesteps) {
         timesteps.push(first_of::<Box<dyn TimestepSearcher>>(plugin)?);
@@ -104,14 +108,21 @@ fn run(sections: &Sections, seed: u64, epochs: usize, what: &str) -> Kept<Ran> {
 }
 
 fn search(subject: &Subject) -> Kept {
-    let field = field(subject)?;
+    for space in subject.spaces()? {
+        searches(subject, &field_in(subject, space)?)?;
+    }
+    Ok(())
+}
+
+fn searches(subject: &Subject, field: &Field) -> Kept {
     for made in subject.examples::<Boxed>()? {
         let ran = run(&field.sections(&made, true), 0, EPOCHS, &format!("with {}", made.shown))?;
         let max = field.timesteps.plugin.max();
         let steps = ran.design.timesteps;
         require((1..=max).contains(&steps), format!("a design of 1 to {max} timesteps"), steps.to_string())?;
         require(ran.design.space == field.space.name, "a design of the space", format!("{:?}", ran.design))?;
-        require(!ran.design.edges.is_empty(), "a design with edges", "there are none")?;
+        let edges = field.space.plugin.fixed().is_some() || !ran.design.edges.is_empty();
+        require(edges, "a design with edges", "there are none")?;
         for compressor in &field.compressors {
             let decided = ran.design.compression.contains_key(compressor.name);
             require(decided, format!("decisions of `{}` in the design", compressor.name), "there are none")?;

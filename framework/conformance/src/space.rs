@@ -10,7 +10,7 @@ use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Parameters, Role, Stream};
 use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
-    Activity, Compressor, CostConstants, Design, Input, Network, Pass, Place, Response, SearchSpace, Techniques,
+    Activity, Compressor, CostConstants, Design, Edge, Input, Network, Pass, Place, Response, SearchSpace, Techniques,
     prefix_cross_entropy,
 };
 use litesnn_framework::plugin::Kind;
@@ -38,7 +38,7 @@ pub const LAWS: &[Law] = &[
     Law { name: "batch", says: "without training, an image's logits do not depend on the other images", check: batch },
     Law {
         name: "decode",
-        says: "the supernet decodes to a design that survives its file and that the network takes",
+        says: "the supernet decodes to a design that survives its file and that the network takes; another architecture than the only one of a space is refused",
         check: decode,
     },
     Law {
@@ -48,7 +48,7 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         name: "activity",
-        says: "measured, each layer has a firing rate of 0 to 1 at each timestep, and a map of the same spikes; otherwise none",
+        says: "measured, each layer has a firing rate of 0 to 1 at each timestep, of sums of spikes 0 or more, and a map of the same spikes; otherwise none",
         check: activity,
     },
     Law {
@@ -287,17 +287,30 @@ fn decode(subject: &Subject) -> Kept {
                 format!("a design of the space `{}`", made.name),
                 format!("`{}`", design.space),
             )?;
-            require(!design.edges.is_empty(), "edges in the design", "there are none")?;
+            match made.plugin.fixed() {
+                Some(only) => require(
+                    design.architecture() == only,
+                    "the only architecture of the space",
+                    format!("another one: {:?}", design.edges),
+                )?,
+                None => require(!design.edges.is_empty(), "edges in the design", "there are none")?,
+            }
             let read = Design::parse(&design.to_toml(), std::path::Path::new("design.toml"));
             let read = works(read, "the design is read back from its file")?;
             require(read == design, "the same design from its file", "another one")?;
             let info = workbench::information(1, 12);
             let built = workbench::network(made.plugin.as_ref(), &read, &info, &[], seed);
             works(built, format!("the network takes the decoded design {:?}", design.edges))?;
-            let empty = Design { edges: Vec::new(), ..design };
-            match workbench::network(made.plugin.as_ref(), &empty, &info, &[], seed) {
-                Ok(_) => return Err(broken("a design without edges is refused", "it is built")),
-                Err(error) => clear("a design without edges", &error.to_string())?,
+            let (what, wrong) = match made.plugin.fixed() {
+                Some(_) => {
+                    let edge = Edge { node: 0, from: "s0".into(), operation: "conv3x3".into() };
+                    ("a design of another architecture", Design { edges: vec![edge], ..design })
+                }
+                None => ("a design without edges", Design { edges: Vec::new(), ..design }),
+            };
+            match workbench::network(made.plugin.as_ref(), &wrong, &info, &[], seed) {
+                Ok(_) => return Err(broken(format!("{what} is refused"), "it is built")),
+                Err(error) => clear(what, &error.to_string())?,
             }
         }
     }
@@ -354,9 +367,10 @@ fn layers(subject: &Subject) -> Kept {
                 let stem: Vec<_> = layers.iter().filter(|layer| layer.shape.reads == Input::Image).collect();
                 let reads = !stem.is_empty() && stem.iter().all(|layer| layer.shape.inputs == channels);
                 require(reads, format!("{what}: a layer that reads images of {channels} channels"), "there is none")?;
+                // Several outputs can vote for a class.
                 let head =
-                    layers.iter().any(|layer| layer.shape.place == Place::Classifier && layer.shape.outputs == 3);
-                require(head, format!("{what}: a classifier with an output for each of 3 classes"), "there is none")?;
+                    layers.iter().any(|layer| layer.shape.place == Place::Classifier && layer.shape.outputs % 3 == 0);
+                require(head, format!("{what}: a classifier with outputs for each of 3 classes"), "there is none")?;
                 let counted = layers.iter().any(|layer| layer.searched);
                 require(
                     counted == (what == "supernet"),
@@ -390,8 +404,9 @@ fn activity(subject: &Subject) -> Kept {
                     format!("{:?}", rate.size()),
                 )?;
                 let (least, most) = (number(&rate.min()), number(&rate.max()));
+                let most_of_neuron = if layer.shape.reads == Input::Sums { f64::INFINITY } else { 1.0 };
                 require(
-                    least >= 0.0 && most <= 1.0,
+                    least >= 0.0 && most <= most_of_neuron,
                     format!("{what}: rates of 0 to 1 at `{name}`"),
                     format!("{least} to {most}"),
                 )?;

@@ -106,6 +106,15 @@ impl Subject {
         }
     }
 
+    /// Every registered search space, as in its first example, those with more than one architecture
+    /// first; the check is skipped where there is none.
+    pub(super) fn spaces(&self) -> Kept<Vec<Made<Box<dyn SearchSpace>>>> {
+        let registered = self.beside.plugins.iter().filter(|plugin| plugin.kind == Kind::Space);
+        let mut all = registered.map(|plugin| first_of(plugin)).collect::<Kept<Vec<Made<Box<dyn SearchSpace>>>>>()?;
+        all.sort_by_key(|space| space.plugin.fixed().is_some());
+        if all.is_empty() { Err(Stop::Skipped("no space is registered".into())) } else { Ok(all) }
+    }
+
     /// All other plugins of a kind.
     pub(super) fn others(&self, kind: Kind) -> impl Iterator<Item = &'static Descriptor> {
         let this = (self.plugin.kind, self.plugin.name);

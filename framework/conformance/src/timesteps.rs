@@ -6,7 +6,7 @@ use crate::subject::{Made, Subject, clear, first_of};
 use crate::workbench::{self, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
-use litesnn_framework::network::{SearchSpace, TimestepGate, TimestepSearcher, exceedance};
+use litesnn_framework::network::{TimestepGate, TimestepSearcher, exceedance};
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Algorithm, Checkpoint, Descent, Optimizer, Rate};
 use litesnn_framework::{Error, Result};
@@ -261,10 +261,12 @@ fn save_and_load(subject: &Subject) -> Kept {
 }
 
 fn search(subject: &Subject) -> Kept {
-    let space = subject.beside::<Box<dyn SearchSpace>>(Kind::Space)?;
+    let spaces = subject.spaces()?;
     subject.beside::<Box<dyn Optimizer>>(Kind::Optimizer)?;
     let made = subject.examples::<Boxed>()?.remove(0);
-    for optimizer in subject.others(Kind::Optimizer) {
+    let pairs =
+        subject.others(Kind::Optimizer).flat_map(|optimizer| spaces.iter().map(move |space| (optimizer, space)));
+    for (optimizer, space) in pairs {
         let optimizer = first_of::<Box<dyn Optimizer>>(optimizer)?;
         let sections = workbench::Sections {
             space: space.named(),
@@ -273,7 +275,8 @@ fn search(subject: &Subject) -> Kept {
             optimizer: optimizer.named(),
         };
         let folder = workbench::folder()?;
-        let what = format!("a trial with {} and the optimizer `{}` runs", made.shown, optimizer.name);
+        let what =
+            format!("a trial with {} and the optimizer `{}` in `{}` runs", made.shown, optimizer.name, space.name);
         let ran = works(workbench::trial(&sections, 0, 2, None, folder.path()), what)?;
         let (found, max) = (ran.design.timesteps, made.plugin.max());
         require((1..=max).contains(&found), format!("a design of 1 to {max} timesteps"), found.to_string())?;

@@ -117,16 +117,7 @@ pub(super) fn network(
 
 /// The design that a supernet decodes to, before any training.
 pub(super) fn design(supernet: &dyn Supernet, timesteps: i64) -> Design {
-    let architecture = supernet.decode();
-    Design {
-        version: litesnn_framework::network::design::VERSION,
-        space: architecture.space,
-        timesteps,
-        edges: architecture.edges,
-        compression: supernet.decisions(Techniques::ALL),
-        network: None,
-        accounting: None,
-    }
+    Design::new(supernet.decode(), timesteps, supernet.decisions(Techniques::ALL))
 }
 
 /// The sections of a manifest that name plugins; each value is `{ NAME: settings }`.

@@ -28,6 +28,8 @@ pub struct Parameter {
     pub name: String,
     /// What it is for.
     pub role: Role,
+    /// Whether weight decay acts on it, where it acts on its role.
+    pub decays: bool,
     /// Its value: an f32 leaf that requires a gradient.
     pub tensor: Tensor,
 }
@@ -38,6 +40,8 @@ pub struct Parameter {
 pub struct Parameters {
     trainable: Vec<Parameter>,
     buffers: Vec<(String, Tensor)>,
+    /// Places of running statistics among the buffers.
+    statistics: Vec<usize>,
     by_name: BTreeMap<String, usize>,
 }
 
@@ -66,6 +70,11 @@ impl Parameters {
     /// The buffers.
     pub fn buffers(&self) -> &[(String, Tensor)] {
         &self.buffers
+    }
+
+    /// The running statistics of normalisation, which are buffers.
+    pub fn statistics(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.statistics.iter().map(|&index| &self.buffers[index]).map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// Every tensor by name, trainable ones first: what a checkpoint holds.
@@ -159,6 +168,21 @@ impl<'a> Build<'a> {
     /// The trainable tensor `name`, made by `init` from its own random stream unless it exists
     /// already: two layers that ask for the same path share one tensor.
     pub fn parameter(&mut self, name: &str, role: Role, init: impl FnOnce(&mut Stream) -> Tensor) -> Tensor {
+        self.trainable(name, role, true, init)
+    }
+
+    /// [`Build::parameter`] without weight decay, which would pull a number towards 0 that means
+    /// something else there.
+    pub fn parameter_without_decay(
+        &mut self,
+        name: &str,
+        role: Role,
+        init: impl FnOnce(&mut Stream) -> Tensor,
+    ) -> Tensor {
+        self.trainable(name, role, false, init)
+    }
+
+    fn trainable(&mut self, name: &str, role: Role, decays: bool, init: impl FnOnce(&mut Stream) -> Tensor) -> Tensor {
         let name = self.join(name);
         if let Some(&index) = self.parameters.by_name.get(&name) {
             return self.parameters.trainable[index].tensor.shallow_clone();
@@ -172,7 +196,7 @@ impl<'a> Build<'a> {
             value.detach().to_kind(tch::Kind::Float).to_device(self.device).copy().set_requires_grad(true)
         };
         self.parameters.by_name.insert(name.clone(), self.parameters.trainable.len());
-        self.parameters.trainable.push(Parameter { name, role, tensor: tensor.shallow_clone() });
+        self.parameters.trainable.push(Parameter { name, role, decays, tensor: tensor.shallow_clone() });
         tensor
     }
 
@@ -183,11 +207,33 @@ impl<'a> Build<'a> {
         self.parameter(name, role, |stream| if outline { stream.normal(&like.size()) } else { init() })
     }
 
+    /// [`Build::buffer`] of the shape of another tensor, `like`, made by `init` from its own random
+    /// stream: in an outline `init`, which may be slow, is not asked.
+    pub fn buffer_like(&mut self, name: &str, like: &Tensor, init: impl FnOnce(&mut Stream) -> Tensor) -> Tensor {
+        let value = match self.outline {
+            true => Stream::outline().normal(&like.size()),
+            false => init(&mut Stream::open(self.seed, &self.join(name), 0)),
+        };
+        self.buffer(name, value)
+    }
+
+    /// A number of 64 bits that depends on the seed and the path alone: where a stream of random
+    /// numbers begins that is advanced by the network itself. 0 in an outline.
+    pub fn key(&self, name: &str) -> i64 {
+        if self.outline { 0 } else { Stream::open(self.seed, &self.join(name), 0).key() }
+    }
+
     /// A tensor that is kept in the checkpoint and not trained.
     pub fn buffer(&mut self, name: &str, value: Tensor) -> Tensor {
         let tensor = value.to_device(self.device);
         self.parameters.buffers.push((self.join(name), tensor.shallow_clone()));
         tensor
+    }
+
+    /// A running statistic of normalisation: a buffer that is averaged where weights are.
+    pub fn statistic(&mut self, name: &str, value: Tensor) -> Tensor {
+        self.parameters.statistics.push(self.parameters.buffers.len());
+        self.buffer(name, value)
     }
 }
 

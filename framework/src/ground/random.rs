@@ -62,6 +62,11 @@ impl Stream {
         (0..count).map(|_| numbers.random_range(0..below)).collect()
     }
 
+    /// 64 random bits; 0 in an outline.
+    pub fn key(&mut self) -> i64 {
+        self.0.as_mut().map_or(0, |numbers| numbers.random())
+    }
+
     /// The numbers `0..count` in random order.
     pub fn permutation(&mut self, count: usize) -> Vec<i64> {
         let mut order: Vec<i64> = (0..count as i64).collect();

@@ -11,18 +11,27 @@ use super::stack::Stack;
 use super::tree::{Tree, lookup, path};
 use super::typed::{DesignSource, Part};
 use crate::ground::Problem;
-use crate::network::TimestepSearcher;
+use crate::network::{SearchSpace, TimestepSearcher};
+use crate::train::{Loss, Training};
 
 /// Checks a manifest as a whole. `given` are its sections, `settings` those that could be read, and
 /// a section that was `meant` by an unknown one is not missing.
 pub(super) fn check(stack: &Stack, given: &Tree, settings: &Tree, meant: &[String]) -> Vec<Problem> {
     let mut checks = Checks { stack, problems: Vec::new() };
     let takes_design = given.contains_key("design");
+    let searches = SECTIONS.iter().any(|section| {
+        let meant = meant.iter().any(|meant| meant == section.name);
+        section.presence == Presence::Search && (given.contains_key(section.name) || meant)
+    });
+    // Of a space that cannot be read nobody knows.
+    let space: Option<Box<dyn SearchSpace>> = settings.get("space").and_then(|it| Deserialize::deserialize(it).ok());
+    let unread = given.contains_key("space") && space.is_none();
+    let written = !searches && (unread || space.is_some_and(|space| space.fixed().is_some()));
     for section in &SECTIONS {
         let there = given.contains_key(section.name) || meant.iter().any(|meant| meant == section.name);
         match section.presence {
             Presence::Search if takes_design && given.contains_key(section.name) => checks.unread(section),
-            Presence::Search if !takes_design && !there => {
+            Presence::Search if !takes_design && !written && !there => {
                 checks.missing(section, "; or [design], to retrain a design instead of searching one");
             }
             Presence::Required if !there => checks.missing(section, ""),
@@ -35,6 +44,12 @@ pub(super) fn check(stack: &Stack, given: &Tree, settings: &Tree, meant: &[Strin
     if let Some(design) = settings.get("design").and_then(|design| DesignSource::deserialize(design).ok()) {
         checks
             .design(&design, settings.get("timesteps").and_then(|timesteps| Deserialize::deserialize(timesteps).ok()));
+    }
+    for section in ["search", "retrain"] {
+        if let Some(training) = settings.get(section).and_then(|training| Training::deserialize(training).ok()) {
+            let is_given = |key: &str| lookup(given, &path([section, key])).is_some();
+            checks.training(section, &training, is_given);
+        }
     }
     checks.problems
 }
@@ -71,6 +86,22 @@ impl Checks<'_> {
         if let Some(why) = unfit_for_folder(name) {
             let message = format!("`experiment.name` is `{name}`, which cannot be the name of a folder: {why}");
             self.report(["experiment", "name"], Mark::Value, message, None);
+        }
+    }
+
+    fn training(&mut self, section: &str, training: &Training, is_given: impl Fn(&str) -> bool) {
+        let of_tet = ["tet_lambda", "tet_target"].into_iter().filter(|key| is_given(key));
+        for key in of_tet.filter(|_| training.loss != Loss::TimestepCrossEntropy) {
+            let message = format!("nothing reads `{section}.{key}`: it belongs to another loss");
+            let help = "say `loss = \"timestep-cross-entropy\"`, or take it out";
+            self.report([section, key], Mark::Key, message, Some(help));
+        }
+        let Training { epochs, warmup, .. } = *training;
+        if warmup >= epochs {
+            let message = format!(
+                "`{section}.warmup` is {warmup}, and `{section}.epochs` is {epochs}: none is left for the schedule"
+            );
+            self.report([section, "warmup"], Mark::Value, message, Some("warm up for fewer epochs"));
         }
     }
 

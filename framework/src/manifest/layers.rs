@@ -21,6 +21,9 @@ use crate::ground::{ConfigLayer, Problem};
 /// Variables of the environment that begin with `LITESNN_` and are not settings.
 const NOT_SETTINGS: [&str; 2] = ["CACHE", "DATA"];
 
+/// Finds a file that comes with the program, by what a manifest says.
+pub type Finder = fn(&Path) -> Option<PathBuf>;
+
 /// What a user asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -36,6 +39,8 @@ pub struct Request {
     /// Files that the program itself holds, absolute path and text: manifests, and the designs that
     /// they name. They stand before the files of the disk.
     pub held: &'static [(&'static str, &'static str)],
+    /// Asked for what `extends` and `design.file` name where no such file lies beside the manifest.
+    pub bundled: Option<Finder>,
     /// What `experiment.reproduces` can name. Where nothing is known, everything is right.
     pub publications: Vec<String>,
 }
@@ -49,6 +54,13 @@ impl Request {
             None => read_bounded(path, MOST_TEXT),
         }
     }
+}
+
+/// The file that a manifest in `folder` names.
+pub(super) fn named(written: &Path, folder: &Path, bundled: Option<Finder>) -> PathBuf {
+    let beside = folder.join(written);
+    let found = bundled.filter(|_| !beside.exists()).and_then(|find| find(written));
+    found.unwrap_or(beside)
 }
 
 /// `/a/c` for `/a/b/../c`.
@@ -78,7 +90,7 @@ fn parse_value(text: &str) -> Result<Value, String> {
 /// can be said of the rest.
 pub(super) fn stack(request: &Request, problems: &mut Vec<Problem>) -> Result<Stack, Vec<Problem>> {
     let files = files(request).map_err(|problem| vec![*problem])?;
-    let mut stack = Stack::default();
+    let mut stack = Stack::new(request.bundled);
     let mut profiles = Vec::new();
     for (layer, file) in files {
         let mut tree = file.tree();
@@ -208,7 +220,7 @@ fn files(request: &Request) -> Result<Vec<(ConfigLayer, Rc<ManifestFile>)>, Box<
         match file.tree().get("extends") {
             None => {}
             Some(Value::String(other)) => {
-                let other = path.parent().unwrap_or(Path::new("")).join(other);
+                let other = named(other.as_ref(), path.parent().unwrap_or(Path::new("")), request.bundled);
                 next = Some((ConfigLayer::Extends(other.clone()), other));
             }
             Some(_) => {

@@ -51,8 +51,8 @@ impl AsWritten {
             return AsWritten::default();
         }
         let trials = |profile: Option<String>| {
-            let request =
-                Request { manifest: request.manifest.clone(), profile, held: request.held, ..Request::default() };
+            let Request { held, bundled, .. } = *request;
+            let request = Request { manifest: request.manifest.clone(), profile, held, bundled, ..Request::default() };
             let trials = load(&request).map(|plan| plan.trials).unwrap_or_default();
             trials.into_iter().map(|trial| ((trial.variant, trial.point.text()), trial.settings)).collect()
         };

@@ -53,7 +53,7 @@ mod typed;
 mod variants;
 
 pub use device::check_device;
-pub use layers::Request;
+pub use layers::{Finder, Request};
 pub use origins::{Origin, explain, origins};
 pub use plan::{Plan, load};
 pub use resolved_toml::resolved_toml;

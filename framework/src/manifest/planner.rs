@@ -16,16 +16,16 @@ use super::stack::Stack;
 use super::sweep::{Swept, typed};
 use super::tree::{lookup, path, split_path};
 use super::trial::Trial;
-use super::typed::{DesignSource, Experiment};
+use super::typed::{DesignSource, Experiment, Manifest};
 use super::variants::Variant;
 use crate::Error;
 use crate::data::DataInfo;
 use crate::ground::file::text;
-use crate::ground::{ConfigLayer, Problem, guarded, threads};
-use crate::network::{Design, SearchSpace};
+use crate::ground::{ConfigLayer, Problem, Role, guarded, threads};
+use crate::network::{Design, Misfit, SearchSpace};
 use crate::plugin::Kind;
 use crate::record::Point;
-use crate::train::OpenDecisions;
+use crate::train::{OpenDecisions, decision};
 
 /// More trials than this are a mistake in a sweep.
 const MOST_TRIALS: usize = 100_000;
@@ -168,7 +168,7 @@ impl<'a> Planner<'a> {
         let mut problems: Vec<Problem> =
             resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
         if problems.is_empty() {
-            problems.extend(chance_problem(&stack, &resolved));
+            problems.extend(work_problems(&stack, &resolved));
             problems.extend(self.device.into_iter().flat_map(|device| device::problems(&stack, &resolved, device)));
         }
         let failed = !problems.is_empty();
@@ -301,18 +301,46 @@ fn points(counts: &[usize]) -> impl Iterator<Item = Vec<Option<usize>>> {
     })
 }
 
-/// The setting that would leave a decision of the search to chance. What cannot be built is told
-/// where it is built.
-fn chance_problem(stack: &Stack, resolved: &Resolved) -> Option<Problem> {
-    let manifest = resolved.manifest()?;
-    let (Some(optimizer), Some(search)) = (&manifest.optimizer, &manifest.search) else { return None };
+/// What settings that can be read cannot do: a network that does not fit the data, or a decision
+/// that nothing makes.
+fn work_problems(stack: &Stack, resolved: &Resolved) -> Vec<Problem> {
+    let Some(manifest) = resolved.manifest() else { return Vec::new() };
     let info = DataInfo::of_form(manifest.dataset.form());
+    let misfits = manifest.space.check(&info);
+    if misfits.is_empty() {
+        return decision_problem(stack, &manifest, &info).into_iter().collect();
+    }
+    let table = path([Kind::Space.section(), manifest.space.typetag_name()]);
+    let problem = |misfit: Misfit| {
+        let below = misfit.key.split('.').filter(|segment| !segment.is_empty()).map(str::to_owned);
+        let mark = if misfit.key.is_empty() { Mark::Key } else { Mark::Value };
+        let at: Vec<String> = table.iter().cloned().chain(below).collect();
+        let key = at.join(".");
+        stack.problem(&at, mark, format!("`{key}`: {}", misfit.message), misfit.help)
+    };
+    misfits.into_iter().map(problem).collect()
+}
+
+/// The setting that would leave a decision to chance, or open. What cannot be built is told where
+/// it is built.
+fn decision_problem(stack: &Stack, manifest: &Manifest, info: &DataInfo) -> Option<Problem> {
+    if manifest.design.is_some() {
+        return None;
+    }
     let (compressors, timesteps) = (manifest.compressors(), manifest.timesteps.as_ref());
-    let training = (search, &manifest.retrain);
+    // Without [search] nobody asks how it trains.
+    let training = (manifest.search.as_ref().unwrap_or(&manifest.retrain), &manifest.retrain);
     let open = threads::alone(|| {
-        guarded(|| OpenDecisions::outline(manifest.space.as_ref(), &compressors, timesteps, &info, training))
+        guarded(|| OpenDecisions::outline(manifest.space.as_ref(), &compressors, timesteps, info, training))
     })
     .ok()?;
+    let Some(optimizer) = &manifest.optimizer else {
+        let role = *open.roles.first()?;
+        let section = if role == Role::TimestepLogit { Kind::Timesteps } else { Kind::Compressor };
+        let message = format!("nothing decides {}: the manifest has no [optimizer.NAME]", decision(role));
+        let help = "add [optimizer.NAME] and [search], or leave one candidate".to_owned();
+        return Some(stack.problem(&path([section.section()]), Mark::Key, message, Some(help)));
+    };
     let refused = open.check(optimizer.as_ref()).err()?;
     Some(stack.problem(&split_path(&refused.key).ok()?, Mark::Value, refused.message, Some(refused.help)))
 }

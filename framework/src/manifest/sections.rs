@@ -53,7 +53,8 @@ pub enum Holds {
 pub enum Presence {
     /// Always.
     Required,
-    /// Where a design is searched; `[design]` takes its place.
+    /// Where a design is searched: `[design]` takes its place, and so does a space with one
+    /// architecture alone where nothing else is to decide.
     Search,
     /// No; without it, nothing is set.
     Optional,

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::Mark;
+use super::layers::{Finder, named};
 use super::overlay::Overlay;
 use super::sections::{Holds, SECTIONS};
 use super::tree::{self, Tree, merge, remove};
@@ -18,9 +19,16 @@ use crate::ground::{ConfigLayer, Location, Problem};
 #[derive(Clone, Default)]
 pub(super) struct Stack {
     overlays: Vec<Overlay>,
+    /// As in the request.
+    bundled: Option<Finder>,
 }
 
 impl Stack {
+    /// No layers yet.
+    pub(super) fn new(bundled: Option<Finder>) -> Stack {
+        Stack { overlays: Vec::new(), bundled }
+    }
+
     /// The layers.
     pub(super) fn overlays(&self) -> &[Overlay] {
         &self.overlays
@@ -101,7 +109,7 @@ impl Stack {
 
     /// The path of the design file that a manifest names: relative to the file that names it.
     pub(super) fn design_file(&self, file: &Path) -> PathBuf {
-        absolute(&self.folder(&tree::path(["design", "file"])).join(file))
+        absolute(&named(file, self.folder(&tree::path(["design", "file"])), self.bundled))
     }
 
     /// A problem with what is at a path, or with the lack of it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::launch::Launcher;
-use crate::network::{Compressor, SearchSpace, TimestepSearcher};
+use crate::network::{Compression, Compressor, Design, SearchSpace, TimestepSearcher};
 use crate::train::{Interval, Optimizer, Training};
 
 /// Version of the manifest format that this program reads.
@@ -92,13 +92,13 @@ pub struct Manifest {
     pub compressor: Vec<Box<dyn Compressor>>,
     /// `[timesteps.NAME]`
     pub timesteps: Box<dyn TimestepSearcher>,
-    /// `[optimizer.NAME]`; absent where a design is retrained.
+    /// `[optimizer.NAME]`; absent where a design is retrained, and where the settings are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Box<dyn Optimizer>>,
     /// `[design]`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub design: Option<DesignSource>,
-    /// `[search]`; absent where a design is retrained.
+    /// `[search]`; absent where a design is retrained, and where the settings are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Training>,
     /// `[retrain]`
@@ -117,6 +117,16 @@ fn version() -> u32 {
 }
 
 impl Manifest {
+    /// The design that the settings themselves are, where nothing is searched and none is taken
+    /// over: the only architecture of the space at a fixed number of timesteps. Its compressors
+    /// find nothing decided.
+    pub fn written_design(&self) -> Option<Design> {
+        if self.optimizer.is_some() || self.search.is_some() || self.design.is_some() {
+            return None;
+        }
+        Some(Design::new(self.space.fixed()?, self.timesteps.fixed()?, Compression::new()))
+    }
+
     /// The compressors with their names, in order.
     pub fn compressors(&self) -> Vec<(&str, &dyn Compressor)> {
         self.compressor.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect()

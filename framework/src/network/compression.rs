@@ -6,6 +6,7 @@ use super::design::{Decision, Decisions};
 use super::factor::Factor;
 use super::formula::Formula;
 use super::layer::LayerSpec;
+use super::schedule::Schedule;
 use crate::ground::{Build, Role};
 use crate::{Error, Result};
 
@@ -41,6 +42,11 @@ impl Techniques {
     /// What acts in either of two.
     pub fn and(self, other: Techniques) -> Techniques {
         Techniques { prune: self.prune || other.prune, quantize: self.quantize || other.quantize }
+    }
+
+    /// What acts here and not in another one.
+    pub fn without(self, other: Techniques) -> Techniques {
+        Techniques { prune: self.prune && !other.prune, quantize: self.quantize && !other.quantize }
     }
 
     /// Whether `technique` acts.
@@ -105,6 +111,17 @@ pub trait WeightTransform {
     /// transforms, so that a later quantiser without a zero level cannot bring a removed weight
     /// back.
     fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    /// Whether removed weights are trained on: the product with [`WeightTransform::mask`] passes the
+    /// gradient to all weights, straight through, as if none were removed.
+    fn trains_removed(&self) -> bool {
+        false
+    }
+
+    /// How it changes with training; `None` where only its trained tensors change.
+    fn schedule(&self) -> Option<&dyn Schedule> {
         None
     }
 

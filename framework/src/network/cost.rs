@@ -17,8 +17,9 @@
 //! The search's quantities are f64 tensors, so that the same lines serve gradients and reports.
 //! They are vectors over layers: a step of a search counts a network of any depth by some 25
 //! operations.
-//! Layers that read the image do multiplications (weights · H W · T · density) and no SynOps; the
-//! classifier reads pooled values and counts in the size alone.
+//! Layers that read the image do multiplications (weights · H W · T · density) and no SynOps. A sum
+//! of spikes ([`Input::Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
+//! over the whole map ([`Input::Pooled`]) counts in the size alone, as in the paper.
 //!
 //! The paper's formulas are estimates. Eq. 12 lets every tap of a kernel count, those on the padding
 //! too, and takes all neurons for equally active; [`counted_operations`] counts what a spike really
@@ -145,7 +146,7 @@ impl<'a> CostModel<'a> {
     /// Spikes of an input neuron of each layer over all timesteps, `[L]`.
     fn spikes(&self, layers: &[Counted], counted: &Tensor) -> Tensor {
         let rate = |(layer, activity): &Counted<'_>| match layer.shape.reads {
-            Input::Spikes => activity.map(|activity| activity.rate.shallow_clone()),
+            reads if reads.is_spiking() => activity.map(|activity| activity.rate.shallow_clone()),
             _ => None,
         };
         let rates: Vec<Option<Tensor>> = layers.iter().map(rate).collect();

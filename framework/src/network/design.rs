@@ -14,6 +14,10 @@
 //! [compression.gaussian-quantize]
 //! cell0 = { bits = 4 }
 //! ```
+//!
+//! A space with one architecture alone ([`SearchSpace::fixed`]) has designs without edges.
+//!
+//! [`SearchSpace::fixed`]: super::SearchSpace::fixed
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,12 +61,12 @@ pub type Decisions = BTreeMap<String, Decision>;
 /// What every compressor decided, by its name.
 pub type Compression = BTreeMap<String, Decisions>;
 
-/// The discrete architecture that a supernet decodes to.
+/// The discrete architecture that a supernet decodes to, or the only one of its space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
     /// The space it belongs to.
     pub space: String,
-    /// The edges of the cell, in order of their node.
+    /// The edges of the cell, in order of their node; none in a space with one architecture alone.
     pub edges: Vec<Edge>,
 }
 
@@ -76,8 +80,8 @@ pub struct Design {
     pub space: String,
     /// Number of timesteps to run.
     pub timesteps: i64,
-    /// Edges of the cell.
-    #[serde(rename = "edge", default)]
+    /// Edges of the cell; none in a space with one architecture alone.
+    #[serde(rename = "edge", default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Edge>,
     /// Decisions by compressor.
     #[serde(default)]
@@ -124,6 +128,12 @@ pub struct Accounting {
 }
 
 impl Design {
+    /// A design of an architecture, for a network that is told elsewhere.
+    pub fn new(architecture: Architecture, timesteps: i64, compression: Compression) -> Design {
+        let Architecture { space, edges } = architecture;
+        Design { version: VERSION, space, timesteps, edges, compression, network: None, accounting: None }
+    }
+
     /// The edges, with the space that they belong to.
     pub fn architecture(&self) -> Architecture {
         Architecture { space: self.space.clone(), edges: self.edges.clone() }

@@ -7,6 +7,9 @@ pub enum Place {
     Stem,
     /// A cell, from 0.
     Cell(usize),
+    /// A layer or a residual block of a network without cells, from 1: the stem is the layer before
+    /// it.
+    Block(usize),
     /// The head that turns features into logits.
     Classifier,
     /// A head that is used in training only.
@@ -19,9 +22,16 @@ impl Place {
         match self {
             Place::Stem => "stem".into(),
             Place::Cell(index) => format!("cell{index}"),
+            Place::Block(index) => format!("block{index}"),
             Place::Classifier => "classifier".into(),
             Place::Auxiliary => "auxiliary".into(),
         }
+    }
+
+    /// Whether it belongs to the body of the network, between stem and heads: the part that a
+    /// search decides about.
+    pub fn is_body(self) -> bool {
+        matches!(self, Place::Cell(_) | Place::Block(_))
     }
 }
 
@@ -41,8 +51,19 @@ pub enum Input {
     Image,
     /// Spikes: a connection costs an addition for each spike.
     Spikes,
-    /// Spikes averaged over the feature map.
+    /// Sums of spikes, as average pooling and residual additions make them: a connection costs an
+    /// addition for each spike of a sum, and a rate can be more than 1. The factor of an average is
+    /// the same for all inputs and goes into the weights.
+    Sums,
+    /// Spikes averaged over the feature map, which count in the size alone, as in the paper.
     Pooled,
+}
+
+impl Input {
+    /// Whether spikes arrive, one by one or as sums, each of which is an addition.
+    pub fn is_spiking(self) -> bool {
+        matches!(self, Input::Spikes | Input::Sums)
+    }
 }
 
 /// The dimensions of a layer with weights.

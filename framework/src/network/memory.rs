@@ -3,19 +3,20 @@
 //! ```text
 //! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
 //!
-//! state       = 4 (3 weights + 4 others + buffers)      value, gradient, momentum; Adam has two moments
+//! state       = 4 ((2 + s) weights + 4 others + buffers)          value, gradient, and what a descent keeps
 //! activations = 4 B T (k maps + 2 largest) + 4 B image
-//! evaluation  = 4 · 100 T · 3 largest                   one place at a time, nothing is kept
-//! checkpoint  = 4 (5 weights + 7 others + 3 buffers)    a copy, its bytes, and the file before it is written
+//! evaluation  = 4 · 100 T · 3 largest                             one place at a time, nothing is kept
+//! checkpoint  = 4 ((3 + 2 s) weights + 7 others + 3 buffers)      a copy, its bytes, and the file before it is written
 //! ```
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
 //! numbers in the output maps of all layers for one image and timestep, `largest` those of the
-//! place (a cell) that has most. A layer of neurons keeps the output maps of its convolutions and
+//! place (a cell) that has most. Of each weight a descent keeps s numbers: the velocity of SGD or the
+//! two moments of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and
 //! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
 //! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
 //! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). Where neurons are tensor operations, on a device
-//! without kernels, autograd keeps potentials and factors of the surrogate besides, and k is 4: a
+//! without kernels or in a form without any, autograd keeps potentials and factors of the surrogate besides, and k is 4: a
 //! search of `spike-dhs` takes 4, and a retraining 2. Everything is f32.
 
 use tch::Device;
@@ -46,6 +47,8 @@ pub struct NetworkSize {
     pub maps: f64,
     /// The same for the place that has most of them.
     pub largest_place: f64,
+    /// Whether its neurons have a form that kernels compute.
+    pub fused: bool,
 }
 
 impl NetworkSize {
@@ -73,18 +76,20 @@ impl NetworkSize {
             macs,
             maps,
             largest_place: places.into_values().fold(0.0, f64::max),
+            fused: network.has_fused_neurons(),
         }
     }
 
     /// Bytes that training it on a device takes at its peak, on batches of `batch` images
-    /// `[C, H, W]` over `timesteps`.
-    pub fn training_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3], device: Device) -> u64 {
+    /// `[C, H, W]` over `timesteps`, where a descent keeps so many numbers `beside` each weight.
+    pub fn training_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3], device: Device, beside: usize) -> u64 {
+        let beside = beside as f64;
         let (weights, others, buffers) = (self.weights as f64, self.others as f64, self.buffers as f64);
-        let state = weights * 3.0 + others * 4.0 + buffers;
-        let checkpoint = weights * 5.0 + others * 7.0 + buffers * 3.0;
+        let state = weights * (2.0 + beside) + others * 4.0 + buffers;
+        let checkpoint = weights * (3.0 + 2.0 * beside) + others * 7.0 + buffers * 3.0;
         let pixels = image.iter().product::<i64>() as f64;
         let passes = |images: usize, maps: f64| images as f64 * (timesteps as f64 * maps + pixels);
-        let kernels = device == Device::Cpu || has_kernels(device);
+        let kernels = self.fused && (device == Device::Cpu || has_kernels(device));
         let kept = if kernels { KEPT[0] } else { KEPT[1] };
         let activations = passes(batch, kept * self.maps + 2.0 * self.largest_place);
         let evaluation = passes(EVALUATED, 3.0 * self.largest_place);
@@ -98,16 +103,27 @@ mod tests {
 
     #[test]
     fn memory_grows_with_batch_and_timesteps_and_never_falls_below_the_state() {
-        let size =
-            NetworkSize { weights: 1000, others: 100, buffers: 10, macs: 0.0, maps: 5000.0, largest_place: 2000.0 };
-        let bytes = |batch, timesteps| size.training_bytes(batch, timesteps, [1, 2, 2], Device::Cpu);
+        let size = NetworkSize {
+            weights: 1000,
+            others: 100,
+            buffers: 10,
+            macs: 0.0,
+            maps: 5000.0,
+            largest_place: 2000.0,
+            fused: true,
+        };
+        let bytes = |batch, timesteps| size.training_bytes(batch, timesteps, [1, 2, 2], Device::Cpu, 1);
         let activations = |batch: u64, timesteps: u64| 4 * batch * (timesteps * (15_000 + 4_000) + 4);
         assert_eq!(bytes(100, 2), 4 * 3410 + activations(100, 2));
         assert_eq!(bytes(200, 4) - bytes(100, 4), activations(100, 4));
         // Tensor operations keep four maps.
         let gpu = Device::Cuda(0);
         let more = if has_kernels(gpu) { 0 } else { 4 * 100 * 2 * 5_000 };
-        assert_eq!(size.training_bytes(100, 2, [1, 2, 2], gpu) - bytes(100, 2), more);
+        assert_eq!(size.training_bytes(100, 2, [1, 2, 2], gpu, 1) - bytes(100, 2), more);
+        // Neurons without kernels keep four, too; and Adam and an average keep 2 numbers more of a weight.
+        let other = NetworkSize { fused: false, ..size.clone() };
+        assert_eq!(other.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 1) - bytes(100, 2), 4 * 100 * 2 * 5_000);
+        assert_eq!(size.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 3) - bytes(100, 2), 4 * 2 * 1000);
         // One image is nothing beside the evaluation of a hundred.
         assert_eq!(bytes(1, 1), 4 * (3410 + 100 * (6000 + 4)));
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`SearchSpace`], [`Network`], [`Supernet`] | the traits of networks and of the spaces that build them |
 //! | [`Compressor`], [`WeightTransform`] | transforms of one layer's weight |
+//! | [`Schedule`], [`Progress`] | transforms that change with training, and how far training is |
 //! | [`Formula`], [`Level`] | what a transform does, in terms that the kernels of a device know |
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
@@ -30,6 +31,7 @@ mod layer;
 mod mask_code;
 mod memory;
 mod pass;
+mod schedule;
 mod space;
 mod timesteps;
 mod weight;
@@ -45,6 +47,7 @@ pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;
 pub use pass::Pass;
-pub use space::{NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
+pub use schedule::{Progress, Schedule};
+pub use space::{Misfit, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 pub use weight::{CompressedWeight, FULL_PRECISION};

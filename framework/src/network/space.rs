@@ -8,9 +8,9 @@ use super::design::{Architecture, Compression};
 use super::layer::LayerShape;
 use super::pass::Pass;
 use super::weight::CompressedWeight;
-use crate::Result;
 use crate::data::DataInfo;
 use crate::ground::{Build, Stream};
+use crate::{Error, Result};
 
 /// Compressors in the order of the manifest, with their names.
 pub type NamedCompressors<'a> = [(&'a str, &'a dyn Compressor)];
@@ -36,6 +36,40 @@ pub trait SearchSpace: std::fmt::Debug + Send + Sync {
 
     /// A random architecture, each of a decoded one's size as likely as any other.
     fn sample(&self, random: &mut Stream) -> Architecture;
+
+    /// The architecture, when the space has one alone: the network is written in the settings, and
+    /// only compression and timesteps are left to search.
+    fn fixed(&self) -> Option<Architecture> {
+        None
+    }
+
+    /// What of the settings does not fit each other or `data`, of which the shape and the number of
+    /// classes count. It is asked before anything runs; what a network cannot be built from anyway
+    /// is refused here, with its place.
+    fn check(&self, _data: &DataInfo) -> Vec<Misfit> {
+        Vec::new()
+    }
+}
+
+/// A setting that does not fit the others or the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Dotted path of the setting below the plugin's table; an index of an array is a segment:
+    /// `layers.3.stride`. Empty for the table itself.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl Misfit {
+    /// The same as an error of the search space of that name.
+    pub fn into_error(self, name: &str) -> Error {
+        let help = self.help.map(|help| format!("; {help}")).unwrap_or_default();
+        let key = if self.key.is_empty() { String::new() } else { format!("`{}`: ", self.key) };
+        Error::Plugin { kind: "space", name: name.to_owned(), message: format!("{key}{}{help}", self.message) }
+    }
 }
 
 /// A layer with weights, as cost and record see it.
@@ -79,6 +113,11 @@ pub trait Network {
     /// Number of parameters outside of synapse weights that are stored in full precision:
     /// normalisation and biases.
     fn full_precision_parameters(&self) -> u64;
+
+    /// Whether all its neurons have a form that kernels compute: others keep more in a training pass.
+    fn has_fused_neurons(&self) -> bool {
+        true
+    }
 
     /// The techniques of the compressors that act on its layers.
     fn techniques(&self) -> Techniques {

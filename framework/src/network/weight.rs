@@ -1,5 +1,8 @@
 //! A layer's weight, and the stack of compressors that it goes through.
 
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
+
 use tch::{Kind, Tensor};
 
 use super::compression::{Compressor, Technique, Techniques, WeightTransform};
@@ -7,9 +10,11 @@ use super::design::{Compression, Decision, Decisions};
 use super::factor::Factor;
 use super::fused_weights::{Bound, Recipe, compressed};
 use super::layer::LayerSpec;
+use super::schedule::{Progress, Schedule};
 use crate::Result;
 use crate::ground::kernel::has_kernels;
 use crate::ground::{Build, Role, Stream};
+use crate::spiking::custom_function;
 
 /// Bits of a weight that nothing quantises.
 pub const FULL_PRECISION: f64 = 32.0;
@@ -28,6 +33,18 @@ pub struct CompressedWeight {
     weight: Tensor,
     stack: Vec<Attached>,
     bound: Bound,
+    watch: RefCell<Watch>,
+}
+
+/// Whether the gradient to the weight as the layer uses it is kept.
+#[derive(Default)]
+enum Watch {
+    #[default]
+    Off,
+    /// Of the next value that is trained.
+    Waiting,
+    /// Here, after the backward pass, which may run on another thread.
+    On(Arc<Mutex<Option<Tensor>>>),
 }
 
 impl CompressedWeight {
@@ -51,7 +68,7 @@ impl CompressedWeight {
             let transform = compressor.attach(&layer, &weight, decided, build)?;
             stack.push(Attached { compressor: name.to_owned(), technique: compressor.technique(), transform });
         }
-        Ok(CompressedWeight { layer, weight, stack, bound: Bound::default() })
+        Ok(CompressedWeight { layer, weight, stack, bound: Bound::default(), watch: RefCell::default() })
     }
 
     /// The trained tensor itself.
@@ -73,7 +90,8 @@ impl CompressedWeight {
     /// How kernels compress it, where the device has them and the compressors that act are known
     /// to them.
     pub(super) fn recipe(&self, active: Techniques) -> Option<Recipe<'_>> {
-        if !has_kernels(self.weight.device()) {
+        // Kernels tell nobody the gradient to the value.
+        if !has_kernels(self.weight.device()) || !matches!(*self.watch.borrow(), Watch::Off) {
             return None;
         }
         let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
@@ -83,20 +101,68 @@ impl CompressedWeight {
     /// [`CompressedWeight::value`] by what each compressor does.
     fn by_operations(&self, active: Techniques) -> Tensor {
         let mut weight = self.weight.shallow_clone();
-        let mut mask: Option<Tensor> = None;
+        let [mut mask, mut passing]: [Option<Tensor>; 2] = [None, None];
         for attached in self.stack.iter().filter(|attached| active.contains(attached.technique)) {
             weight = attached.transform.transform(&weight);
             if let Some(next) = attached.transform.mask(&weight) {
-                mask = Some(match mask {
+                let all = if attached.transform.trains_removed() { &mut passing } else { &mut mask };
+                *all = Some(match all.take() {
                     Some(mask) => mask * next,
                     None => next,
                 });
             }
         }
-        match mask {
+        if let Some(mask) = passing {
+            weight = straight_through_product(&weight, &mask);
+        }
+        let mut weight = match mask {
             Some(mask) => weight * mask,
             None => weight,
+        };
+        let mut watch = self.watch.borrow_mut();
+        if matches!(*watch, Watch::Waiting) && weight.requires_grad() {
+            let seen = Arc::default();
+            weight = watched(&weight, Arc::clone(&seen));
+            *watch = Watch::On(seen);
         }
+        weight
+    }
+
+    /// Whether a compressor of `stages` changes with training.
+    pub fn is_scheduled(&self, stages: Techniques) -> bool {
+        self.scheduled(stages).next().is_some()
+    }
+
+    fn scheduled(&self, stages: Techniques) -> impl Iterator<Item = &dyn Schedule> {
+        let all = self.stack.iter().filter(move |attached| stages.contains(attached.technique));
+        all.filter_map(|attached| attached.transform.schedule())
+    }
+
+    /// Prepares for the step that leads to `progress`: whether a compressor of `stages` needs its
+    /// gradient, so that the step has to be made one operation at a time.
+    pub fn watch(&self, stages: Techniques, progress: Progress) -> bool {
+        let needed = self.scheduled(stages).any(|schedule| schedule.needs_gradient(progress));
+        *self.watch.borrow_mut() = if needed { Watch::Waiting } else { Watch::Off };
+        needed
+    }
+
+    /// Tells the compressors of `stages` that a step of a later stage is done; see
+    /// [`Schedule::maintain`].
+    pub fn maintain(&self, stages: Techniques) {
+        tch::no_grad(|| self.scheduled(stages).for_each(Schedule::maintain));
+    }
+
+    /// Tells the compressors of `stages` that a step is done; see [`Schedule::advance`]. Ones where
+    /// weights have grown again.
+    pub fn advance(&self, stages: Techniques, progress: Progress) -> Option<Tensor> {
+        let gradient = match self.watch.take() {
+            Watch::On(seen) => seen.lock().expect("no backward pass panics with the lock").take(),
+            _ => None,
+        };
+        tch::no_grad(|| {
+            let grown = self.scheduled(stages).filter_map(|schedule| schedule.advance(progress, gradient.as_ref()));
+            grown.reduce(|all, next| all.maximum(&next))
+        })
     }
 
     /// The step of [`CompressedWeight::value`], a scalar, where a quantiser gives one: see
@@ -173,4 +239,20 @@ impl CompressedWeight {
             attached.transform.decide().map(|(group, decision)| (attached.compressor.as_str(), group, decision))
         })
     }
+}
+
+/// weight · mask, whose gradient to the weight is the gradient to the product.
+fn straight_through_product(weight: &Tensor, mask: &Tensor) -> Tensor {
+    let forward = || (vec![weight * mask], vec![]);
+    let backward = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
+    custom_function(&[weight], forward, backward).pop().expect("one output was given")
+}
+
+/// The weight itself; the backward pass leaves its gradient in `seen`.
+fn watched(weight: &Tensor, seen: Arc<Mutex<Option<Tensor>>>) -> Tensor {
+    let backward = move |gradients: &[Tensor], _: &[Tensor]| {
+        *seen.lock().expect("nothing panics with the lock") = Some(gradients[0].shallow_clone());
+        vec![Some(gradients[0].shallow_clone())]
+    };
+    custom_function(&[weight], || (vec![weight.copy()], vec![]), backward).pop().expect("one output was given")
 }

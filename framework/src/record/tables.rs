@@ -10,7 +10,7 @@ table! {
         pub stage: Stage,
         /// Number of the epoch in its stage, from 1.
         pub epoch: i64,
-        /// Mean training loss: the cross-entropy of the pass that trains the weights.
+        /// Mean training loss, of the pass that trains the weights.
         pub train_loss: f64,
         /// Training accuracy, 0..1.
         pub train_accuracy: f64,
@@ -87,7 +87,8 @@ table! {
         pub index: i64,
         /// Name of the layer.
         pub layer: String,
-        /// Part of the network that the layer belongs to: `stem`, `cell0`, ..., `classifier`.
+        /// Part of the network that the layer belongs to: `stem`, `cell0` or `block1`, ...,
+        /// `classifier`.
         pub place: String,
         /// Kernel height.
         pub kernel_height: i64,
@@ -119,8 +120,8 @@ table! {
         pub stored_bytes: f64,
         /// Multiply-accumulate operations of one timestep with nothing pruned.
         pub macs: f64,
-        /// Mean spikes of an input neuron at each timestep, over the test split; empty where the
-        /// layer reads no spikes.
+        /// Mean spikes of an input neuron at each timestep, over the test split; more than 1 is
+        /// possible where the layer reads sums of spikes, empty where it reads no spikes.
         pub firing_rate: Vec<f64>,
         /// SynOps: additions per image by the paper's formula, which counts taps on the padding too.
         pub syn_ops: f64,

@@ -88,7 +88,7 @@ pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> V
                 stored_bytes: stored_weight_bytes(values, bits, mask),
                 macs: shape.macs(),
                 firing_rate: match (shape.reads, activity) {
-                    (Input::Spikes, Some(Activity { rate, .. })) => {
+                    (reads, Some(Activity { rate, .. })) if reads.is_spiking() => {
                         Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default()
                     }
                     _ => Vec::new(),
@@ -122,7 +122,7 @@ fn counted_by_kind(shape: &LayerShape, weight: &Tensor, activity: Option<&Activi
             let map = Activity::uniform(counted.shallow_clone(), shape.input_neurons()).map;
             Operations { additions: 0.0, multiplications: map.as_ref().map_or(f64::NAN, count) }
         }
-        Input::Spikes => {
+        Input::Spikes | Input::Sums => {
             let map = activity.and_then(|activity| activity.map.as_ref());
             Operations { additions: map.map_or(f64::NAN, count), multiplications: 0.0 }
         }

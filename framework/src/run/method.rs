@@ -10,12 +10,12 @@ use super::weights::weight_bins;
 use crate::data::Splits;
 use crate::ground::{Build, Parameters, Role};
 use crate::manifest::{Manifest, Part, Trial};
-use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, Pass, design};
+use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, Pass, Techniques, design};
 use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
-    Algorithm, Batch, Descent, EpochNotes, Found, Open, OpenDecisions, Phase, Rate, Search, SearchParts, Searched,
-    Session, StageSpec, StepReport, clip_gradients, evaluate,
+    Batch, Descent, EpochNotes, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts, Searched, Session,
+    StageSpec, StepReport, clip_gradients, evaluate,
 };
 use crate::{Error, Result};
 
@@ -78,10 +78,14 @@ impl Method<'_> {
         }
     }
 
+    /// Searches a design. Where the settings are one themselves there is nothing to search.
     pub(crate) fn search(&self, session: &mut Session) -> Result<Found> {
         let manifest = self.manifest();
         let (Some(optimizer), Some(training)) = (&manifest.optimizer, &manifest.search) else {
-            return Err(Error::design("no design is given, and a search for one needs [optimizer] and [search]"));
+            return match manifest.written_design() {
+                Some(design) => Ok(Design { network: Some(self.design_network()), ..design }.into()),
+                None => Err(Error::design("no design is given, and a search for one needs [optimizer] and [search]")),
+            };
         };
         let (info, compressors) = (&self.splits.info, manifest.compressors());
         let open = |make: &dyn Fn(&mut Build) -> Result<Searched>| {
@@ -133,7 +137,7 @@ impl Method<'_> {
         Ok((network, parameters))
     }
 
-    /// Trains weights and scores of the final network by SGD (paper, Section 4.1).
+    /// Trains weights and scores of the final network (paper, Section 4.1).
     pub(crate) fn retrain(
         &self,
         session: &mut Session,
@@ -144,9 +148,9 @@ impl Method<'_> {
         let (training, timesteps) = (&self.manifest().retrain, design.timesteps);
         let device = self.device;
         session.begin(Phase::Retrain, &design.to_toml(), parameters)?;
-        let algorithm = Algorithm::Sgd { momentum: training.momentum, weight_decay: training.weight_decay };
-        let rate = Rate::Cosine { start: training.learning_rate, end: training.learning_rate_end };
-        let mut descents = [Descent::new("weights", parameters, &[Role::Weight, Role::Score], algorithm, rate)];
+        let (algorithm, rate) = (training.weight_algorithm(), training.rate());
+        let descent = Descent::new("weights", parameters, &[Role::Weight, Role::Score], algorithm, rate);
+        let mut descents = [descent.averaged(training.ema, parameters)];
         let spec = StageSpec {
             stage: Stage::Retrain,
             epochs: training.epochs,
@@ -160,19 +164,19 @@ impl Method<'_> {
         let step = |batch: &Batch, _: usize, descents: &mut [Descent]| {
             parameters.zero_grad();
             let response = network.forward(&batch.images, &pass);
-            let logits = response.logits.mean_dim(0, false, None::<Kind>);
-            let mut loss = logits.cross_entropy_for_logits(&batch.labels);
+            let mut loss = training.loss(&response.logits, &batch.labels);
             if let Some((auxiliary, weight)) = &response.auxiliary {
-                let auxiliary = auxiliary.mean_dim(0, false, None::<Kind>).cross_entropy_for_logits(&batch.labels);
-                loss += auxiliary * *weight;
+                loss += training.loss(auxiliary, &batch.labels) * *weight;
             }
             loss.f_backward()?;
             clip_gradients(descents[0].tensors(), training.clip);
             descents[0].step();
-            Ok(StepReport { loss: loss.detach(), logits: logits.detach() })
+            let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
+            Ok(StepReport { loss: loss.detach(), logits })
         };
         let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
-        session.stage(&spec, parameters, &mut descents, step, |_| {
+        let schedules = Schedules::of(network, Techniques::ALL, Techniques::NONE);
+        session.stage(&spec, (parameters, &schedules), &mut descents, step, |_| {
             let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device)?;
             let validation = (measured.loss, measured.accuracy);
             Ok(EpochNotes { validation, cost: None, timestep_weights: one_hot.clone() })

@@ -1,5 +1,7 @@
 //! A random design of equal cost: the control that a search has to beat.
 
+use std::collections::BTreeSet;
+
 use crate::data::DataInfo;
 use crate::ground::{Build, Parameters, Stream};
 use crate::manifest::Manifest;
@@ -20,11 +22,12 @@ const ATTEMPTS: u64 = 2_000;
 /// drawn again, whatever it calls them. The draws depend on `seed` alone.
 pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed: u64) -> Result<Design> {
     let wanted = outline(given, manifest, info)?;
+    let groups = &wanted.groups;
     let mut nearest: Option<(f64, Design)> = None;
     for attempt in 0..ATTEMPTS {
         let mut random = Stream::open(seed, "redraw", attempt);
         let architecture = manifest.space.sample(&mut random);
-        let compression = deal(&given.compression, &mut random);
+        let compression = deal(&given.compression, groups, &mut random);
         let drawn = Design { edges: architecture.edges, compression, ..given.clone() };
         let found = outline(&drawn, manifest, info)?;
         if found.layers == wanted.layers {
@@ -55,12 +58,12 @@ pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed:
     Err(Error::design(message))
 }
 
-/// Deals the decisions of each compressor to its groups at random.
-fn deal(compression: &Compression, random: &mut Stream) -> Compression {
+/// Deals the decisions of each compressor to those of its groups that are among `groups` at random.
+fn deal(compression: &Compression, groups: &BTreeSet<String>, random: &mut Stream) -> Compression {
     let mut dealt = Compression::new();
     for (compressor, decisions) in compression {
-        // A decision that stands for every layer, or for one outside of the cells, is no choice.
-        let groups: Vec<&String> = decisions.keys().filter(|group| group.starts_with("cell")).collect();
+        // A decision that stands for every layer, or for one outside of the body, is no choice.
+        let groups: Vec<&String> = decisions.keys().filter(|group| groups.contains(*group)).collect();
         let values: Vec<&Decision> = groups.iter().map(|group| &decisions[*group]).collect();
         let mut all = decisions.clone();
         for (group, index) in groups.iter().zip(random.permutation(values.len())) {
@@ -76,6 +79,8 @@ struct Outline {
     /// Name and kept bits a weight of every layer: not every operation that an edge names is one of
     /// its own in every network.
     layers: Vec<(String, f64)>,
+    /// The groups of layers of the network's body.
+    groups: BTreeSet<String>,
     /// Weight memory in bits.
     memory: f64,
     /// bit · MACs.
@@ -87,12 +92,15 @@ fn outline(design: &Design, manifest: &Manifest, info: &DataInfo) -> Result<Outl
     let mut build = Build::outline(&mut parameters);
     let (architecture, compressors) = (design.architecture(), manifest.compressors());
     let network = manifest.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
-    let mut outline = Outline { layers: Vec::new(), memory: 0.0, compute: 0.0 };
+    let mut outline = Outline { layers: Vec::new(), groups: BTreeSet::new(), memory: 0.0, compute: 0.0 };
     for layer in network.layers() {
         let bits = layer.weight.bits(Techniques::ALL).number() * layer.weight.density(Techniques::ALL).number();
         outline.memory += bits * layer.shape.weights();
         outline.compute += bits * layer.shape.macs();
         outline.layers.push((layer.shape.name.clone(), bits));
+        if layer.shape.place.is_body() {
+            outline.groups.insert(layer.shape.place.group());
+        }
     }
     Ok(outline)
 }
@@ -108,9 +116,10 @@ mod tests {
         let groups = [("cell0", 1), ("cell1", 2), ("cell2", 4), ("stem", 4)];
         let decisions: Decisions = groups.iter().map(|(name, width)| ((*name).to_owned(), bits(*width))).collect();
         let given = Compression::from([("q".to_owned(), decisions)]);
+        let body = ["cell0", "cell1", "cell2"].map(str::to_owned).into();
         let mut different = 0;
         for index in 0..20 {
-            let dealt = deal(&given, &mut Stream::open(0, "test", index));
+            let dealt = deal(&given, &body, &mut Stream::open(0, "test", index));
             let mut widths: Vec<Option<u32>> = dealt["q"].values().map(|decision| decision.bits).collect();
             assert_eq!(dealt["q"]["stem"].bits, Some(4));
             widths.sort_unstable();

@@ -112,14 +112,14 @@ fn look(
     Ok(Surveyed { task, state, needs })
 }
 
-/// The design of a trial that is known already: found, given by a file, or found by the trial that
-/// it comes from.
+/// The design of a trial that is known already: found, written in its settings, given by a file, or
+/// found by the trial that it comes from.
 fn known_design(trial: &Trial, task: &Task) -> Option<Design> {
     if let Ok(found) = Design::read(&task.folder.join(files::DESIGN)) {
         return Some(found);
     }
-    let given = Design::read(task.design_file.as_ref()?).ok()?;
-    Some(kept(given, &trial.manifest))
+    let Some(file) = &task.design_file else { return trial.manifest.written_design() };
+    Some(kept(Design::read(file).ok()?, &trial.manifest))
 }
 
 /// The parts of a design that a manifest takes over.
@@ -157,15 +157,8 @@ fn needs(
     let design = match (design, &supernet) {
         (Some(design), _) => design,
         (None, Some(supernet)) => {
-            let design = Design {
-                version: crate::network::design::VERSION,
-                space: manifest.space.typetag_name().to_owned(),
-                timesteps: most_timesteps(manifest),
-                edges: supernet.decode().edges,
-                compression: supernet.decisions(Techniques::ALL),
-                network: None,
-                accounting: None,
-            };
+            let compression = supernet.decisions(Techniques::ALL);
+            let design = Design::new(supernet.decode(), most_timesteps(manifest), compression);
             if takes_design { kept(design, manifest) } else { design }
         }
         (None, None) => {
@@ -187,12 +180,14 @@ fn needs(
     let searched = searched.filter(|_| manifest.search.is_some());
     let search = match (&searched, &manifest.search) {
         (Some(size), Some(training)) => {
-            size.training_bytes(training.batch_size.min(data.train), manifest.timesteps.max(), shape, device)
+            let batch = training.batch_size.min(data.train);
+            size.training_bytes(batch, manifest.timesteps.max(), shape, device, training.kept_beside_weights())
         }
         _ => 0,
     };
     let batch = manifest.retrain.batch_size.min(data.train);
-    let retrain = network.training_bytes(batch, design.timesteps, shape, device);
+    let retrain =
+        network.training_bytes(batch, design.timesteps, shape, device, manifest.retrain.kept_beside_weights());
     let data = match device {
         // What does not fit is gathered on the host.
         Device::Cuda(_) => data.bytes.min(available_memory(device).unwrap_or(0) / 2),

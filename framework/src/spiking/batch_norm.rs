@@ -46,8 +46,8 @@ impl BatchNorm {
             statistics,
             gamma: build.parameter("gamma", Role::Weight, |_| Tensor::ones([channels], options)),
             beta: build.parameter("beta", Role::Weight, |_| Tensor::zeros([channels], options)),
-            running_mean: build.buffer("running_mean", Tensor::zeros([channels], options)),
-            running_variance: build.buffer("running_variance", Tensor::ones([channels], options)),
+            running_mean: build.statistic("running_mean", Tensor::zeros([channels], options)),
+            running_variance: build.statistic("running_variance", Tensor::ones([channels], options)),
         }
     }
 

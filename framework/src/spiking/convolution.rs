@@ -42,6 +42,7 @@ impl Precision {
             Device::Cpu => input.shallow_clone(),
             _ => channels_last(input),
         };
+        let (input, stride) = strided_beforehand(input, weight, stride, padding);
         let call = || ConvolutionCall {
             input: input.size(),
             weight: weight.size(),
@@ -56,9 +57,23 @@ impl Precision {
         }
         match self {
             Precision::F32 => input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1),
-            Precision::Tf32 | Precision::Bf16 => convolve_rounded(input, weight, steps, call()),
+            Precision::Tf32 | Precision::Bf16 => convolve_rounded(&input, weight, steps, call()),
         }
     }
+}
+
+/// The input and the stride of a convolution; of one of 1x1 in steps, on a CPU, the pixels that it
+/// reads and a stride of 1, which is the same convolution.
+///
+/// oneDNN's gradient to the weight of such a convolution writes behind its own memory where the
+/// channels last are fewer than a vector's (16 at most): a wrong gradient, a crash, or a loop that
+/// does not end, seen in PyTorch 2.11 to 2.15 (uxlfoundation/oneDNN, issue 6035).
+fn strided_beforehand(input: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> (Tensor, i64) {
+    if input.device() != Device::Cpu || stride == 1 || padding != 0 || weight.size()[2..] != [1, 1] {
+        return (input.shallow_clone(), stride);
+    }
+    let read = input.slice(2, None, None, stride).slice(3, None, None, stride);
+    (channels_last(&read), 1)
 }
 
 fn convolve_rounded(input: &Tensor, weight: &Tensor, steps: Option<&Tensor>, call: ConvolutionCall) -> Tensor {
@@ -183,6 +198,30 @@ pub(super) fn gradients(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// oneDNN's own gradient is wrong here, and does not always end.
+    #[test]
+    fn pointwise_convolutions_in_steps_have_the_gradients_of_f64() {
+        for (channels, stride) in [(1, 2), (3, 2), (4, 2), (6, 3), (20, 2)] {
+            let stream = &mut Stream::open(0, "a test", channels as u64);
+            let input = stream.normal_of(&[6, channels, 8, 7], 1.0);
+            let weight = stream.normal_of(&[6, channels, 1, 1], 1.0);
+            let made = [Kind::Float, Kind::Double].map(|kind| {
+                let [input, weight] =
+                    [&input, &weight].map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
+                let output = match kind {
+                    Kind::Float => Precision::F32.convolve(&channels_last(&input), &weight, None, stride, 0, None),
+                    _ => input.conv2d(&weight, None::<&Tensor>, [stride; 2], [0, 0], [1, 1], 1),
+                };
+                output.pow_tensor_scalar(2).sum(kind).backward();
+                [output.detach(), input.grad(), weight.grad()].map(|tensor| tensor.to_kind(Kind::Double))
+            });
+            for (got, want) in made[0].iter().zip(&made[1]) {
+                let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+                assert!(apart < 1e-5, "{channels} channels, stride {stride}: {apart:.1e} apart");
+            }
+        }
+    }
 
     /// Sums of products of spikes and levels are exact in f32, in whatever order: all that is left
     /// is the rounding of the result.

@@ -25,41 +25,16 @@
 //! its shape: the area under D is 1 for each threshold and each temperature.
 //!
 //! Only the currents x are kept for the backward pass, which computes the potentials again. On the
-//! CPU in f32 the loops below run, on a CUDA device in f32 the kernels of `lif.cu`; on any other
-//! device or type the same node computes by tensor operations.
+//! CPU in f32 the loops below run, on a CUDA device in f32 the kernels of `lif.cu`. On any other
+//! device or type, the tensor operations of every other [neuron](super::neuron) compute it.
 
 use tch::{Device, Kind, Tensor};
 
 use super::cuda::{has_kernels_for, lif_backward, lif_forward};
 use super::function::custom_function;
 use super::lanes::{Lanes, prefetch, prefetch_to_write, with_lanes};
+use super::neuron::{Dspike, Dynamics, Number, Reset, Surrogate, spikes};
 use super::parallel::{BLOCK, Pointer, for_blocks};
-
-/// The Dspike surrogate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dspike {
-    /// Temperature b > 0: larger is closer to a step (paper: 3).
-    pub temperature: f64,
-}
-
-impl Dspike {
-    /// How far from the threshold a potential still has a gradient.
-    pub const REACH: f64 = 0.5;
-
-    /// Height of the derivative at its centre: b / (2 tanh(b/2)).
-    pub fn peak(self) -> f64 {
-        self.temperature / (2.0 * (self.temperature / 2.0).tanh())
-    }
-
-    /// The derivative at membrane potential `u` of neurons with this `threshold`, by tensor
-    /// operations.
-    pub fn derivative(self, u: &Tensor, threshold: f64) -> Tensor {
-        let tanh = ((u - threshold) * self.temperature).tanh();
-        let (low, high) = (threshold - Self::REACH, threshold + Self::REACH);
-        let inside = u.gt(low).logical_and(&u.lt(high)).to_kind(u.kind());
-        (1.0 - tanh.square()) * self.peak() * inside
-    }
-}
 
 /// Parameters of a layer of neurons.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,25 +65,33 @@ impl Lif {
         self.run(current, timesteps, true)
     }
 
-    fn run(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+    /// Spikes `[T, ...]` of currents, or of one that is the same at each of `timesteps` if
+    /// `constant`.
+    pub(super) fn run(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
         let neuron = *self;
         let loops = current.device() == Device::Cpu && current.kind() == Kind::Float;
-        let kernel = loops || has_kernels_for(current, &[Kind::Float], timesteps);
+        if !loops && !has_kernels_for(current, &[Kind::Float], timesteps) {
+            return neuron.run_operations(current, timesteps, constant);
+        }
         let forward = || {
-            let current = current.detach();
-            if kernel {
-                let current = dense(&current, constant);
-                (vec![neuron.forward_kernel(&current, timesteps, constant)], vec![current])
-            } else {
-                let (spikes, _) = neuron.run_operations(&current, timesteps, constant);
-                (vec![Tensor::stack(&spikes, 0)], vec![current])
-            }
+            let current = dense(&current.detach(), constant);
+            (vec![neuron.forward_kernel(&current, timesteps, constant)], vec![current])
         };
         let backward = move |gradients: &[Tensor], saved: &[Tensor]| {
-            let backward = if kernel { Lif::backward_kernel } else { Lif::backward_operations };
-            vec![Some(backward(&neuron, &gradients[0], &saved[0], timesteps, constant))]
+            vec![Some(neuron.backward_kernel(&gradients[0], &saved[0], timesteps, constant))]
         };
         custom_function(&[current], forward, backward).pop().expect("one output was given")
+    }
+
+    fn run_operations(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+        let dynamics = Dynamics {
+            scaled_input: false,
+            reset: Reset::Hard,
+            detached: false,
+            surrogate: Surrogate::Dspike(self.surrogate),
+        };
+        let numbers = [self.tau, self.threshold].map(Number::Fixed);
+        spikes(dynamics, numbers.each_ref(), current, timesteps, constant)
     }
 
     fn forward_kernel(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
@@ -150,42 +133,6 @@ impl Lif {
             }
         });
         result
-    }
-
-    /// Spikes and potentials at each timestep.
-    fn run_operations(&self, current: &Tensor, timesteps: i64, constant: bool) -> (Vec<Tensor>, Vec<Tensor>) {
-        let (mut spikes, mut potentials) = (Vec::new(), Vec::<Tensor>::new());
-        for step in 0..timesteps {
-            let input = if constant { current.shallow_clone() } else { current.get(step) };
-            let potential = match (potentials.last(), spikes.last()) {
-                (Some(before), Some(spike)) => before * self.tau * (1.0 - spike) + input,
-                _ => input,
-            };
-            spikes.push(potential.gt(self.threshold).to_kind(potential.kind()));
-            potentials.push(potential);
-        }
-        (spikes, potentials)
-    }
-
-    fn backward_operations(&self, gradient: &Tensor, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
-        let (spikes, potentials) = self.run_operations(current, timesteps, constant);
-        let mut carried: Option<Tensor> = None;
-        let mut results = Vec::new();
-        for (step, (spike, u)) in spikes.iter().zip(&potentials).enumerate().rev() {
-            let (slope, gradient) = (self.surrogate.derivative(u, self.threshold), gradient.get(step as i64));
-            let result = match &carried {
-                Some(next) => {
-                    let next = next * self.tau;
-                    (gradient - &next * u) * slope + next * (1.0 - spike)
-                }
-                None => gradient * slope,
-            };
-            carried = Some(result.shallow_clone());
-            results.push(result);
-        }
-        results.reverse();
-        let all = Tensor::stack(&results, 0);
-        if constant { all.sum_dim_intlist(0, false, None::<Kind>) } else { all }
     }
 }
 
@@ -487,16 +434,6 @@ mod tests {
 
     type ForwardBlock = unsafe fn(*const f32, Out, Shape, usize, usize, &Lif);
     type BackwardBlock = unsafe fn(*const f32, *const f32, *mut f32, Shape, usize, usize, &Lif);
-
-    #[test]
-    fn dspike_has_the_published_peak_and_edge() {
-        let dspike = Dspike { temperature: 3.0 };
-        let at = |u: f64| dspike.derivative(&Tensor::from(u), 0.5).double_value(&[]);
-        assert!((dspike.peak() - 1.6572).abs() < 5e-5);
-        assert!((at(0.5) - 1.6572).abs() < 5e-5);
-        assert!((at(1e-9) - 0.2995).abs() < 5e-5);
-        assert_eq!((at(0.0), at(1.0), at(-0.1), at(1.1)), (0.0, 0.0, 0.0, 0.0));
-    }
 
     /// Guards against a surrogate that stays at 0.5: at a threshold of 1 the potentials that decide
     /// about a spike had no gradient.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::average::Average;
 use super::multi_tensor::{self, Moved};
 use crate::ground::{Parameters, Role};
 use crate::spiking::changed;
 use crate::spiking::parallel::{Pointer, for_blocks, simd};
 
-/// The update rule, as in PyTorch; weight decay is an L2 term of the gradient.
+/// The update rule, as in PyTorch. Weight decay leaves parameters alone that were created without.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Algorithm {
     /// v = momentum · v + g; p -= rate · v
@@ -23,6 +24,11 @@ pub enum Algorithm {
     /// Adam with betas (0.9, 0.999), epsilon 1e-8.
     Adam {
         /// L2 penalty.
+        weight_decay: f64,
+    },
+    /// AdamW: Adam after p -= rate · weight decay · p, with the same betas and epsilon.
+    AdamW {
+        /// The share of a parameter that a step takes, in units of the rate.
         weight_decay: f64,
     },
 }
@@ -39,6 +45,15 @@ pub enum Rate {
         /// After the last.
         end: f64,
     },
+    /// start (epoch + 1) / (warmup + 1) in the first epochs, and the cosine over those that are left.
+    WarmCosine {
+        /// Epochs before the cosine; a stage of no more epochs has one less than it has.
+        warmup: usize,
+        /// At the first epoch of the cosine.
+        start: f64,
+        /// After the last.
+        end: f64,
+    },
 }
 
 impl Rate {
@@ -50,6 +65,13 @@ impl Rate {
                 let turn = std::f64::consts::PI * epoch as f64 / epochs.max(1) as f64;
                 end + (start - end) * (1.0 + turn.cos()) / 2.0
             }
+            Rate::WarmCosine { warmup, start, end } => {
+                let warmup = warmup.min(epochs.saturating_sub(1));
+                match epoch.checked_sub(warmup) {
+                    None => start * (epoch + 1) as f64 / (warmup + 1) as f64,
+                    Some(epoch) => Rate::Cosine { start, end }.at(epoch, epochs - warmup),
+                }
+            }
         }
     }
 }
@@ -60,7 +82,7 @@ impl Algorithm {
     fn state(self, parameter: &Tensor, by_kernels: bool) -> Vec<Tensor> {
         match self {
             Algorithm::Sgd { .. } => vec![parameter.zeros_like()],
-            Algorithm::Adam { .. } => {
+            Algorithm::Adam { .. } | Algorithm::AdamW { .. } => {
                 let steps = steps_beside(parameter, &Tensor::zeros([1], (Kind::Double, Device::Cpu)), by_kernels);
                 vec![parameter.zeros_like(), parameter.zeros_like(), steps]
             }
@@ -71,7 +93,21 @@ impl Algorithm {
     fn slots(self) -> usize {
         match self {
             Algorithm::Sgd { .. } => 1,
-            Algorithm::Adam { .. } => 3,
+            Algorithm::Adam { .. } | Algorithm::AdamW { .. } => 3,
+        }
+    }
+
+    /// Those that are as large as the parameter.
+    pub(super) fn moments(self) -> usize {
+        self.slots().min(2)
+    }
+
+    /// The same without weight decay.
+    fn without_decay(self) -> Algorithm {
+        match self {
+            Algorithm::Sgd { momentum, .. } => Algorithm::Sgd { momentum, weight_decay: 0.0 },
+            Algorithm::Adam { .. } => Algorithm::Adam { weight_decay: 0.0 },
+            Algorithm::AdamW { .. } => Algorithm::AdamW { weight_decay: 0.0 },
         }
     }
 }
@@ -82,18 +118,31 @@ pub struct Descent {
     algorithm: Algorithm,
     schedule: Rate,
     rate: f64,
-    parameters: Vec<(String, Tensor)>,
+    parameters: Vec<Descended>,
+    average: Option<Average>,
     state: BTreeMap<String, Vec<Tensor>>,
     /// Whether kernels of this program make the steps, and not operations of libtorch.
     by_kernels: bool,
     held: bool,
 }
 
+/// A parameter that a descent moves.
+struct Descended {
+    name: String,
+    tensor: Tensor,
+    /// Whether weight decay acts on it.
+    decays: bool,
+}
+
 impl Descent {
     /// Descends the tensors of `roles` in `parameters`. `name` tells it apart in the checkpoint.
     pub fn new(name: &str, parameters: &Parameters, roles: &[Role], algorithm: Algorithm, schedule: Rate) -> Descent {
-        let parameters: Vec<(String, Tensor)> =
-            parameters.of(roles).map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect();
+        let descended = parameters.of(roles).map(|parameter| Descended {
+            name: parameter.name.clone(),
+            tensor: parameter.tensor.shallow_clone(),
+            decays: parameter.decays,
+        });
+        let parameters: Vec<Descended> = descended.collect();
         let walks =
             |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && tensor.is_contiguous();
         Descent {
@@ -101,16 +150,31 @@ impl Descent {
             algorithm,
             schedule,
             rate: schedule.at(0, 1),
-            by_kernels: parameters.iter().all(|(_, tensor)| walks(tensor)),
+            by_kernels: parameters.iter().all(|parameter| walks(&parameter.tensor)),
             parameters,
+            average: None,
             state: BTreeMap::new(),
             held: false,
         }
     }
 
+    /// Averages what it moves and the running statistics among `parameters` over its steps, with
+    /// this decay; 0 for no average. What is measured after an epoch, and what a stage leaves, are
+    /// the averages.
+    pub fn averaged(mut self, decay: f64, parameters: &Parameters) -> Descent {
+        let moved = self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        self.average = (decay > 0.0).then(|| Average::new(decay, moved.chain(parameters.statistics())));
+        self
+    }
+
+    /// The averages of what it moves, if there are any.
+    pub(super) fn average(&mut self) -> Option<&mut Average> {
+        self.average.as_mut()
+    }
+
     /// The tensors that it moves.
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        self.parameters.iter().map(|(_, tensor)| tensor)
+        self.parameters.iter().map(|parameter| &parameter.tensor)
     }
 
     /// Sets the rate for an epoch (from 0) of a stage.
@@ -130,48 +194,63 @@ impl Descent {
 
     /// One step along the gradients there are; a parameter without gradient stays.
     pub fn step(&mut self) {
-        if !self.held {
-            tch::no_grad(|| match self.algorithm {
-                Algorithm::Sgd { momentum, weight_decay } => self.step_by_sgd(momentum, weight_decay),
-                Algorithm::Adam { weight_decay } => self.step_by_adam(weight_decay),
-            });
+        if self.held {
+            return;
+        }
+        tch::no_grad(|| {
+            for (decays, algorithm) in [(true, self.algorithm), (false, self.algorithm.without_decay())] {
+                let (moved, counts) = self.moved(decays);
+                self.step_by(algorithm, &moved, counts);
+            }
+            self.average.iter().for_each(Average::update);
+        });
+    }
+
+    fn step_by(&self, algorithm: Algorithm, moved: &Moved, counts: Vec<Tensor>) {
+        match algorithm {
+            Algorithm::Sgd { momentum, weight_decay } => self.step_by_sgd(moved, momentum, weight_decay),
+            Algorithm::Adam { weight_decay } => self.step_by_adam(moved, counts, weight_decay, false),
+            Algorithm::AdamW { weight_decay } => self.step_by_adam(moved, counts, weight_decay, true),
         }
     }
 
-    fn step_by_sgd(&mut self, momentum: f64, weight_decay: f64) {
-        let (moved, _) = self.moved();
+    fn step_by_sgd(&self, moved: &Moved, momentum: f64, weight_decay: f64) {
         if !self.by_kernels {
-            return multi_tensor::sgd(&moved, self.rate, momentum, weight_decay);
+            return multi_tensor::sgd(moved, self.rate, momentum, weight_decay);
         }
-        let Moved { parameters, gradients, first, .. } = &moved;
+        let Moved { parameters, gradients, first, .. } = moved;
         for (tensor, (gradient, velocity)) in parameters.iter().zip(gradients.iter().zip(first)) {
             sgd(tensor, gradient, velocity, [self.rate, momentum, weight_decay]);
             changed(tensor);
         }
     }
 
-    fn step_by_adam(&mut self, weight_decay: f64) {
-        let (moved, mut counts) = self.moved();
+    /// By Adam, or by AdamW if the decay is `decoupled` from the gradient.
+    fn step_by_adam(&self, moved: &Moved, mut counts: Vec<Tensor>, weight_decay: f64, decoupled: bool) {
         if !self.by_kernels {
             // On the device, so that a graph of the step counts as well.
             multi_tensor::count(&counts);
-            return multi_tensor::adam(&moved, &counts, self.rate, BETAS, weight_decay, EPSILON);
+            let numbers =
+                multi_tensor::Adam { rate: self.rate, betas: BETAS, weight_decay, epsilon: EPSILON, decoupled };
+            return multi_tensor::adam(moved, &counts, numbers);
         }
-        let Moved { parameters, gradients, first, second } = &moved;
+        let (decay, kept) = if decoupled { (0.0, 1.0 - self.rate * weight_decay) } else { (weight_decay, 1.0) };
+        let Moved { parameters, gradients, first, second } = moved;
         for (index, count) in counts.iter_mut().enumerate() {
             let count = count.g_add_scalar_(1.0).double_value(&[0]);
             let step = self.rate / (1.0 - BETAS.0.powf(count));
             let correction = (1.0 - BETAS.1.powf(count)).sqrt();
             let moments = [&first[index], &second[index]];
-            adam(&parameters[index], &gradients[index], moments, BETAS, [step, correction, weight_decay]);
+            adam(&parameters[index], &gradients[index], moments, BETAS, [step, correction, decay, kept]);
             changed(&parameters[index]);
         }
     }
 
-    /// The parameters with a gradient, and the third slot of each one's state, where there is one.
-    fn moved(&mut self) -> (Moved, Vec<Tensor>) {
+    /// The parameters with a gradient that weight decay acts on, or those that it does not act on,
+    /// and the third slot of each one's state, where there is one.
+    fn moved(&mut self, decays: bool) -> (Moved, Vec<Tensor>) {
         let (mut moved, mut counts) = (Moved::default(), Vec::new());
-        for (name, tensor) in &self.parameters {
+        for Descended { name, tensor, .. } in self.parameters.iter().filter(|parameter| parameter.decays == decays) {
             let gradient = tensor.grad();
             if !gradient.defined() {
                 continue;
@@ -186,18 +265,36 @@ impl Descent {
         (moved, counts)
     }
 
+    /// Sets the state of a tensor, if it is moved here, to zero where `entries` has ones: momentum and
+    /// moments of what begins anew.
+    pub(super) fn forget(&mut self, tensor: &Tensor, entries: &Tensor) {
+        let own = self.parameters.iter().find(|own| own.tensor.data_ptr() == tensor.data_ptr());
+        let Some(state) = own.and_then(|own| self.state.get(&own.name)) else { return };
+        let entries = entries.to_kind(Kind::Bool);
+        // Adam's number of steps has no entries.
+        for slot in state.iter().filter(|slot| slot.size() == tensor.size()) {
+            tch::no_grad(|| {
+                let _ = slot.shallow_clone().masked_fill_(&entries, 0.0);
+            });
+        }
+    }
+
     /// The state by name, for a checkpoint.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.state.iter().flat_map(move |(parameter, tensors)| {
+        let moments = self.state.iter().flat_map(move |(parameter, tensors)| {
             tensors.iter().enumerate().map(move |(slot, tensor)| (format!("{}/{slot}/{parameter}", self.name), tensor))
-        })
+        });
+        moments.chain(self.average.iter().flat_map(|average| average.state(&self.name)))
     }
 
     /// Takes the state back from a checkpoint.
     pub fn restore(&mut self, stored: &BTreeMap<String, Tensor>) {
+        if let Some(average) = &mut self.average {
+            average.restore(&self.name, stored);
+        }
         self.state.clear();
         let slots = self.algorithm.slots();
-        for (parameter, tensor) in &self.parameters {
+        for Descended { name: parameter, tensor, .. } in &self.parameters {
             let found: Vec<Tensor> = (0..slots)
                 .filter_map(|slot| stored.get(&format!("{}/{slot}/{parameter}", self.name)))
                 .enumerate()
@@ -248,8 +345,8 @@ fn sgd(tensor: &Tensor, gradient: &Tensor, velocity: &Tensor, numbers: [f64; 3])
 }
 
 /// One step of Adam in one pass over memory; `numbers` are step, correction of the second moment's
-/// root and weight decay.
-fn adam(tensor: &Tensor, gradient: &Tensor, moments: [&Tensor; 2], betas: (f64, f64), numbers: [f64; 3]) {
+/// root, weight decay in the gradient, and what decay beside it leaves of the parameter.
+fn adam(tensor: &Tensor, gradient: &Tensor, moments: [&Tensor; 2], betas: (f64, f64), numbers: [f64; 4]) {
     let [p, g, m, v] = [tensor, gradient, moments[0], moments[1]].map(Pointer::of);
     let numbers = numbers.map(|number| number as f32);
     let decays = [betas.0, 1.0 - betas.0, betas.1, 1.0 - betas.1].map(|number| number as f32);
@@ -278,19 +375,19 @@ simd! {
 simd! {
     #[allow(clippy::too_many_arguments)]
     unsafe fn adam_block(
-        p: *mut f32, g: *const f32, m: *mut f32, v: *mut f32, begin: usize, end: usize, decays: [f32; 4], numbers: [f32; 3],
+        p: *mut f32, g: *const f32, m: *mut f32, v: *mut f32, begin: usize, end: usize, decays: [f32; 4], numbers: [f32; 4],
     ) {
         let length = end - begin;
         let p = std::slice::from_raw_parts_mut(p.add(begin), length);
         let g = std::slice::from_raw_parts(g.add(begin), length);
         let m = std::slice::from_raw_parts_mut(m.add(begin), length);
         let v = std::slice::from_raw_parts_mut(v.add(begin), length);
-        let [step, correction, decay] = numbers;
+        let [step, correction, decay, kept] = numbers;
         for i in 0..length {
             let gradient = g[i] + p[i] * decay;
             m[i] = m[i] * decays[0] + gradient * decays[1];
             v[i] = v[i] * decays[2] + gradient * gradient * decays[3];
-            p[i] -= m[i] / (v[i].sqrt() / correction + EPSILON as f32) * step;
+            p[i] = p[i] * kept - m[i] / (v[i].sqrt() / correction + EPSILON as f32) * step;
         }
     }
 }
@@ -352,6 +449,7 @@ mod tests {
             Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 },
             Algorithm::Sgd { momentum: 0.0, weight_decay: 0.1 },
             Algorithm::Adam { weight_decay: 0.1 },
+            Algorithm::AdamW { weight_decay: 0.1 },
         ];
         for (algorithm, by_kernels) in rules.into_iter().flat_map(|rule| [(rule, true), (rule, false)]) {
             let start = Tensor::randn([37, 91], (Kind::Float, Device::Cpu));
@@ -367,13 +465,19 @@ mod tests {
                 parameters.zero_grad();
                 p.square().sum(Kind::Float).backward();
                 descent.step();
-                let gradient = &want * 2.1;
+                let gradient = match algorithm {
+                    Algorithm::AdamW { .. } => &want * 2.0,
+                    _ => &want * 2.1,
+                };
                 match algorithm {
                     Algorithm::Sgd { momentum, .. } => {
                         first = &first * momentum + gradient;
                         want -= &first * 0.01;
                     }
-                    Algorithm::Adam { .. } => {
+                    Algorithm::Adam { .. } | Algorithm::AdamW { .. } => {
+                        if matches!(algorithm, Algorithm::AdamW { .. }) {
+                            want *= 1.0 - 0.01 * 0.1;
+                        }
                         first = &first * 0.9 + &gradient * 0.1;
                         second = &second * 0.999 + gradient.square() * 0.001;
                         let corrected = |moment: &Tensor, beta: f64| moment / (1.0 - beta.powi(step));
@@ -390,7 +494,12 @@ mod tests {
     /// Three parameters, one without gradient in some steps, in one operation: as one by one.
     #[test]
     fn parameters_step_together_as_each_would_alone() {
-        for algorithm in [Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 }, Algorithm::Adam { weight_decay: 0.1 }] {
+        let rules = [
+            Algorithm::Sgd { momentum: 0.9, weight_decay: 0.1 },
+            Algorithm::Adam { weight_decay: 0.1 },
+            Algorithm::AdamW { weight_decay: 0.1 },
+        ];
+        for algorithm in rules {
             let run = |by_kernels: bool, resume: bool| {
                 let mut parameters = Parameters::default();
                 let mut build = Build::new(&mut parameters, 7, Device::Cpu);
@@ -399,7 +508,7 @@ mod tests {
                 let begin = || {
                     let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.01));
                     descent.by_kernels = by_kernels;
-                    descent
+                    descent.averaged(0.7, &parameters)
                 };
                 let mut descent = begin();
                 for step in 0..5 {
@@ -416,7 +525,13 @@ mod tests {
                         descent.restore(&stored);
                     }
                 }
-                Tensor::cat(&all, 0).detach()
+                let values = Tensor::cat(&all, 0).detach();
+                descent.average().unwrap().put_in();
+                let averages = Tensor::cat(&all, 0).detach();
+                assert!(!averages.equal(&values));
+                descent.average().unwrap().take_out();
+                assert!(Tensor::cat(&all, 0).equal(&values));
+                Tensor::cat(&[values, averages], 0)
             };
             let alone = run(true, false);
             let together = run(false, false);
@@ -425,6 +540,90 @@ mod tests {
             assert!(run(false, true).equal(&together), "{algorithm:?}: resumed to the bit");
             assert!(run(true, true).equal(&alone), "{algorithm:?}: resumed to the bit");
         }
+    }
+
+    #[test]
+    fn weight_decay_leaves_parameters_without_it_alone() {
+        let rules = [
+            Algorithm::Sgd { momentum: 0.9, weight_decay: 0.5 },
+            Algorithm::Adam { weight_decay: 0.5 },
+            Algorithm::AdamW { weight_decay: 0.5 },
+        ];
+        for (algorithm, by_kernels) in rules.into_iter().flat_map(|rule| [(rule, true), (rule, false)]) {
+            let run = |algorithm: Algorithm, decays: bool| {
+                let mut parameters = Parameters::default();
+                let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+                let init = |_: &mut crate::ground::Stream| Tensor::from_slice(&[1.0f32, -2.0]);
+                let other = build.parameter("other", Role::Weight, init);
+                let p = match decays {
+                    true => build.parameter("p", Role::Weight, init),
+                    false => build.parameter_without_decay("p", Role::Weight, init),
+                };
+                let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.1));
+                descent.by_kernels = by_kernels;
+                for _ in 0..3 {
+                    parameters.zero_grad();
+                    (p.square() + other.square()).sum(Kind::Float).backward();
+                    descent.step();
+                }
+                (p.detach(), other.detach())
+            };
+            let (kept, other) = run(algorithm, false);
+            let (decayed, same) = run(algorithm, true);
+            assert!(other.equal(&same) && !kept.equal(&decayed), "{algorithm:?}, kernels {by_kernels}");
+            assert!(kept.equal(&run(algorithm.without_decay(), true).0), "{algorithm:?}, kernels {by_kernels}");
+        }
+    }
+
+    /// m(n) = d^n w(0) + (1 - d) · sum over k of d^(n-k) w(k), of weights and of running statistics
+    /// alone.
+    #[test]
+    fn an_average_has_its_closed_form() {
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let p = build.parameter("p", Role::Weight, |_| Tensor::from_slice(&[1.0f32]));
+        let statistic = build.statistic("running", Tensor::from_slice(&[5.0f32]));
+        let counter = build.buffer("counter", Tensor::from_slice(&[5.0f32]));
+        let sgd = Algorithm::Sgd { momentum: 0.0, weight_decay: 0.0 };
+        const DECAY: f64 = 0.8;
+        let descent = Descent::new("w", &parameters, &[Role::Weight], sgd, Rate::Constant(0.1));
+        let mut descent = descent.averaged(DECAY, &parameters);
+        for step in 1..=4 {
+            // w = 0.8^n, and the statistic is 5 + n.
+            parameters.zero_grad();
+            p.square().sum(Kind::Float).backward();
+            tch::no_grad(|| [&statistic, &counter].map(|it| drop(it.shallow_clone().fill_(5.0 + f64::from(step)))));
+            descent.step();
+        }
+        let closed = |value: &dyn Fn(i32) -> f64| {
+            let sum: f64 = (1..=4).map(|k| DECAY.powi(4 - k) * value(k)).sum();
+            DECAY.powi(4) * value(0) + (1.0 - DECAY) * sum
+        };
+        let values = || [&p, &statistic, &counter].map(|tensor| tensor.double_value(&[0]));
+        let [w, ..] = values();
+        assert!((w - 0.8f64.powi(4)).abs() < 1e-6);
+        descent.average().unwrap().put_in();
+        let [averaged, of_statistic, of_counter] = values();
+        assert!((averaged - closed(&|k| 0.8f64.powi(k))).abs() < 1e-6, "{averaged}");
+        assert!((of_statistic - closed(&|k| 5.0 + f64::from(k))).abs() < 1e-5, "{of_statistic}");
+        assert_eq!(of_counter, 9.0);
+        descent.average().unwrap().take_out();
+        assert_eq!(values(), [w, 9.0, 9.0]);
+        assert!(descent.averaged(0.0, &parameters).average().is_none());
+    }
+
+    #[test]
+    fn a_warm_up_rises_in_equal_steps_to_the_start_of_the_cosine() {
+        let rate = Rate::WarmCosine { warmup: 3, start: 0.4, end: 0.1 };
+        let want = [0.1, 0.2, 0.3, 0.4, 0.325, 0.175];
+        for (epoch, want) in want.into_iter().enumerate() {
+            // The cosine of 3 epochs: 0.25 + 0.15 · (1, 1/2, -1/2).
+            assert!((rate.at(epoch, 6) - want).abs() < 1e-12, "epoch {epoch}");
+        }
+        assert!((rate.at(6, 6) - 0.1).abs() < 1e-12);
+        // A stage of two epochs has one of warm-up.
+        assert_eq!([0, 1].map(|epoch| rate.at(epoch, 2)), [0.2, 0.4]);
+        assert_eq!(rate.at(0, 1), 0.4);
     }
 
     #[test]

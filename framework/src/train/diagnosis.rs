@@ -21,9 +21,10 @@ use tch::{Kind, Tensor};
 
 use super::course::Course;
 use super::stage::Step;
-use super::{Checkpoint, Descent, StageSpec};
+use super::{Checkpoint, Descent, Schedules, StageSpec};
 use crate::Error;
 use crate::ground::{Parameters, Role};
+use crate::network::Progress;
 
 /// A cross-entropy is near ln(classes) at the start. None that is larger than this has ever come
 /// back.
@@ -39,6 +40,7 @@ pub(super) struct Watched<'a> {
     pub(super) course: &'a Course<'a>,
     pub(super) spec: &'a StageSpec,
     pub(super) parameters: &'a Parameters,
+    pub(super) schedules: &'a Schedules<'a>,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -67,7 +69,7 @@ pub(super) fn diagnose(
     step: &mut Step,
     noticed: f64,
 ) -> Option<Error> {
-    let Watched { course, spec, parameters, stop } = watched;
+    let Watched { course, spec, parameters, schedules, stop } = watched;
     let checkpoint = Checkpoint::newest(checkpoints).0.filter(|checkpoint| checkpoint.stage == spec.stage)?;
     checkpoint.restore_parameters(parameters).ok()?;
     for descent in descents.iter_mut() {
@@ -84,7 +86,10 @@ pub(super) fn diagnose(
             }
             done += 1;
             let before: Vec<Tensor> = parameters.named().map(|(_, tensor)| tensor.detach().copy()).collect();
+            let progress = Progress::after(done, course.len(), epoch, spec.epochs);
+            schedules.watch(progress);
             let loss = step(&batch, epoch, descents).ok()?.loss.double_value(&[]);
+            schedules.advance(progress, descents);
             if !diverged(loss) && parameters.named().all(|(_, tensor)| finite(tensor)) {
                 continue;
             }

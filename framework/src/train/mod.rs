@@ -2,6 +2,7 @@
 //! search and retraining share, checkpoints, evaluation.
 
 mod augment;
+mod average;
 mod batch;
 mod checkpoint;
 mod course;
@@ -9,11 +10,13 @@ mod decisions;
 mod descent;
 mod diagnosis;
 mod evaluate;
+mod loss;
 mod multi_tensor;
 mod pace;
 mod phase;
 mod placement;
 mod replay;
+mod schedules;
 mod search;
 mod session;
 mod settings;
@@ -27,8 +30,10 @@ pub use decisions::{AtRandom, OpenDecisions, decision};
 pub use descent::{Algorithm, Descent, Rate, clip_gradients};
 pub use diagnosis::broken_tensor;
 pub use evaluate::{Measured, evaluate, evaluate_in_batches};
+pub use loss::Loss;
 pub use phase::Phase;
+pub use schedules::Schedules;
 pub use search::{Found, Gating, Losses, Open, Optimizer, Regime, Search, SearchParts, Searched, Settle};
 pub use session::{Session, SessionSpec};
-pub use settings::{Augment, Interval, Training};
+pub use settings::{Augment, Interval, Training, WeightAlgorithm};
 pub use stage::{EpochNotes, StageSpec, StepReport};

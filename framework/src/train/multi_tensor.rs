@@ -32,7 +32,9 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         epsilon: f64,
+        decoupled: bool,
     ) -> *mut c_char;
+    fn litesnn_lerp(from: List, to: List, count: i64, weight: f64) -> *mut c_char;
     fn litesnn_count(tensors: List, count: i64) -> *mut c_char;
     fn litesnn_norms(tensors: List, count: i64, results: *mut *mut C_tensor) -> *mut c_char;
     fn litesnn_scale(tensors: List, count: i64, factor: *mut C_tensor) -> *mut c_char;
@@ -71,9 +73,20 @@ pub(super) fn sgd(moved: &Moved, rate: f64, momentum: f64, weight_decay: f64) {
     moved.parameters.iter().for_each(changed);
 }
 
-/// Adam with L2 decay in the gradient; `steps` are the numbers of each parameter's step, from 1, as
-/// f32 scalars on the parameters' device.
-pub(super) fn adam(moved: &Moved, steps: &[Tensor], rate: f64, betas: (f64, f64), weight_decay: f64, epsilon: f64) {
+/// The numbers of Adam.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Adam {
+    pub(super) rate: f64,
+    pub(super) betas: (f64, f64),
+    pub(super) weight_decay: f64,
+    pub(super) epsilon: f64,
+    /// Whether weight decay acts beside the gradient, as in AdamW, and not in it.
+    pub(super) decoupled: bool,
+}
+
+/// Adam or AdamW; `steps` are the numbers of each parameter's step, from 1, as f32 scalars on the
+/// parameters' device.
+pub(super) fn adam(moved: &Moved, steps: &[Tensor], numbers: Adam) {
     if moved.parameters.is_empty() {
         return;
     }
@@ -81,6 +94,7 @@ pub(super) fn adam(moved: &Moved, steps: &[Tensor], rate: f64, betas: (f64, f64)
     let [parameters, gradients, first, second] = lists.each_ref().map(Vec::as_ptr);
     let steps = pointers(steps);
     let count = moved.parameters.len() as i64;
+    let Adam { rate, betas, weight_decay, epsilon, decoupled } = numbers;
     // SAFETY: five arrays of `count` tensors that live through the call.
     unsafe {
         panic_on_failure(litesnn_fused_adam(
@@ -95,9 +109,21 @@ pub(super) fn adam(moved: &Moved, steps: &[Tensor], rate: f64, betas: (f64, f64)
             betas.1,
             weight_decay,
             epsilon,
+            decoupled,
         ));
     }
     moved.parameters.iter().for_each(changed);
+}
+
+/// from += weight · (to - from), in place, of each of `from` with that of `to`.
+pub(super) fn lerp(from: &[Tensor], to: &[Tensor], weight: f64) {
+    if from.is_empty() {
+        return;
+    }
+    // SAFETY: as many tensors in both, which live through the call.
+    unsafe {
+        panic_on_failure(litesnn_lerp(pointers(from).as_ptr(), pointers(to).as_ptr(), from.len() as i64, weight));
+    }
 }
 
 /// Adds 1 to all tensors, in place.
@@ -149,7 +175,9 @@ mod tests {
     #[test]
     fn a_step_of_no_parameters_moves_nothing() {
         sgd(&Moved::default(), 0.1, 0.9, 0.0);
-        adam(&Moved::default(), &[], 0.1, (0.9, 0.999), 0.0, 1e-8);
+        let numbers = Adam { rate: 0.1, betas: (0.9, 0.999), weight_decay: 0.0, epsilon: 1e-8, decoupled: false };
+        adam(&Moved::default(), &[], numbers);
+        lerp(&[], &[], 0.1);
     }
 
     #[test]

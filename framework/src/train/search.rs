@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use tch::{Kind, Tensor};
 
 use super::{
-    Algorithm, AtRandom, Batch, Descent, EpochNotes, OpenDecisions, Phase, Rate, Session, StageSpec, StepReport,
-    Training, evaluate,
+    Algorithm, AtRandom, Batch, Descent, EpochNotes, OpenDecisions, Phase, Rate, Schedules, Session, StageSpec,
+    StepReport, Training, evaluate,
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
@@ -15,7 +15,7 @@ use crate::ground::{Parameters, Role};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
     Architecture, Compression, CostConstants, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate,
-    design, exceedance, prefix_cross_entropy,
+    exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -139,7 +139,8 @@ pub struct SearchParts<'a> {
 
 /// The terms of the loss (paper, Eq. 15), scalars.
 pub struct Losses {
-    /// L_CE: cross-entropy of prefix-averaged logits, weighted over numbers of timesteps (Eq. 17).
+    /// L_CE: cross-entropy of prefix-averaged logits, weighted over numbers of timesteps (Eq. 17), or
+    /// the loss that the manifest has in its place.
     pub cross_entropy: Tensor,
     /// L_mem: expected weight storage of the searched layers in bits (Eq. 18), f64.
     pub memory: Tensor,
@@ -162,6 +163,8 @@ pub struct Search<'a, 'b> {
     timesteps: Option<i64>,
     /// Timesteps of the last stage of this network: its running statistics are taken over them.
     trained_at: Option<i64>,
+    /// Techniques that acted in a stage of this network: their schedules are done.
+    scheduled: Techniques,
     session: &'a mut Session<'b>,
 }
 
@@ -175,8 +178,8 @@ impl<'a, 'b> Search<'a, 'b> {
         session: &'a mut Session<'b>,
     ) -> Result<Search<'a, 'b>> {
         session.begin(Phase::Search, "", &parts.open.parameters)?;
-        let decided = Compression::new();
-        Ok(Search { parts, retrain, settle, decided, timesteps: None, trained_at: None, session })
+        let (decided, scheduled) = (Compression::new(), Techniques::NONE);
+        Ok(Search { parts, retrain, settle, decided, timesteps: None, trained_at: None, scheduled, session })
     }
 
     /// The network and what belongs to it.
@@ -189,15 +192,11 @@ impl<'a, 'b> Search<'a, 'b> {
         self.retrain
     }
 
-    /// SGD on the weights as the manifest says.
+    /// The descent of the weights as the manifest says.
     pub fn weight_descent(&self) -> Descent {
         let training = self.parts.training;
-        self.descent(
-            "weights",
-            &[Role::Weight],
-            Algorithm::Sgd { momentum: training.momentum, weight_decay: training.weight_decay },
-            Rate::Cosine { start: training.learning_rate, end: training.learning_rate_end },
-        )
+        let descent = self.descent("weights", &[Role::Weight], training.weight_algorithm(), training.rate());
+        descent.averaged(training.ema, &self.parts.open.parameters)
     }
 
     /// A descent over the parameters of some roles.
@@ -227,11 +226,13 @@ impl<'a, 'b> Search<'a, 'b> {
     ) -> Result<()> {
         self.trained_at = Some(regime.timesteps);
         let parts = &self.parts;
+        let schedules = Schedules::of(parts.network(), regime.active, self.scheduled);
+        self.scheduled = self.scheduled.and(regime.active);
         let spec = parts.stage_spec(name, epochs)?;
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
-            &parts.open.parameters,
+            (&parts.open.parameters, &schedules),
             descents,
             |batch, epoch, descents| step(parts, batch, epoch, descents),
             |epoch| parts.notes(epoch, regime, splits, device),
@@ -287,6 +288,7 @@ impl<'a, 'b> Search<'a, 'b> {
         self.parts.training = self.retrain;
         self.timesteps = self.timesteps.map(|_| design.timesteps);
         self.trained_at = None;
+        self.scheduled = Techniques::NONE;
         let text = design.to_toml();
         self.decided = design.compression;
         self.session.begin(Phase::Settled, &text, &self.parts.open.parameters)
@@ -300,16 +302,8 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// The design that the network and the gate decode to now.
     pub fn decode(&self) -> Design {
-        let architecture = self.parts.open.network.architecture();
-        Design {
-            version: design::VERSION,
-            space: architecture.space,
-            timesteps: self.timesteps.unwrap_or_else(|| self.parts.open.gate.decide()),
-            edges: architecture.edges,
-            compression: self.decisions(Techniques::ALL),
-            network: None,
-            accounting: None,
-        }
+        let timesteps = self.timesteps.unwrap_or_else(|| self.parts.open.gate.decide());
+        Design::new(self.parts.open.network.architecture(), timesteps, self.decisions(Techniques::ALL))
     }
 
     /// Takes the parameters as they are now: the final weights of the design.
@@ -402,10 +396,11 @@ impl SearchParts<'_> {
         self.network().forward(&batch.images, &pass)
     }
 
-    /// L_CE, with that of an auxiliary head, in `epoch` (from 0).
+    /// L_CE, or the [loss](super::Loss) that the manifest has in its place, with that of an auxiliary
+    /// head, in `epoch` (from 0).
     pub fn cross_entropy(&self, response: &Response, batch: &Batch, epoch: usize, regime: Regime) -> Tensor {
         let weights = self.timestep_weights(epoch, regime, batch.images.device());
-        let of = |logits: &Tensor| (prefix_cross_entropy(logits, &batch.labels) * &weights).sum(Kind::Float);
+        let of = |logits: &Tensor| (self.training.prefix_losses(logits, &batch.labels) * &weights).sum(Kind::Float);
         match &response.auxiliary {
             Some((auxiliary, weight)) => of(&response.logits) + of(auxiliary) * *weight,
             None => of(&response.logits),

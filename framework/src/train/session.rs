@@ -7,16 +7,19 @@ use std::time::Instant;
 
 use tch::Device;
 
+use super::average::Average;
 use super::course::Course;
 use super::diagnosis::{self, Watched, broken_tensor};
 use super::pace::Pace;
 use super::replay::Replay;
+use super::schedules::Schedules;
 use super::stage::Step;
 use super::sums::Sums;
 use super::{Batch, Begun, Checkpoint, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
 use crate::data::Splits;
 use crate::ground::file::set_aside;
 use crate::ground::{Machine, Parameters};
+use crate::network::Progress;
 use crate::record::{self, EpochRow, Event, Observer, Stage, TrialLabel, files};
 use crate::{Error, Result};
 
@@ -75,6 +78,7 @@ struct Work<'s> {
     spec: &'s StageSpec,
     course: &'s Course<'s>,
     parameters: &'s Parameters,
+    schedules: &'s Schedules<'s>,
     /// Whether all that was done is in a checkpoint.
     saved: bool,
     /// Seconds in training steps.
@@ -210,12 +214,12 @@ impl<'a> Session<'a> {
     /// Runs a stage to its end, or returns at once when it was finished before an interruption.
     ///
     /// `step` trains on one batch in an epoch (from 0); `notes` is asked after each epoch. Rates of
-    /// `descents` are set by their schedules; the first one's rate is recorded. All state that
-    /// steps depend on is in `parameters` and `descents`.
+    /// `descents` are set by their schedules; the first one's rate is recorded. After each step
+    /// `schedules` are told of it. All state that steps depend on is in `parameters` and `descents`.
     pub fn stage(
         &mut self,
         spec: &StageSpec,
-        parameters: &Parameters,
+        (parameters, schedules): (&Parameters, &Schedules),
         descents: &mut [Descent],
         mut step: impl FnMut(&Batch, usize, &mut [Descent]) -> Result<StepReport>,
         mut notes: impl FnMut(usize) -> Result<EpochNotes>,
@@ -240,6 +244,7 @@ impl<'a> Session<'a> {
             spec,
             course: &course,
             parameters,
+            schedules,
             saved: true,
             in_steps: 0.0,
             idle: Instant::now(),
@@ -259,6 +264,8 @@ impl<'a> Session<'a> {
             self.conclude_epoch(&mut work, epoch, &sums, descents, &mut notes)?;
             if epoch + 1 == epochs {
                 self.finished.push(spec.stage.clone());
+                // What the stage leaves, and what its last checkpoint holds.
+                averages(descents).for_each(Average::put_in);
             }
             if epoch + 1 == epochs || self.is_due() || (epoch + 1) % self.spec.interval.epochs == 0 {
                 self.save(&mut work, epoch + 1, Begun::default(), descents)?;
@@ -340,8 +347,14 @@ impl<'a> Session<'a> {
         replay: &mut Replay,
     ) -> Result<()> {
         let begin = Instant::now();
-        let report =
-            replay.step(batch, work.parameters, |batch| step(batch, epoch, descents), |text| self.note(text))?;
+        let progress = Progress::after(sums.done.batches + 1, work.course.len(), epoch, work.spec.epochs);
+        let report = match work.schedules.watch(progress) {
+            true => step(batch, epoch, descents)?,
+            false => {
+                replay.step(batch, work.parameters, |batch| step(batch, epoch, descents), |text| self.note(text))?
+            }
+        };
+        work.schedules.advance(progress, descents);
         if self.device == Device::Cpu {
             work.in_steps += begin.elapsed().as_secs_f64();
         }
@@ -393,7 +406,8 @@ impl<'a> Session<'a> {
             place: String::new(),
         };
         self.note(&format!("{noticed}; looking for where it began, from the last checkpoint on"));
-        let watched = Watched { course: work.course, spec: work.spec, parameters: work.parameters, stop: self.stop };
+        let Work { course, spec, parameters, schedules, .. } = *work;
+        let watched = Watched { course, spec, parameters, schedules, stop: self.stop };
         let folder = self.spec.folder.join(files::CHECKPOINT);
         diagnosis::diagnose(&watched, &folder, descents, step, loss).unwrap_or(noticed)
     }
@@ -405,7 +419,7 @@ impl<'a> Session<'a> {
         work: &mut Work,
         epoch: usize,
         sums: &Sums,
-        descents: &[Descent],
+        descents: &mut [Descent],
         notes: &mut impl FnMut(usize) -> Result<EpochNotes>,
     ) -> Result<()> {
         let images_per_second = sums.images_per_second();
@@ -414,7 +428,10 @@ impl<'a> Session<'a> {
         if let Some(what) = broken_tensor(work.parameters) {
             return Err(Error::NotFinite { when: when(), what });
         }
-        let notes = notes(epoch).map_err(|error| match error {
+        averages(descents).for_each(Average::put_in);
+        let noted = notes(epoch);
+        averages(descents).for_each(Average::take_out);
+        let notes = noted.map_err(|error| match error {
             Error::NotFinite { what, .. } => Error::NotFinite { when: format!("{}, in validation", when()), what },
             other => other,
         })?;
@@ -488,6 +505,11 @@ impl<'a> Session<'a> {
         }
         Err(Error::Interrupted)
     }
+}
+
+/// The averages of what descents move.
+fn averages(descents: &mut [Descent]) -> impl Iterator<Item = &mut Average> {
+    descents.iter_mut().filter_map(Descent::average)
 }
 
 /// Renames a file that is not whole, and says so. One that could not be read at all is an error: it

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
-use litesnn_framework::spiking::{BatchNorm, Currents, Dspike, Lif, Statistics, Term, custom_function, node_spikes};
+use litesnn_framework::spiking::{
+    BatchNorm, Currents, Drives, Dspike, Lif, NeuronSettings, Neurons, Statistics, Term, custom_function, node_spikes,
+};
 use litesnn_framework::train::{Algorithm, Descent, Rate, clip_gradients};
 use tch::{Device, Kind, Tensor};
 
@@ -67,6 +69,33 @@ pub fn neurons() {
     }
 }
 
+/// Tensor operations, of which none may mix devices.
+pub fn other_neurons() {
+    let settings = [
+        r#"{ "surrogate": "atan", "detach_reset": true, "time_constant": 2.0, "scaled_input": true }"#,
+        r#"{ "surrogate": "sigmoid", "reset": "soft", "learn_decay": true, "learn_threshold": true, "scaled_input": true }"#,
+        r#"{ "surrogate": "triangle", "learn_threshold": true }"#,
+        r#"{ "surrogate": "rectangle", "reset": "soft", "detach_reset": true }"#,
+    ];
+    for (settings, constant) in settings.into_iter().flat_map(|one| [(one, false), (one, true)]) {
+        same_on_both(&format!("{settings}, constant {constant}"), 1e-5, |device| {
+            let mut parameters = Parameters::default();
+            let mut build = Build::new(&mut parameters, 0, device);
+            let settings: NeuronSettings = serde_json::from_str(settings).unwrap();
+            let neurons = Neurons::new(&settings, &mut build);
+            let norm = BatchNorm::new(5, Statistics::EachTimestep, &mut build.at("norm"));
+            let images = if constant { 2 } else { 2 * STEPS };
+            let x = normal("x", &[images, 5, 4, 4], device).set_requires_grad(true);
+            let currents = Currents::new(&x, &norm, STEPS, constant, true, Drives::Candidates(&neurons), 1);
+            let term = Term::Part { of: Rc::new(currents), first: 0, scale: None };
+            let (spikes, rate) = node_spikes(&neurons, &[term], 5, None, STEPS, true);
+            (&spikes * normal("upstream", &[2 * STEPS, 5, 4, 4], device)).sum(Kind::Float).backward();
+            let learned = parameters.trainable().iter().map(|parameter| parameter.tensor.grad());
+            [spikes, rate.unwrap(), x.grad()].into_iter().chain(learned).collect()
+        });
+    }
+}
+
 pub fn nodes() {
     for (spiking, training) in [(false, true), (true, true), (true, false)] {
         same_on_both(&format!("spiking {spiking}, training {training}"), 1e-4, |device| {
@@ -79,16 +108,17 @@ pub fn nodes() {
                 (norm, x)
             });
             let alpha = normal("alpha", &[4], device).set_requires_grad(true);
-            let candidate = spiking.then_some(&NEURON);
+            let neurons = Neurons::from(NEURON);
+            let drives = if spiking { Drives::Candidates(&neurons) } else { Drives::Nodes(&neurons) };
             let of =
-                |(norm, x): &(BatchNorm, Tensor)| Rc::new(Currents::new(x, norm, STEPS, false, training, candidate, 2));
+                |(norm, x): &(BatchNorm, Tensor)| Rc::new(Currents::new(x, norm, STEPS, false, training, drives, 2));
             let (one, two) = (of(&first), of(&second));
             let terms = |part: i64| -> Vec<Term> {
                 [(&one, 2 * part), (&two, 2 * part + 1)]
                     .map(|(of, scale)| Term::Part { of: of.clone(), first: part * width, scale: Some(scale) })
                     .into()
             };
-            let nodes = [0, 1].map(|part| node_spikes(&NEURON, &terms(part), width, Some(&alpha), STEPS, true));
+            let nodes = [0, 1].map(|part| node_spikes(&neurons, &terms(part), width, Some(&alpha), STEPS, true));
             let upstream = normal("upstream", &[STEPS * 2, width, 4, 4], device);
             let loss = nodes.iter().map(|(spikes, _)| (spikes * &upstream).sum(Kind::Float));
             loss.reduce(|sum, next| sum + next).unwrap().backward();
@@ -105,7 +135,11 @@ pub fn nodes() {
 }
 
 pub fn descents() {
-    let algorithms = [Algorithm::Sgd { momentum: 0.9, weight_decay: 1e-3 }, Algorithm::Adam { weight_decay: 1e-3 }];
+    let algorithms = [
+        Algorithm::Sgd { momentum: 0.9, weight_decay: 1e-3 },
+        Algorithm::Adam { weight_decay: 1e-3 },
+        Algorithm::AdamW { weight_decay: 1e-3 },
+    ];
     for algorithm in algorithms {
         same_on_both(&format!("{algorithm:?}"), 1e-5, |device| {
             let mut parameters = Parameters::default();
@@ -115,7 +149,10 @@ pub fn descents() {
                 let _ =
                     build.parameter(&index.to_string(), Role::Weight, |stream| stream.normal(size).to_device(device));
             }
-            let mut descent = Descent::new("weights", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.1));
+            let mut build = Build::new(&mut parameters, 0, device);
+            let _ = build.parameter_without_decay("3", Role::Weight, |stream| stream.normal(&[1]).to_device(device));
+            let descent = Descent::new("weights", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.1));
+            let mut descent = descent.averaged(0.9, &parameters);
             for step in 0..3 {
                 parameters.zero_grad();
                 let square = |(index, tensor): (usize, &Tensor)| {
@@ -127,7 +164,10 @@ pub fn descents() {
                 clip_gradients(descent.tensors(), 2.0);
                 descent.step();
             }
-            descent.tensors().map(|tensor| tensor.detach()).collect()
+            let averages = descent.state().filter(|(name, _)| name.contains("/average/"));
+            let averages: Vec<Tensor> = averages.map(|(_, tensor)| tensor.copy()).collect();
+            assert_eq!(averages.len(), 4);
+            descent.tensors().map(|tensor| tensor.detach()).chain(averages).collect()
         });
     }
 }

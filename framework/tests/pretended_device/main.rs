@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if std::env::var_os(refusals::TOUCH).is_some() {
         refusals::touch();
     }
-    let tests: [(&str, fn()); 20] = [
+    let tests: [(&str, fn()); 21] = [
         ("refusals::host_code_cannot_touch_memory_of_the_device", refusals::memory),
         ("refusals::tensors_of_two_devices_do_not_mix", refusals::mixing),
         ("refusals::what_does_not_fit_is_refused_in_the_words_of_a_gpu", refusals::capacity),
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         ("kernels::a_launch_that_a_gpu_refuses_is_refused", kernels::launch),
         ("layers::backward_passes_run_on_a_thread_of_the_engine", layers::engine),
         ("layers::neurons_are_those_of_the_cpu", layers::neurons),
+        ("layers::neurons_without_kernels_are_those_of_the_cpu", layers::other_neurons),
         ("layers::nodes_are_those_of_the_cpu", layers::nodes),
         ("layers::descents_are_those_of_the_cpu", layers::descents),
         ("weights::compressed_weights_are_those_of_the_cpu", weights::values),

@@ -2,7 +2,7 @@
 //! among them.
 
 use litesnn_framework::ground::{Build, Role, counted};
-use litesnn_framework::network::{Decision, Decisions, Factor, Formula, LayerSpec, Place};
+use litesnn_framework::network::{Decision, Decisions, Factor, Formula, LayerSpec};
 use litesnn_framework::plugin::checked;
 use litesnn_framework::{Error, Result};
 use serde::Deserializer;
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::gaussian_levels::{level, step};
 
-/// Reads the candidates of the cells.
+/// Reads the candidates of the network's body.
 pub fn candidates<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u32>, D::Error> {
     let ascending = |bits: &Vec<u32>| bits.windows(2).all(|pair| pair[0] < pair[1]);
     checked(input, ascending, "a list of bit-widths, ascending")
@@ -30,44 +30,42 @@ pub struct BitChoice {
 }
 
 impl BitChoice {
-    /// The choice of compressor `name` for a layer; `widths` are its candidates for cells and its
-    /// bit-width outside of them.
+    /// The choice of compressor `name` for a layer; `widths` are its candidates for the body
+    /// of the network and its bit-width outside of it.
     ///
     /// # Errors
     ///
-    /// A layer of one weight, and a design whose decision is not among the candidates.
+    /// A design whose decision is not among the candidates.
     pub fn attach(
         name: &str,
         layer: &LayerSpec,
-        weight: &Tensor,
         widths: (&[u32], u32),
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<BitChoice> {
         let refuse = |message: String| Error::Plugin { kind: "compressor", name: name.into(), message };
-        if weight.numel() < 2 {
-            return Err(refuse(format!("layer `{}` has one weight, which has no standard deviation", layer.name)));
-        }
         let (bits, outside) = widths;
         let group = layer.place.group();
         let chosen = match (layer.place, decided) {
-            (Place::Cell(_), None) => None,
-            (Place::Cell(_), Some(decisions)) => match decisions.get(&group).and_then(|decision| decision.bits) {
-                Some(found) if bits.contains(&found) => Some(found),
-                Some(found) => {
-                    return Err(refuse(format!(
-                        "the design gives {group} {}, and the manifest's candidates are {bits:?}",
-                        counted(found, "bit")
-                    )));
-                }
-                None if bits.len() == 1 => Some(bits[0]),
-                None => {
-                    return Err(refuse(format!(
-                        "the design has no bits for {group}, and the manifest leaves a choice of {bits:?}; \
+            (place, None) if place.is_body() => None,
+            (place, Some(decisions)) if place.is_body() => {
+                match decisions.get(&group).and_then(|decision| decision.bits) {
+                    Some(found) if bits.contains(&found) => Some(found),
+                    Some(found) => {
+                        return Err(refuse(format!(
+                            "the design gives {group} {}, and the manifest's candidates are {bits:?}",
+                            counted(found, "bit")
+                        )));
+                    }
+                    None if bits.len() == 1 => Some(bits[0]),
+                    None => {
+                        return Err(refuse(format!(
+                            "the design has no bits for {group}, and the manifest leaves a choice of {bits:?}; \
                          name one candidate, or take a design with [compression.{name}]"
-                    )));
+                        )));
+                    }
                 }
-            },
+            }
             _ => Some(outside),
         };
         let candidates = chosen.map_or_else(|| bits.to_vec(), |bits| vec![bits]);
@@ -79,7 +77,7 @@ impl BitChoice {
                 .at(&group)
                 .parameter("bit_logits", Role::BitLogit, |stream| stream.normal(&[count]) * 1e-3)
         });
-        Ok(BitChoice { group, candidates, logits, device: weight.device(), searched: decided.is_none() })
+        Ok(BitChoice { group, candidates, logits, device: build.device(), searched: decided.is_none() })
     }
 
     /// softmax(beta), `[candidates]`.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::bits::{BitChoice, candidates};
-use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form};
+use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form, require_deviation};
 use super::rate::LayerRate;
 use super::scores::{initial_scores, top_mask};
 
@@ -86,7 +86,8 @@ impl Compressor for BranchWise {
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
         let rate = LayerRate::attach(NAME, self.rate, weight, decided)?;
-        let choice = BitChoice::attach(NAME, layer, weight, (&self.bits, self.outside_bits), decided, build)?;
+        require_deviation(NAME, layer, weight)?;
+        let choice = BitChoice::attach(NAME, layer, (&self.bits, self.outside_bits), decided, build)?;
         let mut own = build.at(NAME);
         let mut branches = Vec::new();
         for (index, bits) in choice.candidates.iter().enumerate() {

@@ -3,10 +3,13 @@
 //! Sources and formulas are those of `gaussian-quantize`: levels are d_b = c_b · sigma apart, and
 //! W' = sum_b p_b · Q_b(W).
 
-use litesnn_framework::network::Level;
+use litesnn_framework::network::{LayerSpec, Level};
 use litesnn_framework::spiking::custom_function;
 use litesnn_framework::spiking::parallel::{BLOCK, Pointer, for_blocks, for_parts, parts, simd};
+use litesnn_framework::{Error, Result};
 use tch::{Device, Kind, Tensor};
+
+use super::mixture::mixture;
 
 /// Bit-widths with the uniform step of least squared error for N(0, 1).
 const STEPS: [(u32, f64); 7] = [(1, 1.596), (2, 0.996), (3, 0.586), (4, 0.336), (5, 0.188), (6, 0.104), (8, 0.0307)];
@@ -49,6 +52,15 @@ pub fn quantize(weight: &Tensor, sigma: &Tensor, bits: u32) -> Tensor {
     ((weight / &step + 0.5).round() - 0.5).clamp(-limit, limit) * step
 }
 
+/// Refuses a layer of one weight, on which compressor `name` would divide by zero.
+pub fn require_deviation(name: &str, layer: &LayerSpec, weight: &Tensor) -> Result<()> {
+    if weight.numel() > 1 {
+        return Ok(());
+    }
+    let message = format!("layer `{}` has one weight, which has no standard deviation", layer.name);
+    Err(Error::Plugin { kind: "compressor", name: name.into(), message })
+}
+
 /// A form of a weight as the record has it: its name, `2 bits`, and Q_b(W).
 pub fn named_form(weight: &Tensor, bits: u32) -> (String, Tensor) {
     let name = format!("{bits} bit{}", if bits == 1 { "" } else { "s" });
@@ -58,28 +70,24 @@ pub fn named_form(weight: &Tensor, bits: u32) -> (String, Tensor) {
 /// sum_b p_b Q_b(W) as one autograd node with the straight-through gradient. The forms Q_b(W) are
 /// computed again for the gradient to the probabilities, and never kept.
 pub fn mixed_quantize(weight: &Tensor, probabilities: &Tensor, candidates: &[u32]) -> Tensor {
-    let kernel = weight.device() == Device::Cpu && weight.kind() == Kind::Float;
+    if weight.device() != Device::Cpu || weight.kind() != Kind::Float {
+        let candidates = candidates.to_vec();
+        let forms = move |weight: &Tensor| forms(weight, &candidates);
+        return mixture(weight, probabilities, forms, |gradient, _| gradient.shallow_clone());
+    }
     let (widths, again) = (candidates.to_vec(), candidates.to_vec());
     let (probable, learned) = (probabilities.detach(), probabilities.requires_grad());
     let forward = || {
-        let mixed = if kernel {
-            let weight = weight.detach().contiguous();
-            mix(&weight, &levels(&weight, &widths), &Vec::<f32>::try_from(&probable).expect("probabilities are f32"))
-        } else {
-            let shape: Vec<i64> = std::iter::once(-1).chain(weight.size().iter().map(|_| 1)).collect();
-            (forms(weight, &widths) * probable.view(shape.as_slice())).sum_dim_intlist(0, false, Kind::Float)
-        };
-        (vec![mixed], vec![weight.detach()])
+        let weight = weight.detach();
+        let probable = Vec::<f32>::try_from(&probable).expect("probabilities are f32");
+        let contiguous = weight.contiguous();
+        (vec![mix(&contiguous, &levels(&contiguous, &widths), &probable)], vec![weight])
     };
     let backward = move |gradients: &[Tensor], saved: &[Tensor]| {
         let gradient = &gradients[0];
         let to_probabilities = learned.then(|| {
-            if kernel {
-                let weight = saved[0].contiguous();
-                return products(&gradient.contiguous(), &weight, &levels(&weight, &again));
-            }
-            let products = forms(&saved[0], &again) * gradient.unsqueeze(0);
-            products.flatten(1, -1).sum_dim_intlist(1, false, Kind::Float)
+            let weight = saved[0].contiguous();
+            products(&gradient.contiguous(), &weight, &levels(&weight, &again))
         });
         vec![Some(gradient.shallow_clone()), to_probabilities]
     };

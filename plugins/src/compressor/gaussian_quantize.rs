@@ -16,7 +16,7 @@
 //! kept. What differs from the authors' program: docs/authors-program.md.
 
 use super::bits::{BitChoice, candidates};
-use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form};
+use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form, require_deviation};
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
     Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Technique, WeightTransform,
@@ -82,7 +82,8 @@ impl Compressor for GaussianQuantize {
         decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        let choice = BitChoice::attach(NAME, layer, weight, (&self.bits, self.outside_bits), decided, build)?;
+        require_deviation(NAME, layer, weight)?;
+        let choice = BitChoice::attach(NAME, layer, (&self.bits, self.outside_bits), decided, build)?;
         Ok(Box::new(MixedQuantizer { choice }))
     }
 }

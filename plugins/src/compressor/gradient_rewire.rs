@@ -83,7 +83,7 @@ impl Compressor for GradientRewire {
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
         let rate = LayerRate::attach(NAME, self.rate, weight, decided)?;
-        let signs = build.at(NAME).buffer("signs", signs(weight));
+        let signs = build.at(NAME).buffer_like("signs", weight, |_| signs(weight));
         Ok(Box::new(Synapses { rate, alpha: self.alpha, weight: weight.shallow_clone(), signs }))
     }
 }

@@ -103,6 +103,14 @@ pub fn straight_through_mask(weight: &Tensor, transformed: &Tensor, mask: &Tenso
     custom_function(&[weight], forward, backward).pop().expect("one output was given")
 }
 
+/// `mask` as one autograd node that adds `pull` to the gradient of the trained `weight`, whatever the
+/// mask leads to.
+pub fn pulled_mask(weight: &Tensor, mask: &Tensor, pull: Tensor) -> Tensor {
+    let forward = || (vec![mask.copy()], vec![pull]);
+    let backward = |_: &[Tensor], saved: &[Tensor]| vec![Some(saved[0].shallow_clone())];
+    custom_function(&[weight], forward, backward).pop().expect("one output was given")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,7 +35,8 @@
 //! Q moves its scores beside beta.
 //!
 //! A step that the manifest has nothing for (no pruner, no quantiser, `[timesteps.fixed]`) has no
-//! epochs. Scores of a pruner that is switched on start from the weights trained so far, as in
+//! epochs. In a space with one architecture alone there is no A, wherever it stands in the order:
+//! all other steps share `[retrain]`, and nothing reads the epochs of `[search]`. Scores of a pruner that is switched on start from the weights trained so far, as in
 //! HYDRA. The timestep searcher has no warm-up: the weights were trained before. When T is the last
 //! step that trains, the running statistics of normalisation were taken over all timesteps, and are
 //! estimated again at T (see `Search::take_parameters`).
@@ -159,7 +160,8 @@ impl Optimizer for Sequential {
     fn search(&self, search: &mut Search) -> Result<Found> {
         let passes = self.passes();
         let mut active = Techniques::NONE;
-        for (section, steps) in self.sections() {
+        let architecture = search.parts().parameters().has_choice(Role::ArchitectureLogit);
+        for (section, steps) in self.sections(architecture) {
             let epochs = match section {
                 Section::Search => search.parts().training.epochs,
                 Section::Retrain => {
@@ -184,7 +186,7 @@ impl Optimizer for Sequential {
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.passes().check(NAME, open)?;
         let timesteps = open.roles.contains(&Role::TimestepLogit);
-        for (section, mut steps) in self.sections() {
+        for (section, mut steps) in self.sections(open.roles.contains(&Role::ArchitectureLogit)) {
             steps.retain(|step| step.concerns(open.techniques, timesteps));
             let (name, epochs) = match section {
                 Section::Search => ("search", open.search.epochs),
@@ -221,12 +223,19 @@ impl Sequential {
         two_pass_settings!(of self)
     }
 
-    /// The steps of each section.
-    fn sections(&self) -> [(Section, Vec<Step>); 2] {
-        let settling = self.order.iter().position(|letter| *letter == 'A').unwrap_or(0);
-        let (before, after) = self.order.split_at(settling + 1);
+    /// The steps of each section, where the architecture is to decide and where it is not.
+    fn sections(&self, architecture: bool) -> [(Section, Vec<Step>); 2] {
         let steps = |letters: &[char]| letters.iter().map(|letter| Step::of(*letter)).collect::<Vec<_>>();
-        [(Section::Search, steps(before)), (Section::Retrain, [vec![Step::Train], steps(after)].concat())]
+        let (before, after) = if architecture {
+            let settling = self.order.iter().position(|letter| *letter == 'A').unwrap_or(0);
+            let (before, after) = self.order.split_at(settling + 1);
+            (steps(before), steps(after))
+        } else {
+            let mut all = steps(&self.order);
+            all.retain(|step| *step != Step::Architecture);
+            (Vec::new(), all)
+        };
+        [(Section::Search, before), (Section::Retrain, [vec![Step::Train], after].concat())]
     }
 }
 
@@ -269,6 +278,17 @@ mod tests {
     fn shares_add_up() {
         assert_eq!(shares(10, 4), [3, 3, 2, 2]);
         assert_eq!(shares(4, 4), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn without_an_architecture_to_decide_all_steps_are_of_the_final_network() {
+        let steps = |order: [char; 4], architecture| {
+            let sequential = Sequential { order: order.into(), ..Sequential::default() };
+            sequential.sections(architecture).map(|(_, steps)| steps.into_iter().map(Step::name).collect::<Vec<_>>())
+        };
+        let order = ['P', 'A', 'Q', 'T'];
+        assert_eq!(steps(order, true), [vec!["prune", "architecture"], vec!["train", "quantize", "timesteps"]]);
+        assert_eq!(steps(order, false), [vec![], vec!["train", "prune", "quantize", "timesteps"]]);
     }
 
     #[test]

@@ -1,3 +1,4 @@
 //! Search spaces.
 
+pub mod layers;
 pub mod spike_dhs;

@@ -30,6 +30,8 @@
 //! `final_nodes = 3`, `skip = "convolution"` and `classifier = "normalised"`. The complete list,
 //! with what has no option and why, is docs/authors-program.md.
 //!
+//! The settings of neurons are those of every space (docs/neurons.md).
+//!
 //! In the search, stem and classifier are neither compressed nor counted, as in the authors'
 //! program; in the final network the compressors act on them too, and on the auxiliary head: a
 //! classifier on the output of cell 2n/3, used in training only.
@@ -173,6 +175,7 @@ impl SpikeDhs {
 mod tests {
     use litesnn_framework::ground::Parameters;
     use litesnn_framework::network::Pass;
+    use litesnn_framework::spiking::NeuronSettings;
     use tch::{Device, Kind};
 
     use super::*;
@@ -181,7 +184,8 @@ mod tests {
     /// no gradient at all.
     #[test]
     fn a_threshold_of_one_leaves_the_neurons_around_it_a_gradient() {
-        let space = SpikeDhs { cells: vec![0], nodes: 2, threshold: 1.0, auxiliary: 0.0, ..SpikeDhs::default() };
+        let neurons = NeuronSettings { threshold: 1.0, ..NeuronSettings::default() };
+        let space = SpikeDhs { cells: vec![0], nodes: 2, neurons, auxiliary: 0.0, ..SpikeDhs::default() };
         let data = DataInfo::of_form(([1, 8, 8], 2));
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, 3, Device::Cpu);

@@ -4,8 +4,12 @@
 //! W' = (floor(W / d) + 1/2) d, d = max|W| / 2^(b-1)          dW'/dW = 1
 //! ```
 
+use std::cell::Cell;
+
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, LayerSpec, Progress, Schedule, Technique, WeightTransform,
+};
 use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
 use schemars::JsonSchema;
@@ -50,6 +54,16 @@ enum Fault {
     CommonName,
     RefusesTheFinalNetwork,
     PanicsOnOneWeight,
+    OutgrowsItsBits,
+    CountsOnTheHost,
+    StartsAnew,
+}
+
+impl Fault {
+    /// Whether it shows in training alone.
+    fn changes(self) -> bool {
+        matches!(self, Fault::OutgrowsItsBits | Fault::CountsOnTheHost | Fault::StartsAnew)
+    }
 }
 
 pub const FAULTY: Descriptor = descriptor! {
@@ -66,18 +80,35 @@ pub const FAULTY: Descriptor = descriptor! {
 /// Each fault with the rules that it breaks.
 pub const BROKEN: &[(&str, &[&str])] = &[
     ("double-precision", &["shape-and-kind"]),
-    ("unseeded-noise", &["same-seed", "save-and-load", "bits", "step", "decisions", "composition", "extremes"]),
-    ("scale-of-the-beginning", &["save-and-load"]),
+    (
+        "unseeded-noise",
+        &[
+            "same-seed",
+            "save-and-load",
+            "bits",
+            "step",
+            "decisions",
+            "training",
+            "resume",
+            "final-state",
+            "composition",
+            "extremes",
+        ],
+    ),
+    ("scale-of-the-beginning", &["save-and-load", "resume"]),
     ("cut-off", &["gradients", "composition"]),
     ("undeclared-straight-through", &["finite-differences"]),
-    ("promises-half", &["density", "composition", "extremes"]),
-    ("promises-one-bit", &["bits", "cost", "decisions", "composition", "extremes"]),
+    ("promises-half", &["density", "training", "composition", "extremes"]),
+    ("promises-one-bit", &["bits", "cost", "decisions", "training", "composition", "extremes"]),
     ("always-eight-bits", &["cost", "decisions"]),
     ("wrong-step", &["step"]),
-    ("forgets-its-decision", &["decisions"]),
+    ("forgets-its-decision", &["decisions", "final-state"]),
     ("common-name", &["composition"]),
     ("refuses-the-final-network", &["search"]),
     ("panics-on-one-weight", &["extremes"]),
+    ("outgrows-its-bits", &["training"]),
+    ("counts-on-the-host", &["resume", "final-state"]),
+    ("starts-anew", &["final-state"]),
 ];
 
 #[typetag::serde(name = "faulty")]
@@ -105,6 +136,7 @@ impl Compressor for Faulty {
             let message = "the final network is not supported".into();
             return Err(litesnn_framework::Error::Plugin { kind: "compressor", name: "faulty".into(), message });
         }
+        let starts_anew = self.fault == Fault::StartsAnew && decided.is_some();
         let forgets = self.fault == Fault::ForgetsItsDecision && decided.is_some();
         // `score-prune` has its scores under this name.
         let shift = (self.fault == Fault::CommonName)
@@ -114,6 +146,9 @@ impl Compressor for Faulty {
             fault: self.fault,
             scale: scale(weight),
             shift,
+            steps: (self.fault.changes() && !starts_anew)
+                .then(|| build.at("faulty").buffer("steps", Tensor::from(0f32))),
+            host: Cell::new(0),
             searched: decided.is_none(),
         }))
     }
@@ -128,6 +163,9 @@ struct Uniform {
     fault: Fault,
     scale: Tensor,
     shift: Option<Tensor>,
+    /// Steps that are done, in a buffer and on the host.
+    steps: Option<Tensor>,
+    host: Cell<usize>,
     searched: bool,
 }
 
@@ -138,7 +176,11 @@ impl WeightTransform for Uniform {
         let step = scale / half;
         let value = ((weight.detach() / &step).floor().clamp(-half, half - 1.0) + 0.5) * step;
         let value = weight + (value - weight).detach();
+        let steps = self.steps.as_ref().map_or(0, |steps| steps.double_value(&[]) as usize);
         match (self.fault, &self.shift) {
+            (Fault::OutgrowsItsBits, _) if steps > 5 => weight.shallow_clone(),
+            (Fault::CountsOnTheHost, _) => value / (1.0 + self.host.get() as f64),
+            (Fault::StartsAnew, _) => value / (1.0 + steps as f64),
             (Fault::DoublePrecision, _) => value.to_kind(Kind::Double),
             (Fault::UnseededNoise, _) => &value + value.randn_like() * 1e-3,
             (Fault::CutOff, _) => value.detach(),
@@ -164,8 +206,22 @@ impl WeightTransform for Uniform {
         (self.fault == Fault::PromisesHalf).then_some(Factor::Constant(0.5))
     }
 
+    fn schedule(&self) -> Option<&dyn Schedule> {
+        self.fault.changes().then_some(self as &dyn Schedule)
+    }
+
     fn decide(&self) -> Option<(String, Decision)> {
         self.searched.then(|| ("all".to_owned(), Decision { bits: Some(self.bits), rate: None }))
+    }
+}
+
+impl Schedule for Uniform {
+    fn advance(&self, progress: Progress, _gradient: Option<&Tensor>) -> Option<Tensor> {
+        self.host.set(self.host.get() + 1);
+        if let Some(steps) = &self.steps {
+            let _ = steps.shallow_clone().fill_(progress.step as f64);
+        }
+        None
     }
 }
 
@@ -198,6 +254,12 @@ fn its_author_is_told_what_was_expected_and_what_happened() {
             "a width of 1 bit tells up to 2 values of a channel apart\n  found:    there are 16",
         ),
         ("wrong-step", "step", "levels that bf16 holds"),
+        (
+            "outgrows-its-bits",
+            "training",
+            "after 6 of 12 steps, a width of 4 bits tells up to 16 values of a channel apart",
+        ),
+        ("counts-on-the-host", "resume", "its state is in buffers"),
         ("common-name", "composition", "two that ask for one name share a tensor"),
         ("panics-on-one-weight", "extremes", "found:    it panicked: index out of bounds"),
     ] {

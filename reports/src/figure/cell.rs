@@ -20,8 +20,12 @@ pub struct CellDrawing {
 const WIDTH: i32 = 860;
 const BOX: (i32, i32) = (104, 44);
 
-pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Figure {
+/// The cell of a trial's design; `None` for a network without cells.
+pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Option<Figure> {
     let design = &trial.design;
+    if design.edges.is_empty() {
+        return None;
+    }
     let nodes = design.edges.iter().map(|edge| edge.node + 1).max().unwrap_or(0);
     let mut facts = vec![format!("T = {} timestep{}", design.timesteps, if design.timesteps == 1 { "" } else { "s" })];
     for (compressor, decisions) in &design.compression {
@@ -42,7 +46,8 @@ pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Figure {
                    orange, dashed: skip.";
     let title = format!("The searched cell: {name}");
     let content = CellDrawing { edges: design.edges.clone(), nodes, facts };
-    Figure::new(&format!("cell{suffix}"), &title, caption.into(), (WIDTH as u32, height), Content::Cell(content))
+    let size = (WIDTH as u32, height);
+    Some(Figure::new(&format!("cell{suffix}"), &title, caption.into(), size, Content::Cell(content)))
 }
 
 impl CellDrawing {

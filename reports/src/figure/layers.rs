@@ -38,8 +38,9 @@ pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Figure {
         })
         .collect();
     let height = TOP + STEP * rows.len() as i32 + 40;
-    let caption = "First seed. A layer is named cell, node, source, operation. Firing rate: spikes of an input neuron at one timestep, \
-                   mean over the test images, a mark for each timestep. Stem and classifier read no spikes.";
+    let caption = "First seed. The name of a layer begins with its place in the network; in a cell, node, source and operation follow. \
+                   Firing rate: spikes of an input neuron at one timestep, mean over the test images, a mark for each timestep; \
+                   more than 1 where sums of spikes are read, none where no spikes are.";
     let title = format!("Bits and firing rate by layer: {name}");
     let size = ((NAMES + 2 * PANEL + 2 * GAP) as u32, height as u32);
     Figure::new(&format!("layers{suffix}"), &title, caption.into(), size, Content::Layers(Layers { rows }))

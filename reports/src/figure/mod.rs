@@ -71,7 +71,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
         let of_row = [
             curves::search(trial, &group.name, &suffix),
             Some(layers::figure(trial, &group.name, &suffix)),
-            Some(cell::figure(trial, &group.name, &suffix)),
+            cell::figure(trial, &group.name, &suffix),
             weights::figure(trial, &group.name, &suffix),
         ];
         figures.extend(of_row.into_iter().flatten().map(|figure| Figure { row: Some(group.name.clone()), ..figure }));

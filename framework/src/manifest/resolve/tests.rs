@@ -17,8 +17,9 @@ fn a_misspelt_key_is_shown_in_its_place() {
         wrong("[retrain]\nepochs = 5", "[retrain]\nepochs = 5\nlearning-rate = 0.1"),
         "a.toml:28:1: unknown key `learning-rate` in [retrain]; did you mean `learning_rate`?\n   \
          |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   = in the manifest\n   \
-         = help: known keys: `augment`, `batch_size`, `clip`, `epochs`, `learning_rate`, `learning_rate_end`, \
-         `momentum`, `precision`, `samples`, `weight_decay`"
+         = help: known keys: `algorithm`, `augment`, `batch_size`, `clip`, `ema`, `epochs`, `label_smoothing`, `learning_rate`, \
+         `learning_rate_end`, `loss`, `momentum`, `precision`, `samples`, `tet_lambda`, `tet_target`, `warmup`, \
+         `weight_decay`"
     );
 }
 
@@ -86,6 +87,27 @@ fn every_kind_of_mistake_is_named() {
             "epochs = 3\nclip = inf",
             "a.toml:25:8: `search.clip` is infinite or NaN, expected a finite number",
         ),
+        (
+            "epochs = 3",
+            "epochs = 3\ntet_lambda = 0.1",
+            "a.toml:25:1: nothing reads `search.tet_lambda`: it belongs to another loss",
+        ),
+        (
+            "epochs = 5",
+            "epochs = 5\nwarmup = 5",
+            "a.toml:28:10: `retrain.warmup` is 5, and `retrain.epochs` is 5: none is left for the schedule",
+        ),
+        (
+            "epochs = 5",
+            "epochs = 5\nlabel_smoothing = 1.0",
+            "a.toml:28:19: `retrain.label_smoothing` is 1, and has to be 0 or more and below 1",
+        ),
+        (
+            "epochs = 5",
+            "epochs = 5\nalgorithm = \"adamx\"",
+            "a.toml:28:13: `retrain.algorithm` cannot be `adamx`; did you mean `adam`?",
+        ),
+        ("epochs = 5", "epochs = 5\nema = 1", "a.toml:28:7: `retrain.ema` is 1, and has to be 0 or more and below 1"),
         ("epochs = 3", "epochs = 3\nclip = -1", "a.toml:25:8: `search.clip` is -1, and has to be 0 or more"),
         (
             "epochs = 5",

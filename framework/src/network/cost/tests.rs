@@ -66,7 +66,7 @@ fn example() -> Example {
     for (index, reads) in READS.into_iter().enumerate() {
         let place = match reads {
             Input::Image => Place::Stem,
-            Input::Spikes => Place::Cell(index / 3),
+            Input::Spikes | Input::Sums => Place::Cell(index / 3),
             Input::Pooled => Place::Classifier,
         };
         let kernel = if reads == Input::Pooled { (1, 1) } else { (3, 3) };

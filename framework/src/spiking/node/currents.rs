@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::super::batch_norm::BatchNorm;
 use super::super::cuda::has_kernels_for;
-use super::super::lif::Lif;
 use super::super::maps::channels_last;
+use super::super::neuron::Neurons;
 use super::super::time::{fold_time, repeat_over_time, unfold_time};
 use super::device::NormalisedMaps;
 use super::normalised::NormalisedOutput;
@@ -31,6 +31,31 @@ pub enum Term {
         /// Index into alpha.
         scale: Option<i64>,
     },
+}
+
+/// The neurons that currents drive.
+#[derive(Clone, Copy)]
+pub enum Drives<'a> {
+    /// The neurons of the nodes.
+    Nodes(&'a Neurons),
+    /// Neurons on the currents themselves, whose spikes drive the nodes.
+    Candidates(&'a Neurons),
+}
+
+impl<'a> Drives<'a> {
+    /// The neurons on the currents themselves.
+    fn candidates(self) -> Option<&'a Neurons> {
+        match self {
+            Drives::Nodes(_) => None,
+            Drives::Candidates(neurons) => Some(neurons),
+        }
+    }
+
+    /// Whether kernels compute the neurons.
+    fn fused(self) -> bool {
+        let (Drives::Nodes(neurons) | Drives::Candidates(neurons)) = self;
+        neurons.are_fused()
+    }
 }
 
 /// Normalised currents from one convolution, `[T·B, C, H, W]`; `readers` parts of whose channels
@@ -57,8 +82,8 @@ pub(super) enum Backend {
 
 impl Currents {
     /// Normalises the output `[T·B, C, H, W]` of a convolution, `readers` parts of which drive
-    /// nodes. With `candidate`, a layer of such neurons follows. The gradient arrives once all
-    /// readers have one: each of them has to lead to the loss, or none.
+    /// nodes. The gradient arrives once all readers have one: each of them has to lead to the loss,
+    /// or none. Neurons on the currents and those of the nodes have the same settings.
     ///
     /// With `constant`, x is `[B, C, H, W]`: the same at every timestep, convolved once.
     pub fn new(
@@ -67,16 +92,21 @@ impl Currents {
         timesteps: i64,
         constant: bool,
         training: bool,
-        candidate: Option<&Lif>,
+        drives: Drives,
         readers: usize,
     ) -> Currents {
+        if !drives.fused() {
+            // Normalised in f32, as the kernels do; it is a copy in bf16 alone.
+            let x = if x.kind() == Kind::BFloat16 { x.to_kind(Kind::Float) } else { x.shallow_clone() };
+            return Currents::by_operations(&x, norm, timesteps, constant, training, drives);
+        }
         if x.dim() == 4 && has_kernels_for(x, &[Kind::Float, Kind::BFloat16], timesteps) {
-            return Currents::by_kernels(x, norm, timesteps, constant, training, candidate, readers);
+            return Currents::by_kernels(x, norm, timesteps, constant, training, drives, readers);
         }
         if x.device() != Device::Cpu || x.kind() != Kind::Float || x.dim() != 4 {
-            return Currents::by_operations(x, norm, timesteps, constant, training, candidate);
+            return Currents::by_operations(x, norm, timesteps, constant, training, drives);
         }
-        let (x, steps, spiking) = (channels_last(x), timesteps as usize, candidate.is_some());
+        let (x, steps, spiking) = (channels_last(x), timesteps as usize, drives.candidates().is_some());
         let output = NormalisedOutput::new(&x, norm, steps, constant, training, spiking, readers);
         Currents::of(Backend::Kernel(Arc::new(output)), x, norm)
     }
@@ -88,11 +118,12 @@ impl Currents {
         timesteps: i64,
         constant: bool,
         training: bool,
-        candidate: Option<&Lif>,
+        drives: Drives,
         readers: usize,
     ) -> Currents {
         let x = channels_last(x);
-        let maps = NormalisedMaps::new(&x, norm, timesteps, constant, training, candidate.is_some(), readers);
+        let spiking = drives.candidates().is_some();
+        let maps = NormalisedMaps::new(&x, norm, timesteps, constant, training, spiking, readers);
         Currents::of(Backend::Device(Arc::new(maps)), x, norm)
     }
 
@@ -103,14 +134,14 @@ impl Currents {
         timesteps: i64,
         constant: bool,
         training: bool,
-        candidate: Option<&Lif>,
+        drives: Drives,
     ) -> Currents {
         // Copies of one value are one value.
         let training = training && norm.can_observe(x, if constant { 1 } else { timesteps });
         let x = if constant { repeat_over_time(x, timesteps) } else { x.shallow_clone() };
         let mut currents = norm.forward(&x, None, timesteps, training);
-        if let Some(neuron) = candidate {
-            currents = fold_time(&neuron.spikes(&unfold_time(&currents, timesteps)));
+        if let Some(neurons) = drives.candidates() {
+            currents = fold_time(&neurons.spikes(&unfold_time(&currents, timesteps)));
         }
         Currents::of(Backend::Operations, currents, norm)
     }

@@ -26,6 +26,6 @@ mod kernel;
 mod normalised;
 mod spikes;
 
-pub use currents::{Currents, Term};
+pub use currents::{Currents, Drives, Term};
 pub(super) use kernel::TermKind;
 pub use spikes::node_spikes;

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::super::cuda::has_kernels_for;
-use super::super::lif::Lif;
+use super::super::neuron::Neurons;
 use super::super::time::{firing_rate, fold_time, unfold_time};
 use super::currents::{Backend, Term};
 use super::device::device_spikes;
@@ -11,8 +11,12 @@ use super::fused::fused_spikes;
 
 /// Spikes `[T·B, width, H, W]` of the node that `terms` drive, and their rate `[T]` if `measure`;
 /// `alpha` holds the scales.
+///
+/// # Panics
+///
+/// Where a part is of currents that were made to [drive](super::Drives) neurons of another form.
 pub fn node_spikes(
-    neuron: &Lif,
+    neurons: &Neurons,
     terms: &[Term],
     width: i64,
     alpha: Option<&Tensor>,
@@ -27,14 +31,21 @@ pub fn node_spikes(
         Term::Part { of, .. } => matches!(of.backend, Backend::Device(_)),
         Term::Spikes { spikes, .. } => spikes.dim() == 4 && has_kernels_for(spikes, &[Kind::Float], timesteps),
     };
-    // The parts decide about the spikes: both lie on one device.
-    let parts_first = |term: &&Term| matches!(term, Term::Spikes { .. });
-    if terms.iter().min_by_key(parts_first).is_some_and(device) {
-        return device_spikes(neuron, terms, width, alpha, timesteps, measure);
+    if let Some(lif) = neurons.fused() {
+        // The parts decide about the spikes: both lie on one device.
+        let parts_first = |term: &&Term| matches!(term, Term::Spikes { .. });
+        if terms.iter().min_by_key(parts_first).is_some_and(device) {
+            return device_spikes(&lif, terms, width, alpha, timesteps, measure);
+        }
+        if kernel {
+            return fused_spikes(&lif, terms, width, alpha, timesteps, measure);
+        }
     }
-    if kernel {
-        return fused_spikes(neuron, terms, width, alpha, timesteps, measure);
-    }
+    let by_operations = |term: &Term| match term {
+        Term::Part { of, .. } => matches!(of.backend, Backend::Operations),
+        Term::Spikes { .. } => true,
+    };
+    assert!(terms.iter().all(by_operations), "currents drive neurons of the form that they were made for");
     let scaled = |value: Tensor, scale: Option<i64>| match (alpha, scale) {
         (Some(alpha), Some(index)) => value * alpha.get(index),
         _ => value,
@@ -44,7 +55,7 @@ pub fn node_spikes(
         Term::Spikes { spikes, scale } => scaled(spikes.shallow_clone(), *scale),
     });
     let current = current.reduce(|sum, next| sum + next).expect("a node has a term");
-    let spikes = neuron.spikes(&unfold_time(&current, timesteps));
+    let spikes = neurons.spikes(&unfold_time(&current, timesteps));
     let rate = measure.then(|| firing_rate(&spikes));
     (fold_time(&spikes), rate)
 }
@@ -54,8 +65,9 @@ mod tests {
     use std::rc::Rc;
 
     use super::super::super::batch_norm::{BatchNorm, Statistics};
+    use super::super::super::lif::Lif;
     use super::super::super::maps::channels_last;
-    use super::super::currents::Currents;
+    use super::super::currents::{Currents, Drives};
     use super::*;
     use crate::ground::{Build, Parameters, Stream};
 
@@ -92,7 +104,7 @@ mod tests {
     fn run(case: &Case, by: By) -> NodeRun {
         // Not libtorch's own generator, which tests that run beside this one draw from.
         let mut stream = Stream::open(3, "node", 0);
-        let neuron = Lif { threshold: case.threshold, ..Lif::default() };
+        let neurons = Neurons::from(Lif { threshold: case.threshold, ..Lif::default() });
         let mut random = |channels: i64| channels_last(&(stream.normal(&[STEPS * 2, channels, 5, 4]) * 0.6 + 0.3));
         let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
         let (a, b) = (leaf(random(3 * WIDTH)), random(2 * WIDTH));
@@ -111,13 +123,13 @@ mod tests {
         });
         let given = case.scaled.then_some(&alpha);
         let scale = |index: i64| case.scaled.then_some(index);
-        let candidate = case.spiking.then_some(&neuron);
+        let drives = if case.spiking { Drives::Candidates(&neurons) } else { Drives::Nodes(&neurons) };
         let currents = |x: &Tensor, norm: &BatchNorm, readers| {
             let constant = x.size()[0] == 2;
             match by {
-                By::Loops => Currents::new(x, norm, STEPS, constant, case.training, candidate, readers),
-                By::Kernels => Currents::by_kernels(x, norm, STEPS, constant, case.training, candidate, readers),
-                By::Operations => Currents::by_operations(x, norm, STEPS, constant, case.training, candidate),
+                By::Loops => Currents::new(x, norm, STEPS, constant, case.training, drives, readers),
+                By::Kernels => Currents::by_kernels(x, norm, STEPS, constant, case.training, drives, readers),
+                By::Operations => Currents::by_operations(x, norm, STEPS, constant, case.training, drives),
             }
         };
         let (ca, cb) = (Rc::new(currents(&a, &norms[0], 3)), Rc::new(currents(&b, &norms[1], 2)));
@@ -127,10 +139,10 @@ mod tests {
             scale: scale(index),
         };
         let terms = [part(&ca, 0, 0), part(&ca, 1, 1), part(&cb, 1, 2)];
-        let (first, rate) = node_spikes(&neuron, &terms, WIDTH, given, STEPS, true);
+        let (first, rate) = node_spikes(&neurons, &terms, WIDTH, given, STEPS, true);
         let skip = Term::Spikes { spikes: first.shallow_clone(), scale: scale(3) };
         let terms = [part(&cb, 0, 4), skip, part(&ca, 2, 5)];
-        let (second, _) = node_spikes(&neuron, &terms, WIDTH, given, STEPS, false);
+        let (second, _) = node_spikes(&neurons, &terms, WIDTH, given, STEPS, false);
         let spikes = Tensor::cat(&[first, second], 1);
         (&spikes * upstream).sum(Kind::Float).backward();
         let mut gradients = vec![a.grad(), b.grad()];
@@ -194,6 +206,8 @@ mod tests {
     /// Guards the running variance against the 0/0 of one value, in the kernel and by operations.
     #[test]
     fn one_value_leaves_the_running_statistics_as_they_are() {
+        let neurons = Neurons::from(Lif::default());
+        let drives = Drives::Nodes(&neurons);
         for constant in [false, true] {
             let mut parameters = Parameters::default();
             let mut build = Build::new(&mut parameters, 0, Device::Cpu);
@@ -201,12 +215,12 @@ mod tests {
             let x = Tensor::randn([if constant { 1 } else { STEPS }, 4, 1, 1], (Kind::Float, Device::Cpu)) + 1.0;
             let spikes = |currents: Currents| {
                 let term = Term::Part { of: Rc::new(currents), first: 0, scale: None };
-                node_spikes(&Lif::default(), &[term], 4, None, STEPS, false).0
+                node_spikes(&neurons, &[term], 4, None, STEPS, false).0
             };
-            let evaluated = spikes(Currents::new(&x, &norm, STEPS, constant, false, None, 1));
+            let evaluated = spikes(Currents::new(&x, &norm, STEPS, constant, false, drives, 1));
             for trained in [
-                Currents::new(&x, &norm, STEPS, constant, true, None, 1),
-                Currents::by_operations(&x, &norm, STEPS, constant, true, None),
+                Currents::new(&x, &norm, STEPS, constant, true, drives, 1),
+                Currents::by_operations(&x, &norm, STEPS, constant, true, drives),
             ] {
                 assert!(spikes(trained).equal(&evaluated), "constant {constant}");
                 assert_eq!(norm.running(), (vec![0.0; 4], vec![1.0; 4]), "constant {constant}");
@@ -232,10 +246,10 @@ mod tests {
 
     #[test]
     fn other_types_are_computed_by_tensor_operations() {
-        let neuron = Lif::default();
+        let neurons = Neurons::from(Lif::default());
         let x = Tensor::randn([4, 3, 2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true);
         let terms = [Term::Spikes { spikes: x.shallow_clone(), scale: None }];
-        let (spikes, _) = node_spikes(&neuron, &terms, 3, None, 2, false);
-        assert!(spikes.equal(&fold_time(&neuron.spikes(&unfold_time(&x, 2)))));
+        let (spikes, _) = node_spikes(&neurons, &terms, 3, None, 2, false);
+        assert!(spikes.equal(&fold_time(&neurons.spikes(&unfold_time(&x, 2)))));
     }
 }

@@ -6,7 +6,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{
-    BatchNorm, Currents, Lif, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
+    BatchNorm, Currents, Drives, Neurons, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
 };
 use tch::Tensor;
 
@@ -33,7 +33,9 @@ pub(super) struct StackedConvolution {
     /// Size that the input is resized to.
     resized: Option<[i64; 2]>,
     pub(super) convolutions: Vec<Convolution>,
-    pub(super) norm: BatchNorm,
+    norm: BatchNorm,
+    /// On the currents themselves, where candidates hand on spikes.
+    candidates: Option<Neurons>,
 }
 
 /// A skip edge between two nodes, which hands the spikes on as they are.
@@ -45,12 +47,11 @@ struct Identity {
 }
 
 pub(super) struct SpikingCell {
-    nodes: usize,
+    /// The neurons of each node.
+    nodes: Vec<Neurons>,
     width: i64,
     pub(super) stacks: Vec<StackedConvolution>,
     identities: Vec<Identity>,
-    /// A LIF layer on every candidate.
-    spiking_candidates: bool,
 }
 
 /// Where a cell stands, and the maps that it reads.
@@ -139,7 +140,9 @@ impl StackedConvolution {
         }
         let channels = outputs * convolutions.len() as i64;
         let norm = BatchNorm::new(channels, builder.space.normalisation, &mut build.at("norm"));
+        let spiking = builder.supernet && builder.space.candidates == Handed::Spike;
         Ok(Some(StackedConvolution {
+            candidates: spiking.then(|| builder.neurons(build)),
             predecessor,
             stride,
             padding,
@@ -157,15 +160,16 @@ impl StackedConvolution {
         }
     }
 
-    /// The normalised currents of all its convolutions on `input`, on which `candidate` neurons
-    /// follow.
-    fn currents(&self, input: &Signal, candidate: Option<&Lif>, pass: &Pass) -> Currents {
+    /// The normalised currents of all its convolutions on `input`; `nodes` are neurons that they
+    /// reach.
+    fn currents(&self, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
         let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
         let weight = pass.stacked_weights(&weights);
         let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
         let current = pass.convolve(&input.spikes, &weight, steps.as_ref(), self.stride, self.padding);
+        let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
         let readers = self.convolutions.len();
-        Currents::new(&current, &self.norm, pass.timesteps, input.constant, pass.training, candidate, readers)
+        Currents::new(&current, &self.norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
 }
 
@@ -193,12 +197,19 @@ impl SpikingCell {
             choice: 2 * link.index as i64,
         });
         Ok(SpikingCell {
-            nodes: builder.nodes,
+            nodes: (0..builder.nodes).map(|node| builder.neurons(&mut build.at(format!("n{node}")))).collect(),
             width: builder.channels << shape.level,
             stacks,
             identities: identities.collect(),
-            spiking_candidates: builder.supernet && builder.space.candidates == Handed::Spike,
         })
+    }
+
+    pub(super) fn full_precision_parameters(&self) -> u64 {
+        let stacks = self.stacks.iter();
+        let of_stack = |stack: &StackedConvolution| {
+            stack.norm.parameters() + stack.candidates.as_ref().map_or(0, Neurons::parameters)
+        };
+        stacks.map(of_stack).sum::<u64>() + self.nodes.iter().map(Neurons::parameters).sum::<u64>()
     }
 
     /// The cell's output; `alpha` is the flattened softmax of the architecture logits, in a search.
@@ -206,22 +217,21 @@ impl SpikingCell {
         &self,
         s0: &Signal,
         s1: &Signal,
-        neuron: &Lif,
         alpha: Option<&Tensor>,
         pass: &Pass,
         activity: &mut Vec<Activity>,
     ) -> Signal {
-        let mut terms: Vec<Vec<Term>> = (0..self.nodes).map(|_| Vec::new()).collect();
-        self.send(0, s0, neuron, alpha, pass, &mut terms, activity);
-        self.send(1, s1, neuron, alpha, pass, &mut terms, activity);
+        let mut terms: Vec<Vec<Term>> = self.nodes.iter().map(|_| Vec::new()).collect();
+        self.send(0, s0, alpha, pass, &mut terms, activity);
+        self.send(1, s1, alpha, pass, &mut terms, activity);
         let (mut outputs, mut activities) = (Vec::new(), Vec::new());
-        for index in 0..self.nodes {
+        for (index, neurons) in self.nodes.iter().enumerate() {
             let driven = std::mem::take(&mut terms[index]);
-            let (spikes, rate) = node_spikes(neuron, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            let (spikes, rate) = node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure);
             let of_node = rate.map(|rate| pass.activity_of_rate(rate, &spikes));
             activities.extend(of_node.as_ref().map(Activity::shallow_clone));
             let signal = Signal { spikes, constant: false, activity: of_node };
-            self.send(index + 2, &signal, neuron, alpha, pass, &mut terms, activity);
+            self.send(index + 2, &signal, alpha, pass, &mut terms, activity);
             outputs.push(signal.spikes);
         }
         // All nodes have the same number of neurons.
@@ -230,21 +240,18 @@ impl SpikingCell {
     }
 
     /// Adds what leaves `predecessor` to what drives the nodes that it reaches.
-    #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
         predecessor: Predecessor,
         signal: &Signal,
-        neuron: &Lif,
         alpha: Option<&Tensor>,
         pass: &Pass,
         terms: &mut [Vec<Term>],
         activity: &mut Vec<Activity>,
     ) {
-        let candidate = self.spiking_candidates.then_some(neuron);
         for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
             let input = stack.read(signal, pass);
-            let currents = Rc::new(stack.currents(&input, candidate, pass));
+            let currents = Rc::new(stack.currents(&input, &self.nodes[0], pass));
             for (index, convolution) in stack.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };

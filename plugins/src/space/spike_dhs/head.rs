@@ -3,7 +3,7 @@
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
 use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
-use litesnn_framework::spiking::{BatchNorm, Lif, kaiming_fan_out, unfold_time};
+use litesnn_framework::spiking::{BatchNorm, Neurons, kaiming_fan_out, unfold_time};
 use tch::{Kind, Tensor};
 
 use super::layers::{Builder, MapShape, fire};
@@ -77,7 +77,8 @@ impl Linear {
 
 /// Global pooling and the classifier.
 pub(super) struct Head {
-    spiking: bool,
+    /// On the pooled map, where it spikes.
+    neurons: Option<Neurons>,
     linear: Linear,
 }
 
@@ -86,15 +87,16 @@ impl Head {
         let biased = builder.supernet || builder.space.classifier == Classifier::Biased;
         let spiking = !builder.supernet && builder.space.pooling == Pooling::Spiking;
         let linear = Linear::new(builder, Place::Classifier, "classifier", features, biased, build)?;
-        Ok(Head { spiking, linear })
+        let neurons = spiking.then(|| builder.neurons(build));
+        Ok(Head { neurons, linear })
     }
 
     /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`; what the linear layer reads is added to
     /// `activity`.
-    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
+    pub(super) fn forward(&self, spikes: &Tensor, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         let mut features = spikes.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
-        if self.spiking {
-            features = fire(neuron, &features, pass);
+        if let Some(neurons) = &self.neurons {
+            features = fire(neurons, &features, pass);
         }
         activity.extend(pass.activity(&as_maps(&features)));
         self.linear.forward(&features, pass)
@@ -105,7 +107,7 @@ impl Head {
     }
 
     pub(super) fn full_precision_parameters(&self) -> u64 {
-        self.linear.full_precision_parameters()
+        self.linear.full_precision_parameters() + self.neurons.as_ref().map_or(0, Neurons::parameters)
     }
 }
 
@@ -114,11 +116,12 @@ fn as_maps(features: &Tensor) -> Tensor {
     features.unsqueeze(-1).unsqueeze(-1)
 }
 
-/// A convolution that a LIF layer follows.
+/// A convolution that a layer of neurons follows.
 struct Block {
     shape: LayerShape,
     weight: CompressedWeight,
     norm: BatchNorm,
+    neurons: Neurons,
 }
 
 impl Block {
@@ -145,14 +148,20 @@ impl Block {
         };
         let mut at = build.at(name);
         let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, &mut at)?;
-        Ok(Block { shape, weight, norm: BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm")) })
+        let norm = BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm"));
+        let neurons = builder.neurons(&mut at);
+        Ok(Block { shape, weight, norm, neurons })
     }
 
-    fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
+    fn full_precision_parameters(&self) -> u64 {
+        self.norm.parameters() + self.neurons.parameters()
+    }
+
+    fn forward(&self, spikes: &Tensor, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         activity.extend(pass.activity(spikes));
         let weight = pass.weight(&self.weight);
         let current = pass.convolve(spikes, &weight, None, self.shape.stride, self.shape.padding);
-        fire(neuron, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
+        fire(&self.neurons, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
     }
 }
 
@@ -164,6 +173,8 @@ pub(super) struct Auxiliary {
     /// Weight of its loss.
     pub(super) weight: f64,
     published_pooling: bool,
+    /// On the pooled map.
+    pooled: Neurons,
     reduce: Block,
     gather: Block,
     linear: Linear,
@@ -174,6 +185,7 @@ impl Auxiliary {
         Ok(Auxiliary {
             weight: builder.space.auxiliary,
             published_pooling: map.size == (8, 8),
+            pooled: builder.neurons(build),
             reduce: Block::new(builder, "reduce", 1, 2, map.channels, 128, build)?,
             gather: Block::new(builder, "gather", 2, 1, 128, 768, build)?,
             linear: Linear::new(
@@ -188,14 +200,14 @@ impl Auxiliary {
     }
 
     /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`; what its layers read is added to `activity`.
-    pub(super) fn forward(&self, spikes: &Tensor, neuron: &Lif, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
+    pub(super) fn forward(&self, spikes: &Tensor, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         let pooled = if self.published_pooling {
             spikes.avg_pool2d([5, 5], [3, 3], [0, 0], false, true, None)
         } else {
             spikes.adaptive_avg_pool2d([2, 2])
         };
-        let spikes = self.reduce.forward(&fire(neuron, &pooled, pass), neuron, pass, activity);
-        let spikes = self.gather.forward(&spikes, neuron, pass, activity);
+        let spikes = self.reduce.forward(&fire(&self.pooled, &pooled, pass), pass, activity);
+        let spikes = self.gather.forward(&spikes, pass, activity);
         activity.extend(pass.activity(&spikes));
         self.linear.forward(&spikes.flatten(1, -1), pass)
     }
@@ -210,6 +222,9 @@ impl Auxiliary {
     }
 
     pub(super) fn full_precision_parameters(&self) -> u64 {
-        self.reduce.norm.parameters() + self.gather.norm.parameters() + self.linear.full_precision_parameters()
+        self.pooled.parameters()
+            + self.reduce.full_precision_parameters()
+            + self.gather.full_precision_parameters()
+            + self.linear.full_precision_parameters()
     }
 }

@@ -4,7 +4,7 @@ use litesnn_framework::Result;
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Stream};
 use litesnn_framework::network::{CompressedWeight, Compression, Compressor, Input, LayerShape, LayerSpec, Pass};
-use litesnn_framework::spiking::{Lif, fold_time, unfold_time};
+use litesnn_framework::spiking::{Neurons, fold_time, unfold_time};
 use tch::Tensor;
 
 use super::settings::SpikeDhs;
@@ -52,6 +52,11 @@ impl Builder<'_> {
         if self.supernet { &[] } else { self.compressors }
     }
 
+    /// A layer of neurons of the space, which is called `neurons`.
+    pub fn neurons(&self, build: &mut Build) -> Neurons {
+        Neurons::new(&self.space.neurons, &mut build.at("neurons"))
+    }
+
     /// The weight of a layer under `compressors`; `init` draws it in the shape that it is given.
     pub fn weight(
         &self,
@@ -71,6 +76,6 @@ impl Builder<'_> {
 }
 
 /// Spikes of a layer of neurons on currents `[T·B, ...]`.
-pub fn fire(neuron: &Lif, current: &Tensor, pass: &Pass) -> Tensor {
-    fold_time(&neuron.spikes(&unfold_time(current, pass.timesteps)))
+pub fn fire(neurons: &Neurons, current: &Tensor, pass: &Pass) -> Tensor {
+    fold_time(&neurons.spikes(&unfold_time(current, pass.timesteps)))
 }

@@ -3,7 +3,6 @@
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Response, Supernet, SynapseLayer};
-use litesnn_framework::spiking::{Dspike, Lif};
 use tch::{Kind, Tensor};
 
 use super::cell::{CellShape, SpikingCell};
@@ -34,16 +33,22 @@ impl Builder<'_> {
             inputs = [inputs[1], map];
         }
         let head = Head::new(self, inputs[1].channels, &mut build.at("classifier"))?;
-        let neuron =
-            Lif { tau: space.tau, threshold: space.threshold, surrogate: Dspike { temperature: space.temperature } };
-        Ok(Body { neuron, stem, cells, auxiliary, head, alpha, searched: self.open, kept_nodes: space.kept_nodes() })
+        Ok(Body {
+            stem,
+            cells,
+            auxiliary,
+            head,
+            alpha,
+            searched: self.open,
+            kept_nodes: space.kept_nodes(),
+            fused: space.neurons.fused().is_some(),
+        })
     }
 }
 
 /// A network of this space: the supernet when it has alpha, the network of an architecture when
 /// not.
 pub(super) struct Body {
-    neuron: Lif,
     stem: Stem,
     cells: Vec<SpikingCell>,
     /// The head that is used in training only, and the index of the cell that it reads.
@@ -53,6 +58,8 @@ pub(super) struct Body {
     /// Whether something is still to be decided, so that the search's cost terms count the cells.
     searched: bool,
     kept_nodes: usize,
+    /// Whether kernels compute its neurons.
+    fused: bool,
 }
 
 impl Network for Body {
@@ -61,18 +68,18 @@ impl Network for Body {
         let mut activity = Vec::new();
         // The stem reads the image, the same at every timestep.
         activity.extend(pass.activity_of_constant(images));
-        let mut before = self.stem.forward(images, &self.neuron, pass);
+        let mut before = self.stem.forward(images, pass);
         let mut last = before.shallow_clone();
         let (mut auxiliary, mut of_auxiliary) = (None, Vec::new());
         for (index, cell) in self.cells.iter().enumerate() {
-            let output = cell.forward(&before, &last, &self.neuron, alpha.as_ref(), pass, &mut activity);
+            let output = cell.forward(&before, &last, alpha.as_ref(), pass, &mut activity);
             if let Some((_, head)) = self.auxiliary.as_ref().filter(|(read, _)| *read == index && pass.training) {
-                let logits = head.forward(&output.spikes, &self.neuron, pass, &mut of_auxiliary);
+                let logits = head.forward(&output.spikes, pass, &mut of_auxiliary);
                 auxiliary = Some((logits, head.weight));
             }
             before = std::mem::replace(&mut last, output);
         }
-        let logits = self.head.forward(&last.spikes, &self.neuron, pass, &mut activity);
+        let logits = self.head.forward(&last.spikes, pass, &mut activity);
         if let Some((_, head)) = self.auxiliary.as_ref().filter(|_| !pass.training) {
             // It does not work outside of training.
             let still = |(shape, _): (&LayerShape, _)| pass.no_activity(shape.input_neurons(), images.device());
@@ -100,15 +107,19 @@ impl Network for Body {
         layers
     }
 
+    fn has_fused_neurons(&self) -> bool {
+        self.fused
+    }
+
     /// Skip and convolution of each edge in turn.
     fn presence(&self) -> Option<Tensor> {
         self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
     }
 
     fn full_precision_parameters(&self) -> u64 {
-        let norms = self.cells.iter().flat_map(|cell| &cell.stacks).map(|stack| stack.norm.parameters());
+        let cells = self.cells.iter().map(SpikingCell::full_precision_parameters);
         let auxiliary = self.auxiliary.as_ref().map_or(0, |(_, head)| head.full_precision_parameters());
-        norms.sum::<u64>() + self.stem.norm.parameters() + self.head.full_precision_parameters() + auxiliary
+        cells.sum::<u64>() + self.stem.full_precision_parameters() + self.head.full_precision_parameters() + auxiliary
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings of `spike-dhs`.
 
 use litesnn_framework::plugin::checked;
-use litesnn_framework::spiking::Statistics;
+use litesnn_framework::spiking::{NeuronSettings, Statistics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -46,15 +46,9 @@ pub struct SpikeDhs {
     /// Weight of the auxiliary head's loss in retraining; 0 for no such head (paper: 0.4).
     #[schemars(range(min = 0.0))]
     pub auxiliary: f64,
-    /// Decay of the membrane potential from one timestep to the next (paper: 0.2).
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub tau: f64,
-    /// Threshold of a spike, and centre of the surrogate gradient (paper: 0.5).
-    pub threshold: f64,
-    /// Temperature of the Dspike surrogate gradient, which reaches 0.5 to both sides of the
-    /// threshold (paper: 3).
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub temperature: f64,
+    /// All neurons.
+    #[serde(flatten)]
+    pub neurons: NeuronSettings,
 }
 
 /// What a decoded `skip` between two nodes is.
@@ -151,9 +145,7 @@ impl Default for SpikeDhs {
             classifier: Classifier::Biased,
             normalisation: Statistics::AllTimesteps,
             auxiliary: 0.4,
-            tau: 0.2,
-            threshold: 0.5,
-            temperature: 3.0,
+            neurons: NeuronSettings::default(),
         }
     }
 }

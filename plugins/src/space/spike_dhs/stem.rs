@@ -3,19 +3,19 @@
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
-use litesnn_framework::spiking::{BatchNorm, Lif, channels_last, fold_time, kaiming_fan_out};
+use litesnn_framework::spiking::{BatchNorm, Neurons, channels_last, fold_time, kaiming_fan_out};
 use tch::Tensor;
 
 use super::layers::{Builder, MapShape, halved};
 use super::settings::SearchStem;
 use super::signal::Signal;
 
-/// A convolution 3x3, its normalisation, and a LIF layer where it is `spiking`.
+/// A convolution 3x3, its normalisation, and a layer of neurons where it spikes.
 pub(super) struct Stem {
     pub(super) shape: LayerShape,
     pub(super) weight: CompressedWeight,
     pub(super) norm: BatchNorm,
-    spiking: bool,
+    neurons: Option<Neurons>,
 }
 
 impl Stem {
@@ -37,7 +37,8 @@ impl Stem {
         let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, build)?;
         let norm = BatchNorm::new(shape.outputs, space.normalisation, &mut build.at("norm"));
         let spiking = !builder.supernet || space.search_stem == SearchStem::Spiking;
-        Ok(Stem { shape, weight, norm, spiking })
+        let neurons = spiking.then(|| builder.neurons(build));
+        Ok(Stem { shape, weight, norm, neurons })
     }
 
     /// The map that it gives.
@@ -45,7 +46,11 @@ impl Stem {
         MapShape { channels: self.shape.outputs, level: 0, size: self.shape.map }
     }
 
-    pub(super) fn forward(&self, images: &Tensor, neuron: &Lif, pass: &Pass) -> Signal {
+    pub(super) fn full_precision_parameters(&self) -> u64 {
+        self.norm.parameters() + self.neurons.as_ref().map_or(0, Neurons::parameters)
+    }
+
+    pub(super) fn forward(&self, images: &Tensor, pass: &Pass) -> Signal {
         // A static image drives the same current at every timestep: convolved and normalised once.
         let current = pass.convolve_image(
             &channels_last(images),
@@ -54,8 +59,8 @@ impl Stem {
             self.shape.padding,
         );
         let current = self.norm.forward(&current, None, 1, pass.training);
-        if self.spiking {
-            return Signal::new(fold_time(&neuron.spikes_of_constant(&current, pass.timesteps)), pass);
+        if let Some(neurons) = &self.neurons {
+            return Signal::new(fold_time(&neurons.spikes_of_constant(&current, pass.timesteps)), pass);
         }
         Signal::constant(channels_last(&current), pass)
     }

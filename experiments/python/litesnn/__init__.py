@@ -1,0 +1,1 @@
+"""The `litesnn` command, with the libtorch of this environment's torch."""
