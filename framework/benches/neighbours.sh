@@ -24,7 +24,7 @@ run() { # WAYS...: one of before, 1, all, chosen for each run; they run at once
             1) options=(--threads 1) ;;
             all) options=(--threads "$(nproc)") ;;
         esac
-        env "${environment[@]}" "$litesnn" run experiments/quickstart.toml --runs "$runs" --device cpu --quiet "${options[@]}" "${settings[@]}" &
+        env "${environment[@]}" "$litesnn" run experiments/quickstart.toml --runs "$runs" --device cpu --quiet "${options[@]}" "${settings[@]}" >/dev/null &
         pids+=($!)
     done
     wait "${pids[@]}"
