@@ -14,7 +14,7 @@ use super::schedule::{Progress, Schedule};
 use crate::Result;
 use crate::ground::kernel::has_kernels;
 use crate::ground::{Build, Role, Stream};
-use crate::spiking::custom_function;
+use crate::spiking::{custom_function, straight_through};
 
 /// Bits of a weight that nothing quantises.
 pub const FULL_PRECISION: f64 = 32.0;
@@ -113,7 +113,7 @@ impl CompressedWeight {
             }
         }
         if let Some(mask) = passing {
-            weight = straight_through_product(&weight, &mask);
+            weight = straight_through(&weight, || &weight * mask);
         }
         let mut weight = match mask {
             Some(mask) => weight * mask,
@@ -239,13 +239,6 @@ impl CompressedWeight {
             attached.transform.decide().map(|(group, decision)| (attached.compressor.as_str(), group, decision))
         })
     }
-}
-
-/// weight · mask, whose gradient to the weight is the gradient to the product.
-fn straight_through_product(weight: &Tensor, mask: &Tensor) -> Tensor {
-    let forward = || (vec![weight * mask], vec![]);
-    let backward = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
-    custom_function(&[weight], forward, backward).pop().expect("one output was given")
 }
 
 /// The weight itself; the backward pass leaves its gradient in `seen`.

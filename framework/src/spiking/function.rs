@@ -68,6 +68,12 @@ pub fn changed(tensor: &Tensor) {
     unsafe { litesnn_changed(tensor.as_ptr().cast_mut()) }
 }
 
+/// `value`, with the gradient of `weight` straight through: dL/dW = dL/dvalue, of one shape.
+pub fn straight_through(weight: &Tensor, value: impl FnOnce() -> Tensor) -> Tensor {
+    let passed = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
+    custom_function(&[weight], || (vec![value()], vec![]), passed).pop().expect("one output was given")
+}
+
 type Backward = dyn Fn(&[Tensor], &[Tensor]) -> Vec<Option<Tensor>> + Send + Sync;
 
 /// Runs when the graph reaches the node. A panic must not cross into C++: it becomes a status.

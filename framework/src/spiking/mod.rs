@@ -23,7 +23,7 @@ pub use convolution::kaiming_fan_out;
 pub use dropout::Dropout;
 pub use floor::ConvolutionFloor;
 pub(crate) use function::panic_on_failure;
-pub use function::{changed, custom_function, version};
+pub use function::{changed, custom_function, straight_through, version};
 pub use lif::Lif;
 pub use maps::{channels_last, side_by_side, stack_weights};
 pub use neuron::{Dspike, NeuronSettings, Neurons, Reset, Surrogate};

@@ -28,9 +28,9 @@
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
-    Compressor, Decisions, Factor, LayerSpec, Place, Progress, Schedule, Technique, WeightTransform,
+    Compressor, Decisions, Factor, LayerSpec, Progress, Schedule, Technique, WeightTransform,
 };
-use litesnn_framework::spiking::custom_function;
+use litesnn_framework::spiking::{custom_function, straight_through};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ register! {
     kind: Compressor,
     name: "binary-standardize",
     settings: BinaryStandardize,
-    version: 1,
+    version: 2,
     summary: "signs of standardised weights, with a gradient that sharpens",
     paper: "Wei et al., Q-SNNs: Quantized Spiking Neural Networks, ACM MM 2024",
     examples: ["[[compressor]]\nbinary-standardize = {}"],
@@ -98,7 +98,7 @@ impl Compressor for BinaryStandardize {
         _decided: Option<&Decisions>,
         build: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        if !matches!(layer.place, Place::Cell(_)) {
+        if !layer.place.is_body() {
             return Ok(Box::new(Even { bits: self.outside_bits }));
         }
         if weight.size()[1..].iter().product::<i64>() < 2 {
@@ -111,7 +111,7 @@ impl Compressor for BinaryStandardize {
     }
 }
 
-/// The weight of a cell.
+/// The weight of a cell or a block.
 struct Standardised {
     settings: BinaryStandardize,
     /// t, a scalar.
@@ -174,12 +174,10 @@ impl Even {
 
 impl WeightTransform for Even {
     fn transform(&self, weight: &Tensor) -> Tensor {
-        let forward = || {
+        straight_through(weight, || {
             let distance = self.distance(weight);
-            (vec![(weight / &distance).round() * distance], vec![])
-        };
-        let passed = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
-        custom_function(&[weight], forward, passed).pop().expect("one output was given")
+            (weight / &distance).round() * distance
+        })
     }
 
     fn step(&self, weight: &Tensor) -> Option<Tensor> {
@@ -195,8 +193,8 @@ impl WeightTransform for Even {
 mod tests {
     use super::super::one_layer::{compressed, values};
     use super::*;
-    use litesnn_framework::ground::Stream;
-    use litesnn_framework::network::{CompressedWeight, Techniques};
+    use litesnn_framework::ground::{Parameters, Stream};
+    use litesnn_framework::network::{CompressedWeight, Place, Techniques};
 
     fn layer(weight: Tensor) -> CompressedWeight {
         compressed(NAME, &BinaryStandardize { from: 0.1, to: 10.0, outside_bits: 8 }, weight)
@@ -258,8 +256,23 @@ mod tests {
         assert!(apart < 1e-5, "{apart}");
     }
 
+    /// A layer of a network without cells is as one of a cell.
     #[test]
-    fn eight_bits_outside_of_cells_are_even_steps_of_the_largest_weight() {
+    fn the_body_has_one_bit_and_its_ends_have_eight() {
+        for (place, bits) in
+            [(Place::Cell(1), 1.0), (Place::Block(1), 1.0), (Place::Stem, 8.0), (Place::Classifier, 8.0)]
+        {
+            let (mut parameters, spec) = (Parameters::default(), LayerSpec { name: "a".into(), place });
+            let weight = Stream::open(0, "weight", 0).normal(&[2, 6]);
+            let mut build = Build::new(&mut parameters, 0, weight.device());
+            let plugin: BinaryStandardize = serde_json::from_str("{}").unwrap();
+            let transform = plugin.attach(&spec, &weight, None, &mut build).unwrap();
+            assert_eq!(transform.bits().unwrap().number(), bits, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn eight_bits_at_stem_and_classifier_are_even_steps_of_the_largest_weight() {
         let even = Even { bits: 3 };
         let weight = Tensor::from_slice(&[3f32, -1.4, 0.6, -2.6]).view([1, 4]);
         assert_eq!(values(&even.transform(&weight)), [3., -1., 1., -3.]);
