@@ -13,6 +13,17 @@ use litesnn_framework::ground::Build;
 use litesnn_framework::network::Progress;
 use tch::Tensor;
 
+/// rho where the settings name none: the field's usual one.
+pub fn usual_penalty() -> f64 {
+    1e-3
+}
+
+/// The part of the epochs before W is projected where the settings name none: that of the authors'
+/// program.
+pub fn half_of_the_epochs() -> f64 {
+    0.5
+}
+
 /// A layer's part of ADMM.
 pub struct Admm {
     /// The trained tensor: it shares its memory with the layer's weight.

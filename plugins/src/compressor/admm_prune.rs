@@ -30,7 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::admm::{Admm, Moment};
+use super::admm::{Admm, Moment, half_of_the_epochs, usual_penalty};
 use super::mask::{largest_mask, pulled_mask};
 use super::rate::LayerRate;
 
@@ -44,21 +44,13 @@ pub struct AdmmPrune {
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0, "x-unit" = "of the weights"))]
     pub rate: f64,
     /// Strength of the penalty.
-    #[serde(default = "rho")]
+    #[serde(default = "usual_penalty")]
     #[schemars(range(min = 0.0))]
     pub rho: f64,
     /// Fraction of the epochs after which the weights are pruned for good (authors' program: 0.5).
-    #[serde(default = "half")]
+    #[serde(default = "half_of_the_epochs")]
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0, "x-unit" = "of the epochs"))]
     pub admm: f64,
-}
-
-fn rho() -> f64 {
-    1e-3
-}
-
-fn half() -> f64 {
-    0.5
 }
 
 register! {

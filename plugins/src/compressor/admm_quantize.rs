@@ -37,7 +37,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::admm::{Admm, Moment};
+use super::admm::{Admm, Moment, half_of_the_epochs, usual_penalty};
+use super::signs::signs;
 
 const NAME: &str = "admm-quantize";
 /// Turns of a projection.
@@ -51,21 +52,13 @@ pub struct AdmmQuantize {
     #[schemars(range(min = 1, max = 8), extend("x-unit" = "bits"))]
     pub bits: u32,
     /// Strength of the penalty.
-    #[serde(default = "rho")]
+    #[serde(default = "usual_penalty")]
     #[schemars(range(min = 0.0))]
     pub rho: f64,
     /// Fraction of the epochs after which the weights are few values for good.
-    #[serde(default = "half")]
+    #[serde(default = "half_of_the_epochs")]
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0, "x-unit" = "of the epochs"))]
     pub admm: f64,
-}
-
-fn rho() -> f64 {
-    1e-3
-}
-
-fn half() -> f64 {
-    0.5
 }
 
 register! {
@@ -125,7 +118,7 @@ fn scale_of(values: &Tensor, levels: &Tensor) -> Tensor {
 fn levels_of(values: &Tensor, scale: &Tensor, bits: u32) -> Tensor {
     let ratio = values / scale;
     match bits {
-        1 => ratio.ge(0.0).to_kind(Kind::Float) * 2.0 - 1.0,
+        1 => signs(&ratio),
         _ => {
             let most = f64::from(bits - 1).exp2() - 1.0;
             ratio.round().clamp(-most, most)

@@ -9,15 +9,15 @@
 //! ```
 //!
 //! W is the trained weight of every layer, the stem and the classifier included. The clipping keeps
-//! W where a few steps can change its sign. The stochastic form, which draws the sign, is not here: a value has to be the same whenever it is
-//! asked for. Conversion of a network of ReLUs, as Rueckauer does it, is not here either. There is no
-//! formula for the kernels of a GPU.
+//! W where a few steps can change its sign. The stochastic form, which draws the sign, is not here: a
+//! value has to be the same whenever it is asked for. Conversion of a network of ReLUs, as Rueckauer
+//! does it, is not here either. There is no formula for the kernels of a GPU.
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
     Compressor, Decisions, Factor, LayerSpec, Progress, Schedule, Technique, WeightTransform,
 };
-use litesnn_framework::spiking::custom_function;
+use litesnn_framework::spiking::straight_through;
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,9 +87,7 @@ impl Signs {
 
 impl WeightTransform for Signs {
     fn transform(&self, weight: &Tensor) -> Tensor {
-        let forward = || (vec![signs(weight) * self.magnitude], vec![]);
-        let passed = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
-        custom_function(&[weight], forward, passed).pop().expect("one output was given")
+        straight_through(weight, || signs(weight) * self.magnitude)
     }
 
     fn step(&self, weight: &Tensor) -> Option<Tensor> {

@@ -25,6 +25,7 @@
 
 use super::mask::straight_through_mask;
 use super::rate::LayerRate;
+use super::signs::signs;
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
 use litesnn_framework::{Result, register};
@@ -86,11 +87,6 @@ impl Compressor for GradientRewire {
         let signs = build.at(NAME).buffer_like("signs", weight, |_| signs(weight));
         Ok(Box::new(Synapses { rate, alpha: self.alpha, weight: weight.shallow_clone(), signs }))
     }
-}
-
-/// -1 or 1, never 0.
-fn signs(weight: &Tensor) -> Tensor {
-    weight.detach().ge(0.0).to_kind(Kind::Float) * 2.0 - 1.0
 }
 
 struct Synapses {

@@ -28,7 +28,7 @@ use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
     Compressor, Decisions, Factor, LayerSpec, Progress, Schedule, Technique, WeightTransform,
 };
-use litesnn_framework::spiking::custom_function;
+use litesnn_framework::spiking::straight_through;
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,9 +124,7 @@ impl WeightTransform for Spines {
         if weight.data_ptr() != self.theta.data_ptr() {
             return weight.shallow_clone();
         }
-        let shrunk = || (vec![(weight.abs() - &self.threshold).clamp_min(0.0) * weight.sign()], vec![]);
-        let passed = |gradients: &[Tensor], _: &[Tensor]| vec![Some(gradients[0].shallow_clone())];
-        custom_function(&[weight], shrunk, passed).pop().expect("one output was given")
+        straight_through(weight, || (weight.abs() - &self.threshold).clamp_min(0.0) * weight.sign())
     }
 
     fn mask(&self, _weight: &Tensor) -> Option<Tensor> {
