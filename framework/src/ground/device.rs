@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tch::Device;
 
+use super::message::text_of;
 use super::{control_group, counted, cuda};
 use crate::{Error, Result};
 
@@ -111,16 +112,8 @@ pub fn libtorch() -> String {
     unsafe extern "C" {
         fn litesnn_configuration() -> *mut std::ffi::c_char;
     }
-    // SAFETY: the C++ side hands over a string that ends with a zero, or null.
-    let text = unsafe {
-        let text = litesnn_configuration();
-        if text.is_null() {
-            return String::new();
-        }
-        let copy = std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned();
-        libc::free(text.cast());
-        copy
-    };
+    // SAFETY: a text of its own, or null.
+    let text = unsafe { text_of(litesnn_configuration()) }.unwrap_or_default();
     version(&text).unwrap_or_default()
 }
 

@@ -1,10 +1,11 @@
 //! Work that a CUDA device does again and again, recorded once and launched as a whole: the host
 //! gives one order instead of thousands.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use tch::Device;
 
+use super::message::text_of;
 use crate::{Error, Result};
 
 unsafe extern "C" {
@@ -68,16 +69,8 @@ impl Drop for Graph {
 /// The failure that libtorch told; null is none.
 ///
 /// # Safety
-/// The message was made by `strdup`, and nobody else frees it.
+/// As [`text_of`].
 unsafe fn said(message: *mut c_char) -> Result<()> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a C string that is this function's own.
-    let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
-        text
-    };
-    Err(Error::of_panic(&text))
+    // SAFETY: the caller's.
+    unsafe { text_of(message) }.map_or(Ok(()), |text| Err(Error::of_panic(&text)))
 }

@@ -11,6 +11,7 @@ mod graph;
 mod guard;
 pub mod kernel;
 mod machine;
+pub(crate) mod message;
 pub mod neighbours;
 mod parameter;
 mod problem;

@@ -1,10 +1,12 @@
 //! Custom autograd functions: forward and backward are Rust closures over tensors.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
+
+use crate::ground::message::text_of;
 
 type BackwardCallback = unsafe extern "C" fn(
     *mut c_void,
@@ -35,18 +37,12 @@ unsafe extern "C" {
 /// not.
 ///
 /// # Safety
-/// The message was made by `strdup`, and nobody else frees it.
+/// As [`text_of`].
 pub(crate) unsafe fn panic_on_failure(message: *mut c_char) {
-    if message.is_null() {
-        return;
+    // SAFETY: the caller's.
+    if let Some(text) = unsafe { text_of(message) } {
+        panic!("{text}");
     }
-    // SAFETY: a C string that is this function's own.
-    let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
-        text
-    };
-    panic!("{text}");
 }
 
 /// A number that changes whenever the values of a tensor do: what was made of them is valid while

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor};
 
 use crate::ground::file;
+use crate::ground::message::text_of;
 
 /// What all kernels are written in.
 const PRELUDE: &str = include_str!("../../../kernels/device.h");
@@ -156,9 +157,9 @@ impl Kernel {
         // SAFETY: a place for each argument, which the driver reads before it returns.
         let failure = unsafe {
             let [grid, block] = [grid.as_ptr(), block.as_ptr()];
-            litesnn_kernel_launch(index(device), function.0, grid, block, places.as_mut_ptr())
+            text_of(litesnn_kernel_launch(index(device), function.0, grid, block, places.as_mut_ptr()))
         };
-        if let Some(failure) = text_of(failure) {
+        if let Some(failure) = failure {
             panic!("kernel `{entry}` of `{}.cu` was not launched: {failure}", self.name);
         }
     }
@@ -197,9 +198,10 @@ impl Kernel {
         let entry = CString::new(entry).expect("names of kernels have no zero");
         let mut function = std::ptr::null_mut();
         // SAFETY: whole compiled code, a name, and a place for one handle.
-        let failure =
-            unsafe { litesnn_kernel_load(index(device), code.as_ptr().cast(), entry.as_ptr(), &raw mut function) };
-        text_of(failure).map_or(Ok(Function(function)), Err)
+        let failure = unsafe {
+            text_of(litesnn_kernel_load(index(device), code.as_ptr().cast(), entry.as_ptr(), &raw mut function))
+        };
+        failure.map_or(Ok(Function(function)), Err)
     }
 
     fn whole_source(&self) -> String {
@@ -249,8 +251,9 @@ pub(super) fn target(device: usize) -> Result<([c_int; 2], [c_int; 2]), String> 
     }
     let (mut version, mut capability) = ([0; 2], [0; 2]);
     // SAFETY: places for two numbers each.
-    let failure = unsafe { litesnn_kernel_target(index(device), version.as_mut_ptr(), capability.as_mut_ptr()) };
-    text_of(failure).map_or(Ok((version, capability)), Err)
+    let failure =
+        unsafe { text_of(litesnn_kernel_target(index(device), version.as_mut_ptr(), capability.as_mut_ptr())) };
+    failure.map_or(Ok((version, capability)), Err)
 }
 
 fn compile(source: &str, name: &str, options: &[String]) -> Result<Vec<u8>, String> {
@@ -324,19 +327,6 @@ fn device_of(arguments: &[Argument]) -> Device {
 
 fn index(device: usize) -> c_int {
     c_int::try_from(device).expect("devices are few")
-}
-
-/// The message of a call that failed; null is the message of a call that did not.
-fn text_of(message: *mut c_char) -> Option<String> {
-    if message.is_null() {
-        return None;
-    }
-    // SAFETY: made by `strdup` on the C++ side, and nobody else frees it.
-    unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
-        Some(text)
-    }
 }
 
 #[cfg(test)]
