@@ -13,6 +13,8 @@
 
 mod bounds;
 mod group;
+#[cfg(test)]
+mod tests;
 
 use tch::{Kind, Tensor};
 

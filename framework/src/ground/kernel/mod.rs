@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::ground::file;
 use crate::ground::message::text_of;
@@ -312,6 +312,14 @@ impl Argument<'_> {
             Argument::F64(value) => value.to_bits(),
         }
     }
+}
+
+/// New memory on the device, which a kernel fills; in tests it is poisoned by NaN.
+pub(crate) fn room(shape: &[i64], options: (Kind, Device)) -> Tensor {
+    let room = Tensor::empty(shape, options);
+    #[cfg(test)]
+    let room = if matches!(options.0, Kind::Int | Kind::Int64) { room.fill(-1) } else { room.fill(f64::NAN) };
+    room
 }
 
 /// The device of the tensors among the arguments.

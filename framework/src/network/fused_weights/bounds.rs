@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 use super::{GROUP, Recipe, bytes};
-use crate::ground::kernel::{Argument, Kernel};
+use crate::ground::kernel::{Argument, Kernel, room};
 use crate::spiking::version;
 
 static LARGEST: Kernel = Kernel::new("largest", include_str!("../../../kernels/largest.cu"));
@@ -61,7 +61,7 @@ pub(super) fn find_bounds(recipes: &[Recipe]) {
     }
     let tensors = changed.len() as i64;
     let bins = Tensor::zeros([tensors, DIGITS, BINS], (Kind::Int, device));
-    let bounds = Tensor::empty([tensors, 2], (Kind::Int64, device));
+    let bounds = room(&[tensors, 2], (Kind::Int64, device));
     let launch = |entry: &str, tiles: i64, rest: &[Argument]| {
         let arguments: Vec<Argument> =
             std::iter::once(Argument::Bytes(bytes(&group))).chain(rest.iter().copied()).collect();

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{FORMS, GROUP, Recipe, bytes};
-use crate::ground::kernel::{Argument, Kernel};
+use crate::ground::kernel::{Argument, Kernel, room};
 
 static WEIGHTS: Kernel = Kernel::new("weights", include_str!("../../../kernels/weights.cu"));
 
@@ -130,7 +130,7 @@ impl Group {
 
     /// Sums of the weights and of their squares.
     fn sums(&self, weights: &[DeviceWeight; GROUP], device: Device) -> Tensor {
-        let sums = Tensor::empty([self.members.len() as i64, self.tiles, 2], (Kind::Double, device));
+        let sums = room(&[self.members.len() as i64, self.tiles, 2], (Kind::Double, device));
         if weights.iter().any(|weight| weight.levels > 0) {
             self.launch("weight_sums", self.tiles, weights, &[Argument::Tensor(&sums), Argument::I32(TILE as i32)]);
         }
@@ -141,7 +141,7 @@ impl Group {
     pub(super) fn steps(&self, tensors: &[Tensor]) -> Tensor {
         let device = tensors[0].device();
         let weights = self.on_device(tensors, &[]);
-        let (sums, steps) = (self.sums(&weights, device), Tensor::empty([self.shape[0]], (Kind::Float, device)));
+        let (sums, steps) = (self.sums(&weights, device), room(&[self.shape[0]], (Kind::Float, device)));
         self.launch("weight_steps", self.tiles, &weights, &[Argument::Tensor(&sums), Argument::Tensor(&steps)]);
         steps
     }
@@ -153,9 +153,9 @@ impl Group {
         let sums = self.sums(&weights, device);
         let stacked = match *self.shape.as_slice() {
             [outputs, inputs, height, width] => {
-                Tensor::empty([outputs, height, width, inputs], (Kind::Float, device)).permute([0, 3, 1, 2])
+                room(&[outputs, height, width, inputs], (Kind::Float, device)).permute([0, 3, 1, 2])
             }
-            _ => Tensor::empty(&self.shape, (Kind::Float, device)),
+            _ => room(&self.shape, (Kind::Float, device)),
         };
         let rest = [Argument::Tensor(&sums), Argument::Tensor(&stacked), Argument::I32(TILE as i32)];
         self.launch("weights_forward", self.tiles, &weights, &rest);
@@ -168,13 +168,16 @@ impl Group {
             4 => upstream.permute([0, 2, 3, 1]).contiguous(),
             _ => upstream.contiguous(),
         };
-        let gradient = |(input, wanted): &(usize, bool)| wanted.then(|| tensors[*input].empty_like());
+        let gradient = |(input, wanted): &(usize, bool)| {
+            let tensor = &tensors[*input];
+            wanted.then(|| room(&tensor.size(), (tensor.kind(), tensor.device())))
+        };
         let gradients: Vec<Option<Tensor>> = self.inputs.iter().map(gradient).collect();
         let weights = self.on_device(tensors, &gradients);
         let (members, tile) = (self.members.len() as i64, Argument::I32(TILE as i32));
         let mixes = weights.iter().any(|weight| weight.to_logits != 0);
         let products = match mixes {
-            true => Tensor::empty([members, self.tiles, FORMS as i64], (Kind::Double, upstream.device())),
+            true => room(&[members, self.tiles, FORMS as i64], (Kind::Double, upstream.device())),
             false => Tensor::new(),
         };
         let rest = [Argument::Tensor(sums), Argument::Tensor(&upstream), Argument::Tensor(&products), tile];

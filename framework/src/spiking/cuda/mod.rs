@@ -17,7 +17,7 @@ pub(super) use node::{NodeOnDevice, TermGradient, TermOnDevice};
 pub(super) use normalisation::Normalisation;
 
 use super::lif::Lif;
-use crate::ground::kernel::{Argument, has_kernels};
+use crate::ground::kernel::{Argument, has_kernels, room};
 
 /// A potential takes a register, and the sums of a block lie in 48 KB of shared memory: more
 /// timesteps are left to tensor operations.
@@ -54,15 +54,7 @@ impl Tiling {
     }
 }
 
-/// New memory on the device, which a kernel fills; in tests it is poisoned by NaN.
-fn room(shape: &[i64], options: (Kind, Device)) -> Tensor {
-    let room = Tensor::empty(shape, options);
-    #[cfg(test)]
-    let room = if matches!(options.0, Kind::Int) { room.fill(-1) } else { room.fill(f64::NAN) };
-    room
-}
-
-/// The same for maps `[N, C, H, W]`, channels-last.
+/// [`room`] for maps `[N, C, H, W]`, channels-last.
 pub(super) fn room_for_maps(shape: &[i64], options: (Kind, Device)) -> Tensor {
     room(&[shape[0], shape[2], shape[3], shape[1]], options).permute([0, 3, 1, 2])
 }

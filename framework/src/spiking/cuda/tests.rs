@@ -1,7 +1,5 @@
 //! The kernels of a device on the host: the same source, compiled by g++, against the CPU's loops.
 
-use std::io::Write;
-use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -12,8 +10,8 @@ use super::super::lif::Lif;
 use super::super::maps::channels_last;
 use super::super::neuron::Neurons;
 use super::super::node::{Currents, Drives, Term, node_spikes};
-use super::{lif_backward, lif_forward, room};
-use crate::ground::kernel::host::{ORDER, SANITIZED};
+use super::{lif_backward, lif_forward};
+use crate::ground::kernel::{host, room};
 use crate::ground::{Build, Parameters, Stream};
 
 const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -86,9 +84,9 @@ fn a_node_on_a_device_is_that_on_the_cpu_for_every_shape() {
 #[test]
 fn the_order_of_threads_changes_no_bit() {
     let run = |order: i32| {
-        ORDER.store(order, Ordering::Relaxed);
+        host::ORDER.store(order, Ordering::Relaxed);
         let step = step(SHAPES[2], true, Statistics::EachTimestep, true);
-        ORDER.store(0, Ordering::Relaxed);
+        host::ORDER.store(0, Ordering::Relaxed);
         [vec![step.spikes, step.rate], step.gradients, step.running].concat_all()
     };
     let forward = run(0);
@@ -128,26 +126,7 @@ fn neurons_on_a_device_are_those_on_the_cpu() {
     }
 }
 
-/// Reading or writing past the end of a tensor ends the process. What is undefined does so in
-/// every test of this file.
 #[test]
 fn kernels_stay_within_their_tensors() {
-    if std::env::var_os(SANITIZED).is_some() {
-        return;
-    }
-    let found = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++ builds the framework");
-    let library = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-    if !library.starts_with('/') {
-        writeln!(std::io::stderr(), "test skipped: g++ has no address sanitizer").unwrap();
-        return;
-    }
-    let output = Command::new(std::env::current_exe().expect("this test"))
-        .args(["spiking::cuda::tests::", "--test-threads", "1"])
-        .env(SANITIZED, "1")
-        .env("LD_PRELOAD", library)
-        .env("ASAN_OPTIONS", "detect_leaks=0:alloc_dealloc_mismatch=0:handle_segv=0")
-        .output()
-        .expect("this test again");
-    let [out, error] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success() && out.contains("test result: ok"), "{out}\n{error}");
+    host::again_under_the_address_sanitizer("spiking::cuda::tests::");
 }
