@@ -6,6 +6,7 @@
 //! compressor says so by [`Compressor::straight_through`], and there the kit checks only that a
 //! gradient arrives.
 
+mod formula;
 mod training;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,11 @@ pub const LAWS: &[Law] = &[
         name: "step",
         says: "every value over the step that it gives has at most 8 significant bits, so that bf16 holds it",
         check: step,
+    },
+    Law {
+        name: "formula",
+        says: "the formula that it gives to a GPU's kernels has the values and the gradients of its operations",
+        check: formula::says_the_same,
     },
     Law {
         name: "cost",

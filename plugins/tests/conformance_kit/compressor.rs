@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
-    Compressor, Decision, Decisions, Factor, LayerSpec, Progress, Schedule, Technique, WeightTransform,
+    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Level, Progress, Schedule, Technique, WeightTransform,
 };
 use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
@@ -50,6 +50,7 @@ enum Fault {
     PromisesOneBit,
     AlwaysEightBits,
     WrongStep,
+    WrongFormula,
     ForgetsItsDecision,
     CommonName,
     RefusesTheFinalNetwork,
@@ -102,6 +103,7 @@ pub const BROKEN: &[(&str, &[&str])] = &[
     ("promises-one-bit", &["bits", "cost", "decisions", "training", "composition", "extremes"]),
     ("always-eight-bits", &["cost", "decisions"]),
     ("wrong-step", &["step"]),
+    ("wrong-formula", &["formula"]),
     ("forgets-its-decision", &["decisions", "final-state"]),
     ("common-name", &["composition"]),
     ("refuses-the-final-network", &["search"]),
@@ -145,6 +147,7 @@ impl Compressor for Faulty {
             bits: if forgets { 1.max(self.bits / 2) } else { self.bits },
             fault: self.fault,
             scale: scale(weight),
+            weight: weight.shallow_clone(),
             shift,
             steps: (self.fault.changes() && !starts_anew)
                 .then(|| build.at("faulty").buffer("steps", Tensor::from(0f32))),
@@ -162,6 +165,7 @@ struct Uniform {
     bits: u32,
     fault: Fault,
     scale: Tensor,
+    weight: Tensor,
     shift: Option<Tensor>,
     /// Steps that are done, in a buffer and on the host.
     steps: Option<Tensor>,
@@ -192,6 +196,14 @@ impl WeightTransform for Uniform {
     fn step(&self, weight: &Tensor) -> Option<Tensor> {
         let wrong = if self.fault == Fault::WrongStep { 0.3 } else { 1.0 };
         Some(scale(weight) * (wrong / 2f64.powi(self.bits as i32 - 1)))
+    }
+
+    /// Half of the levels are out of reach.
+    fn formula(&self) -> Option<Formula> {
+        let step = || self.step(&self.weight).expect("it has one").double_value(&[]);
+        let unit = || step() / self.weight.detach().to_kind(Kind::Double).std(true).double_value(&[]);
+        let levels = || vec![Level { unit: unit(), limit: 2f64.powi(self.bits as i32 - 2) - 0.5 }];
+        (self.fault == Fault::WrongFormula).then(|| Formula::Levels { logits: None, levels: levels() })
     }
 
     fn bits(&self) -> Option<Factor> {
@@ -254,6 +266,7 @@ fn its_author_is_told_what_was_expected_and_what_happened() {
             "a width of 1 bit tells up to 2 values of a channel apart\n  found:    there are 16",
         ),
         ("wrong-step", "step", "levels that bf16 holds"),
+        ("wrong-formula", "formula", "its formula gives the values that its operations give"),
         (
             "outgrows-its-bits",
             "training",
