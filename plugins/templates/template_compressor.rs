@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn every_channel_keeps_its_largest_weights() {
         let weight = Tensor::from_slice(&[0.1f32, -0.9, 0.5, -0.2, 3.0, 1.0, -2.0, 4.0]).view([2, 4]);
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, 0, Device::Cpu);
         let transform = TemplateCompressor { rate: 0.5 }.attach(&layer, &weight, None, &mut build).unwrap();

@@ -184,7 +184,7 @@ impl TemplateSpace {
 
 impl Compressors<'_> {
     fn weight(&self, shape: &LayerShape, size: &[i64], build: &mut Build) -> Result<CompressedWeight> {
-        let spec = LayerSpec { name: shape.name.clone(), place: shape.place };
+        let spec = LayerSpec { name: shape.name.clone(), place: shape.place, population: None };
         let init = |stream: &mut _| kaiming_fan_out(stream, size);
         CompressedWeight::new(spec, init, self.named.iter().copied(), self.decided, self.open, build)
     }

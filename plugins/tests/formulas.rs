@@ -14,7 +14,7 @@ fn attached(compressor: &dyn Compressor) -> (Tensor, Box<dyn WeightTransform>, P
     let mut parameters = Parameters::default();
     let mut build = Build::new(&mut parameters, 0, Device::Cpu);
     let weight = build.parameter("weight", Role::Weight, |_| weight);
-    let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+    let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
     let transform = compressor.attach(&layer, &weight, None, &mut build).unwrap();
     (weight, transform, parameters)
 }

@@ -81,7 +81,7 @@ impl Layers {
         let mut build = Build::new(&mut parameters, 0, device);
         let mut weights = Vec::new();
         for (index, shape) in shapes.iter().enumerate() {
-            let layer = LayerSpec { name: format!("layer{index}"), place: Place::Cell(0) };
+            let layer = LayerSpec { name: format!("layer{index}"), place: Place::Cell(0), population: None };
             let init = |stream: &mut Stream| stream.normal_of(shape, 0.1);
             let compressors = compressors.iter().map(|(name, one)| (*name, *one));
             let mut build = build.at(&layer.name);

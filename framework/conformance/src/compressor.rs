@@ -20,7 +20,7 @@ use litesnn_framework::ground::{Build, Parameters, Role, Stream, counted};
 use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
     Activity, CompressedWeight, Compressor, CostConstants, Decision, Decisions, Input, LayerShape, LayerSpec, Place,
-    SynapseLayer, Technique, Techniques, TimestepSearcher,
+    Population, SynapseLayer, Technique, Techniques, TimestepSearcher,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Checkpoint, Optimizer};
@@ -159,7 +159,9 @@ fn attach(
     let mut parameters = Parameters::default();
     let mut root = Build::new(&mut parameters, seed, Device::Cpu);
     let mut build = root.at("layer");
-    let spec = LayerSpec { name: "layer".into(), place: layer.place };
+    let population = Population { name: "layer".into(), last: false };
+    let population = (layer.place != Place::Classifier).then_some(population);
+    let spec = LayerSpec { name: "layer".into(), place: layer.place, population };
     let init = |stream: &mut Stream| spread(stream, layer.shape);
     let nothing = BTreeMap::new();
     let (compression, open) = (decided.unwrap_or(&nothing), decided.is_none());

@@ -230,6 +230,16 @@ impl<'a> Build<'a> {
         tensor
     }
 
+    /// [`Build::buffer`], unless it exists already: two layers that ask for the same path share one
+    /// tensor.
+    pub fn shared_buffer(&mut self, name: &str, value: impl FnOnce() -> Tensor) -> Tensor {
+        let path = self.join(name);
+        match self.parameters.buffers.iter().find(|(known, _)| *known == path) {
+            Some((_, tensor)) => tensor.shallow_clone(),
+            None => self.buffer(name, value()),
+        }
+    }
+
     /// A running statistic of normalisation: a buffer that is averaged where weights are.
     pub fn statistic(&mut self, name: &str, value: Tensor) -> Tensor {
         self.parameters.statistics.push(self.parameters.buffers.len());

@@ -114,6 +114,19 @@ pub trait WeightTransform {
         None
     }
 
+    /// Ones where an output channel stays, zeros where it is removed as a whole, `[out]`; `None`
+    /// where channels are never removed as a whole.
+    ///
+    /// It is a buffer, changed in place. The search space leaves the removed neurons without
+    /// current: their weights, their normalisation and bias, and the weights of the layers that
+    /// read them are neither stored nor counted. So the layer has to drive a
+    /// [`Population`](super::Population), and all layers that drive one have one buffer
+    /// ([`Build::shared_buffer`]). [`WeightTransform::mask`] and [`WeightTransform::density`] are
+    /// of the weights that are removed one by one, besides.
+    fn channels(&self) -> Option<Tensor> {
+        None
+    }
+
     /// Whether removed weights are trained on: the product with [`WeightTransform::mask`] passes the
     /// gradient to all weights, straight through, as if none were removed.
     fn trains_removed(&self) -> bool {

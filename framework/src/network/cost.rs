@@ -21,6 +21,12 @@
 //! of spikes ([`Input::Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
 //! over the whole map ([`Input::Pooled`]) counts in the size alone, as in the paper.
 //!
+//! A layer that reads a map of which whole channels are removed ([`Channels`]) has the input neurons
+//! that are there: s is the mean over these, and density leaves out the weights of the others. So a
+//! network with channels removed costs what the narrower network does.
+//!
+//! [`Channels`]: super::Channels
+//!
 //! The paper's formulas are estimates. Eq. 12 lets every tap of a kernel count, those on the padding
 //! too, and takes all neurons for equally active; [`counted_operations`] counts what a spike really
 //! reaches. The model size leaves out how a file says which weights are kept.
@@ -122,6 +128,15 @@ impl<'a> CostModel<'a> {
         let density = factors("density", &|layer| layer.weight.density(self.active));
         let counted = self.counted.to_kind(Kind::Double);
         let spikes = self.spikes(layers, &counted);
+        let spikes = match layers.iter().any(|(layer, _)| layer.weight.inputs_there(self.active).is_some()) {
+            // Removed neurons never fire: those that are there have all the spikes.
+            true => {
+                let there =
+                    |layer: &SynapseLayer| layer.weight.inputs_there(self.active).unwrap_or(Factor::Constant(1.0));
+                spikes / factors("inputs", &there).clamp_min(f64::MIN_POSITIVE)
+            }
+            false => spikes,
+        };
         let read = match self.presences(layers) {
             Some(presence) => &density * &spikes * presence,
             None => &density * &spikes,

@@ -1,5 +1,7 @@
 //! A layer with weights: where it stands, its dimensions.
 
+use super::channels::Population;
+
 /// Where in the network a layer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -42,6 +44,9 @@ pub struct LayerSpec {
     pub name: String,
     /// Where it stands.
     pub place: Place,
+    /// The neurons that its output channels drive; `None` where a channel cannot be removed, as of
+    /// a linear layer and of a space that says nothing of its neurons.
+    pub population: Option<Population>,
 }
 
 /// What a layer reads.

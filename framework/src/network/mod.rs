@@ -11,6 +11,7 @@
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
 //! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
+//! | [`Population`], [`Channels`] | neurons whose channels can be removed, and which of them are there |
 //! | [`Activity`] | what the input neurons of a layer did |
 //! | [`design`] | `design.toml`, the outcome of a search |
 //! | [`cost`] | parameters, size, operations, energy |
@@ -20,6 +21,7 @@
 
 mod activity;
 mod cache;
+mod channels;
 mod compression;
 mod constants;
 pub mod cost;
@@ -38,6 +40,7 @@ mod weight;
 
 pub use activity::Activity;
 pub use cache::WeightCache;
+pub use channels::{Channels, Population};
 pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
 pub use constants::CostConstants;
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};

@@ -84,6 +84,15 @@ impl Pass<'_> {
         Some(Tensor::cat(&all?, 0))
     }
 
+    /// Takes note of the `spikes` `[T·B, C, H, W]` that a layer of neurons fired; `weight` is the
+    /// first of those that drive it. A space calls it for every layer of neurons in its body; it
+    /// costs nothing where nobody asked for the spikes.
+    pub fn fired(&self, weight: &CompressedWeight, spikes: &Tensor) {
+        if self.training {
+            weight.see(spikes, self.timesteps);
+        }
+    }
+
     /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]` in this pass's
     /// precision; see [`Precision::convolve`].
     pub fn convolve(

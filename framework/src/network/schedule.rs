@@ -55,6 +55,18 @@ pub trait Schedule {
         false
     }
 
+    /// Whether [`Schedule::observe`] is to be told of the spikes of the step that leads to
+    /// `progress`. Such a step runs one operation at a time.
+    fn needs_spikes(&self, _progress: Progress) -> bool {
+        false
+    }
+
+    /// Told of `spikes` `[T, B, C, H, W]`, without gradient, that the neurons of the layer fired in
+    /// the step, in its first pass that trains; before [`Schedule::advance`]. Of the layers that
+    /// drive the same neurons together one is told, and of those that drive neurons of their own,
+    /// whose maps are added, each.
+    fn observe(&self, _progress: Progress, _spikes: &Tensor) {}
+
     /// Told that a step is done.
     ///
     /// `gradient` is dL/dW' of the weight as the layer uses it, W', after all compressors: it is

@@ -111,7 +111,7 @@ pub trait Network {
     }
 
     /// Number of parameters outside of synapse weights that are stored in full precision:
-    /// normalisation and biases.
+    /// normalisation and biases, of the channels that are there.
     fn full_precision_parameters(&self) -> u64;
 
     /// Whether all its neurons have a form that kernels compute: others keep more in a training pass.

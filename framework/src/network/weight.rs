@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tch::{Kind, Tensor};
 
+use super::channels::Channels;
 use super::compression::{Compressor, Technique, Techniques, WeightTransform};
 use super::design::{Compression, Decision, Decisions};
 use super::factor::Factor;
@@ -14,7 +15,7 @@ use super::schedule::{Progress, Schedule};
 use crate::Result;
 use crate::ground::kernel::has_kernels;
 use crate::ground::{Build, Role, Stream};
-use crate::spiking::{custom_function, straight_through};
+use crate::spiking::{custom_function, straight_through, unfold_time};
 
 /// Bits of a weight that nothing quantises.
 pub const FULL_PRECISION: f64 = 32.0;
@@ -33,7 +34,11 @@ pub struct CompressedWeight {
     weight: Tensor,
     stack: Vec<Attached>,
     bound: Bound,
+    /// The output channels that are there, and the input channels.
+    channels: Channels,
+    reads: Channels,
     watch: RefCell<Watch>,
+    spikes: RefCell<Spikes>,
 }
 
 /// Whether the gradient to the weight as the layer uses it is kept.
@@ -45,6 +50,17 @@ enum Watch {
     Waiting,
     /// Here, after the backward pass, which may run on another thread.
     On(Arc<Mutex<Option<Tensor>>>),
+}
+
+/// Whether the spikes of the neurons that the layer drives are kept.
+#[derive(Default)]
+enum Spikes {
+    #[default]
+    Off,
+    /// Of the next pass that trains.
+    Waiting,
+    /// Here, `[T, B, C, H, W]`.
+    Seen(Tensor),
 }
 
 impl CompressedWeight {
@@ -68,7 +84,29 @@ impl CompressedWeight {
             let transform = compressor.attach(&layer, &weight, decided, build)?;
             stack.push(Attached { compressor: name.to_owned(), technique: compressor.technique(), transform });
         }
-        Ok(CompressedWeight { layer, weight, stack, bound: Bound::default(), watch: RefCell::default() })
+        let removed = stack.iter().filter_map(|attached| attached.transform.channels()).map(Channels::kept);
+        let channels = removed.fold(Channels::default(), |all, next| all.of_product(&next));
+        Ok(CompressedWeight {
+            layer,
+            weight,
+            stack,
+            bound: Bound::default(),
+            channels,
+            reads: Channels::default(),
+            watch: RefCell::default(),
+            spikes: RefCell::default(),
+        })
+    }
+
+    /// The same weight of a layer that reads these channels: what would read a removed one is
+    /// removed, too.
+    pub fn reading(self, reads: Channels) -> CompressedWeight {
+        CompressedWeight { reads, ..self }
+    }
+
+    /// The output channels that its compressors leave.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// The trained tensor itself.
@@ -90,8 +128,11 @@ impl CompressedWeight {
     /// How kernels compress it, where the device has them and the compressors that act are known
     /// to them.
     pub(super) fn recipe(&self, active: Techniques) -> Option<Recipe<'_>> {
-        // Kernels tell nobody the gradient to the value.
-        if !has_kernels(self.weight.device()) || !matches!(*self.watch.borrow(), Watch::Off) {
+        // Kernels tell nobody the gradient to the value, and remove no channels.
+        if self.channel_mask(active).is_some()
+            || !has_kernels(self.weight.device())
+            || !matches!(*self.watch.borrow(), Watch::Off)
+        {
             return None;
         }
         let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
@@ -115,6 +156,9 @@ impl CompressedWeight {
         if let Some(mask) = passing {
             weight = straight_through(&weight, || &weight * mask);
         }
+        if let Some(channels) = self.channel_mask(active) {
+            mask = Some(mask.map_or_else(|| channels.shallow_clone(), |mask| mask * &channels));
+        }
         let mut weight = match mask {
             Some(mask) => weight * mask,
             None => weight,
@@ -128,6 +172,36 @@ impl CompressedWeight {
         weight
     }
 
+    /// Ones where the output channel and the input channel are there, `[out or 1, in or 1, 1, ...]`;
+    /// `None` where nothing removes channels.
+    fn channel_mask(&self, active: Techniques) -> Option<Tensor> {
+        let along = |axis: usize, mask: Tensor| {
+            let mut shape = vec![1; self.weight.dim()];
+            shape[axis] = -1;
+            mask.view(shape.as_slice())
+        };
+        let rows = self.channels.mask(active).map(|mask| along(0, mask));
+        let columns = self.reads.mask(active).map(|mask| along(1, mask));
+        match (rows, columns) {
+            (Some(rows), Some(columns)) => Some(rows * columns),
+            (rows, columns) => rows.or(columns),
+        }
+    }
+
+    /// `value` `[out, in, ...]` of this weight without the channels that are removed.
+    pub fn narrowed(&self, active: Techniques, value: &Tensor) -> Tensor {
+        let narrow = |value: Tensor, axis: i64, channels: &Channels| match channels.mask(active) {
+            Some(mask) => value.index_select(axis, &mask.nonzero().reshape([-1])),
+            None => value,
+        };
+        narrow(narrow(value.shallow_clone(), 0, &self.channels), 1, &self.reads)
+    }
+
+    /// Fraction of the input channels that is there; `None` where nothing removes channels.
+    pub fn inputs_there(&self, active: Techniques) -> Option<Factor> {
+        self.reads.mask(active).map(|mask| Factor::Scalar(mask.mean(Kind::Double)))
+    }
+
     /// Whether a compressor of `stages` changes with training.
     pub fn is_scheduled(&self, stages: Techniques) -> bool {
         self.scheduled(stages).next().is_some()
@@ -139,11 +213,24 @@ impl CompressedWeight {
     }
 
     /// Prepares for the step that leads to `progress`: whether a compressor of `stages` needs its
-    /// gradient, so that the step has to be made one operation at a time.
+    /// gradient or its spikes, so that the step has to be made one operation at a time.
     pub fn watch(&self, stages: Techniques, progress: Progress) -> bool {
-        let needed = self.scheduled(stages).any(|schedule| schedule.needs_gradient(progress));
-        *self.watch.borrow_mut() = if needed { Watch::Waiting } else { Watch::Off };
-        needed
+        let gradient = self.scheduled(stages).any(|schedule| schedule.needs_gradient(progress));
+        *self.watch.borrow_mut() = if gradient { Watch::Waiting } else { Watch::Off };
+        let spikes = self.scheduled(stages).any(|schedule| schedule.needs_spikes(progress));
+        *self.spikes.borrow_mut() = if spikes { Spikes::Waiting } else { Spikes::Off };
+        gradient || spikes
+    }
+
+    /// Keeps the `spikes` `[T·B, C, H, W]` of a step that they are needed of. In a forward pass,
+    /// [`Pass::fired`] tells it.
+    ///
+    /// [`Pass::fired`]: super::Pass::fired
+    pub fn see(&self, spikes: &Tensor, timesteps: i64) {
+        let mut kept = self.spikes.borrow_mut();
+        if matches!(*kept, Spikes::Waiting) {
+            *kept = Spikes::Seen(unfold_time(&spikes.detach(), timesteps));
+        }
     }
 
     /// Tells the compressors of `stages` that a step of a later stage is done; see
@@ -159,7 +246,15 @@ impl CompressedWeight {
             Watch::On(seen) => seen.lock().expect("no backward pass panics with the lock").take(),
             _ => None,
         };
+        let spikes = match self.spikes.take() {
+            Spikes::Seen(spikes) => Some(spikes),
+            _ => None,
+        };
         tch::no_grad(|| {
+            if let Some(spikes) = spikes {
+                let needed = self.scheduled(stages).filter(|schedule| schedule.needs_spikes(progress));
+                needed.for_each(|schedule| schedule.observe(progress, &spikes));
+            }
             let grown = self.scheduled(stages).filter_map(|schedule| schedule.advance(progress, gradient.as_ref()));
             grown.reduce(|all, next| all.maximum(&next))
         })
@@ -184,19 +279,20 @@ impl CompressedWeight {
         last.filter_map(|attached| attached.transform.bits()).next().unwrap_or(Factor::Constant(FULL_PRECISION))
     }
 
-    /// Fraction of the weights that stays. Where several compressors remove weights, it is counted:
-    /// what one of them removes another one may remove, too.
+    /// Fraction of the weights that stays. Where several compressors remove weights, or one besides
+    /// whole channels, it is counted: what one of them removes another one may remove, too.
     pub fn density(&self, active: Techniques) -> Factor {
         let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
         let mut promised: Vec<Factor> = all.filter_map(|attached| attached.transform.density()).collect();
-        match promised.len() {
-            0 => Factor::Constant(1.0),
-            1 => promised.remove(0),
+        match (promised.len(), self.channel_mask(active)) {
+            (0, None) => Factor::Constant(1.0),
+            (0, Some(mask)) => Factor::Scalar(mask.mean(Kind::Double)),
+            (1, None) => promised.remove(0),
             _ => Factor::Scalar(tch::no_grad(|| self.value(active).ne(0.0).mean(Kind::Double))),
         }
     }
 
-    /// Whether a compressor that acts removes weights.
+    /// Whether a compressor that acts removes weights one by one.
     pub fn is_pruned(&self, active: Techniques) -> bool {
         let mut all = self.stack.iter().filter(|attached| active.contains(attached.technique));
         all.any(|attached| attached.transform.density().is_some())

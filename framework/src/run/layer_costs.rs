@@ -16,7 +16,7 @@ use crate::record::LayerRow;
 /// and not in operations.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Totals {
-    /// Weights, normalisation and biases.
+    /// Weights, removed ones too, and normalisation and biases of the channels that are there.
     pub parameters: i64,
     /// Weights of synapses.
     pub weights: i64,
@@ -89,7 +89,9 @@ pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> V
                 macs: shape.macs(),
                 firing_rate: match (shape.reads, activity) {
                     (reads, Some(Activity { rate, .. })) if reads.is_spiking() => {
-                        Vec::<f64>::try_from(rate.to_kind(Kind::Double)).unwrap_or_default()
+                        let there = synapses.weight.inputs_there(Techniques::ALL).map_or(1.0, |there| there.number());
+                        Vec::<f64>::try_from(rate.to_kind(Kind::Double) / there.max(f64::MIN_POSITIVE))
+                            .unwrap_or_default()
                     }
                     _ => Vec::new(),
                 },
@@ -131,11 +133,12 @@ fn counted_by_kind(shape: &LayerShape, weight: &Tensor, activity: Option<&Activi
 }
 
 /// How many values of a layer a file holds, and its mask. Where nothing removes weights all values
-/// are held, zeros of a quantiser too.
+/// are held, zeros of a quantiser too. Of removed channels a file holds nothing.
 fn stored(synapses: &SynapseLayer, value: &Tensor, kept: i64) -> (u64, StoredMask) {
+    let there = synapses.weight.narrowed(Techniques::ALL, value);
     match synapses.weight.is_pruned(Techniques::ALL) {
-        true => (kept as u64, StoredMask::of(value)),
-        false => (value.numel() as u64, StoredMask::NONE),
+        true => (kept as u64, StoredMask::of(&there)),
+        false => (there.numel() as u64, StoredMask::NONE),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
+    /// Stored parameters of a channel: gamma and beta.
+    pub const PARAMETERS: u64 = 2;
     pub(super) const EPSILON: f64 = 1e-5;
     pub(super) const MOMENTUM: f64 = 0.1;
 
@@ -48,6 +50,19 @@ impl BatchNorm {
             beta: build.parameter("beta", Role::Weight, |_| Tensor::zeros([channels], options)),
             running_mean: build.statistic("running_mean", Tensor::zeros([channels], options)),
             running_variance: build.statistic("running_variance", Tensor::ones([channels], options)),
+        }
+    }
+
+    /// The same normalisation, whose output is zero where `kept` `[C]` is: of a channel that is
+    /// removed.
+    pub fn keeping(&self, kept: Option<&Tensor>) -> BatchNorm {
+        let keep = |tensor: &Tensor| kept.map_or_else(|| tensor.shallow_clone(), |kept| tensor * kept);
+        BatchNorm {
+            statistics: self.statistics,
+            gamma: keep(&self.gamma),
+            beta: keep(&self.beta),
+            running_mean: self.running_mean.shallow_clone(),
+            running_variance: self.running_variance.shallow_clone(),
         }
     }
 
@@ -154,7 +169,7 @@ impl BatchNorm {
 
     /// Number of stored parameters: gamma and beta.
     pub fn parameters(&self) -> u64 {
-        2 * self.gamma.numel() as u64
+        BatchNorm::PARAMETERS * self.gamma.numel() as u64
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
 
     fn layer(parameters: &mut Parameters) -> CompressedWeight {
         let mut build = Build::new(parameters, 0, Device::Cpu);
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let init = |_: &mut crate::ground::Stream| Tensor::from_slice(&[1f32, 2., 3., 4.]);
         let stack: [(&str, &dyn Compressor); 1] = [("test-regrowth", &Regrowth {})];
         CompressedWeight::new(layer, init, stack, &Default::default(), true, &mut build).unwrap()

@@ -139,7 +139,7 @@ fn layers(widths: &[i64], (forms, kept): (usize, f64), device: Device) -> (Vec<C
     let mut build = Build::new(&mut parameters, 1, device);
     let (mixed, scored) = (Mixed { forms }, Scored { kept });
     let all = widths.iter().enumerate().map(|(number, &width)| {
-        let layer = LayerSpec { name: format!("layer{number}"), place: Place::Cell(number / 3) };
+        let layer = LayerSpec { name: format!("layer{number}"), place: Place::Cell(number / 3), population: None };
         let compressors: [(&str, &dyn Compressor); 2] = [("mixed", &mixed), ("scored", &scored)];
         let init = |stream: &mut Stream| stream.normal(&[width, 5, 3, 3]);
         let mut at = build.at(&layer.name);

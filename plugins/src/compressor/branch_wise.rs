@@ -202,7 +202,7 @@ mod tests {
 
     fn searched(parameters: &mut Parameters) -> CompressedWeight {
         let mut root = Build::new(parameters, 3, Device::Cpu);
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let plugin = BranchWise { bits: vec![1, 2, 4], outside_bits: 4, rate: 0.5 };
         let stack: [(&str, &dyn Compressor); 1] = [(NAME, &plugin)];
         let init = |stream: &mut Stream| stream.normal(&[4, 3, 3, 3]);
@@ -279,7 +279,7 @@ mod tests {
         let mut root = Build::new(&mut taken, 3, Device::Cpu);
         let plugin = BranchWise { bits: vec![1, 2, 4], outside_bits: 4, rate: 0.5 };
         let stack: [(&str, &dyn Compressor); 1] = [(NAME, &plugin)];
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let init = |stream: &mut Stream| stream.normal(&[4, 3, 3, 3]);
         let last = CompressedWeight::new(layer, init, stack, &decisions, false, &mut root.at("a")).unwrap();
         taken.copy_from(&parameters).unwrap();

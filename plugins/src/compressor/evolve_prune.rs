@@ -367,7 +367,8 @@ mod tests {
             let plugin = EvolvePrune { rate, epsilon, ..settings(Growth::Random) };
             let mut parameters = litesnn_framework::ground::Parameters::default();
             let mut build = Build::new(&mut parameters, 0, tch::Device::Cpu);
-            let layer = LayerSpec { name: "a".into(), place: litesnn_framework::network::Place::Cell(0) };
+            let layer =
+                LayerSpec { name: "a".into(), place: litesnn_framework::network::Place::Cell(0), population: None };
             let weight = Tensor::ones([2, 3], (Kind::Float, tch::Device::Cpu));
             let error = plugin.attach(&layer, &weight, None, &mut build).err().unwrap().to_string();
             assert!(error.contains("name one of the two"), "{error}");

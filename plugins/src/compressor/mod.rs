@@ -8,6 +8,7 @@ pub mod binary_connect;
 pub mod binary_standardize;
 pub mod bits;
 pub mod branch_wise;
+pub mod channel_rank_prune;
 pub mod evolve_prune;
 pub mod gaussian_levels;
 pub mod gaussian_quantize;

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_design_of_another_pattern_is_refused() {
         let decided = Decisions::from([("2:4".to_owned(), Decision { bits: None, rate: Some(0.5) })]);
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let weight = Tensor::ones([1, 4], (Kind::Float, Device::Cpu));
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, 0, Device::Cpu);

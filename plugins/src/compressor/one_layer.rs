@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 /// The layer, searched, with `weight` as its initial weight.
 pub fn compressed(name: &str, compressor: &dyn Compressor, weight: Tensor) -> CompressedWeight {
-    let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+    let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
     let mut parameters = Parameters::default();
     let mut build = Build::new(&mut parameters, 0, Device::Cpu);
     let (stack, nothing_decided) = ([(name, compressor)], Default::default());

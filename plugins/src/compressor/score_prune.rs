@@ -121,7 +121,7 @@ mod tests {
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, 0, Device::Cpu);
         let weight = Tensor::from_slice(&[0.5f32, -1.0, 0.25, 0.1, 0.2, 0.3]).view([1, 6, 1, 1]);
-        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0) };
+        let layer = LayerSpec { name: "a".into(), place: Place::Cell(0), population: None };
         let transform = ScorePrune { rate: 0.5 }.attach(&layer, &weight, None, &mut build).unwrap();
         assert_eq!(transform.density().unwrap().number(), 0.5);
         let scores = Vec::<f32>::try_from(parameters.trainable()[0].tensor.flatten(0, -1)).unwrap();

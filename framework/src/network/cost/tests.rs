@@ -86,7 +86,7 @@ fn example() -> Example {
         });
         let compressors: &[(&str, &dyn Compressor)] =
             if reads == Input::Spikes { &[("test-chosen-bits", &ChosenBits)] } else { &[] };
-        let spec = LayerSpec { name: name.clone(), place };
+        let spec = LayerSpec { name: name.clone(), place, population: None };
         let init = |stream: &mut Stream| stream.normal(&[outputs, 3, kernel.0, kernel.1]);
         let (none, mut at) = (Compression::new(), build.at(&name));
         weights.push(CompressedWeight::new(spec, init, compressors.iter().copied(), &none, true, &mut at).unwrap());

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{Architecture, Channels, Network, Pass, Response, Supernet, SynapseLayer};
 use litesnn_framework::spiking::Dropout;
 use tch::Tensor;
 
@@ -35,9 +35,16 @@ impl Body {
         else {
             unreachable!("the walk refuses a list that does not begin with a `conv` and end with a `classifier`");
         };
-        let stem = Synapses::new(stem, true, builder, build)?;
-        let parts = between.iter().map(|piece| Part::new(piece, builder, build)).collect::<Result<Vec<_>>>()?;
-        let classifier = Classifier::new(unit, *votes, *spiking, builder, build)?;
+        let stem = Synapses::new(stem, true, &Channels::default(), builder, build)?;
+        let (mut channels, mut parts) = (stem.weight.channels().clone(), Vec::new());
+        for piece in between {
+            let part = Part::new(piece, &channels, builder, build)?;
+            if let Some(written) = part.channels() {
+                channels = written.clone();
+            }
+            parts.push(part);
+        }
+        let classifier = Classifier::new(unit, *votes, *spiking, &channels, builder, build)?;
         Ok(Body { stem, parts, classifier, open })
     }
 
@@ -57,15 +64,24 @@ impl Body {
 }
 
 impl Part {
-    fn new(piece: &Piece, builder: &Builder, build: &mut Build) -> Result<Part> {
+    fn new(piece: &Piece, reads: &Channels, builder: &Builder, build: &mut Build) -> Result<Part> {
         Ok(match piece {
-            Piece::Neurons(unit) => Part::Neurons(Box::new(Synapses::new(unit, true, builder, build)?)),
-            Piece::Block(residual) => Part::Block(Box::new(Block::new(residual, builder, build)?)),
+            Piece::Neurons(unit) => Part::Neurons(Box::new(Synapses::new(unit, true, reads, builder, build)?)),
+            Piece::Block(residual) => Part::Block(Box::new(Block::new(residual, reads, builder, build)?)),
             &Piece::MaxPool { window, stride, padding } => Part::MaxPool { window, stride, padding },
             &Piece::AveragePool(rows, columns) => Part::AveragePool(rows, columns),
             Piece::Dropout { rate, name } => Part::Dropout(Dropout::new(*rate, &mut build.at(name))),
             Piece::Classifier { .. } => unreachable!("the walk refuses a `classifier` before the end"),
         })
+    }
+
+    /// The channels of the map that it makes; `None` where they are those that it reads.
+    fn channels(&self) -> Option<&Channels> {
+        match self {
+            Part::Neurons(synapses) => Some(synapses.weight.channels()),
+            Part::Block(block) => Some(&block.channels),
+            Part::MaxPool { .. } | Part::AveragePool(..) | Part::Dropout(_) => None,
+        }
     }
 }
 

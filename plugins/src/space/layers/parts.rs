@@ -5,7 +5,7 @@ use std::rc::Rc;
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
 use litesnn_framework::network::{
-    Activity, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Pass,
+    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Pass,
 };
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
@@ -35,11 +35,11 @@ pub struct Synapses {
 }
 
 impl Synapses {
-    /// `fires` if it drives neurons of its own.
-    pub fn new(unit: &Unit, fires: bool, builder: &Builder, build: &mut Build) -> Result<Synapses> {
-        let Unit { shape, linear, bias, norm } = unit;
+    /// `fires` if it drives neurons of its own; it reads a map with the channels `reads`.
+    pub fn new(unit: &Unit, fires: bool, reads: &Channels, builder: &Builder, build: &mut Build) -> Result<Synapses> {
+        let Unit { shape, linear, bias, norm, population } = unit;
         let mut build = build.at(&shape.name);
-        let spec = LayerSpec { name: shape.name.clone(), place: shape.place };
+        let spec = LayerSpec { name: shape.name.clone(), place: shape.place, population: population.clone() };
         let (outputs, inputs, (height, width)) = (shape.outputs, shape.inputs, shape.kernel);
         // As PyTorch begins a bias and a linear layer.
         let bound = 1.0 / ((inputs * height * width) as f64).sqrt();
@@ -49,6 +49,7 @@ impl Synapses {
         };
         let compressors = builder.compressors.iter().copied();
         let weight = CompressedWeight::new(spec, init, compressors, builder.compression, builder.open, &mut build)?;
+        let weight = weight.reading(if *linear { reads.flattened(inputs) } else { reads.clone() });
         let bias =
             bias.then(|| build.parameter("bias", Role::Weight, |stream| stream.uniform(&[outputs], -bound, bound)));
         let norm = norm.then(|| BatchNorm::new(outputs, builder.space.normalisation, &mut build.at("norm")));
@@ -57,19 +58,25 @@ impl Synapses {
     }
 
     /// The output `[N, C, H, W]` of a convolution, with the bias where there is one.
-    fn biased(&self, output: Tensor) -> Tensor {
+    fn biased(&self, output: Tensor, pass: &Pass) -> Tensor {
         match &self.bias {
-            Some(bias) => output + bias.view([1, -1, 1, 1]),
+            Some(bias) => output + self.weight.channels().keep(bias.view([1, -1, 1, 1]), pass.active),
             None => output,
         }
+    }
+
+    /// Its normalisation, of the channels that are there.
+    fn norm(&self, pass: &Pass) -> Option<BatchNorm> {
+        let kept = self.weight.channels().mask(pass.active);
+        self.norm.as_ref().map(|norm| norm.keeping(kept.as_ref()))
     }
 
     /// What it makes of the image, once for all timesteps: currents `[B, C, H, W]`.
     fn currents_of_image(&self, images: &Tensor, pass: &Pass) -> Tensor {
         let weight = pass.weight(&self.weight);
         let output = pass.convolve_image(&channels_last(images), &weight, self.shape.stride, self.shape.padding);
-        let output = self.biased(output);
-        match &self.norm {
+        let output = self.biased(output, pass);
+        match self.norm(pass) {
             Some(norm) => norm.forward(&output, None, 1, pass.training),
             None => output,
         }
@@ -90,7 +97,7 @@ impl Synapses {
         let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
         let weight = pass.stacked_weights(&weights);
         let LayerShape { stride, padding, .. } = self.shape;
-        self.biased(pass.convolve(&signal.maps, &weight, steps.as_ref(), stride, padding))
+        self.biased(pass.convolve(&signal.maps, &weight, steps.as_ref(), stride, padding), pass)
     }
 
     /// The neurons that it drives.
@@ -100,9 +107,9 @@ impl Synapses {
 
     /// Its normalised output as a part of what drives `neurons`.
     fn term(&self, neurons: &Neurons, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Option<Term> {
-        let norm = self.norm.as_ref()?;
+        let norm = self.norm(pass)?;
         let output = self.output(signal, pass, activity);
-        let currents = Currents::new(&output, norm, pass.timesteps, false, pass.training, Drives::Nodes(neurons), 1);
+        let currents = Currents::new(&output, &norm, pass.timesteps, false, pass.training, Drives::Nodes(neurons), 1);
         Some(Term::Part { of: Rc::new(currents), first: 0, scale: None })
     }
 
@@ -112,7 +119,9 @@ impl Synapses {
             Some(term) => self.fired(&[term], pass),
             None => {
                 let output = self.output(signal, pass, activity);
-                Signal::new(fold_time(&self.neurons().spikes(&unfold_time(&output, pass.timesteps))), None)
+                let spikes = fold_time(&self.neurons().spikes(&unfold_time(&output, pass.timesteps)));
+                pass.fired(&self.weight, &spikes);
+                Signal::new(spikes, None)
             }
         }
     }
@@ -120,19 +129,23 @@ impl Synapses {
     /// The spikes of the neurons that `terms` drive, of which this layer's output is one.
     fn fired(&self, terms: &[Term], pass: &Pass) -> Signal {
         let (spikes, rate) = node_spikes(self.neurons(), terms, self.shape.outputs, None, pass.timesteps, pass.measure);
+        pass.fired(&self.weight, &spikes);
         Signal::new(spikes, rate)
     }
 
     /// The spikes that the image drives, which is the same current at every timestep.
     pub fn spikes_of_image(&self, images: &Tensor, pass: &Pass) -> Signal {
         let currents = self.currents_of_image(images, pass);
-        Signal::new(fold_time(&self.neurons().spikes_of_constant(&currents, pass.timesteps)), None)
+        let spikes = fold_time(&self.neurons().spikes_of_constant(&currents, pass.timesteps));
+        pass.fired(&self.weight, &spikes);
+        Signal::new(spikes, None)
     }
 
-    /// Parameters outside of the weight.
+    /// Parameters outside of the weight, of the channels that are there.
     pub fn full_precision_parameters(&self) -> u64 {
-        let bias = self.bias.as_ref().map_or(0, |bias| bias.numel() as u64);
-        let norm = self.norm.as_ref().map_or(0, BatchNorm::parameters);
+        let channels = self.weight.channels().count(self.shape.outputs) as u64;
+        let bias = if self.bias.is_some() { channels } else { 0 };
+        let norm = if self.norm.is_some() { BatchNorm::PARAMETERS * channels } else { 0 };
         bias + norm + self.neurons.as_ref().map_or(0, Neurons::parameters)
     }
 }
@@ -143,6 +156,8 @@ pub struct Block {
     shortcut: ShortcutPart,
     /// How spikes are joined; currents are where there is none.
     connect: Option<Connect>,
+    /// The channels of the map that it makes.
+    pub channels: Channels,
 }
 
 enum ShortcutPart {
@@ -152,19 +167,33 @@ enum ShortcutPart {
 }
 
 impl Block {
-    pub fn new(residual: &Residual, builder: &Builder, build: &mut Build) -> Result<Block> {
+    pub fn new(residual: &Residual, reads: &Channels, builder: &Builder, build: &mut Build) -> Result<Block> {
         let Residual { convolutions, shortcut, connect } = residual;
         let [first, second] = convolutions;
-        let convolutions = [Synapses::new(first, true, builder, build)?, Synapses::new(second, true, builder, build)?];
+        let first = Synapses::new(first, true, reads, builder, build)?;
+        let second = Synapses::new(second, true, first.weight.channels(), builder, build)?;
         let shortcut = match shortcut {
             Way::Identity => ShortcutPart::Identity,
             // Of a basic block, its current is added to that of the second convolution.
             Way::Projection(unit) => {
-                ShortcutPart::Projection(Box::new(Synapses::new(unit, connect.is_some(), builder, build)?))
+                ShortcutPart::Projection(Box::new(Synapses::new(unit, connect.is_some(), reads, builder, build)?))
             }
             Way::ZeroPadding { stride, channels } => ShortcutPart::ZeroPadding { stride: *stride, channels: *channels },
         };
-        Ok(Block { convolutions, shortcut, connect: *connect })
+        let own = second.weight.channels();
+        // Zeros around a map are nothing that a sum is made of, and are stored where they are a factor.
+        let handed_on = |zeros_are_there: bool| match &shortcut {
+            ShortcutPart::Identity => reads.clone(),
+            ShortcutPart::Projection(projection) => projection.weight.channels().clone(),
+            ShortcutPart::ZeroPadding { channels, .. } => reads.between_zeros(*channels, zeros_are_there),
+        };
+        let channels = match connect {
+            None => own.clone(),
+            Some(Connect::Add) => own.of_sum(&handed_on(false)),
+            Some(Connect::And) => own.of_product(&handed_on(true)),
+            Some(Connect::Iand) => handed_on(true),
+        };
+        Ok(Block { convolutions: [first, second], shortcut, connect: *connect, channels })
     }
 
     pub fn forward(&self, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Signal {
@@ -175,7 +204,11 @@ impl Block {
                 let mut terms: Vec<Term> = second.term(second.neurons(), &middle, pass, activity).into_iter().collect();
                 terms.extend(match &self.shortcut {
                     ShortcutPart::Projection(projection) => projection.term(second.neurons(), signal, pass, activity),
-                    _ => Some(Term::Spikes { spikes: self.handed_on(signal), scale: None }),
+                    _ => {
+                        // A removed neuron is driven by nothing.
+                        let spikes = second.weight.channels().keep(self.handed_on(signal), pass.active);
+                        Some(Term::Spikes { spikes: channels_last(&spikes), scale: None })
+                    }
                 });
                 second.fired(&terms, pass)
             }
@@ -227,8 +260,15 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    pub fn new(unit: &Unit, votes: i64, spiking: bool, builder: &Builder, build: &mut Build) -> Result<Classifier> {
-        Ok(Classifier { synapses: Synapses::new(unit, spiking, builder, build)?, votes })
+    pub fn new(
+        unit: &Unit,
+        votes: i64,
+        spiking: bool,
+        reads: &Channels,
+        builder: &Builder,
+        build: &mut Build,
+    ) -> Result<Classifier> {
+        Ok(Classifier { synapses: Synapses::new(unit, spiking, reads, builder, build)?, votes })
     }
 
     /// Logits `[T, B, K]`.

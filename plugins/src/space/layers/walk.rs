@@ -2,7 +2,7 @@
 //! and everything that does not fit.
 
 use litesnn_framework::data::DataInfo;
-use litesnn_framework::network::{Input, LayerShape, Misfit, Place};
+use litesnn_framework::network::{Input, LayerShape, Misfit, Place, Population};
 
 use super::settings::{Connect, Kind, Layer, Layers, Shortcut};
 
@@ -14,6 +14,8 @@ pub struct Unit {
     pub linear: bool,
     pub bias: bool,
     pub norm: bool,
+    /// The neurons that it drives, where it is a convolution.
+    pub population: Option<Population>,
 }
 
 /// A layer of the network, or a residual block.
@@ -62,13 +64,27 @@ pub enum Way {
 }
 
 /// What one layer hands to the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Map {
     channels: i64,
     size: (i64, i64),
     reads: Input,
     /// Spikes of which a number is the mean.
     window: i64,
+    /// The neurons whose map it is, where convolutions drive them.
+    population: Option<String>,
+}
+
+impl Map {
+    /// Spikes of neurons that the layer `name` is the first to drive.
+    fn of_neurons(name: &str, channels: i64, size: (i64, i64)) -> Map {
+        Map { channels, size, reads: Input::Spikes, window: 1, population: Some(name.to_owned()) }
+    }
+}
+
+/// The neurons of this name; which ones are the last is known at the end.
+fn population(name: &str) -> Option<Population> {
+    Some(Population { name: name.to_owned(), last: false })
 }
 
 /// The pieces of the network for data of this form, or what does not fit.
@@ -85,7 +101,7 @@ pub fn pieces(settings: &Layers, data: &DataInfo) -> Result<Vec<Piece>, Vec<Misf
         (None, layers) => layers,
     };
     let [channels, height, width] = data.shape;
-    let image = Map { channels, size: (height, width), reads: Input::Image, window: 1 };
+    let image = Map { channels, size: (height, width), reads: Input::Image, window: 1, population: None };
     let mut walk = Walk {
         settings,
         classes: data.classes.len() as i64,
@@ -112,7 +128,34 @@ pub fn pieces(settings: &Layers, data: &DataInfo) -> Result<Vec<Piece>, Vec<Misf
         // Whatever comes after the first one depends on it.
         walk.layer(layer, kind).map_err(|misfit| vec![misfit])?;
     }
+    mark_last(&mut walk.pieces);
     Ok(walk.pieces)
+}
+
+/// Marks the neurons that the last convolution drives.
+fn mark_last(pieces: &mut [Piece]) {
+    let mut all: Vec<&mut Population> = pieces.iter_mut().flat_map(Piece::populations).collect();
+    let Some(last) = all.last().map(|population| population.name.clone()) else { return };
+    all.iter_mut().filter(|population| population.name == last).for_each(|population| population.last = true);
+}
+
+impl Piece {
+    /// The neurons that its convolutions drive, those of its output last.
+    fn populations(&mut self) -> Vec<&mut Population> {
+        let units = match self {
+            Piece::Neurons(unit) => vec![unit],
+            Piece::Block(block) => {
+                let Residual { convolutions: [first, second], shortcut, .. } = block.as_mut();
+                let projection = match shortcut {
+                    Way::Projection(unit) => Some(unit),
+                    _ => None,
+                };
+                std::iter::once(first).chain(projection).chain([second]).collect()
+            }
+            _ => Vec::new(),
+        };
+        units.into_iter().filter_map(|unit| unit.population.as_mut()).collect()
+    }
 }
 
 const EITHER: &str = "`network = \"resnet19\"` takes a network by its name, `layers = [{ conv = 64 }, ...]` writes one";
@@ -200,7 +243,7 @@ impl Walk<'_> {
         &self,
         name: String,
         place: Place,
-        map: Map,
+        map: &Map,
         outputs: i64,
         [kernel, stride, padding]: [i64; 3],
     ) -> Fits<LayerShape> {
@@ -236,9 +279,10 @@ impl Walk<'_> {
         let padding = layer.padding.unwrap_or(kernel / 2);
         let (place, begin) = self.next_place();
         let name = if place == Place::Stem { "stem".to_owned() } else { format!("{begin}conv") };
-        let shape = self.shape(name, place, self.map, channels, [kernel, stride, padding])?;
-        self.map = Map { channels, size: shape.map, reads: Input::Spikes, window: 1 };
-        let unit = Unit { shape, linear: false, bias: layer.bias.unwrap_or(false), norm: layer.norm.unwrap_or(true) };
+        let shape = self.shape(name, place, &self.map, channels, [kernel, stride, padding])?;
+        self.map = Map::of_neurons(&shape.name, channels, shape.map);
+        let (bias, norm) = (layer.bias.unwrap_or(false), layer.norm.unwrap_or(true));
+        let unit = Unit { population: population(&shape.name), shape, linear: false, bias, norm };
         self.pieces.push(Piece::Neurons(unit));
         Ok(())
     }
@@ -263,28 +307,36 @@ impl Walk<'_> {
     fn linear(&mut self, layer: &Layer, outputs: i64) {
         let (place, begin) = self.next_place();
         let shape = self.flat(format!("{begin}linear"), place, outputs);
-        self.map = Map { channels: outputs, size: (1, 1), reads: Input::Spikes, window: 1 };
-        let unit = Unit { shape, linear: true, bias: layer.bias.unwrap_or(true), norm: layer.norm.unwrap_or(false) };
+        self.map = Map { population: None, ..Map::of_neurons(&shape.name, outputs, (1, 1)) };
+        let (bias, norm) = (layer.bias.unwrap_or(true), layer.norm.unwrap_or(false));
+        let unit = Unit { shape, linear: true, bias, norm, population: None };
         self.pieces.push(Piece::Neurons(unit));
     }
 
     fn classifier(&mut self, layer: &Layer, votes: i64) {
         let shape = self.flat("classifier".into(), Place::Classifier, self.classes * votes);
-        let unit = Unit { shape, linear: true, bias: layer.bias.unwrap_or(true), norm: false };
+        let bias = layer.bias.unwrap_or(true);
+        let unit = Unit { shape, linear: true, bias, norm: false, population: None };
         self.pieces.push(Piece::Classifier { unit, votes, spiking: layer.spiking.unwrap_or(false) });
     }
 
     fn block(&mut self, layer: &Layer, channels: i64, stride: i64, connect: Option<Connect>) -> Fits<()> {
-        let read = self.map;
+        let read = self.map.clone();
         let (place, begin) = self.next_place();
         let inner = layer.inner.map_or(channels, |inner| self.scaled(inner));
-        let normalised = |shape| Unit { shape, linear: false, bias: false, norm: true };
-        let first = self.shape(format!("{begin}conv1"), place, read, inner, [3, stride, 1])?;
-        let middle = Map { channels: inner, size: first.map, reads: Input::Spikes, window: 1 };
-        let second = self.shape(format!("{begin}conv2"), place, middle, channels, [3, 1, 1])?;
+        let normalised = |shape, name: Option<&String>| {
+            let population = name.and_then(|name| population(name));
+            Unit { shape, linear: false, bias: false, norm: true, population }
+        };
+        let first = self.shape(format!("{begin}conv1"), place, &read, inner, [3, stride, 1])?;
+        let middle = Map::of_neurons(&first.name, inner, first.map);
+        let second = self.shape(format!("{begin}conv2"), place, &middle, channels, [3, 1, 1])?;
         let same = read.channels == channels && stride == 1;
         let fitting = if same { Shortcut::Identity } else { Shortcut::Projection };
         let shortcut = layer.shortcut.unwrap_or(fitting);
+        // What is handed on as it is belongs to the neurons whose map it was.
+        let written =
+            if same && shortcut != Shortcut::Projection { read.population.clone() } else { Some(second.name.clone()) };
         let way = match shortcut {
             Shortcut::Identity if same => Way::Identity,
             Shortcut::Identity => {
@@ -295,8 +347,8 @@ impl Walk<'_> {
                 return Err(self.misfit("shortcut", message, Some("use `projection` or `zero-padding`")));
             }
             Shortcut::Projection => {
-                let shape = self.shape(format!("{begin}shortcut"), place, read, channels, [1, stride, 0])?;
-                Way::Projection(normalised(shape))
+                let shape = self.shape(format!("{begin}shortcut"), place, &read, channels, [1, stride, 0])?;
+                Way::Projection(normalised(shape, written.as_ref()))
             }
             Shortcut::ZeroPadding if read.channels > channels => {
                 let message =
@@ -318,8 +370,9 @@ impl Walk<'_> {
             let message = "the shortcut would join averages to spikes, and the functions of `sew` are of spikes";
             return Err(self.misfit("sew", message, Some("use `shortcut = \"projection\"`, or pool by `max_pool`")));
         }
-        self.map = Map { channels, size: second.map, reads, window: 1 };
-        let convolutions = [normalised(first), normalised(second)];
+        self.map = Map { channels, size: second.map, reads, window: 1, population: written.clone() };
+        let inner = first.name.clone();
+        let convolutions = [normalised(first, Some(&inner)), normalised(second, written.as_ref())];
         self.pieces.push(Piece::Block(Box::new(Residual { convolutions, shortcut: way, connect })));
         Ok(())
     }

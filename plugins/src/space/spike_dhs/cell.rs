@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place, Population};
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
 };
@@ -33,6 +33,8 @@ pub(super) struct StackedConvolution {
     /// Size that the input is resized to.
     resized: Option<[i64; 2]>,
     pub(super) convolutions: Vec<Convolution>,
+    /// The channels of all its convolutions side by side.
+    channels: Channels,
     norm: BatchNorm,
     /// On the currents themselves, where candidates hand on spikes.
     candidates: Option<Neurons>,
@@ -49,6 +51,8 @@ struct Identity {
 pub(super) struct SpikingCell {
     /// The neurons of each node.
     nodes: Vec<Neurons>,
+    /// The channels of each node.
+    channels: Vec<Channels>,
     width: i64,
     pub(super) stacks: Vec<StackedConvolution>,
     identities: Vec<Identity>,
@@ -108,6 +112,7 @@ impl StackedConvolution {
         cell: CellShape,
         predecessor: Predecessor,
         edges: &[(Link, Candidates)],
+        reads: &Channels,
         build: &mut Build,
     ) -> Result<Option<StackedConvolution>> {
         let outputs = builder.channels << cell.level;
@@ -131,7 +136,10 @@ impl StackedConvolution {
                     reads: Input::Spikes,
                 };
                 let mut at = build.at(format!("n{node}.{operation}"));
-                let weight = builder.weight(&shape, builder.compressors, kaiming_fan_out, &mut at)?;
+                let name = format!("cell{}.n{node}", cell.index);
+                let population = Some(Population { name, last: cell.index + 1 == builder.space.cells.len() });
+                let weight = builder.weight(&shape, population, builder.compressors, kaiming_fan_out, &mut at)?;
+                let weight = weight.reading(reads.clone());
                 convolutions.push(Convolution { weight, shape, node, choice: 2 * link.index as i64 + choice });
             }
         }
@@ -141,12 +149,14 @@ impl StackedConvolution {
         let channels = outputs * convolutions.len() as i64;
         let norm = BatchNorm::new(channels, builder.space.normalisation, &mut build.at("norm"));
         let spiking = builder.supernet && builder.space.candidates == Handed::Spike;
+        let each: Vec<Channels> = convolutions.iter().map(|one| one.weight.channels().clone()).collect();
         Ok(Some(StackedConvolution {
             candidates: spiking.then(|| builder.neurons(build)),
             predecessor,
             stride,
             padding,
             resized: (resize && drop > 0).then_some([map.0, map.1]),
+            channels: Channels::side_by_side(&each, outputs),
             convolutions,
             norm,
         }))
@@ -169,7 +179,8 @@ impl StackedConvolution {
         let current = pass.convolve(&input.spikes, &weight, steps.as_ref(), self.stride, self.padding);
         let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
         let readers = self.convolutions.len();
-        Currents::new(&current, &self.norm, pass.timesteps, input.constant, pass.training, drives, readers)
+        let norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
+        Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
 }
 
@@ -178,13 +189,9 @@ impl SpikingCell {
         builder: &Builder,
         shape: CellShape,
         edges: &[(Link, Candidates)],
+        inputs: &[Channels; 2],
         build: &mut Build,
     ) -> Result<SpikingCell> {
-        let mut stacks = Vec::new();
-        for predecessor in 0..builder.nodes + 2 {
-            let mut at = build.at(format!("from_{}", predecessor_name(predecessor)));
-            stacks.extend(StackedConvolution::new(builder, shape, predecessor, edges, &mut at)?);
-        }
         let is_identity = |link: &Link, candidates: Candidates| match candidates {
             Candidates::All => link.predecessor >= 2,
             Candidates::Convolution => false,
@@ -196,18 +203,43 @@ impl SpikingCell {
             node: link.node,
             choice: 2 * link.index as i64,
         });
+        let identities: Vec<Identity> = identities.collect();
+        let mut stacks = Vec::<StackedConvolution>::new();
+        // Of s0, s1 and the nodes so far: a node reads those before it alone.
+        let mut channels = inputs.to_vec();
+        for predecessor in 0..builder.nodes + 2 {
+            if let Some(node) = predecessor.checked_sub(2) {
+                let driven = stacks.iter().flat_map(|stack| &stack.convolutions).find(|one| one.node == node);
+                let handed_on = identities.iter().filter(|one| one.node == node);
+                let handed_on = handed_on.map(|one| channels[one.predecessor].clone());
+                channels.push(match driven {
+                    Some(convolution) => convolution.weight.channels().clone(),
+                    None => handed_on.reduce(|all, next| all.of_sum(&next)).unwrap_or_default(),
+                });
+            }
+            let mut at = build.at(format!("from_{}", predecessor_name(predecessor)));
+            let reads = &channels[predecessor];
+            stacks.extend(StackedConvolution::new(builder, shape, predecessor, edges, reads, &mut at)?);
+        }
         Ok(SpikingCell {
+            channels: channels.split_off(inputs.len()),
             nodes: (0..builder.nodes).map(|node| builder.neurons(&mut build.at(format!("n{node}")))).collect(),
             width: builder.channels << shape.level,
             stacks,
-            identities: identities.collect(),
+            identities,
         })
+    }
+
+    /// The channels of the cell's output.
+    pub(super) fn channels(&self) -> Channels {
+        Channels::side_by_side(&self.channels, self.width)
     }
 
     pub(super) fn full_precision_parameters(&self) -> u64 {
         let stacks = self.stacks.iter();
         let of_stack = |stack: &StackedConvolution| {
-            stack.norm.parameters() + stack.candidates.as_ref().map_or(0, Neurons::parameters)
+            let channels = stack.channels.count(self.width * stack.convolutions.len() as i64) as u64;
+            BatchNorm::PARAMETERS * channels + stack.candidates.as_ref().map_or(0, Neurons::parameters)
         };
         stacks.map(of_stack).sum::<u64>() + self.nodes.iter().map(Neurons::parameters).sum::<u64>()
     }
@@ -228,6 +260,10 @@ impl SpikingCell {
         for (index, neurons) in self.nodes.iter().enumerate() {
             let driven = std::mem::take(&mut terms[index]);
             let (spikes, rate) = node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            let mut convolutions = self.stacks.iter().flat_map(|stack| &stack.convolutions);
+            if let Some(first) = convolutions.find(|one| one.node == index) {
+                pass.fired(&first.weight, &spikes);
+            }
             let of_node = rate.map(|rate| pass.activity_of_rate(rate, &spikes));
             activities.extend(of_node.as_ref().map(Activity::shallow_clone));
             let signal = Signal { spikes, constant: false, activity: of_node };
@@ -264,6 +300,8 @@ impl SpikingCell {
                 true => repeat_over_time(&signal.spikes, pass.timesteps),
                 false => signal.spikes.shallow_clone(),
             };
+            // A removed neuron is driven by nothing.
+            let spikes = self.channels[identity.node].keep(spikes, pass.active);
             terms[identity.node].push(Term::Spikes { spikes, scale: alpha.map(|_| identity.choice) });
         }
     }

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
-use litesnn_framework::network::{Activity, CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place};
 use litesnn_framework::spiking::{BatchNorm, Neurons, kaiming_fan_out, unfold_time};
 use tch::{Kind, Tensor};
 
@@ -28,6 +28,7 @@ impl Linear {
         place: Place,
         name: &str,
         inputs: i64,
+        reads: &Channels,
         biased: bool,
         build: &mut Build,
     ) -> Result<Linear> {
@@ -46,7 +47,7 @@ impl Linear {
         };
         let bound = 1.0 / (inputs as f64).sqrt();
         let uniform = move |stream: &mut Stream, shape: &[i64]| stream.uniform(shape, -bound, bound);
-        let weight = builder.weight(&shape, builder.outside(), uniform, build)?;
+        let weight = builder.weight(&shape, None, builder.outside(), uniform, build)?.reading(reads.clone());
         let end = if biased {
             End::Bias(build.parameter("bias", Role::Weight, |stream| stream.uniform(&[classes], -bound, bound)))
         } else {
@@ -83,10 +84,10 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(builder: &Builder, features: i64, build: &mut Build) -> Result<Head> {
+    pub(super) fn new(builder: &Builder, features: i64, reads: &Channels, build: &mut Build) -> Result<Head> {
         let biased = builder.supernet || builder.space.classifier == Classifier::Biased;
         let spiking = !builder.supernet && builder.space.pooling == Pooling::Spiking;
-        let linear = Linear::new(builder, Place::Classifier, "classifier", features, biased, build)?;
+        let linear = Linear::new(builder, Place::Classifier, "classifier", features, reads, biased, build)?;
         let neurons = spiking.then(|| builder.neurons(build));
         Ok(Head { neurons, linear })
     }
@@ -131,6 +132,7 @@ impl Block {
         kernel: i64,
         map: i64,
         inputs: i64,
+        reads: &Channels,
         outputs: i64,
         build: &mut Build,
     ) -> Result<Block> {
@@ -147,7 +149,7 @@ impl Block {
             reads: Input::Spikes,
         };
         let mut at = build.at(name);
-        let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, &mut at)?;
+        let weight = builder.weight(&shape, None, builder.outside(), kaiming_fan_out, &mut at)?.reading(reads.clone());
         let norm = BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm"));
         let neurons = builder.neurons(&mut at);
         Ok(Block { shape, weight, norm, neurons })
@@ -181,18 +183,20 @@ pub(super) struct Auxiliary {
 }
 
 impl Auxiliary {
-    pub(super) fn new(builder: &Builder, map: MapShape, build: &mut Build) -> Result<Auxiliary> {
+    pub(super) fn new(builder: &Builder, map: MapShape, reads: &Channels, build: &mut Build) -> Result<Auxiliary> {
+        let all = Channels::default();
         Ok(Auxiliary {
             weight: builder.space.auxiliary,
             published_pooling: map.size == (8, 8),
             pooled: builder.neurons(build),
-            reduce: Block::new(builder, "reduce", 1, 2, map.channels, 128, build)?,
-            gather: Block::new(builder, "gather", 2, 1, 128, 768, build)?,
+            reduce: Block::new(builder, "reduce", 1, 2, map.channels, reads, 128, build)?,
+            gather: Block::new(builder, "gather", 2, 1, 128, &all, 768, build)?,
             linear: Linear::new(
                 builder,
                 Place::Auxiliary,
                 "auxiliary.classifier",
                 768,
+                &all,
                 false,
                 &mut build.at("classifier"),
             )?,

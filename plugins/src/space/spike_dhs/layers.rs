@@ -3,7 +3,9 @@
 use litesnn_framework::Result;
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Stream};
-use litesnn_framework::network::{CompressedWeight, Compression, Compressor, Input, LayerShape, LayerSpec, Pass};
+use litesnn_framework::network::{
+    CompressedWeight, Compression, Compressor, Input, LayerShape, LayerSpec, Pass, Population,
+};
 use litesnn_framework::spiking::{Neurons, fold_time, unfold_time};
 use tch::Tensor;
 
@@ -57,15 +59,16 @@ impl Builder<'_> {
         Neurons::new(&self.space.neurons, &mut build.at("neurons"))
     }
 
-    /// The weight of a layer under `compressors`; `init` draws it in the shape that it is given.
+    /// The weight of a layer under `compressors`, which drives `population`; `init` draws it in the shape that it is given.
     pub fn weight(
         &self,
         shape: &LayerShape,
+        population: Option<Population>,
         compressors: &[(&str, &dyn Compressor)],
         init: impl FnOnce(&mut Stream, &[i64]) -> Tensor,
         build: &mut Build,
     ) -> Result<CompressedWeight> {
-        let spec = LayerSpec { name: shape.name.clone(), place: shape.place };
+        let spec = LayerSpec { name: shape.name.clone(), place: shape.place, population };
         let dimensions = match shape.reads {
             Input::Pooled => vec![shape.outputs, shape.inputs],
             _ => vec![shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1],

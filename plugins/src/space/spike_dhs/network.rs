@@ -18,21 +18,25 @@ impl Builder<'_> {
         let stem = Stem::new(self, &mut build.at("stem"))?;
         let stem_map = stem.map();
         let mut inputs = [stem_map, stem_map];
+        let mut reads = [stem.weight.channels().clone(), stem.weight.channels().clone()];
         let mut cells = Vec::new();
         // The authors' program: cell 2n/3, from 0.
         let watched = 2 * space.cells.len() / 3;
         let mut auxiliary = None;
         for (index, &level) in space.cells.iter().enumerate() {
             let mut at = build.at(format!("cell{index}"));
-            cells.push(SpikingCell::new(self, CellShape { index, level, inputs }, edges, &mut at)?);
+            let cell = SpikingCell::new(self, CellShape { index, level, inputs }, edges, &reads, &mut at)?;
+            let [_, last] = reads;
+            reads = [last, cell.channels()];
+            cells.push(cell);
             let (channels, size) = (nodes * (self.channels << level), halved(stem_map.size, level));
             let map = MapShape { channels, level, size };
             if index == watched && !self.supernet && space.auxiliary > 0.0 {
-                auxiliary = Some((index, Auxiliary::new(self, map, &mut build.at("auxiliary"))?));
+                auxiliary = Some((index, Auxiliary::new(self, map, &reads[1], &mut build.at("auxiliary"))?));
             }
             inputs = [inputs[1], map];
         }
-        let head = Head::new(self, inputs[1].channels, &mut build.at("classifier"))?;
+        let head = Head::new(self, inputs[1].channels, &reads[1], &mut build.at("classifier"))?;
         Ok(Body {
             stem,
             cells,

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place, Population};
 use litesnn_framework::spiking::{BatchNorm, Neurons, channels_last, fold_time, kaiming_fan_out};
 use tch::Tensor;
 
@@ -34,7 +34,8 @@ impl Stem {
             map: halved((height, width), space.stem_stride.trailing_zeros()),
             reads: Input::Image,
         };
-        let weight = builder.weight(&shape, builder.outside(), kaiming_fan_out, build)?;
+        let population = Some(Population { name: shape.name.clone(), last: false });
+        let weight = builder.weight(&shape, population, builder.outside(), kaiming_fan_out, build)?;
         let norm = BatchNorm::new(shape.outputs, space.normalisation, &mut build.at("norm"));
         let spiking = !builder.supernet || space.search_stem == SearchStem::Spiking;
         let neurons = spiking.then(|| builder.neurons(build));
@@ -47,7 +48,8 @@ impl Stem {
     }
 
     pub(super) fn full_precision_parameters(&self) -> u64 {
-        self.norm.parameters() + self.neurons.as_ref().map_or(0, Neurons::parameters)
+        let channels = self.weight.channels().count(self.shape.outputs) as u64;
+        BatchNorm::PARAMETERS * channels + self.neurons.as_ref().map_or(0, Neurons::parameters)
     }
 
     pub(super) fn forward(&self, images: &Tensor, pass: &Pass) -> Signal {
@@ -58,9 +60,12 @@ impl Stem {
             self.shape.stride,
             self.shape.padding,
         );
-        let current = self.norm.forward(&current, None, 1, pass.training);
+        let kept = self.weight.channels().mask(pass.active);
+        let current = self.norm.keeping(kept.as_ref()).forward(&current, None, 1, pass.training);
         if let Some(neurons) = &self.neurons {
-            return Signal::new(fold_time(&neurons.spikes_of_constant(&current, pass.timesteps)), pass);
+            let spikes = fold_time(&neurons.spikes_of_constant(&current, pass.timesteps));
+            pass.fired(&self.weight, &spikes);
+            return Signal::new(spikes, pass);
         }
         Signal::constant(channels_last(&current), pass)
     }
