@@ -9,7 +9,7 @@ use litesnn_framework::train::{Checkpoint, Phase};
 
 use crate::support::{run_until, signal};
 use crate::tally::{FAULTS, KILLS, count};
-use crate::trials::{EVOLVING, GROWING, SEQUENTIAL, SHORT, command, folder, goes_on, undisturbed};
+use crate::trials::{EVOLVING, GROWING, RANKED, SEQUENTIAL, SHORT, command, folder, goes_on, undisturbed};
 
 /// Numbers that are the same in every run of the tests.
 struct Random(u64);
@@ -34,6 +34,7 @@ pub fn sequential() {
 pub fn schedules() {
     kill(&EVOLVING, if crate::full() { 20 } else { 3 }, 3);
     kill(&GROWING, if crate::full() { 20 } else { 3 }, 4);
+    kill(&RANKED, if crate::full() { 20 } else { 3 }, 5);
 }
 
 /// Kills a trial with SIGKILL at random moments: after any line of what it says, within the time

@@ -20,7 +20,7 @@ pub const SEQUENTIAL: [&str; 6] =
     ["--set", "optimizer.sequential.lambda_memory=1e-6", "--set", "search.epochs=4", "--set", "retrain.epochs=8"];
 
 /// Compressors whose state changes with training, with each kind of it: structures that evolve by
-/// gradients, targets of ADMM, thresholds, slopes.
+/// gradients, targets of ADMM, thresholds, slopes, ranks of spikes.
 pub const EVOLVING: [&str; 6] = [
     "--set",
     "compressor=[{ evolve-prune = { rate = 0.5, interval = 2 } }, { admm-quantize = { bits = 2, rho = 0.1 } }]",
@@ -32,6 +32,15 @@ pub const EVOLVING: [&str; 6] = [
 pub const GROWING: [&str; 6] = [
     "--set",
     "compressor=[{ spine-prune = { threshold = 0.1 } }, { binary-standardize = {} }, { admm-prune = { rate = 0.5, rho = 0.1 } }]",
+    "--set",
+    "search.epochs=4",
+    "--set",
+    "retrain.epochs=8",
+];
+
+pub const RANKED: [&str; 6] = [
+    "--set",
+    "compressor=[{ channel-rank-prune = { rate = 0.5, when = 0.5 } }, { rescale-quantize = { bits = [2, 4] } }]",
     "--set",
     "search.epochs=4",
     "--set",

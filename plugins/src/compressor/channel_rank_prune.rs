@@ -239,3 +239,145 @@ impl Schedule for Ranked {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::one_layer::values;
+    use super::*;
+    use litesnn_framework::ground::{Parameters, Stream};
+    use litesnn_framework::network::{CompressedWeight, Place, Techniques};
+
+    fn settings(rate: f64) -> ChannelRankPrune {
+        ChannelRankPrune { rate, rates: BTreeMap::new(), when: 0.5, batches: 2, tolerance: tolerance() }
+    }
+
+    fn population(name: &str, last: bool) -> Population {
+        Population { name: name.into(), last }
+    }
+
+    /// A layer of this name under the plugin.
+    fn layer(
+        plugin: &ChannelRankPrune,
+        name: &str,
+        drives: Population,
+        shape: &[i64],
+        build: &mut Build,
+    ) -> CompressedWeight {
+        let spec = LayerSpec { name: name.into(), place: Place::Block(1), population: Some(drives) };
+        let init = |stream: &mut Stream| stream.normal(shape);
+        let stack: [(&str, &dyn Compressor); 1] = [(NAME, plugin)];
+        CompressedWeight::new(spec, init, stack, &Default::default(), true, &mut build.at(name)).unwrap()
+    }
+
+    /// `[1, 1, ranks, side, side + 1]`: of each channel as many entries of the diagonal as its rank,
+    /// the last of them repeated in all rows that are left.
+    fn of_ranks(ranks: &[i64], side: i64) -> Tensor {
+        let map = |&rank: &i64| {
+            let map = Tensor::eye_m(side, side + 1, (Kind::Float, Device::Cpu));
+            for row in rank..side {
+                let like = if rank == 0 { map.get(row).zeros_like() } else { map.get(rank - 1) };
+                map.get(row).copy_(&like);
+            }
+            map
+        };
+        Tensor::stack(&ranks.iter().map(map).collect::<Vec<_>>(), 0).unsqueeze(0).unsqueeze(0)
+    }
+
+    #[test]
+    fn the_rank_of_a_map_is_what_it_was_made_of() {
+        let spikes = of_ranks(&[0, 1, 3, 6], 6);
+        assert_eq!(values(&summed_ranks(&spikes, 1e-6)), [0., 1., 3., 6.]);
+        // Of two images it is the sum.
+        let two = Tensor::cat(&[&spikes, &of_ranks(&[6, 5, 0, 2], 6)], 1);
+        assert_eq!(values(&summed_ranks(&two, 1e-6)), [6., 6., 3., 8.]);
+        // Of two timesteps the rank of their mean: rows e1 and then e2 everywhere are (e1 + e2) / 2.
+        let column = |at: i64| {
+            let map = Tensor::zeros([32, 32], (Kind::Float, Device::Cpu));
+            let _ = map.select(1, at).fill_(1.0);
+            map
+        };
+        let both = Tensor::stack(&[column(0), column(1), column(1)], 0).view([3, 1, 1, 32, 32]);
+        assert_eq!(values(&summed_ranks(&both, 1e-6)), [1.]);
+        assert_eq!(values(&summed_ranks(&both, 10.0)), [0.], "its one singular value is sqrt(32 · 5) / 3");
+    }
+
+    #[test]
+    fn the_lowest_ranks_go_once_and_no_earlier_than_said() {
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let weight = layer(&settings(0.5), "a", population("a", false), &[5, 2, 3, 3], &mut build);
+        let kept = || values(&weight.channels().mask(Techniques::ALL).unwrap());
+        let told = [[6, 6, 6, 0, 0], [1, 4, 2, 6, 2], [2, 2, 3, 0, 5]];
+        for (step, ranks) in (1..).zip(told) {
+            let progress = Progress::after(step, 6, 0, 1);
+            let tapped = weight.watch(Techniques::ALL, progress);
+            assert_eq!(tapped, [2, 3].contains(&step), "step {step}");
+            assert_eq!(kept(), [1.0; 5], "before step {step}");
+            weight.see(&of_ranks(&ranks, 6).squeeze_dim(0), 1);
+            weight.advance(Techniques::ALL, progress);
+        }
+        // 3, 6, 5, 6 and 7 in steps 2 and 3: int(5 · 0.5) = 2 stay, of equal ones the first.
+        assert_eq!(kept(), [0., 1., 0., 0., 1.]);
+        let value = weight.value(Techniques::ALL);
+        assert_eq!(values(&value.abs().amax([1i64, 2, 3].as_slice(), false).gt(0.0).to_kind(Kind::Float)), kept());
+        assert_eq!(weight.density(Techniques::ALL).number(), 0.4);
+        for step in 4..=6 {
+            let progress = Progress::after(step, 6, 0, 1);
+            assert!(!weight.watch(Techniques::ALL, progress));
+            weight.see(&of_ranks(&[0, 0, 0, 6, 6], 6).squeeze_dim(0), 1);
+            weight.advance(Techniques::ALL, progress);
+        }
+        assert_eq!(kept(), [0., 1., 0., 0., 1.]);
+    }
+
+    #[test]
+    fn layers_of_one_population_decide_together() {
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 0, Device::Cpu);
+        let plugin = ChannelRankPrune { batches: 1, when: 1.0, ..settings(0.5) };
+        let of = |name: &str, build: &mut Build| layer(&plugin, name, population("a", false), &[2, 1, 3, 3], build);
+        let layers = [of("a", &mut build), of("b", &mut build)];
+        let progress = Progress::after(1, 1, 0, 1);
+        for (layer, ranks) in layers.iter().zip([[3, 2], [1, 5]]) {
+            layer.watch(Techniques::ALL, progress);
+            layer.see(&of_ranks(&ranks, 6).squeeze_dim(0), 1);
+        }
+        layers.iter().for_each(|layer| drop(layer.advance(Techniques::ALL, progress)));
+        for layer in &layers {
+            assert_eq!(values(&layer.channels().mask(Techniques::ALL).unwrap()), [0., 1.]);
+        }
+        assert_eq!(parameters.buffers().len(), 2, "one mask and one sum of ranks");
+    }
+
+    /// Table 1 of the paper; 64, 128, 256 and 512 channels.
+    #[test]
+    fn the_kept_channels_are_those_of_the_paper() {
+        let kept = |rate, channels| settings(rate).kept("a", &population("a", false), channels).unwrap();
+        assert_eq!([64, 128, 256, 512].map(|channels| kept(0.3, channels)), [44, 89, 179, 358]);
+        assert_eq!([64, 128, 256, 512].map(|channels| kept(0.45, channels)), [35, 70, 140, 281]);
+        assert_eq!(kept(0.1, 64), 57);
+        assert_eq!((kept(0.0, 7), kept(0.999, 7)), (7, 1), "one stays at least");
+    }
+
+    #[test]
+    fn rates_are_of_populations_by_name_or_place_and_mistakes_are_named() {
+        let rates = |pairs: &[(&str, f64)]| ChannelRankPrune {
+            rates: pairs.iter().map(|(name, rate)| ((*name).to_owned(), *rate)).collect(),
+            ..settings(0.6)
+        };
+        let plugin = rates(&[("block1", 0.3), ("block1.conv2", 0.1)]);
+        let kept = |layer: &str, name: &str| plugin.kept(layer, &population(name, false), 100).unwrap();
+        assert_eq!((kept("block1.conv1", "block1.conv1"), kept("block2.conv2", "block1.conv2")), (70, 90));
+        assert_eq!(kept("block12.conv1", "block12.conv1"), 40);
+        assert_eq!(plugin.kept("block9.conv2", &population("block9.conv2", true), 100).unwrap(), 100);
+        let error = |plugin: &ChannelRankPrune, layer: &str, of: Population| {
+            plugin.kept(layer, &of, 100).unwrap_err().to_string()
+        };
+        let wide = error(&rates(&[("stem", 1.0)]), "stem", population("stem", false));
+        assert!(wide.contains("`rates.stem` is 1, and has to be 0 or more and below 1"), "{wide}");
+        let member = error(&rates(&[("block2.conv2", 0.1)]), "block2.conv2", population("block1.conv2", false));
+        assert!(member.contains("belong to `block1.conv2`"), "{member}");
+        let last = error(&rates(&[("block9.conv2", 0.1)]), "block9.conv2", population("block9.conv2", true));
+        assert!(last.contains("keeps all of its channels"), "{last}");
+    }
+}
