@@ -20,7 +20,9 @@
 //!
 //! A neuron of a removed channel is driven by nothing. Its weights in every layer that drives it, its
 //! normalisation and bias, and the weights that read it are zero, and are neither stored nor counted:
-//! size, density and operations are those of the narrower network. A file needs no mask for it.
+//! size, density and operations are those of the narrower network. A file needs no mask for it. The
+//! trained tensors stay as large as they were, and a quantiser that takes its scale from a layer's
+//! weights takes it from all of them.
 //!
 //! # Populations
 //!

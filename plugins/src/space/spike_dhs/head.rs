@@ -132,7 +132,6 @@ impl Block {
         kernel: i64,
         map: i64,
         inputs: i64,
-        reads: &Channels,
         outputs: i64,
         build: &mut Build,
     ) -> Result<Block> {
@@ -149,7 +148,7 @@ impl Block {
             reads: Input::Spikes,
         };
         let mut at = build.at(name);
-        let weight = builder.weight(&shape, None, builder.outside(), kaiming_fan_out, &mut at)?.reading(reads.clone());
+        let weight = builder.weight(&shape, None, builder.outside(), kaiming_fan_out, &mut at)?;
         let norm = BatchNorm::new(outputs, builder.space.normalisation, &mut at.at("norm"));
         let neurons = builder.neurons(&mut at);
         Ok(Block { shape, weight, norm, neurons })
@@ -184,19 +183,20 @@ pub(super) struct Auxiliary {
 
 impl Auxiliary {
     pub(super) fn new(builder: &Builder, map: MapShape, reads: &Channels, build: &mut Build) -> Result<Auxiliary> {
-        let all = Channels::default();
+        let pooled = builder.neurons(build);
+        let reduce = Block::new(builder, "reduce", 1, 2, map.channels, 128, build)?;
         Ok(Auxiliary {
             weight: builder.space.auxiliary,
             published_pooling: map.size == (8, 8),
-            pooled: builder.neurons(build),
-            reduce: Block::new(builder, "reduce", 1, 2, map.channels, reads, 128, build)?,
-            gather: Block::new(builder, "gather", 2, 1, 128, &all, 768, build)?,
+            pooled,
+            reduce: Block { weight: reduce.weight.reading(reads.clone()), ..reduce },
+            gather: Block::new(builder, "gather", 2, 1, 128, 768, build)?,
             linear: Linear::new(
                 builder,
                 Place::Auxiliary,
                 "auxiliary.classifier",
                 768,
-                &all,
+                &Channels::default(),
                 false,
                 &mut build.at("classifier"),
             )?,
