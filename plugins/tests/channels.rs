@@ -205,6 +205,31 @@ fn a_zero_padded_sum_of_spikes_has_the_channels_of_both() {
     assert_eq!(reader.weight.narrowed(Techniques::ALL, reader.weight.raw()).size(), [3, 3, 3, 3]);
 }
 
+/// What a zero-padded shortcut hands to a removed neuron does not make it fire.
+#[test]
+fn a_shortcut_drives_no_removed_neuron() {
+    let pruner = compressor(NAME, &json!({ "rate": 0.5 }));
+    let layers = json!([
+        { "conv": 4 }, { "basic": 6, "shortcut": "zero-padding" }, { "conv": 5 }, { "conv": 5 }, { "classifier": 1 },
+    ]);
+    let mut parameters = Parameters::default();
+    let mut build = Build::new(&mut parameters, 4, Device::Cpu);
+    let network = built(json!({ "layers": { "layers": layers } }), None, &[(NAME, pruner.as_ref())], &mut build);
+    stir(&parameters);
+    let images = Tensor::randn([5, 2, 8, 8], (Kind::Float, Device::Cpu));
+    // The block's spikes, channel by channel, are what `block2.conv` reads.
+    let fired = || {
+        let pass = Pass { measure: true, maps: true, ..Pass::new(3) };
+        let map = network.forward(&images, &pass).activity.swap_remove(3).map.unwrap();
+        Vec::<f64>::try_from(map.sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Double)).unwrap()
+    };
+    assert!(fired().iter().all(|spikes| *spikes > 0.0));
+    let all: &[i64] = &[0, 1, 2, 3, 4];
+    keep(&parameters, &[("stem", &all[..4]), ("block1.conv1", all), ("block1.conv2", &[0, 1]), ("block2.conv", all)]);
+    let spikes = fired();
+    assert!(spikes[..2].iter().all(|spikes| *spikes > 0.0) && spikes[2..] == [0.0; 4], "{spikes:?}");
+}
+
 /// Cells: an architecture with identities, of which the kept weights are counted by hand.
 #[test]
 fn nodes_of_cells_lose_whole_channels() {
