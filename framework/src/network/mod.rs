@@ -10,6 +10,7 @@
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
+//! | [`EarlyExit`] | images that stop before the last timestep |
 //! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
 //! | [`Population`], [`Channels`] | neurons whose channels can be removed, and which of them are there |
 //! | [`Activity`] | what the input neurons of a layer did |
@@ -26,6 +27,7 @@ mod compression;
 mod constants;
 pub mod cost;
 pub mod design;
+mod early_exit;
 mod factor;
 mod formula;
 mod fused_weights;
@@ -44,6 +46,7 @@ pub use channels::{Channels, Population};
 pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
 pub use constants::CostConstants;
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
+pub use early_exit::{EarlyExit, first_timestep, prefix_means};
 pub use factor::Factor;
 pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};

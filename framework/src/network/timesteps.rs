@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::early_exit::EarlyExit;
 use crate::Result;
 use crate::ground::Build;
 
@@ -19,6 +20,12 @@ pub trait TimestepSearcher: std::fmt::Debug + Send + Sync {
     /// Epochs of a search in which the trainable part stays as it was drawn.
     fn warmup(&self) -> usize {
         0
+    }
+
+    /// When an image stops before the last timestep, in the test of the final network; `None` where
+    /// all images run all timesteps.
+    fn early_exit(&self) -> Option<&dyn EarlyExit> {
+        None
     }
 
     /// Creates the trainable part.

@@ -29,7 +29,7 @@ const TOKEN: &str = "token";
 
 /// What is copied to the trial's folder, in this order: the result's presence says that all the
 /// rest is there.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     files::LOG,
     files::DESIGN,
     files::SETTLED,
@@ -37,6 +37,7 @@ const PUBLISHED: [&str; 8] = [
     files::STAGES,
     files::WEIGHTS,
     files::LAYERS,
+    files::EXITS,
     files::RESULT,
 ];
 

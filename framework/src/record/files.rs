@@ -14,6 +14,8 @@ pub const STAGES: &str = "stages.parquet";
 pub const WEIGHTS: &str = "weights.parquet";
 /// [`super::LayerRow`] rows.
 pub const LAYERS: &str = "layers.parquet";
+/// [`super::ExitRow`] rows; absent without early exit.
+pub const EXITS: &str = "exits.parquet";
 /// One [`super::Outcome`] row; its presence means that the trial is finished.
 pub const RESULT: &str = "result.parquet";
 /// Folder of checkpoints.

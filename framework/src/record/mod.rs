@@ -6,6 +6,7 @@
 //! | `stages.parquet` | one stage of the trial | [`StageRow`] |
 //! | `weights.parquet` | one bin of the weights of a searched layer; absent without a search | [`WeightBin`] |
 //! | `layers.parquet` | one layer of the final network | [`LayerRow`] |
+//! | `exits.parquet` | one way for images to stop; absent without early exit | [`ExitRow`] |
 //! | `result.parquet` | the trial (one row) | [`Outcome`] |
 //!
 //! Every table has a column `schema` with [`SCHEMA`]. A table of an older schema is read too: a
@@ -38,4 +39,4 @@ pub use parquet::{Row, SCHEMA, from_bytes, read, to_bytes, write};
 pub use point::{Point, order};
 pub use stage::Stage;
 pub use state::State;
-pub use tables::{EpochRow, LayerRow, Outcome, StageRow, WeightBin};
+pub use tables::{EpochRow, ExitRow, LayerRow, Outcome, StageRow, WeightBin};

@@ -120,8 +120,9 @@ table! {
         pub stored_bytes: f64,
         /// Multiply-accumulate operations of one timestep with nothing pruned.
         pub macs: f64,
-        /// Mean spikes of an input neuron at each timestep, over the test split; more than 1 is
-        /// possible where the layer reads sums of spikes, empty where it reads no spikes.
+        /// Mean spikes of an input neuron at each timestep, over the test split, with early exit over
+        /// the images still running; more than 1 is possible where the layer reads sums of spikes,
+        /// empty where it reads no spikes.
         pub firing_rate: Vec<f64>,
         /// SynOps: additions per image by the paper's formula, which counts taps on the padding too.
         pub syn_ops: f64,
@@ -137,6 +138,42 @@ table! {
         /// Multiplications per image, counted: for each number of the image the kept weights that it
         /// reaches, at every timestep.
         pub multiplications_counted: f64,
+    }
+}
+
+table! {
+    /// One way for the images of the test split to stop, where the trial has early exit: at the first
+    /// timestep that is sure enough by a threshold, or all after equally many timesteps. Operations
+    /// of a timestep are those of the images still running.
+    pub struct ExitRow {
+        /// Threshold; NaN where all images run equally many timesteps.
+        pub threshold: f64,
+        /// 1 in the row whose numbers the result has, and 0 in all others.
+        pub result: i64,
+        /// Accuracy of the answers that images stop with, 0..1.
+        pub test_accuracy: f64,
+        /// Cross-entropy of those answers.
+        pub test_loss: f64,
+        /// Timesteps of an image, mean over images.
+        pub mean_timesteps: f64,
+        /// Fraction of images that stop after each number of timesteps, from 1 timestep on.
+        pub stopped: Vec<f64>,
+        /// SynOps per image.
+        pub syn_ops: f64,
+        /// Bit-SynOps per image.
+        pub bit_syn_ops: f64,
+        /// Multiplications per image.
+        pub multiplications: f64,
+        /// Energy per image in millijoule.
+        pub energy_mj: f64,
+        /// Additions per image, counted.
+        pub syn_ops_counted: f64,
+        /// Bits · counted additions per image.
+        pub bit_syn_ops_counted: f64,
+        /// Multiplications per image, counted.
+        pub multiplications_counted: f64,
+        /// Energy of the counted operations per image in millijoule.
+        pub energy_counted_mj: f64,
     }
 }
 
@@ -176,8 +213,13 @@ table! {
         pub test_accuracy: f64,
         /// Cross-entropy on the test split.
         pub test_loss: f64,
-        /// Number of timesteps.
+        /// Number of timesteps; with early exit, the largest.
         pub timesteps: i64,
+        /// Timesteps of an image, mean over the test split: fewer than `timesteps` with early exit.
+        pub mean_timesteps: f64,
+        /// The first timestep whose answer is right, or `timesteps` where none is, mean over the test
+        /// split (AET of SEENN); NaN without early exit.
+        pub earliest_timestep: f64,
         /// Bits of a weight, mean over all kept weights; NaN where none is kept.
         pub mean_bits: f64,
         /// Number of weights.

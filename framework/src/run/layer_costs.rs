@@ -56,8 +56,14 @@ pub struct Totals {
 /// The layers of a network with their cost, for a network that runs `timesteps`. `activity` has an
 /// entry for each layer; it is empty where nothing was measured.
 pub fn layers(network: &dyn Network, activity: &[Activity], timesteps: i64) -> Vec<LayerRow> {
+    running_layers(network, activity, &vec![1.0; timesteps as usize])
+}
+
+/// [`layers`] of a network with early exit: `running` is the fraction of images that run each
+/// timestep, and the rates of `activity` are means over those.
+pub fn running_layers(network: &dyn Network, activity: &[Activity], running: &[f64]) -> Vec<LayerRow> {
     tch::no_grad(|| {
-        let counted = Tensor::ones([timesteps], (Kind::Double, Device::Cpu));
+        let counted = Tensor::from_slice(running);
         let layers = network.layers();
         let activity: Vec<Activity> = activity.iter().map(|layer| layer.to_device(Device::Cpu)).collect();
         let constants = CostConstants::default();

@@ -4,15 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tch::Device;
 
-use super::layer_costs;
+use super::layer_costs::{self, Totals};
 use super::method::Method;
 use super::names;
 use crate::ground::device::{self, Stopwatch};
 use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
 use crate::network::{Design, Network, Pass, cost};
-use crate::record::{self, EpochRow, Outcome, Stage, StageRow, files};
-use crate::train::{Session, broken_tensor, evaluate};
+use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
+use crate::train::{Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits};
 use crate::{Error, Result};
 
 /// Evaluates the network on the test split and writes all tables of the record but the history.
@@ -30,14 +30,21 @@ pub(super) fn measure(
     let watch = Stopwatch::start(device);
     let precision = trial.manifest.retrain.precision;
     let pass = Pass { measure: true, maps: true, precision, ..Pass::new(design.timesteps) };
-    let measured =
-        evaluate(network, &splits.test, &splits.normalisation, pass, device).map_err(|error| match error {
-            Error::NotFinite { what, .. } => Error::NotFinite {
-                when: "in the test of the final network".into(),
-                what: broken_tensor(parameters).map_or(what.clone(), |tensor| format!("{what}; {tensor}")),
-            },
-            other => other,
-        })?;
+    let located = |error| match error {
+        Error::NotFinite { what, .. } => Error::NotFinite {
+            when: "in the test of the final network".into(),
+            what: broken_tensor(parameters).map_or(what.clone(), |tensor| format!("{what}; {tensor}")),
+        },
+        other => other,
+    };
+    let (test, normalisation) = (&splits.test, &splits.normalisation);
+    let tested = match trial.manifest.timesteps.early_exit() {
+        None => Tested::whole(network, evaluate(network, test, normalisation, pass, device).map_err(located)?, design),
+        Some(exit) => {
+            let exits = evaluate_exits(network, test, normalisation, pass, device, exit).map_err(located)?;
+            Tested::early(network, &exits, exit.threshold())
+        }
+    };
     let machine = together(session.machines());
     let mut stages = stage_rows(session.history(), &machine.device);
     let evaluate_seconds = watch.wall();
@@ -49,18 +56,22 @@ pub(super) fn measure(
         device: device::name(device),
     });
     record::write(&folder.join(files::STAGES), &stages)?;
-    let rows = layer_costs::layers(network, &measured.activity, design.timesteps);
-    record::write(&folder.join(files::LAYERS), &rows)?;
-    let totals = layer_costs::totals(&rows, network.full_precision_parameters());
+    record::write(&folder.join(files::LAYERS), &tested.layers)?;
+    if !tested.exits.is_empty() {
+        record::write(&folder.join(files::EXITS), &tested.exits)?;
+    }
+    let totals = layer_costs::totals(&tested.layers, network.full_precision_parameters());
 
     let outcome = Outcome {
         seed: trial.seed as i64,
         hash: task.hash.clone(),
         recipe: task.recipe.clone(),
         data_digest: splits.info.digest.clone(),
-        test_accuracy: measured.accuracy,
-        test_loss: measured.loss,
+        test_accuracy: tested.accuracy,
+        test_loss: tested.loss,
         timesteps: design.timesteps,
+        mean_timesteps: tested.mean_timesteps,
+        earliest_timestep: tested.earliest_timestep,
         // Of no weights there is no mean.
         mean_bits: if totals.kept_weights > 0 { totals.weight_bits / totals.kept_weights as f64 } else { f64::NAN },
         weights: totals.weights,
@@ -87,6 +98,77 @@ pub(super) fn measure(
     let outcome = names::named(outcome, task, &splits.info);
     record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
     Ok(outcome)
+}
+
+/// What the test of a network found.
+struct Tested {
+    accuracy: f64,
+    loss: f64,
+    mean_timesteps: f64,
+    /// NaN without early exit.
+    earliest_timestep: f64,
+    layers: Vec<LayerRow>,
+    /// Empty without early exit.
+    exits: Vec<ExitRow>,
+}
+
+impl Tested {
+    /// All images ran all timesteps.
+    fn whole(network: &dyn Network, measured: Measured, design: &Design) -> Tested {
+        Tested {
+            accuracy: measured.accuracy,
+            loss: measured.loss,
+            mean_timesteps: design.timesteps as f64,
+            earliest_timestep: f64::NAN,
+            layers: layer_costs::layers(network, &measured.activity, design.timesteps),
+            exits: Vec::new(),
+        }
+    }
+
+    /// Images stopped at different timesteps; `threshold` is that of the result.
+    fn early(network: &dyn Network, exits: &Exits, threshold: f64) -> Tested {
+        let chosen = Stopping::Threshold(threshold);
+        let mut tested = Tested {
+            accuracy: f64::NAN,
+            loss: f64::NAN,
+            mean_timesteps: f64::NAN,
+            earliest_timestep: exits.earliest,
+            layers: Vec::new(),
+            exits: Vec::new(),
+        };
+        for exit in exits.thresholds.iter().chain(&exits.fixed) {
+            let layers = layer_costs::running_layers(network, &exit.measured.activity, &exit.running());
+            let row = exit_row(exit, chosen, &layer_costs::totals(&layers, network.full_precision_parameters()));
+            if exit.stopping == chosen {
+                (tested.accuracy, tested.loss) = (exit.measured.accuracy, exit.measured.loss);
+                (tested.mean_timesteps, tested.layers) = (row.mean_timesteps, layers);
+            }
+            tested.exits.push(row);
+        }
+        tested
+    }
+}
+
+fn exit_row(exit: &Exit, chosen: Stopping, totals: &Totals) -> ExitRow {
+    ExitRow {
+        threshold: match exit.stopping {
+            Stopping::Threshold(threshold) => threshold,
+            Stopping::Timesteps(_) => f64::NAN,
+        },
+        result: i64::from(exit.stopping == chosen),
+        test_accuracy: exit.measured.accuracy,
+        test_loss: exit.measured.loss,
+        mean_timesteps: exit.mean_timesteps(),
+        stopped: exit.stopped.clone(),
+        syn_ops: totals.syn_ops,
+        bit_syn_ops: totals.bit_syn_ops,
+        multiplications: totals.multiplications,
+        energy_mj: totals.energy_mj,
+        syn_ops_counted: totals.syn_ops_counted,
+        bit_syn_ops_counted: totals.bit_syn_ops_counted,
+        multiplications_counted: totals.multiplications_counted,
+        energy_counted_mj: totals.energy_counted_mj,
+    }
 }
 
 /// What was spent on search and retraining, and where.

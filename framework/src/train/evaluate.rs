@@ -8,6 +8,9 @@ use crate::data::{Normalisation, Split};
 use crate::network::{Activity, Network, Pass, WeightCache};
 use crate::{Error, Result};
 
+/// Images at a time.
+pub(super) const BATCH: usize = 100;
+
 /// What was measured over a split.
 #[derive(Debug)]
 pub struct Measured {
@@ -34,7 +37,6 @@ pub fn evaluate(
     pass: Pass,
     device: Device,
 ) -> Result<Measured> {
-    const BATCH: usize = 100;
     evaluate_in_batches(network, split, normalisation, pass, device, BATCH)
 }
 
@@ -63,13 +65,7 @@ pub fn evaluate_in_batches(
             correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let size = batch.len() as f64;
             loss += logits.cross_entropy_for_logits(&batch.labels).to_kind(Kind::Double) * size;
-            for (index, layer) in response.activity.iter().enumerate() {
-                let of_batch = layer.scaled(size);
-                match activity.get_mut(index) {
-                    Some(sum) => sum.add(&of_batch),
-                    None => activity.push(of_batch),
-                }
-            }
+            add(&mut activity, response.activity.iter().map(|layer| layer.scaled(size)));
         }
         refuse_broken(&sound)?;
         // Of no images: NaN, "not measured", and not a wrong answer.
@@ -82,8 +78,18 @@ pub fn evaluate_in_batches(
     })
 }
 
+/// Adds the activity of each layer on other images.
+pub(super) fn add(sums: &mut Vec<Activity>, others: impl Iterator<Item = Activity>) {
+    for (index, other) in others.enumerate() {
+        match sums.get_mut(index) {
+            Some(sum) => sum.add(&other),
+            None => sums.push(other),
+        }
+    }
+}
+
 /// Fails unless all logits of every image are finite; `sound` says so of each batch's images.
-fn refuse_broken(sound: &[Tensor]) -> Result<()> {
+pub(super) fn refuse_broken(sound: &[Tensor]) -> Result<()> {
     if sound.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,8 @@ use litesnn_framework::network::{TimestepGate, TimestepSearcher};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+
+use super::last::LastTimestep;
 
 /// Settings of `fixed`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -45,23 +46,7 @@ impl TimestepSearcher for Fixed {
     }
 
     fn attach(&self, build: &mut Build) -> Result<Box<dyn TimestepGate>> {
-        Ok(Box::new(Gate { steps: self.max(), device: build.device() }))
-    }
-}
-
-struct Gate {
-    steps: i64,
-    device: Device,
-}
-
-impl TimestepGate for Gate {
-    fn weights(&self, _epoch: usize) -> Tensor {
-        let last = Tensor::ones([1], (Kind::Float, self.device));
-        Tensor::cat(&[Tensor::zeros([self.steps - 1], (Kind::Float, self.device)), last], 0)
-    }
-
-    fn decide(&self) -> i64 {
-        self.steps
+        Ok(Box::new(LastTimestep { steps: self.max(), device: build.device() }))
     }
 }
 
@@ -69,6 +54,7 @@ impl TimestepGate for Gate {
 mod tests {
     use super::*;
     use litesnn_framework::ground::Parameters;
+    use tch::Device;
 
     #[test]
     fn all_weight_is_on_the_last_timestep_and_nothing_is_trained() {

@@ -117,6 +117,8 @@ impl Made {
             test_accuracy: 0.8,
             test_loss: 0.6,
             timesteps,
+            mean_timesteps: timesteps as f64,
+            earliest_timestep: f64::NAN,
             mean_bits: bits,
             weights: 1000,
             kept_weights: if epochs > 0 { 200 } else { 1000 },
