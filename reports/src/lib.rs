@@ -7,6 +7,7 @@
 
 pub mod check;
 mod error;
+mod exits;
 pub mod figure;
 mod hardware;
 pub mod metric;

@@ -79,7 +79,7 @@ metrics! { false:
     WEIGHT_BITS: "weight_kbit", "Weights", "kbit", Some(false), 1, |o| o.weight_bits / 1e3;
     BIT_SYN_OPS: "bit_synops_m", "Bit-SynOps", "M / image", Some(false), 2, |o| o.bit_syn_ops / 1e6;
     MEAN_BITS: "mean_bits", "Bits", "mean", Some(false), 2, |o| o.mean_bits;
-    TIMESTEPS: "timesteps", "Timesteps", "", Some(false), 0, |o| o.timesteps as f64;
+    TIMESTEPS: "timesteps", "Timesteps", "", Some(false), 0, timesteps;
     ENERGY: "energy_uj", "Energy", "µJ / image", Some(false), 2, |o| o.energy_mj * 1e3;
     EPOCHS: "epochs", "Epochs", "", None, 0, |o| (o.search_epochs + o.retrain_epochs) as f64;
     SEARCH_EPOCHS: "search_epochs", "Search epochs", "", None, 0, |o| o.search_epochs as f64;
@@ -117,6 +117,11 @@ metrics! { true:
     DEVICE_DAYS: "device_days", "Search + retraining", "device days", None, 2, |o| device_seconds(o) / 86_400.0;
     SEARCH_DEVICE_DAYS: "design_cost_days", "Design cost: search", "device days", None, 2, |o| o.search_device_seconds / 86_400.0;
     RETRAIN_DEVICE_DAYS: "retrain_device_days", "Retraining", "device days", None, 2, |o| o.retrain_device_seconds / 86_400.0;
+}
+
+/// Of an image, on the mean; older results have the number of all images alone.
+fn timesteps(outcome: &Outcome) -> f64 {
+    if outcome.mean_timesteps.is_finite() { outcome.mean_timesteps } else { outcome.timesteps as f64 }
 }
 
 fn device_seconds(outcome: &Outcome) -> f64 {

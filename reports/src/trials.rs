@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::Design;
 use litesnn_framework::record::{
-    self, EpochRow, Failed, LayerRow, Outcome, Point, Row, Stage, StageRow, WeightBin, attempt, files,
+    self, EpochRow, ExitRow, Failed, LayerRow, Outcome, Point, Row, Stage, StageRow, WeightBin, attempt, files,
 };
 use walkdir::WalkDir;
 
@@ -29,6 +29,8 @@ pub struct FinishedTrial {
     pub weights: Vec<WeightBin>,
     /// Its layers.
     pub layers: Vec<LayerRow>,
+    /// How its images stop; empty without early exit.
+    pub exits: Vec<ExitRow>,
     /// Its design.
     pub design: Design,
 }
@@ -365,6 +367,7 @@ fn read(folder: &Path) -> Result<Option<FinishedTrial>, litesnn_framework::Error
         stages,
         weights: optional(&folder.join(files::WEIGHTS))?,
         layers: record::read(&folder.join(files::LAYERS))?,
+        exits: optional(&folder.join(files::EXITS))?,
         design: Design::read(&folder.join(files::DESIGN))?,
         folder: folder.to_owned(),
     }))

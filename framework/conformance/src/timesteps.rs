@@ -36,6 +36,11 @@ pub const LAWS: &[Law] = &[
         check: save_and_load,
     },
     Law {
+        name: "early-exit",
+        says: "whether an image stops early depends on its own logits up to that timestep alone, by a list of thresholds",
+        check: early_exit,
+    },
+    Law {
         name: "search",
         says: "with every optimizer, a whole trial with it runs and decides within 1..=max",
         check: search,
@@ -256,6 +261,46 @@ fn save_and_load(subject: &Subject) -> Kept {
         let what = "what the weights depend on is a tensor of `build`, and is read when they are asked for";
         require(same(&kept, &found), what, "other weights after loading")?;
         require(trained.gate.decide() == loaded.gate.decide(), what, "another decision after loading")?;
+    }
+    Ok(())
+}
+
+fn early_exit(subject: &Subject) -> Kept {
+    const SHAPE: [i64; 3] = [4, 12, 5];
+    let logits = Stream::open(6, "conformance/logits", 0).normal(&SHAPE) * 3.0;
+    for made in subject.examples::<Boxed>()? {
+        let Some(exit) = made.plugin.early_exit() else { continue };
+        let thresholds = exit.thresholds();
+        let usable = !thresholds.is_empty() && thresholds.iter().all(|threshold| threshold.is_finite());
+        require(usable, format!("with {}, finite thresholds, one or more", made.shown), format!("{thresholds:?}"))?;
+        for &threshold in thresholds.iter().chain([&exit.threshold()]) {
+            let what = format!("with {}, at threshold {threshold}", made.shown);
+            let all = exit.stops(&logits, threshold);
+            let found = format!("{:?} {:?}", all.kind(), all.size());
+            require(
+                all.kind() == Element::Bool && all.size() == SHAPE[..2],
+                format!("{what}, booleans [T, B]"),
+                found,
+            )?;
+            for count in 1..=SHAPE[0] {
+                let early = exit.stops(&logits.narrow(0, 0, count), threshold);
+                let alike = same(&early, &all.narrow(0, 0, count));
+                require(
+                    alike,
+                    format!("{what}, the same answers without later timesteps"),
+                    format!("others at {count}"),
+                )?;
+            }
+            for image in 0..SHAPE[1] {
+                let alone = exit.stops(&logits.narrow(1, image, 1), threshold);
+                let alike = same(&alone, &all.narrow(1, image, 1));
+                require(
+                    alike,
+                    format!("{what}, the same answers without other images"),
+                    format!("others for {image}"),
+                )?;
+            }
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! mean-cross-entropy        L_i = CE((1/i) sum_{t<=i} O(t), y)                              LitE-SNN, Eq. 16
 //! timestep-cross-entropy    L_i = (1/i) sum_{t<=i} (1 - l) CE(O(t), y) + l MSE(O(t), p)     TET, Deng et al., ICLR 2022
+//! prefix-cross-entropy      L_i = (1/i) sum_{j<=i} CE((1/j) sum_{t<=j} O(t), y)             DT-SNN, Li et al., DAC 2023
 //! rate-mse                  L_i = MSE((1/i) sum_{t<=i} O(t), y)                             Fang et al., ICCV 2021
 //! ```
 //!
@@ -33,6 +34,9 @@ pub enum Loss {
     MeanCrossEntropy,
     /// Cross-entropy of the output of each timestep, on the mean (TET, Deng et al., ICLR 2022).
     TimestepCrossEntropy,
+    /// Cross-entropy of the mean output of each prefix of timesteps, on the mean, so that every
+    /// timestep answers well for early exit (DT-SNN, Li et al., DAC 2023).
+    PrefixCrossEntropy,
     /// Mean squared error between the mean output over timesteps, a rate, and the one-hot class.
     RateMse,
 }
@@ -52,6 +56,7 @@ impl Training {
             Loss::MeanCrossEntropy if self.label_smoothing == 0.0 => mean().cross_entropy_for_logits(labels),
             Loss::MeanCrossEntropy => self.smoothed(&mean().unsqueeze(0), labels).get(0),
             Loss::TimestepCrossEntropy => self.of_timesteps(outputs, labels).mean(None::<Kind>),
+            Loss::PrefixCrossEntropy => self.of_prefixes(outputs, labels).mean(None::<Kind>),
             Loss::RateMse => self.squared_error(&mean().unsqueeze(0), labels).get(0),
         }
     }
@@ -61,12 +66,19 @@ impl Training {
     pub fn prefix_losses(&self, outputs: &Tensor, labels: &Tensor) -> Tensor {
         let steps = outputs.size()[0];
         let counts = || Tensor::arange_start(1, steps + 1, (outputs.kind(), outputs.device()));
-        let means = || outputs.cumsum(0, None::<Kind>) / counts().view([steps, 1, 1]);
         match self.loss {
-            Loss::MeanCrossEntropy if self.label_smoothing == 0.0 => prefix_cross_entropy(outputs, labels),
-            Loss::MeanCrossEntropy => self.smoothed(&means(), labels),
+            Loss::MeanCrossEntropy => self.of_prefixes(outputs, labels),
+            Loss::PrefixCrossEntropy => self.of_prefixes(outputs, labels).cumsum(0, None::<Kind>) / counts(),
             Loss::TimestepCrossEntropy => self.of_timesteps(outputs, labels).cumsum(0, None::<Kind>) / counts(),
-            Loss::RateMse => self.squared_error(&means(), labels),
+            Loss::RateMse => self.squared_error(&prefix_outputs(outputs), labels),
+        }
+    }
+
+    /// CE of the mean output of each prefix, `[T]`.
+    fn of_prefixes(&self, outputs: &Tensor, labels: &Tensor) -> Tensor {
+        match self.label_smoothing {
+            0.0 => prefix_cross_entropy(outputs, labels),
+            _ => self.smoothed(&prefix_outputs(outputs), labels),
         }
     }
 
@@ -103,6 +115,13 @@ impl Training {
     }
 }
 
+/// Mean outputs of the first i timesteps, for each i: `[T, B, K]` to `[T, B, K]`.
+fn prefix_outputs(outputs: &Tensor) -> Tensor {
+    let steps = outputs.size()[0];
+    let counts = Tensor::arange_start(1, steps + 1, (outputs.kind(), outputs.device()));
+    outputs.cumsum(0, None::<Kind>) / counts.view([steps, 1, 1])
+}
+
 /// Classes `[B]` as an index into the last axis of `[N, B, K]`: `[N, B, 1]`.
 fn index(outputs: &Tensor, labels: &Tensor) -> Tensor {
     labels.view([1, -1, 1]).expand([outputs.size()[0], -1, -1], false)
@@ -123,12 +142,14 @@ mod tests {
         if form.is_empty() { 1e-6 } else { 1e-12 }
     }
 
-    const FORMS: [&str; 7] = [
+    const FORMS: [&str; 9] = [
         "",
         r#", "label_smoothing": 0.1"#,
         r#", "loss": "timestep-cross-entropy", "tet_lambda": 0"#,
         r#", "loss": "timestep-cross-entropy", "tet_lambda": 0.05, "tet_target": 0.5"#,
         r#", "loss": "timestep-cross-entropy", "label_smoothing": 0.2"#,
+        r#", "loss": "prefix-cross-entropy""#,
+        r#", "loss": "prefix-cross-entropy", "label_smoothing": 0.1"#,
         r#", "loss": "rate-mse""#,
         r#", "loss": "rate-mse", "label_smoothing": 0.1"#,
     ];
@@ -174,6 +195,10 @@ mod tests {
             0.95 * (first + second) / 2.0 + 0.05 * apart,
             // Half of the smoothing is each class's; and l = 0.001, p = 1.
             0.999 * smoothed + 0.001 * (3.0 + (three - 1.0).powi(2)) / 4.0,
+            // The first prefix is the first timestep, the second the mean.
+            (first + right) / 2.0,
+            // Of the other class ln 4 and ln(1 + sqrt 3).
+            (0.95 * (first + right) + 0.05 * (4.0f64.ln() + wrong)) / 2.0,
             (half - 1.0).powi(2) / 2.0,
             (0.05f64.powi(2) + (half - 0.95).powi(2)) / 2.0,
         ];

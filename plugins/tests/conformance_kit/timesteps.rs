@@ -7,7 +7,7 @@
 use std::num::NonZeroU16;
 
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{TimestepGate, TimestepSearcher};
+use litesnn_framework::network::{EarlyExit, TimestepGate, TimestepSearcher};
 use litesnn_framework::plugin::Descriptor;
 use litesnn_framework::{Result, descriptor};
 use schemars::JsonSchema;
@@ -40,6 +40,9 @@ enum Fault {
     KeepsACopy,
     StopsInTheSecondEpoch,
     PanicsWithOne,
+    NoThresholds,
+    WaitsForTheLast,
+    LooksAtTheBatch,
 }
 
 const FAULTY: Descriptor = descriptor! {
@@ -62,12 +65,19 @@ pub const BROKEN: &[(&str, &[&str])] = &[
     ("keeps-a-copy", &["gradients", "save-and-load"]),
     ("stops-in-the-second-epoch", &["weights", "exceedance", "search", "extremes"]),
     ("panics-with-one", &["extremes"]),
+    ("no-thresholds", &["early-exit"]),
+    ("waits-for-the-last", &["early-exit"]),
+    ("looks-at-the-batch", &["early-exit"]),
 ];
 
 #[typetag::serde(name = "faulty")]
 impl TimestepSearcher for Faulty {
     fn max(&self) -> i64 {
         i64::from(self.max.get())
+    }
+
+    fn early_exit(&self) -> Option<&dyn EarlyExit> {
+        Some(self)
     }
 
     fn attach(&self, build: &mut Build) -> Result<Box<dyn TimestepGate>> {
@@ -81,6 +91,27 @@ impl TimestepSearcher for Faulty {
         });
         let logits = if self.fault == Fault::KeepsACopy { &logits * 1.0 } else { logits };
         Ok(Box::new(Gate { logits, fault: self.fault }))
+    }
+}
+
+/// Stops where the largest logit is larger than the threshold.
+impl EarlyExit for Faulty {
+    fn threshold(&self) -> f64 {
+        1.0
+    }
+
+    fn thresholds(&self) -> &[f64] {
+        if self.fault == Fault::NoThresholds { &[] } else { &[0.5, 2.0] }
+    }
+
+    fn stops(&self, logits: &Tensor, threshold: f64) -> Tensor {
+        let largest = logits.amax(2, false);
+        let compared = match self.fault {
+            Fault::WaitsForTheLast => &largest - largest.amax(0, true),
+            Fault::LooksAtTheBatch => &largest - largest.mean_dim(1, true, None::<Kind>),
+            _ => largest,
+        };
+        compared.gt(threshold)
     }
 }
 

@@ -3,6 +3,7 @@
 mod cell;
 mod curves;
 mod dots;
+mod exits;
 pub mod growth;
 mod layers;
 mod scatter;
@@ -36,6 +37,7 @@ pub struct Figure {
 enum Content {
     Scatter(scatter::Scatter),
     Dots(dots::Dots),
+    Exits(exits::Exits),
     Weights(weights::Weights),
     Curves(curves::Curves),
     Layers(layers::Layers),
@@ -61,6 +63,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
         figures.extend(dots::schemes(experiment, publication, part));
     }
     figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
+    figures.extend(exits::figure(experiment));
     figures.extend(curves::training(experiment));
     // One design for each row: the first seed's.
     let searched: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| group.searched()).collect();
@@ -119,6 +122,7 @@ impl Figure {
             match &self.content {
                 Content::Scatter(content) => content.draw(area)?,
                 Content::Dots(content) => content.draw(area)?,
+                Content::Exits(content) => content.draw(area)?,
                 Content::Weights(content) => content.draw(area)?,
                 Content::Curves(content) => content.draw(area)?,
                 Content::Layers(content) => content.draw(area)?,
