@@ -8,9 +8,9 @@ use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{self, Trial};
 use litesnn_framework::network::design::Accounting;
 use litesnn_framework::network::{
-    Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer,
+    Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer, running,
 };
-use litesnn_framework::record::{self, LayerRow, files};
+use litesnn_framework::record::{self, ExitRow, LayerRow, files};
 use litesnn_framework::run::layer_costs::{self, Totals};
 use litesnn_framework::run::survey;
 use litesnn_framework::{Error, Result};
@@ -51,6 +51,8 @@ struct Blueprint {
     measured: Vec<LayerRow>,
     /// Whether the run is that of this very network, so that its masks and counts are, too.
     own_run: bool,
+    /// Fraction of images that run each timestep, where that run had early exit.
+    running: Option<Vec<f64>>,
     notes: Vec<String>,
 }
 
@@ -135,6 +137,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         design,
         measured: measured(options.rates.as_deref())?,
         own_run: false,
+        running: None,
         notes: Vec::new(),
     })
 }
@@ -145,6 +148,7 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     if options.rates.is_none() && folder.join(files::LAYERS).exists() {
         blueprint.measured = measured(Some(folder))?;
         blueprint.own_run = true;
+        blueprint.running = running_in(folder)?;
     }
     Ok(blueprint)
 }
@@ -213,6 +217,7 @@ fn of_variant(name: String, trial: &Trial, design: Design, run: Option<&Path>, o
         info,
         measured: measured(options.rates.as_deref().or(rates))?,
         own_run: options.rates.is_none() && rates.is_some(),
+        running: rates.filter(|_| options.rates.is_none()).map(running_in).transpose()?.flatten(),
         notes: Vec::new(),
     })
 }
@@ -254,6 +259,13 @@ fn measured(folder: Option<&Path>) -> Result<Vec<LayerRow>> {
     folder.map_or(Ok(Vec::new()), |folder: &Path| record::read(&folder.join(files::LAYERS)))
 }
 
+/// Fraction of images that ran each timestep in a trial with early exit.
+fn running_in(folder: &Path) -> Result<Option<Vec<f64>>> {
+    let path = folder.join(files::EXITS);
+    let rows: Vec<ExitRow> = if path.exists() { record::read(&path)? } else { Vec::new() };
+    Ok(rows.iter().find(|row| row.result == 1).map(|row| running(&row.stopped)))
+}
+
 fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     let Blueprint { design, info, .. } = blueprint;
     let mut parameters = Parameters::default();
@@ -266,7 +278,14 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
     let accounting = design.accounting.clone().unwrap_or_default();
     let mut notes = blueprint.notes.clone();
     let activity = activity(network.as_ref(), blueprint, options, &accounting, &mut notes)?;
-    let mut rows = layer_costs::layers(network.as_ref(), activity.as_deref().unwrap_or_default(), design.timesteps);
+    let known_activity = activity.as_deref().unwrap_or_default();
+    let mut rows = match &blueprint.running {
+        Some(running) if options.spikes.is_none() => {
+            notes.push("images stop as in the run, with early exit".into());
+            layer_costs::running_layers(network.as_ref(), known_activity, running)
+        }
+        _ => layer_costs::layers(network.as_ref(), known_activity, design.timesteps),
+    };
     notes.push(count_by_run(&mut rows, blueprint, options));
     let mut totals = layer_costs::totals(&rows, network.full_precision_parameters());
     if let Some(timesteps) = accounting.multiplication_timesteps.filter(|timesteps| *timesteps != design.timesteps) {

@@ -215,8 +215,8 @@ pub type Numbers = BTreeMap<String, String>;
 
 pub fn numbers(folder: &Path) -> Numbers {
     let mut all = Numbers::new();
-    for name in ["history", "stages", "weights", "layers", "result"] {
-        if name == "weights" && !folder.join("weights.parquet").exists() {
+    for name in ["history", "stages", "weights", "layers", "exits", "result"] {
+        if matches!(name, "weights" | "exits") && !folder.join(format!("{name}.parquet")).exists() {
             continue;
         }
         for (column, cells) in exact(&table(&folder.join(format!("{name}.parquet"))), &TIME_COLUMNS) {

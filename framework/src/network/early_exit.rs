@@ -35,6 +35,16 @@ pub fn first_timestep(yes: &Tensor) -> Tensor {
     but_last.cumsum(0, Kind::Int64).eq(0).sum_dim_intlist(0, false, Kind::Int64) + 1
 }
 
+/// Fraction of images that run each of timesteps 1, 2, ..., T, where these fractions of them stop
+/// after each: r_t = sum_{i>=t} s_i.
+pub fn running(stopped: &[f64]) -> Vec<f64> {
+    let mut running = stopped.to_vec();
+    for timestep in (1..running.len()).rev() {
+        running[timestep - 1] += running[timestep];
+    }
+    running
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +57,12 @@ mod tests {
         };
         assert_eq!(yes(&[[true, false, false], [false, true, false], [true, true, false]]), [1, 2, 3]);
         assert_eq!(yes(&[[false, true, false]]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn an_image_runs_until_it_stops() {
+        assert_eq!(running(&[0.5, 0.25, 0.0, 0.25]), [1.0, 0.5, 0.25, 0.25]);
+        assert_eq!(running(&[0.0, 0.0, 1.0]), [1.0; 3]);
     }
 
     #[test]

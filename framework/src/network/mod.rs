@@ -46,7 +46,7 @@ pub use channels::{Channels, Population};
 pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
 pub use constants::CostConstants;
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
-pub use early_exit::{EarlyExit, first_timestep, prefix_means};
+pub use early_exit::{EarlyExit, first_timestep, prefix_means, running};
 pub use factor::Factor;
 pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};

@@ -10,7 +10,7 @@ use super::names;
 use crate::ground::device::{self, Stopwatch};
 use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
-use crate::network::{Design, Network, Pass, cost};
+use crate::network::{Design, Network, Pass, cost, running};
 use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
 use crate::train::{Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits};
 use crate::{Error, Result};
@@ -137,7 +137,7 @@ impl Tested {
             exits: Vec::new(),
         };
         for exit in exits.thresholds.iter().chain(&exits.fixed) {
-            let layers = layer_costs::running_layers(network, &exit.measured.activity, &exit.running());
+            let layers = layer_costs::running_layers(network, &exit.measured.activity, &running(&exit.stopped));
             let row = exit_row(exit, chosen, &layer_costs::totals(&layers, network.full_precision_parameters()));
             if exit.stopping == chosen {
                 (tested.accuracy, tested.loss) = (exit.measured.accuracy, exit.measured.loss);

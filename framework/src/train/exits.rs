@@ -37,18 +37,6 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Fraction of images that run each of timesteps 1, 2, ..., T.
-    pub fn running(&self) -> Vec<f64> {
-        // From the end: the sum of a fraction of 1 alone is 1.
-        let sums = self.stopped.iter().rev().scan(0.0, |sum, stopped| {
-            *sum += stopped;
-            Some(*sum)
-        });
-        let mut running: Vec<f64> = sums.collect();
-        running.reverse();
-        running
-    }
-
     /// Timesteps of an image, mean over images.
     pub fn mean_timesteps(&self) -> f64 {
         (1..).zip(&self.stopped).map(|(timestep, stopped)| f64::from(timestep) * stopped).sum()
