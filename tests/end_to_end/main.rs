@@ -5,6 +5,7 @@ mod support;
 
 mod again;
 mod determinism;
+mod early_exit;
 mod interruption;
 mod jobs;
 mod page;

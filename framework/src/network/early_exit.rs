@@ -59,6 +59,17 @@ mod tests {
         assert_eq!(yes(&[[false, true, false]]), [1, 1, 1]);
     }
 
+    /// SEENN's AET of C/N = (.90, .93, .94, .95): (90 + 2·3 + 3·1 + 4·1 + 4·5)/100.
+    #[test]
+    fn the_mean_first_right_timestep_is_seenns() {
+        let right = |of: &[i64]| {
+            let rows: Vec<Tensor> =
+                of.iter().map(|count| Tensor::arange(100, (Kind::Int64, tch::Device::Cpu)).lt(*count)).collect();
+            first_timestep(&Tensor::stack(&rows, 0)).mean(Kind::Double).double_value(&[])
+        };
+        assert!((right(&[90, 93, 94, 95]) - 1.23).abs() < 1e-12);
+    }
+
     #[test]
     fn an_image_runs_until_it_stops() {
         assert_eq!(running(&[0.5, 0.25, 0.0, 0.25]), [1.0, 0.5, 0.25, 0.25]);
