@@ -65,7 +65,7 @@ fn summary(trials: &[&Finished]) -> Table {
                 format!("{:.1} kbit", outcome.weight_bits / 1e3),
                 format!("{:.3} M", outcome.bit_syn_ops / 1e6),
                 if outcome.mean_bits.is_finite() { format!("{:.2}", outcome.mean_bits) } else { "-".into() },
-                outcome.timesteps.to_string(),
+                timesteps(outcome),
                 format!("{:.0} s", outcome.search_seconds + outcome.retrain_seconds + outcome.evaluate_seconds),
                 if trial.cached { "finished before".into() } else { String::new() },
             ],
@@ -79,4 +79,10 @@ fn summary(trials: &[&Finished]) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// Timesteps of an image: with early exit, their mean.
+fn timesteps(outcome: &Outcome) -> String {
+    let (most, mean) = (outcome.timesteps, outcome.mean_timesteps);
+    if mean < most as f64 { format!("{mean:.2}") } else { most.to_string() }
 }

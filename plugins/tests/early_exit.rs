@@ -16,7 +16,7 @@ const TIMESTEPS: i64 = 4;
 const IMAGES: i64 = 130;
 const CLASSES: i64 = 5;
 
-/// A network with a residual block and sums of spikes, and the images that it classifies.
+/// A network with sums of spikes, quantised and pruned, and the images that it classifies.
 struct Case {
     network: Box<dyn Network>,
     split: Split,
@@ -134,44 +134,46 @@ fn logits_of(case: &Case, image: i64) -> Vec<Vec<f64>> {
     (0..TIMESTEPS).map(|step| Vec::<f64>::try_from(logits.get(step).get(0).to_kind(Kind::Double)).unwrap()).collect()
 }
 
-/// When an image stops, in plain loops.
-fn stops_at(logits: &[Vec<f64>], rule: &str, average: &str, threshold: f64) -> usize {
+/// What the rule compares with its threshold after each timestep of an image, in plain loops.
+fn compared(logits: &[Vec<f64>], rule: &str, average: &str) -> Vec<f64> {
     let mut sum = vec![0.0; CLASSES as usize];
-    for (index, of_step) in logits.iter().enumerate() {
+    let after = |(index, of_step): (usize, &Vec<f64>)| {
         sum.iter_mut().zip(of_step).for_each(|(sum, logit)| *sum += logit);
         let divisor = if average == "mean" { (index + 1) as f64 } else { 1.0 };
         let powers: Vec<f64> = sum.iter().map(|sum| (sum / divisor).exp()).collect();
         let total: f64 = powers.iter().sum();
-        let probabilities: Vec<f64> = powers.iter().map(|power| power / total).collect();
-        let sure = match rule {
-            "entropy" => {
-                let entropy: f64 = probabilities.iter().map(|p| -p * p.ln()).sum();
-                entropy / (CLASSES as f64).ln() < threshold
-            }
-            _ => probabilities.iter().fold(0.0, |a: f64, b| a.max(*b)) > threshold,
-        };
-        if sure {
-            return index + 1;
+        let probabilities = powers.iter().map(|power| power / total);
+        match rule {
+            "entropy" => probabilities.map(|p| -p * p.ln()).sum::<f64>() / (CLASSES as f64).ln(),
+            _ => probabilities.fold(0.0, f64::max),
         }
-    }
-    logits.len()
+    };
+    logits.iter().enumerate().map(after).collect()
+}
+
+/// Halfway between two of the values in the middle: about half of the images are on each side.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2 - 1] + values[values.len() / 2]) / 2.0
 }
 
 #[test]
 fn every_image_alone_gives_the_same_timesteps_answers_and_operations() {
     let case = Case::new();
     let all: Vec<Vec<Vec<f64>>> = (0..IMAGES).map(|image| logits_of(&case, image)).collect();
-    for (rule, average, threshold) in
-        [("entropy", "mean", 0.85), ("entropy", "sum", 0.5), ("confidence", "mean", 0.45), ("confidence", "sum", 0.8)]
-    {
+    for (rule, average) in [("entropy", "mean"), ("entropy", "sum"), ("confidence", "mean"), ("confidence", "sum")] {
+        let compared: Vec<Vec<f64>> = all.iter().map(|logits| compared(logits, rule, average)).collect();
+        let threshold = middle(compared.iter().map(|of_image| of_image[2]).collect());
         let what = format!("{rule} of the {average}, {threshold}");
+        let sure = |value: &f64| if rule == "entropy" { *value < threshold } else { *value > threshold };
+        let stop = |of_image: &Vec<f64>| of_image.iter().position(sure).map_or(TIMESTEPS as usize, |index| index + 1);
+        let steps: Vec<usize> = compared.iter().map(stop).collect();
         let exit = case.at(rule, average, threshold);
-        let steps: Vec<usize> = all.iter().map(|logits| stops_at(logits, rule, average, threshold)).collect();
         let expected: Vec<f64> = (1..=TIMESTEPS as usize)
             .map(|step| steps.iter().filter(|it| **it == step).count() as f64 / IMAGES as f64)
             .collect();
         assert_eq!(exit.stopped, expected, "{what}");
-        assert!(expected.iter().filter(|part| **part > 0.0).count() >= 3, "{what}: all stop alike: {expected:?}");
+        assert!(expected.iter().filter(|part| **part > 0.0).count() >= 2, "{what}: all stop alike: {expected:?}");
         let mean = steps.iter().sum::<usize>() as f64 / IMAGES as f64;
         assert!((exit.mean_timesteps() - mean).abs() < 1e-12, "{what}");
 
@@ -217,9 +219,9 @@ fn operations(row: &LayerRow) -> [f64; 6] {
 #[test]
 fn a_sweep_has_the_result_and_every_number_of_timesteps_beside_it() {
     let case = Case::new();
-    let exits = case.exits(json!({ "max": TIMESTEPS, "threshold": 0.85, "thresholds": [0.0, 0.5, 1.0, 1.5] }));
+    let exits = case.exits(json!({ "max": TIMESTEPS, "threshold": 0.9, "thresholds": [0.0, 0.5, 1.0, 1.5] }));
     let thresholds: Vec<Stopping> = exits.thresholds.iter().map(|exit| exit.stopping).collect();
-    assert_eq!(thresholds, [0.0, 0.5, 0.85, 1.0, 1.5].map(Stopping::Threshold));
+    assert_eq!(thresholds, [0.0, 0.5, 0.9, 1.0, 1.5].map(Stopping::Threshold));
     // The larger the entropy that is enough, the earlier.
     let means: Vec<f64> = exits.thresholds.iter().map(Exit::mean_timesteps).collect();
     assert!(means.windows(2).all(|pair| pair[0] >= pair[1]) && means[0] > means[4], "{means:?}");

@@ -26,8 +26,9 @@ layers = [{ conv = 4 }, { max_pool = 2 }, { conv = 6, stride = 2 }, { global_ave
 steps = 3
 
 [retrain]
-epochs = 2
+epochs = 4
 batch_size = 20
+learning_rate = 0.2
 loss = "prefix-cross-entropy"
 
 [[variant]]
@@ -39,7 +40,7 @@ set = { "timesteps" = { early-exit = { max = 3, threshold = 0.0, thresholds = [0
 
 [[variant]]
 name = "early"
-set = { "timesteps" = { early-exit = { max = 3, threshold = 0.85, thresholds = [0.0, 0.7, 0.9, 1.5] } } }
+set = { "timesteps" = { early-exit = { max = 3, threshold = 0.995, thresholds = [0.0, 0.99, 0.999, 1.5] } } }
 "#;
 
 fn manifest(folder: &Path) -> PathBuf {
@@ -68,7 +69,7 @@ fn early_exit_runs_from_the_manifest_to_the_page() {
     // The result is the row of its threshold; operations fall with timesteps.
     let (exits, result) = (table(&early.join("exits.parquet")), table(&early.join("result.parquet")));
     let thresholds = floats(&exits, "threshold");
-    assert_eq!(thresholds[..5], [0.0, 0.7, 0.85, 0.9, 1.5]);
+    assert_eq!(thresholds[..5], [0.0, 0.99, 0.995, 0.999, 1.5]);
     assert!(thresholds[5..].len() == 3 && thresholds[5..].iter().all(|threshold| threshold.is_nan()));
     assert_eq!(integers(&exits, "result"), [0, 0, 1, 0, 0, 0, 0, 0]);
     for column in [
@@ -92,6 +93,7 @@ fn early_exit_runs_from_the_manifest_to_the_page() {
         assert!((stopped[0] + 2.0 * stopped[1] + 3.0 * stopped[2] - mean).abs() < 1e-12);
     }
     assert_eq!((means[0], means[4], &means[5..]), (3.0, 1.0, &[1.0, 2.0, 3.0][..]));
+    assert!(1.0 < means[2] && means[2] < 3.0, "some stop and some run on: {means:?}");
     for column in ["syn_ops", "bit_syn_ops", "multiplications", "syn_ops_counted", "multiplications_counted"] {
         let costs = floats(&exits, column);
         assert!(costs[..5].windows(2).all(|pair| pair[0] >= pair[1]) && costs[0] > costs[4], "{column}: {costs:?}");
@@ -112,7 +114,7 @@ fn early_exit_runs_from_the_manifest_to_the_page() {
     // Table, figure, page.
     succeed(litesnn().arg("report").arg(&runs).arg("--out").arg(&out));
     let text = std::fs::read_to_string(out.join("exits/early-exit.md")).unwrap();
-    assert!(text.contains("threshold 0.85 *") && text.contains("after 3 timesteps"), "{text}");
+    assert!(text.contains("threshold 0.995 \\*") && text.contains("after 3 timesteps"), "{text}");
     let page = std::fs::read_to_string(out.join("index.html")).unwrap();
     assert!(page.contains("Early exit") && page.contains("early-exit.svg"));
     assert!(out.join("exits/early-exit.png").exists());
@@ -133,10 +135,13 @@ fn bad_settings_of_early_exit_are_refused_at_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = manifest(folder.path());
     for (settings, words) in [
-        ("threshold = 85", "a number from 0 to 2"),
-        ("threshold = 0.5, thresholds = []", "a list of one or more thresholds"),
-        ("threshold = 0.5, thresholds = [0.9, 0.1]", "ascending"),
-        ("threshold = 0.5, rule = \"margin\"", "`entropy` or `confidence`"),
+        ("threshold = 85", "is 85, and has to be 0 to 2"),
+        ("threshold = 0.5, thresholds = []", "is empty, and has to hold 1 or more"),
+        (
+            "threshold = 0.5, thresholds = [0.9, 0.1]",
+            "[0.9, 0.1] is not a list of one or more thresholds from 0 to 2, ascending",
+        ),
+        ("threshold = 0.5, rule = \"margin\"", "known values: `entropy`, `confidence`"),
     ] {
         std::fs::write(&path, MANIFEST.replace("threshold = 0.0, thresholds = [0.0]", settings)).unwrap();
         let output = litesnn().arg("plan").arg(&path).output().unwrap();

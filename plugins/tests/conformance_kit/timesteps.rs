@@ -107,7 +107,7 @@ impl EarlyExit for Faulty {
     fn stops(&self, logits: &Tensor, threshold: f64) -> Tensor {
         let largest = logits.amax(2, false);
         let compared = match self.fault {
-            Fault::WaitsForTheLast => &largest - largest.amax(0, true),
+            Fault::WaitsForTheLast => largest.amax(0, true).expand_as(&largest),
             Fault::LooksAtTheBatch => &largest - largest.mean_dim(1, true, None::<Kind>),
             _ => largest,
         };
