@@ -2,6 +2,7 @@
 
 use comfy_table::Table;
 use litesnn_framework::ground::counted;
+use litesnn_framework::record::Outcome;
 use litesnn_framework::run::Finished;
 
 use crate::arguments::RunOptions;
