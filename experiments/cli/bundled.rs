@@ -134,7 +134,9 @@ mod tests {
         let error = manifest("tabel4".into()).unwrap_err();
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
-            error.contains("names: precision, quickstart, resnet, vgg, figure2c-weights, figure3-lambda, table2-"),
+            error.contains(
+                "names: early-exit, precision, quickstart, resnet, vgg, figure2c-weights, figure3-lambda, table2-"
+            ),
             "{error}"
         );
     }

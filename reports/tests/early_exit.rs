@@ -60,14 +60,14 @@ fn the_table_and_the_figure_of_early_exit_are_as_they_were() {
     example(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
     let tables = table::of_experiment(&found.experiments[0]).unwrap();
-    let (_, exits) = tables.iter().find(|(name, _)| name == "early-exit").unwrap();
-    insta::assert_snapshot!("early-exit.md", table::markdown::render(exits));
+    let (_, exits) = tables.iter().find(|(name, _)| name == "exits").unwrap();
+    insta::assert_snapshot!("exits.md", table::markdown::render(exits));
     let (_, comparison) = tables.iter().find(|(name, _)| name == "comparison").unwrap();
     // Mean timesteps 0.5 + 2 · 0.3 + 3 · 0.2.
     assert!(table::csv::render(comparison).unwrap().contains(",1.7 ± "));
     let figures = figure::of_experiment(&found.experiments[0]).unwrap();
-    let figure = figures.iter().find(|figure| figure.name == "early-exit").unwrap();
-    insta::assert_snapshot!("early-exit.svg", figure.svg().unwrap());
+    let figure = figures.iter().find(|figure| figure.name == "exits").unwrap();
+    insta::assert_snapshot!("exits.svg", figure.svg().unwrap());
 }
 
 #[test]
@@ -75,6 +75,6 @@ fn without_early_exit_there_is_neither() {
     let runs = tempfile::tempdir().unwrap();
     Made::dense("exits", "whole", 0).write(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
-    assert!(table::of_experiment(&found.experiments[0]).unwrap().iter().all(|(name, _)| name != "early-exit"));
-    assert!(figure::of_experiment(&found.experiments[0]).unwrap().iter().all(|figure| figure.name != "early-exit"));
+    assert!(table::of_experiment(&found.experiments[0]).unwrap().iter().all(|(name, _)| name != "exits"));
+    assert!(figure::of_experiment(&found.experiments[0]).unwrap().iter().all(|figure| figure.name != "exits"));
 }

@@ -113,11 +113,11 @@ fn early_exit_runs_from_the_manifest_to_the_page() {
 
     // Table, figure, page.
     succeed(litesnn().arg("report").arg(&runs).arg("--out").arg(&out));
-    let text = std::fs::read_to_string(out.join("exits/early-exit.md")).unwrap();
+    let text = std::fs::read_to_string(out.join("exits/exits.md")).unwrap();
     assert!(text.contains("threshold 0.995 \\*") && text.contains("after 3 timesteps"), "{text}");
     let page = std::fs::read_to_string(out.join("index.html")).unwrap();
-    assert!(page.contains("Early exit") && page.contains("early-exit.svg"));
-    assert!(out.join("exits/early-exit.png").exists());
+    assert!(page.contains("Early exit") && page.contains("exits.svg"));
+    assert!(out.join("exits/exits.png").exists());
 
     // The same manifest again gives the same tables, and the same work elsewhere is taken over.
     let again = folder.path().join("again");

@@ -50,7 +50,7 @@ pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
                    all images run 1, 2, ... timesteps. Means over seeds. Right: at the threshold of the result.";
     let exits = Exits { series };
     let height = exits.head() + PANELS;
-    Some(Figure::new("early-exit", "Early exit", caption.into(), (WIDTH, height), Content::Exits(exits)))
+    Some(Figure::new("exits", "Early exit", caption.into(), (WIDTH, height), Content::Exits(exits)))
 }
 
 impl Series {

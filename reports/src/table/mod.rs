@@ -83,7 +83,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<(String, Tabl
         }
     }
     tables.push(("comparison".to_owned(), comparison(experiment)));
-    tables.extend(exits::table(experiment).map(|table| ("early-exit".to_owned(), table)));
+    tables.extend(exits::table(experiment).map(|table| ("exits".to_owned(), table)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
     tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));
     tables.extend(cost::table(experiment).map(|table| ("design-cost".to_owned(), table)));
