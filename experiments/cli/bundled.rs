@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use litesnn_framework::manifest::nearest;
 
 /// The folders of manifests, below [`folder`].
-const MANIFESTS: &[&str] = &["", "paper"];
+const MANIFESTS: &[&str] = &["", "paper", "compared"];
 const DESIGNS: &[&str] = &["designs"];
-const ALL: &[&str] = &["", "paper", "designs"];
+const ALL: &[&str] = &["", "paper", "compared", "designs"];
 
 /// The folder `experiments`: beside the program where a wheel brought it, else of the clone that
 /// the program was built from.
@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(file("table4"), folder().join("paper/table4-joint-vs-sequential.toml"));
         assert_eq!(file("table2-cifar10"), folder().join("paper/table2-cifar10.toml"));
         assert_eq!(manifest("table2".into()).unwrap_err(), "this can be `table2-cifar10` or `table2-cifar100`");
+        assert_eq!(file("stds"), folder().join("compared/stds.toml"));
+        assert_eq!(file("one"), folder().join("compared/one-frame.toml"));
         assert_eq!(design("spike".into()).unwrap(), folder().join("designs/spike-dhs.toml"));
         assert_eq!(find(Path::new("lite-snn-small")), Some(folder().join("designs/lite-snn-small.toml")));
         assert_eq!(find(Path::new("lite")), None);

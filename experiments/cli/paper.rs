@@ -1,5 +1,6 @@
-//! The manifests of the paper's tables, which the command holds itself: `litesnn report` tells from
-//! them whether a result has the paper's settings, wherever the command is installed.
+//! The manifests of the paper's tables, and of systems in them, which the command holds itself:
+//! `litesnn report` tells from them whether a result has the paper's settings, wherever the command
+//! is installed.
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ macro_rules! held {
     };
 }
 
-const MANIFESTS: usize = 7;
+const MANIFESTS: usize = 12;
 
 /// The manifests, and behind them the designs that they name.
 const HELD: [(&str, &str); MANIFESTS + 4] = held![
@@ -26,6 +27,11 @@ const HELD: [(&str, &str); MANIFESTS + 4] = held![
     "paper/table5-energy.toml",
     "paper/figure2c-weights.toml",
     "paper/figure3-lambda.toml",
+    "compared/admm.toml",
+    "compared/binary-connect.toml",
+    "compared/esl-snn.toml",
+    "compared/grad-r.toml",
+    "compared/stds.toml",
     "designs/lite-snn-large.toml",
     "designs/lite-snn-medium.toml",
     "designs/lite-snn-small.toml",
@@ -75,6 +81,8 @@ fn row(trial: &Trial) -> Result<PaperRow, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
     use litesnn_framework::manifest::Plan;
     use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, files};
     use litesnn_plugins as _;
@@ -85,12 +93,16 @@ mod tests {
     fn every_manifest_and_design_of_the_paper_is_held() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut there: Vec<String> = Vec::new();
-        for folder in ["paper", "designs"] {
+        for folder in ["paper", "compared", "designs"] {
             let entries = std::fs::read_dir(root.join("experiments").join(folder)).unwrap();
-            let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-            there.extend(
-                names.filter(|name| name.ends_with(".toml")).map(|name| format!("/experiments/{folder}/{name}")),
-            );
+            let files = entries.map(|entry| entry.unwrap().path());
+            let files = files.filter(|file| file.extension().is_some_and(|end| end == "toml"));
+            // A compared system that no published table has is compared with nothing.
+            let is_held = |file: &PathBuf| {
+                folder != "compared" || std::fs::read_to_string(file).unwrap().contains("\nreproduces = ")
+            };
+            let name = |file: PathBuf| file.file_name().unwrap().to_string_lossy().into_owned();
+            there.extend(files.filter(is_held).map(|file| format!("/experiments/{folder}/{}", name(file))));
         }
         let mut held: Vec<&str> = HELD.iter().map(|(path, _)| *path).collect();
         held.sort_unstable();
@@ -103,8 +115,15 @@ mod tests {
         let all = manifests();
         for publication in published::all() {
             for part in &publication.parts {
-                let manifest = all.iter().find(|manifest| manifest.path == part.manifest);
-                let rows = manifest.unwrap_or_else(|| panic!("{}", part.manifest)).rows.as_ref().unwrap();
+                let rows_of = |path: &str| {
+                    let manifest = all.iter().find(|manifest| manifest.path == path);
+                    manifest.unwrap_or_else(|| panic!("{path}")).rows.as_ref().unwrap()
+                };
+                for elsewhere in publication.rows.iter().filter_map(|row| row.elsewhere(part)) {
+                    let found = rows_of(&elsewhere.manifest).iter().any(|row| row.variant == elsewhere.variant);
+                    assert!(found, "{}: {}", elsewhere.manifest, elsewhere.variant);
+                }
+                let rows = rows_of(&part.manifest);
                 let variants =
                     publication.rows.iter().filter(|row| row.values(part).is_some()).flat_map(|row| &row.variant);
                 for variant in variants {

@@ -88,7 +88,7 @@ def stripped(program):
 
 def bundled():
     """Manifests, designs and data."""
-    for pattern in ("*.toml", "paper/*.toml", "designs/*.toml", "data/**/*"):
+    for pattern in ("*.toml", "paper/*.toml", "compared/*.toml", "designs/*.toml", "data/**/*"):
         for file in sorted(EXPERIMENTS.glob(pattern)):
             if file.is_file():
                 yield f"litesnn/experiments/{file.relative_to(EXPERIMENTS)}", file.read_bytes()

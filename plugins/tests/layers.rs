@@ -159,6 +159,23 @@ fn qp_snn_has_its_24_published_sizes() {
     check(vgg(0.45, 0.78), 100, 1_626_975, [1.850, 1.036, 0.629]);
 }
 
+/// Q-SNN (Wei et al., ACM MM 2024): one bit in every block of ResNet-19, eight at stem and classifier, 32 in
+/// normalisation.
+#[test]
+fn q_snn_has_one_bit_in_blocks_and_eight_outside() {
+    let (space, data) = (space(&named("resnet19")), DataInfo::of_form((CIFAR, 10)));
+    let compressor: Box<dyn Compressor> = serde_json::from_value(json!({ "binary-standardize": {} })).unwrap();
+    let only = space.fixed().unwrap();
+    let (mut parameters, compressors) = (Parameters::default(), [("binary-standardize", compressor.as_ref())]);
+    let build = &mut Build::outline(&mut parameters);
+    let network = space.network(&only, &Compression::new(), false, &data, &compressors, build).unwrap();
+    let bits = |weight: &CompressedWeight| weight.raw().numel() as f64 * weight.bits(Techniques::ALL).number();
+    let weights = network.layers().iter().map(|layer| bits(layer.weight)).sum::<f64>() / 8e6;
+    let (_, others) = self::parameters(outline(&named("resnet19"), CIFAR, 10).as_ref());
+    let megabytes = weights + 4e-6 * others as f64;
+    assert!((megabytes - 1.619).abs() < 5e-4, "{megabytes} MB");
+}
+
 /// A width scales all channels but the classifier's, and every named network is built and runs.
 #[test]
 fn every_named_network_runs_at_a_small_width() {

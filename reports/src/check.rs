@@ -37,7 +37,11 @@ pub fn check(experiments: &[ExperimentResults]) -> Result<Check, Error> {
         for name in experiment.reproduces() {
             let (publication, part) = find(name, &experiment.name)?;
             for row in publication.rows.iter() {
-                let (Some(variant), Some(values)) = (&row.variant, row.values(part)) else { continue };
+                let own = row.variant.as_ref().filter(|_| experiment.is_of_own_manifest(publication, part));
+                // A compared system is no row that has to run.
+                let ran = |variant: &&String| experiment.of_variant(variant).next().is_some();
+                let elsewhere = row.elsewhere(part).map(|elsewhere| &elsewhere.variant).filter(ran);
+                let (Some(variant), Some(values)) = (own.or(elsewhere), row.values(part)) else { continue };
                 let (at_paper_settings, others): (Vec<&SeedGroup>, Vec<&SeedGroup>) =
                     experiment.of_variant(variant).partition(|group| group.not_comparable(name).is_none());
                 if at_paper_settings.is_empty() {

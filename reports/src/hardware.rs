@@ -59,18 +59,23 @@ impl ExperimentResults {
         format!("Measured on different hardware, whose times do not compare: {}.", parts.join("; "))
     }
 
-    /// What the marks of mixed rows say.
+    /// What the marks of its mixed rows say.
     pub fn mixed_note(&self) -> Option<String> {
-        let rows = self.groups.iter().filter_map(|group| Some(format!("{} ({})", group.name, group.mixed()?)));
-        let rows: Vec<String> = rows.collect();
-        (!rows.is_empty()).then(|| {
-            format!(
-                "{MIXED} Holds results of different machines, which round differently: {}. Times of different \
-                 hardware are not averaged.",
-                rows.join("; ")
-            )
-        })
+        mixed_note(&self.groups)
     }
+}
+
+/// What the marks of mixed rows say.
+pub fn mixed_note<'a>(groups: impl IntoIterator<Item = &'a SeedGroup>) -> Option<String> {
+    let mixed = |group: &SeedGroup| Some(format!("{} ({})", group.name, group.mixed()?));
+    let rows: Vec<String> = groups.into_iter().filter_map(mixed).collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "{MIXED} Holds results of different machines, which round differently: {}. Times of different \
+             hardware are not averaged.",
+            rows.join("; ")
+        )
+    })
 }
 
 /// What rounding depends on.

@@ -61,7 +61,7 @@ pub fn report(request: &Request) -> Result<Summary, Error> {
         let folder = request.out.join(&experiment.name);
         create(&folder)?;
         let mut section = page::Section::new(experiment);
-        for (name, table) in table::of_experiment(experiment)? {
+        for (name, table) in table::of_experiment(experiment, &found.experiments)? {
             for (extension, text) in [
                 ("md", table::markdown::render(&table)),
                 ("csv", table::csv::render(&table)?),

@@ -1,6 +1,7 @@
 //! Whether a row was measured at the settings of the paper.
 //!
-//! A row repeats the row of the paper's manifest that has the name of its variant. It is comparable
+//! A row repeats the row of the paper's manifest, or of the manifest of a compared system, that has the
+//! name of its variant. It is comparable
 //! with the published numbers where its data are the official data set, whole, and every setting,
 //! defaults included, is the same. A profile, `--set`, another manifest of the same names: all of
 //! them show in the settings, however they came about.
@@ -16,7 +17,7 @@ use litesnn_framework::network::Design;
 use litesnn_framework::record::{self, Outcome, files};
 use serde_json::{Map, Value};
 
-use crate::published::Reproduction;
+use crate::published::{Publication, Reproduction};
 use crate::settings::{Difference, differences, text, work};
 use crate::trials::FinishedTrial;
 
@@ -43,19 +44,29 @@ pub struct PaperRow {
 /// How trials that differ in their seeds alone depart from the paper's settings, a phrase for each
 /// difference. It is that of the trial which departs most, so that every trial of a row without
 /// departures was found to be at the paper's settings.
-pub fn departures(trials: &[FinishedTrial], part: &Reproduction, manifests: &[PaperManifest]) -> Vec<String> {
-    let rows = match manifests.iter().find(|manifest| manifest.path == part.manifest) {
-        None => return vec![format!("this program does not know the settings of {}", part.manifest)],
-        Some(PaperManifest { rows: Err(why), .. }) => {
-            return vec![format!("{} is not to be resolved: {why}", part.manifest)];
-        }
-        Some(PaperManifest { rows: Ok(rows), .. }) => rows,
+pub fn departures(
+    trials: &[FinishedTrial],
+    publication: &Publication,
+    part: &Reproduction,
+    manifests: &[PaperManifest],
+) -> Vec<String> {
+    let has_variant = |manifest: &&PaperManifest| {
+        let variants = manifest.rows.iter().flatten().map(|row| &row.variant);
+        trials.first().is_some_and(|trial| variants.into_iter().any(|variant| *variant == trial.outcome.variant))
     };
-    let all = trials.iter().map(|trial| Repetition { part, rows }.of_trial(trial));
+    let known = publication.manifests(part).into_iter().flat_map(|path| manifests.iter().find(|it| it.path == path));
+    let own = || manifests.iter().find(|manifest| manifest.path == part.manifest);
+    let (path, rows) = match known.into_iter().find(has_variant).or_else(own) {
+        None => return vec![format!("this program does not know the settings of {}", part.manifest)],
+        Some(PaperManifest { path, rows: Err(why) }) => return vec![format!("{path} is not to be resolved: {why}")],
+        Some(PaperManifest { path, rows: Ok(rows) }) => (path, rows),
+    };
+    let all = trials.iter().map(|trial| Repetition { path, part, rows }.of_trial(trial));
     all.max_by_key(Vec::len).unwrap_or_default()
 }
 
 struct Repetition<'a> {
+    path: &'a str,
     part: &'a Reproduction,
     rows: &'a [PaperRow],
 }
@@ -75,7 +86,7 @@ impl Repetition<'_> {
                     match (paper.get("from").and_then(Value::as_str), &row.design) {
                         (Some(from), _) => found.extend(self.of_source(folder, here, from)),
                         (None, Some(design)) => found.extend(of_design(&trial.design, design, paper)),
-                        (None, None) => found.push(format!("{} names a design that is not there", self.part.manifest)),
+                        (None, None) => found.push(format!("{} names a design that is not there", self.path)),
                     }
                 }
                 (None, None) => {}

@@ -3,7 +3,8 @@
 //!
 //! A manifest says `reproduces = "lite-snn/table4"`; that is the name of a [`Reproduction`] of a
 //! [`Publication`]. Its rows are the rows of the printed table; one with a `variant` is repeated by
-//! that variant of the manifest.
+//! that variant of the manifest. A row of another system may be repeated by the manifest of that
+//! system ([`PrintedRow::elsewhere`]).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -71,8 +72,11 @@ pub struct PrintedRow {
     pub name: String,
     /// Key of the reference; the name without it.
     pub cite: Option<String>,
-    /// The variant that repeats it.
+    /// The variant of the part's manifest that repeats it.
     pub variant: Option<String>,
+    /// What repeats it in place of the part's manifest: a manifest of its own system, by part.
+    #[serde(default)]
+    pub elsewhere: BTreeMap<String, Elsewhere>,
     /// Which operations it counts.
     #[serde(default)]
     pub count: Count,
@@ -81,6 +85,16 @@ pub struct PrintedRow {
     pub tolerance: BTreeMap<Quantity, Tolerance>,
     /// The numbers by part.
     pub values: BTreeMap<String, BTreeMap<Quantity, Printed>>,
+}
+
+/// A variant of the manifest of a compared system.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// The manifest of this project; it says that it reproduces the part.
+    pub manifest: String,
+    /// The variant.
+    pub variant: String,
 }
 
 /// Which operations a row counts.
@@ -221,7 +235,25 @@ impl Printed {
     }
 }
 
+impl Publication {
+    /// The manifests that repeat rows of a part, the part's own first.
+    pub fn manifests<'a>(&'a self, part: &'a Reproduction) -> Vec<&'a str> {
+        let mut manifests = vec![part.manifest.as_str()];
+        for elsewhere in self.rows.iter().filter_map(|row| row.elsewhere(part)) {
+            if !manifests.contains(&elsewhere.manifest.as_str()) {
+                manifests.push(&elsewhere.manifest);
+            }
+        }
+        manifests
+    }
+}
+
 impl PrintedRow {
+    /// What repeats the row of a part in place of the part's manifest.
+    pub fn elsewhere(&self, part: &Reproduction) -> Option<&Elsewhere> {
+        self.elsewhere.get(&part.values)
+    }
+
     /// The printed numbers of a part.
     pub fn values(&self, part: &Reproduction) -> Option<&BTreeMap<Quantity, Printed>> {
         self.values.get(&part.values)
@@ -313,6 +345,15 @@ mod tests {
             }
             for row in &publication.rows {
                 assert!(row.variant.is_some() || row.reference().is_some(), "{} has no reference", row.name);
+                for (key, elsewhere) in &row.elsewhere {
+                    assert!(row.values.contains_key(key) && row.variant.is_none(), "{}: {key}", row.name);
+                    // Rows are found by their variant, whatever their manifest.
+                    let of_variant = |other: &&PrintedRow| {
+                        other.variant.as_ref() == Some(&elsewhere.variant)
+                            || other.elsewhere.get(key).is_some_and(|other| other.variant == elsewhere.variant)
+                    };
+                    assert_eq!(publication.rows.iter().filter(of_variant).count(), 1, "{}", elsewhere.variant);
+                }
                 for (key, values) in &row.values {
                     assert!(publication.parts.iter().any(|part| part.values == *key), "{}: {key}", row.name);
                     for (quantity, printed) in values {

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::Error;
 use crate::metric::Metric;
 use crate::paper::{self, PaperManifest};
-use crate::published::find as find_published;
+use crate::published::{Publication, Reproduction, find as find_published};
 
 /// A finished trial.
 #[derive(Debug)]
@@ -153,6 +153,15 @@ impl ExperimentResults {
         self.each(|outcome| &outcome.reproduces)
     }
 
+    /// Whether it is about the rows of a part's own manifest, and not about rows of compared systems
+    /// alone.
+    pub fn is_of_own_manifest(&self, publication: &Publication, part: &Reproduction) -> bool {
+        let ran = |variant: &String| self.of_variant(variant).next().is_some();
+        let mut rows = publication.rows.iter();
+        rows.clone().filter_map(|row| row.variant.as_ref()).any(ran)
+            || !rows.any(|row| row.elsewhere(part).is_some_and(|elsewhere| ran(&elsewhere.variant)))
+    }
+
     /// The rows of a variant outside of a sweep.
     pub fn of_variant(&self, variant: &str) -> impl Iterator<Item = &SeedGroup> {
         self.groups.iter().filter(move |group| group.first().variant == variant && group.first().point.is_empty())
@@ -265,7 +274,8 @@ pub fn find(runs: &Path, paper: &[PaperManifest]) -> Result<FoundTrials, Error> 
             group.reproduces =
                 group.trials.iter().map(|trial| &trial.outcome.reproduces).find(|it| !it.is_empty()).cloned();
             if let Some(name) = &group.reproduces {
-                group.departures = paper::departures(&group.trials, find_published(name, &experiment.name)?.1, paper);
+                let (publication, part) = find_published(name, &experiment.name)?;
+                group.departures = paper::departures(&group.trials, publication, part, paper);
             }
         }
     }
@@ -288,7 +298,7 @@ fn point_parts(point: &Point) -> Vec<(String, String)> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let keys: BTreeSet<String> = point.values().map(|(key, _)| last(key)).collect();
     let apart = keys.len() == point.values().count();
-    point.words().map(|(key, value)| (if apart { last(key) } else { key.to_owned() }, value)).collect()
+    point.short_words().map(|(key, value)| (if apart { last(key) } else { key.to_owned() }, value)).collect()
 }
 
 fn short_point(point: &Point) -> String {

@@ -252,7 +252,7 @@ fn a_table_and_a_page_name_the_first_differences_and_count_the_rest() {
     reproduced("joint-large").set("epochs = 200", "epochs = 4").with(changed).write(runs.path());
     reproduced("joint-small").write(runs.path());
     let experiments = trials::find(runs.path(), &paper()).unwrap().experiments;
-    let (_, content) = table::of_experiment(&experiments[0]).unwrap().remove(0);
+    let (_, content) = table::of_experiment(&experiments[0], &experiments).unwrap().remove(0);
     let text = table::markdown::render(&content);
     let note = format!(
         "† Not comparable with the published numbers, because data or settings are not those of {MANIFEST}: joint-large: \

@@ -41,7 +41,7 @@ fn joint_and_sequential(runs: &Path) -> ExperimentResults {
 }
 
 fn named(experiment: &ExperimentResults, name: &str) -> Table {
-    let tables = table::of_experiment(experiment).unwrap();
+    let tables = table::of_experiment(experiment, std::slice::from_ref(experiment)).unwrap();
     tables.into_iter().find(|(known, _)| known == name).unwrap().1
 }
 

@@ -30,7 +30,7 @@ fn mixed(other: Change) -> ExperimentResults {
 }
 
 fn text(experiment: &ExperimentResults, name: &str) -> String {
-    let tables: Vec<(String, Table)> = table::of_experiment(experiment).unwrap();
+    let tables: Vec<(String, Table)> = table::of_experiment(experiment, std::slice::from_ref(experiment)).unwrap();
     table::markdown::render(&tables.iter().find(|(known, _)| known == name).unwrap().1)
 }
 

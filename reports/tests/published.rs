@@ -64,7 +64,7 @@ fn only(runs: &Path) -> ExperimentResults {
 }
 
 fn tables(experiment: &ExperimentResults) -> Vec<(String, Table)> {
-    table::of_experiment(experiment).unwrap()
+    table::of_experiment(experiment, std::slice::from_ref(experiment)).unwrap()
 }
 
 fn named(figures: Vec<Figure>, name: &str) -> Figure {
@@ -99,6 +99,61 @@ fn every_published_row_is_in_every_table_whether_it_was_run_or_not() {
         assert_eq!(Some(name.as_str()), reproduces.strip_prefix("lite-snn/"));
         insta::assert_snapshot!(format!("{name}.md"), table::markdown::render(&content));
     }
+}
+
+/// A trial of a compared system, an experiment of its own.
+fn of_system(experiment: &str, variant: &str, numbers: impl Fn(&mut Outcome)) -> Made {
+    Made::dense(experiment, variant, 0).with(|outcome| {
+        outcome.reproduces = "lite-snn/table2-cifar10".into();
+        numbers(outcome);
+    })
+}
+
+#[test]
+fn a_compared_system_is_measured_beside_its_published_row_whatever_its_experiment() {
+    let runs = tempfile::tempdir().unwrap();
+    let stds =
+        || of_system("stds", "stds-5", numbers(40.3, 0.02, 3.0)).with(|outcome| outcome.profile = "bench".into());
+    stds().set("epochs = 200", "epochs = 20").write(runs.path());
+    of_system("esl-snn", "esl-snn", numbers(91.2, 25.1, 900.0)).write(runs.path());
+    // It does not say that it reproduces the table.
+    let silent = of_system("admm", "admm-1-bit", numbers(87.0, 2.9, 900.0));
+    silent.with(|outcome| outcome.reproduces = String::new()).write(runs.path());
+    let table_2 = |experiments: &[ExperimentResults], name: &str| {
+        let experiment = experiments.iter().find(|experiment| experiment.name == name).unwrap();
+        let tables = table::of_experiment(experiment, experiments).unwrap();
+        tables.into_iter().find(|(name, _)| name == "table2-cifar10").map(|(_, table)| table::markdown::render(&table))
+    };
+    // Without a run of LitE-SNN, the table stands with the first system, once.
+    let experiments = trials::find(runs.path(), &paper()).unwrap().experiments;
+    assert_eq!(["admm", "stds"].map(|name| table_2(&experiments, name)), [None, None]);
+    let text = table_2(&experiments, "esl-snn").unwrap();
+    insta::assert_snapshot!("table2-of-systems.md", text);
+
+    // With one, it stands there.
+    let own = Made::searched("table2-cifar10", "small", 0).with(numbers(92.0, 0.56, 300.0));
+    own.with(|outcome| outcome.reproduces = "lite-snn/table2-cifar10".into()).write(runs.path());
+    let experiments = trials::find(runs.path(), &paper()).unwrap().experiments;
+    assert_eq!(["admm", "esl-snn", "stds"].map(|name| table_2(&experiments, name)), [None, None, None]);
+    let text = table_2(&experiments, "table2-cifar10").unwrap();
+    for measured in ["| measured, 1 seed, profile bench | 40.30† |", "| measured, 1 seed | 91.20 |", "| 92.00 |"] {
+        assert!(text.contains(measured), "{measured}: {text}");
+    }
+
+    // What a system's manifest repeats is checked where it ran at full scale, and is not missed elsewhere.
+    let check = check::check(&experiments).unwrap();
+    let named = |system: &str| {
+        let texts = check.verdicts.iter().map(|verdict| &verdict.text).chain(&check.unchecked);
+        texts.filter(|text| text.contains(system)).count()
+    };
+    assert_eq!(
+        (named("Shen et al."), named("Chen et al. (2022)"), named("Chen et al. (2021)")),
+        (3, 1, 0),
+        "{check:?}"
+    );
+    assert_eq!(named("LitE-SNN (large)"), 1, "{check:?}");
+    let reason = check.unchecked.iter().find(|text| text.contains("Chen et al. (2022)")).unwrap();
+    assert!(reason.ends_with("not comparable (profile bench: retrain.epochs = 20 (paper: 200))"), "{reason}");
 }
 
 #[test]

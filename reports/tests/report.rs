@@ -33,7 +33,7 @@ fn every_form_of_the_tables_is_as_it_was() {
     let runs = tempfile::tempdir().unwrap();
     example(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
-    for (name, content) in table::of_experiment(&found.experiments[0]).unwrap() {
+    for (name, content) in table::of_experiment(&found.experiments[0], &found.experiments).unwrap() {
         insta::assert_snapshot!(format!("{name}.md"), table::markdown::render(&content));
         insta::assert_snapshot!(format!("{name}.tex"), table::latex::render(&content));
         insta::assert_snapshot!(format!("{name}.csv"), table::csv::render(&content).unwrap());

@@ -45,9 +45,10 @@ impl Trial {
         format!("{}{}", self.variant, self.point_text())
     }
 
-    /// ` (search.epochs = 3)`; empty outside of a sweep.
+    /// ` (search.epochs = 3)`, of a swept plugin its name; empty outside of a sweep.
     fn point_text(&self) -> String {
-        if self.point.is_empty() { String::new() } else { format!(" ({})", self.point.text()) }
+        let words: Vec<String> = self.point.short_words().map(|(key, value)| format!("{key} = {value}")).collect();
+        if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
     }
 
     /// The part of its folder's name that says what it is; safe for a file system.

@@ -39,6 +39,11 @@ impl Point {
         self.values().map(|(key, value)| (key, toml::text(value)))
     }
 
+    /// Its keys with their values in short: of a section that holds one plugin, the plugin's name.
+    pub fn short_words(&self) -> impl Iterator<Item = (&str, String)> {
+        self.values().map(|(key, value)| (key, plugin(value).map_or_else(|| toml::text(value), str::to_owned)))
+    }
+
     /// `search.epochs = 3, search.clip = 5.0`
     pub fn text(&self) -> String {
         self.words().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
@@ -58,6 +63,13 @@ impl Point {
             None => Point(parts(cell).into_iter().map(older).collect()),
         }
     }
+}
+
+/// The plugin that a swept section names: `layers` of `{ layers = { width = 0.5 } }`.
+fn plugin(section: &Value) -> Option<&str> {
+    let mut entries = section.as_object()?.iter();
+    let (name, settings) = entries.next()?;
+    (entries.next().is_none() && settings.is_object()).then_some(name)
 }
 
 /// A key and its value as tables up to schema 4 have them.

@@ -93,7 +93,7 @@ pub fn sweep(experiment: &ExperimentResults, is_sweep: bool) -> Option<Figure> {
     };
     let (categories_are, categories) = if swept {
         let keys = settings[0].0.values().map(|(key, _)| key.rsplit('.').next().unwrap_or_default().to_owned());
-        let values = |point: &Point| point.words().map(|(_, value)| shortened(&value, 16)).collect();
+        let values = |point: &Point| point.short_words().map(|(_, value)| shortened(&value, 16)).collect();
         (keys.collect::<Vec<_>>().join(" / "), settings.iter().map(|(point, _)| values(point)).collect())
     } else {
         (String::new(), settings.iter().map(|(_, name)| wrapped(name, 16)).collect())

@@ -72,14 +72,15 @@ pub struct Table {
     pub references: Vec<(String, String)>,
 }
 
-/// The tables of an experiment with their file names.
-pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<(String, Table)>, Error> {
+/// The tables of an experiment with their file names. A published table has the rows of compared
+/// systems from all the experiments.
+pub fn of_experiment(experiment: &ExperimentResults, all: &[ExperimentResults]) -> Result<Vec<(String, Table)>, Error> {
     let mut tables = Vec::new();
     for name in experiment.reproduces() {
         let (publication, part) = find(name, &experiment.name)?;
-        if !publication.columns.is_empty() {
+        if !publication.columns.is_empty() && published::stands_with(experiment, all, publication, part) {
             let file = name.rsplit('/').next().unwrap_or(name).to_owned();
-            tables.push((file, published::table(experiment, publication, part)));
+            tables.push((file, published::table(experiment, all, publication, part)));
         }
     }
     tables.push(("comparison".to_owned(), comparison(experiment)));

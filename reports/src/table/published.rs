@@ -1,6 +1,9 @@
 //! A published table with what was measured here beside it.
 
+use std::collections::BTreeSet;
+
 use super::{Cell, NOTHING, Table, TableRow, timed};
+use crate::hardware::mixed_note;
 use crate::published::{Count, Publication, Quantity, Reproduction};
 use crate::trials::{ExperimentResults, SeedGroup};
 use litesnn_framework::ground::counted;
@@ -8,9 +11,29 @@ use litesnn_framework::ground::counted;
 /// What marks a number that cannot be compared with print.
 const MARK: &str = "†";
 
-/// The table of one part: every printed row, for ours what was measured and the difference, and
-/// below what print does not have.
-pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction) -> Table {
+/// Whether the table of a part stands with an experiment: with each that is about the part's own
+/// manifest; where none is, with the first of those about compared systems.
+pub fn stands_with(
+    experiment: &ExperimentResults,
+    all: &[ExperimentResults],
+    publication: &Publication,
+    part: &Reproduction,
+) -> bool {
+    let reproduces = |one: &&ExperimentResults| one.reproduces().contains(&part.name.as_str());
+    let own = |one: &ExperimentResults| one.is_of_own_manifest(publication, part);
+    let all = || all.iter().filter(reproduces);
+    own(experiment) || !all().any(own) && all().next().is_some_and(|first| first.name == experiment.name)
+}
+
+/// The table of one part: every printed row, for ours and for compared systems what was measured and
+/// the difference, and below what print does not have. Compared systems may be experiments of their
+/// own.
+pub fn table(
+    experiment: &ExperimentResults,
+    all: &[ExperimentResults],
+    publication: &Publication,
+    part: &Reproduction,
+) -> Table {
     let rows = || publication.rows.iter().filter(|row| row.values(part).is_some());
     let mut table = Table {
         title: format!("{} ({})", publication.title, part.data),
@@ -22,6 +45,7 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
     };
     table.headings.extend(publication.columns.iter().map(|quantity| quantity.metric(Count::Snn).heading()));
     let mut block = None;
+    let mut beside_print: Vec<&SeedGroup> = Vec::new();
     for row in rows() {
         let values = row.values(part).expect("rows of this part");
         if row.block != block {
@@ -41,15 +65,21 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
         {
             table.references.push((name.to_owned(), reference.to_owned()));
         }
-        let Some(variant) = &row.variant else { continue };
-        let groups: Vec<&SeedGroup> = experiment.of_variant(variant).collect();
+        let groups: Vec<&SeedGroup> = match (&row.variant, row.elsewhere(part)) {
+            (Some(variant), _) => experiment.of_variant(variant).collect(),
+            (None, Some(elsewhere)) => {
+                let of_variant = all.iter().flat_map(|one| one.of_variant(&elsewhere.variant));
+                of_variant.filter(|group| group.reproduces.as_ref() == Some(&part.name)).collect()
+            }
+            (None, None) => continue,
+        };
         let name = || Cell { again: true, ..Cell::plain(&row.name) };
-        if groups.is_empty() {
+        if groups.is_empty() && row.variant.is_some() {
             let mut cells = vec![name(), Cell::plain("not run")];
             cells.extend(publication.columns.iter().map(|_| Cell::plain(NOTHING)));
             table.rows.push(TableRow::Cells(cells));
         }
-        for group in groups {
+        for &group in &groups {
             table.rows.push(measured(name(), group, &publication.columns, row.count, part));
             let mut cells = vec![name(), Cell::of("difference", group)];
             cells.extend(publication.columns.iter().map(|quantity| {
@@ -63,12 +93,10 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
             }));
             table.rows.push(TableRow::Cells(cells));
         }
+        beside_print.extend(groups);
     }
-    let printed = |group: &&SeedGroup| {
-        let outcome = group.first();
-        outcome.point.is_empty() && rows().any(|row| row.variant.as_ref() == Some(&outcome.variant))
-    };
-    let others: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| !printed(group)).collect();
+    let stands = |group: &&SeedGroup| beside_print.iter().any(|other| std::ptr::eq(*other, *group));
+    let others: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| !stands(group)).collect();
     if !others.is_empty() {
         table.rows.push(TableRow::Block("Not in the paper".to_owned()));
         for group in others {
@@ -76,7 +104,11 @@ pub fn table(experiment: &ExperimentResults, publication: &Publication, part: &R
             table.rows.push(measured(name, group, &publication.columns, Count::Snn, part));
         }
     }
-    table.notes = notes(experiment, publication, part, &table);
+    // Those of this experiment in its order, then those of compared systems.
+    let of_others = |group: &&SeedGroup| !experiment.groups.iter().any(|own| std::ptr::eq(own, *group));
+    let shown: Vec<&SeedGroup> =
+        experiment.groups.iter().chain(beside_print.iter().copied().filter(of_others)).collect();
+    table.notes = notes(experiment, &shown, publication, part, &table);
     table
 }
 
@@ -113,11 +145,32 @@ fn measured(name: Cell, group: &SeedGroup, columns: &[Quantity], count: Count, p
     TableRow::Cells(cells)
 }
 
+/// The manifests that rows are compared with.
+fn manifests<'a>(
+    experiment: &ExperimentResults,
+    shown: &[&SeedGroup],
+    publication: &'a Publication,
+    part: &'a Reproduction,
+) -> Vec<&'a str> {
+    let elsewhere = publication.rows.iter().filter_map(|row| row.elsewhere(part));
+    let ran = elsewhere.filter(|elsewhere| shown.iter().any(|group| group.first().variant == elsewhere.variant));
+    let own = experiment.is_of_own_manifest(publication, part).then_some(part.manifest.as_str());
+    let mut manifests: Vec<&str> = own.into_iter().chain(ran.map(|elsewhere| elsewhere.manifest.as_str())).collect();
+    manifests.dedup();
+    manifests
+}
+
+/// Titles of the data sets of rows, each once.
+fn datasets<'a>(shown: &[&'a SeedGroup]) -> Vec<&'a str> {
+    let titles = shown.iter().flat_map(|group| &group.trials).map(|trial| trial.outcome.dataset.as_str());
+    titles.filter(|title| !title.is_empty()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Why rows are not comparable, rows of one reason together; the first few reasons.
-fn reasons(experiment: &ExperimentResults, part: &Reproduction) -> Option<String> {
+fn reasons(shown: &[&SeedGroup], part: &Reproduction) -> Option<String> {
     const SHOWN: usize = 4;
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
-    for group in &experiment.groups {
+    for group in shown {
         let Some(reason) = group.not_comparable(&part.name) else { continue };
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, rows)) => rows.push(&group.name),
@@ -133,18 +186,24 @@ fn reasons(experiment: &ExperimentResults, part: &Reproduction) -> Option<String
     (!reasons.is_empty()).then_some(text)
 }
 
-fn notes(experiment: &ExperimentResults, publication: &Publication, part: &Reproduction, table: &Table) -> Vec<String> {
+fn notes(
+    experiment: &ExperimentResults,
+    shown: &[&SeedGroup],
+    publication: &Publication,
+    part: &Reproduction,
+    table: &Table,
+) -> Vec<String> {
     let mut notes = vec![format!("Published: {}.", publication.source)];
     notes.push(
         "Measured: mean ± sample standard deviation over seeds. Difference: measured minus published.".to_owned(),
     );
-    if let Some(reasons) = reasons(experiment, part) {
+    if let Some(reasons) = reasons(shown, part) {
         notes.push(format!(
             "{MARK} Not comparable with the published numbers, because data or settings are not those of {}: {reasons}.",
-            part.manifest
+            manifests(experiment, shown, publication, part).join(", ")
         ));
     }
-    notes.push(format!("Data in print: {}. Data here: {}.", part.data, experiment.datasets().join(", ")));
+    notes.push(format!("Data in print: {}. Data here: {}.", part.data, datasets(shown).join(", ")));
     if publication.columns.contains(&Quantity::DesignCost) {
         notes.push(experiment.measured_on());
     }
@@ -153,7 +212,7 @@ fn notes(experiment: &ExperimentResults, publication: &Publication, part: &Repro
             "Model size is counted as in print: it leaves out how a file says which weights are kept.".to_owned(),
         );
     }
-    notes.extend(experiment.mixed_note());
+    notes.extend(mixed_note(shown.iter().copied()));
     let not_run = |row: &TableRow| matches!(row, TableRow::Cells(cells) if cells.get(1).is_some_and(|cell| cell.text == "not run"));
     if table.rows.iter().any(not_run) {
         notes.push(format!("Rows that were not run: `litesnn run {}`.", part.manifest));

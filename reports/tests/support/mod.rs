@@ -50,9 +50,12 @@ pub fn paper() -> Vec<PaperManifest> {
         let of_rows = publication.rows.iter().flat_map(|row| &row.variant);
         let of_schemes = publication.schemes.iter().flat_map(|schemes| &schemes.scheme).flat_map(|it| &it.variants);
         let variants: Vec<&String> = of_rows.chain(of_schemes).collect();
-        publication.parts.iter().map(move |part| {
-            let row = |variant: &&String| row(variant, SETTINGS);
-            PaperManifest { path: part.manifest.clone(), rows: Ok(variants.iter().map(row).collect()) }
+        publication.parts.iter().flat_map(move |part| {
+            let elsewhere = publication.rows.iter().filter_map(|row| row.elsewhere(part));
+            let of_systems = elsewhere.map(|it| (&it.manifest, Ok(vec![row(&it.variant, SETTINGS)])));
+            let own = variants.iter().map(|variant| row(variant, SETTINGS)).collect();
+            let all = [(&part.manifest, Ok(own))].into_iter().chain(of_systems);
+            all.map(|(path, rows)| PaperManifest { path: path.clone(), rows }).collect::<Vec<_>>()
         })
     });
     manifests.collect()
