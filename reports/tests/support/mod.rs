@@ -51,11 +51,14 @@ pub fn paper() -> Vec<PaperManifest> {
         let of_schemes = publication.schemes.iter().flat_map(|schemes| &schemes.scheme).flat_map(|it| &it.variants);
         let variants: Vec<&String> = of_rows.chain(of_schemes).collect();
         publication.parts.iter().flat_map(move |part| {
-            let elsewhere = publication.rows.iter().filter_map(|row| row.elsewhere(part));
-            let of_systems = elsewhere.map(|it| (&it.manifest, Ok(vec![row(&it.variant, SETTINGS)])));
-            let own = variants.iter().map(|variant| row(variant, SETTINGS)).collect();
-            let all = [(&part.manifest, Ok(own))].into_iter().chain(of_systems);
-            all.map(|(path, rows)| PaperManifest { path: path.clone(), rows }).collect::<Vec<_>>()
+            let variants = variants.clone();
+            publication.manifests(part).into_iter().map(move |path| {
+                let elsewhere = publication.rows.iter().filter_map(|row| row.elsewhere(part));
+                let of_system = elsewhere.filter(|it| it.manifest == path).map(|it| &it.variant);
+                let own = variants.iter().copied().filter(|_| path == part.manifest);
+                let rows = own.chain(of_system).map(|variant| row(variant, SETTINGS)).collect();
+                PaperManifest { path: path.to_owned(), rows: Ok(rows) }
+            })
         })
     });
     manifests.collect()
