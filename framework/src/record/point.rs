@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn a_section_of_one_plugin_is_named_in_short() {
+        let sections = [
+            ("space", json!({ "layers": { "width": 0.5 } })),
+            ("search", json!({ "augment": { "crop": 4 }, "epochs": 2 })),
+            ("space.cells.channels", json!({ "search": 4 })),
+            ("rate", json!(0.5)),
+        ];
+        let point = point(&sections);
+        let words: Vec<String> = point.short_words().map(|(_, value)| value).collect();
+        let search = "{ augment = { crop = 4 }, epochs = 2 }";
+        assert_eq!(words, ["layers", search, "{ search = 4 }", "0.5"]);
+        assert!(point.text().starts_with("space = { layers = { width = 0.5 } }, "), "{}", point.text());
+    }
+
+    #[test]
     fn a_cell_of_an_older_table_is_read_too() {
         let older = "compressor.q.bits=[1, 2], search.rate=5e-9, a.name=\"x, y\"";
         let expected =
