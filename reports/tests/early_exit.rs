@@ -59,7 +59,7 @@ fn the_table_and_the_figure_of_early_exit_are_as_they_were() {
     let runs = tempfile::tempdir().unwrap();
     example(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
-    let tables = table::of_experiment(&found.experiments[0]).unwrap();
+    let tables = table::of_experiment(&found.experiments[0], &found.experiments).unwrap();
     let (_, exits) = tables.iter().find(|(name, _)| name == "exits").unwrap();
     insta::assert_snapshot!("exits.md", table::markdown::render(exits));
     let (_, comparison) = tables.iter().find(|(name, _)| name == "comparison").unwrap();
@@ -75,6 +75,11 @@ fn without_early_exit_there_is_neither() {
     let runs = tempfile::tempdir().unwrap();
     Made::dense("exits", "whole", 0).write(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
-    assert!(table::of_experiment(&found.experiments[0]).unwrap().iter().all(|(name, _)| name != "exits"));
+    assert!(
+        table::of_experiment(&found.experiments[0], &found.experiments)
+            .unwrap()
+            .iter()
+            .all(|(name, _)| name != "exits")
+    );
     assert!(figure::of_experiment(&found.experiments[0]).unwrap().iter().all(|figure| figure.name != "exits"));
 }

@@ -262,7 +262,8 @@ mod tests {
         for (place, bits) in
             [(Place::Cell(1), 1.0), (Place::Block(1), 1.0), (Place::Stem, 8.0), (Place::Classifier, 8.0)]
         {
-            let (mut parameters, spec) = (Parameters::default(), LayerSpec { name: "a".into(), place });
+            let (mut parameters, spec) =
+                (Parameters::default(), LayerSpec { name: "a".into(), place, population: None });
             let weight = Stream::open(0, "weight", 0).normal(&[2, 6]);
             let mut build = Build::new(&mut parameters, 0, weight.device());
             let plugin: BinaryStandardize = serde_json::from_str("{}").unwrap();

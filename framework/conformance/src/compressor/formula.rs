@@ -69,7 +69,7 @@ pub(super) fn says_the_same(subject: &Subject) -> Kept {
             let mut parameters = Parameters::default();
             let mut build = Build::new(&mut parameters, 1, Device::Cpu);
             let mut build = build.at("layer");
-            let spec = LayerSpec { name: "layer".into(), place: layer.place };
+            let spec = LayerSpec { name: "layer".into(), place: layer.place, population: None };
             let weight = spread(&mut Stream::open(1, "conformance/formula", 0), layer.shape).set_requires_grad(true);
             let transform = works(made.plugin.attach(&spec, &weight, None, &mut build), "it attaches")?;
             let Some(formula) = transform.formula() else { continue };
