@@ -56,14 +56,14 @@ const CHANGING: [&str; 4] = [
 
 /// What makes most of a trial's memory: maps of the search, maps of the retraining, weights.
 const TAKING_MEMORY: [(&str, &[&str]); 3] = [
-    ("search", &["search.batch_size=100", "search.epochs=1", "retrain.batch_size=10", "retrain.epochs=1"]),
-    ("retrain", &["search.batch_size=10", "search.epochs=1", "retrain.batch_size=100", "retrain.epochs=1"]),
+    ("search", &["search.batch_size=100", "search.epochs=2", "retrain.batch_size=10", "retrain.epochs=1"]),
+    ("retrain", &["search.batch_size=10", "search.epochs=2", "retrain.batch_size=100", "retrain.epochs=1"]),
     (
         "weights",
         &[
-            "space.spike-dhs.channels=120",
+            "space.spike-dhs.channels={ search = 120, retrain = 120 }",
             "search.batch_size=2",
-            "search.epochs=1",
+            "search.epochs=2",
             "retrain.batch_size=2",
             "retrain.epochs=1",
         ],

@@ -61,7 +61,7 @@ fn in_full(plugin: &Descriptor) -> Value {
     value["formulas"] = plugin.formulas().into();
     value["settings"] = json!(plugin.settings());
     value["examples"] = json!(plugin.examples);
-    value["schema"] = plain_schema(&(plugin.schema)()).into();
+    value["schema"] = plain_schema((plugin.schema)()).into();
     value
 }
 

@@ -120,7 +120,7 @@ fn one_of(plugins: &[&Descriptor]) -> Value {
 /// An array that is a stack of plugins, or a table that reaches into the stack of a lower layer.
 fn stack_of(plugins: &[&Descriptor]) -> Value {
     let complete = plugins.iter().map(|plugin| {
-        let required = plain_schema(&(plugin.schema)()).remove("required").unwrap_or_else(|| json!([]));
+        let required = plain_schema((plugin.schema)()).remove("required").unwrap_or_else(|| json!([]));
         (plugin.name.to_owned(), json!({ "allOf": [refer(&definition(plugin)), { "required": required }] }))
     });
     json!({ "anyOf": [{ "type": "array", "items": named(complete.collect()) }, object(references(plugins))] })

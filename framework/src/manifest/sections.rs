@@ -3,6 +3,8 @@
 //!
 //! A section is added by one entry here and its field in [`Manifest`](super::Manifest).
 
+use std::sync::LazyLock;
+
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,9 +41,9 @@ pub(super) type Refusal = serde_path_to_error::Error<serde_json::Error>;
 #[derive(Clone, Copy)]
 pub enum Holds {
     /// A single value.
-    Value(fn() -> Schema),
+    Value(fn() -> &'static Schema),
     /// Settings by key.
-    Settings(fn() -> Schema),
+    Settings(fn() -> &'static Schema),
     /// One plugin: `[dataset.NAME]`.
     Plugin(Kind),
     /// A stack of plugins: `[[compressor]]`.
@@ -86,8 +88,10 @@ pub static SECTIONS: [Section; 12] = [
         .beside_work(),
 ];
 
-fn version() -> Schema {
-    json_schema!({ "type": "integer", "minimum": 1, "maximum": VERSION })
+fn version() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> =
+        LazyLock::new(|| json_schema!({ "type": "integer", "minimum": 1, "maximum": VERSION }));
+    &SCHEMA
 }
 
 fn read<T: DeserializeOwned + Serialize>(given: &Value) -> Result<Value, Refusal> {
@@ -105,7 +109,7 @@ impl Section {
         Section { name, holds, presence, is_work: true, about, read: read::<T> }
     }
 
-    const fn settings<T: DeserializeOwned + Serialize + JsonSchema>(
+    const fn settings<T: DeserializeOwned + Serialize + JsonSchema + 'static>(
         name: &'static str,
         presence: Presence,
         about: &'static str,
@@ -164,7 +168,7 @@ pub(super) fn plugins(kind: Kind) -> Vec<String> {
 }
 
 /// The schema that a path leads into, and what is left of the path there.
-fn schema_of(path: &[String]) -> Option<(Schema, &[String])> {
+fn schema_of(path: &[String]) -> Option<(&'static Schema, &[String])> {
     let (section, rest) = path.split_first()?;
     match Section::find(section)?.holds {
         Holds::Value(schema) | Holds::Settings(schema) => Some((schema(), rest)),

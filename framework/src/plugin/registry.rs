@@ -63,7 +63,7 @@ pub struct Descriptor {
     /// Manifest fragments that work, each a complete section.
     pub examples: &'static [&'static str],
     /// JSON schema of its settings, from the struct's own documentation.
-    pub schema: fn() -> Schema,
+    pub schema: fn() -> &'static Schema,
     /// The text of its file, which begins with its documentation.
     pub source: &'static str,
 }

@@ -1,6 +1,10 @@
 //! The walk over the JSON schema of settings: what a table holds, and what each setting means and
 //! can be.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema};
@@ -15,20 +19,26 @@ const UNIT: &str = "x-unit";
 const MOST_REFERENCES: usize = 8;
 
 /// The JSON schema of settings, whole in itself: only a type that contains itself is referred to.
-pub fn settings_schema<T: JsonSchema>() -> Schema {
-    let mut settings = SchemaSettings::draft07();
-    settings.inline_subschemas = true;
-    settings.into_generator().into_root_schema_for::<T>()
+/// Made once for each type.
+pub fn settings_schema<T: JsonSchema + 'static>() -> &'static Schema {
+    static MADE: Mutex<BTreeMap<TypeId, &'static Schema>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(TypeId::of::<T>()).or_insert_with(|| {
+        let mut settings = SchemaSettings::draft07();
+        settings.inline_subschemas = true;
+        Box::leak(Box::new(settings.into_generator().into_root_schema_for::<T>()))
+    })
 }
 
 /// The schema of settings that other layers may complete, without the names of Rust's types.
-pub fn partial_schema(mut schema: Schema) -> Value {
+pub fn partial_schema(schema: &Schema) -> Value {
     fn partial(schema: &mut Schema) {
         for key in ["$schema", "required", "title", "format"] {
             schema.remove(key);
         }
         transform_subschemas(&mut partial, schema);
     }
+    let mut schema = schema.clone();
     partial(&mut schema);
     schema.into()
 }
