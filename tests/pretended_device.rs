@@ -247,9 +247,11 @@ fn evaluation() {
 fn memory(settings: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let (runs, file) = (folder.path().join("runs"), folder.path().join("report.json"));
-    let images = "dataset.fashion-mnist={ train = 100, validation = 100, test = 100 }";
-    let set: Vec<&str> =
-        settings.iter().chain([&images, &"variant=[]"]).flat_map(|setting| ["--set", setting]).collect();
+    // Half of the images train weights in the search, the others its decisions.
+    let images = "dataset.fashion-mnist={ train = 200, validation = 100, test = 100 }";
+    // A number of timesteps that is known beforehand.
+    let same = ["variant=[]", "timesteps={ fixed = { steps = 4 } }", images];
+    let set: Vec<&str> = settings.iter().chain(&same).flat_map(|setting| ["--set", setting]).collect();
     let quickstart = root().join("experiments/quickstart.toml");
     let output = succeed(on_device().arg("plan").arg(&quickstart).args(["--json", "--device", "cuda"]).args(&set));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
