@@ -54,20 +54,10 @@ const CHANGING: [&str; 4] = [
     "{ channel-rank-prune = { rate = 0.5, when = 0.5, batches = 2 } }, { rescale-quantize = { bits = [4] } }",
 ];
 
-/// What makes most of a trial's memory: maps of the search, maps of the retraining, weights.
-const TAKING_MEMORY: [(&str, &[&str]); 3] = [
+/// What makes most of a trial's memory: maps of the search, maps of the retraining.
+const TAKING_MEMORY: [(&str, &[&str]); 2] = [
     ("search", &["search.batch_size=100", "search.epochs=2", "retrain.batch_size=10", "retrain.epochs=1"]),
     ("retrain", &["search.batch_size=10", "search.epochs=2", "retrain.batch_size=100", "retrain.epochs=1"]),
-    (
-        "weights",
-        &[
-            "space.spike-dhs.channels={ search = 120, retrain = 120 }",
-            "search.batch_size=2",
-            "search.epochs=2",
-            "retrain.batch_size=2",
-            "retrain.epochs=1",
-        ],
-    ),
 ];
 
 /// What the estimate of a GPU's memory has for what a process loads there, in bytes: kernels and
