@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::DataSummary;
 use crate::Result;
 use crate::ground::Stream;
 
@@ -38,12 +39,14 @@ pub struct DataStore {
     pub(super) cache: Option<PathBuf>,
     /// What is open, by its settings.
     pub(super) opened: Rc<RefCell<BTreeMap<String, Rc<Splits>>>>,
+    /// What is known without opening it, by its settings.
+    pub(super) summarised: Rc<RefCell<BTreeMap<String, DataSummary>>>,
 }
 
 impl DataStore {
     /// Looks in `folders`, in this order.
     pub fn new(folders: Vec<PathBuf>) -> DataStore {
-        DataStore { folders, cache: None, opened: Rc::default() }
+        DataStore { folders, cache: None, opened: Rc::default(), summarised: Rc::default() }
     }
 
     /// Keeps summaries of data sets in `folder`; without it they are made anew in each process.

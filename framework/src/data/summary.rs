@@ -2,8 +2,9 @@
 //!
 //! A summary is kept in a file of the cache folder with path, inode, size and times of change of the
 //! files it came from. `cp -p` and `rsync -t` give other data the old date; the inode and the time of
-//! the change of status, which nobody can set, tell them apart. While these files stay as they were, so does the summary; a run opens the data
-//! itself, so that what it records never comes from a kept summary.
+//! the change of status, which nobody can set, tell them apart. While these files stay as they were,
+//! so does the summary; a run opens the data itself, so that what it records never comes from a kept
+//! summary.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -76,16 +77,27 @@ impl DataStore {
         Ok(splits)
     }
 
-    /// The summary of a data set: from memory, from the cache folder, or by opening it.
+    /// The summary of a data set: from memory, from the cache folder, or by opening it. Files are
+    /// looked at once for each settings and store.
     pub fn summary(&self, dataset: &dyn Dataset) -> Result<DataSummary> {
         let key = settings(dataset);
         if let Some(splits) = self.opened.borrow().get(&key) {
             return Ok(DataSummary::of(splits));
         }
+        if let Some(summary) = self.summarised.borrow().get(&key) {
+            return Ok(summary.clone());
+        }
+        let summary = self.look(dataset, &key)?;
+        self.summarised.borrow_mut().insert(key, summary.clone());
+        Ok(summary)
+    }
+
+    /// The summary from the cache folder, or by opening the data set with these settings.
+    fn look(&self, dataset: &dyn Dataset, settings: &str) -> Result<DataSummary> {
         let stamps = dataset.files(self)?.iter().map(|file| stamp(file)).collect::<Option<Vec<_>>>();
         let kept = match (&self.cache, stamps) {
             (Some(folder), Some(stamps)) if !stamps.is_empty() => {
-                Some((folder.join(cache_name(dataset, &key)), stamps))
+                Some((folder.join(cache_name(dataset, settings)), stamps))
             }
             _ => None,
         };
