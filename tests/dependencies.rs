@@ -97,8 +97,8 @@ fn tokens(code: &str) -> Vec<TokenTree> {
     all
 }
 
-/// What a text could have of a plugin's settings: the parts of its strings that are no prose, and
-/// the fields of its structs, which are options of the command line.
+/// What a text could have of a plugin's settings: the parts of its strings that are no prose and no
+/// file's name, and the fields of its structs, which are options of the command line.
 fn names_of_settings(code: &str) -> BTreeSet<String> {
     let strings = tokens(code).into_iter().filter_map(|token| match token {
         TokenTree::Literal(literal) => match syn::parse_str(&literal.to_string()) {
@@ -111,8 +111,8 @@ fn names_of_settings(code: &str) -> BTreeSet<String> {
         let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
         parts.collect::<Vec<String>>()
     };
-    let mut names: BTreeSet<String> =
-        strings.filter(|text| !text.contains(char::is_whitespace)).flat_map(words).collect();
+    let may_name = |text: &String| !text.contains(char::is_whitespace) && !text.ends_with(".toml");
+    let mut names: BTreeSet<String> = strings.filter(may_name).flat_map(words).collect();
     for item in syn::parse_file(code).unwrap().items {
         if let syn::Item::Struct(item) = item {
             names.extend(item.fields.iter().filter_map(|field| Some(field.ident.as_ref()?.to_string())));
