@@ -54,16 +54,6 @@ const CHANGING: [&str; 4] = [
     "{ channel-rank-prune = { rate = 0.5, when = 0.5, batches = 2 } }, { rescale-quantize = { bits = [4] } }",
 ];
 
-/// What makes most of a trial's memory: maps of the search, maps of the retraining.
-const TAKING_MEMORY: [(&str, &[&str]); 2] = [
-    ("search", &["search.batch_size=100", "search.epochs=2", "retrain.batch_size=10", "retrain.epochs=1"]),
-    ("retrain", &["search.batch_size=10", "search.epochs=2", "retrain.batch_size=100", "retrain.epochs=1"]),
-];
-
-/// What the estimate of a GPU's memory has for what a process loads there, in bytes: kernels and
-/// workspaces, which the pretended device has none of.
-const LOADED_ON_GPU: u64 = 512 << 20;
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests: Vec<Test> = Vec::new();
@@ -89,9 +79,6 @@ fn main() -> ExitCode {
         add(format!("compressors_that_change_with_training_do_on_the_device::{number}"), Box::new(learns));
     }
     add("evaluation_is_timed".into(), Box::new(evaluation));
-    for (name, settings) in TAKING_MEMORY {
-        add(format!("memory_is_estimated_within_a_factor_of_two::{name}"), Box::new(move || memory(settings)));
-    }
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
@@ -231,24 +218,4 @@ fn evaluation() {
     let report = bench("evaluate");
     assert!(report.all().operations() > 0);
     assert!(report.peak_bytes() > 1 << 20);
-}
-
-/// Bytes as the device's allocator counts them, against what `plan` says.
-fn memory(settings: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let (runs, file) = (folder.path().join("runs"), folder.path().join("report.json"));
-    // Half of the images train weights in the search, the others its decisions.
-    let images = "dataset.fashion-mnist={ train = 200, validation = 100, test = 100 }";
-    // A number of timesteps that is known beforehand.
-    let same = ["variant=[]", "timesteps={ fixed = { steps = 4 } }", images];
-    let set: Vec<&str> = settings.iter().chain(&same).flat_map(|setting| ["--set", setting]).collect();
-    let quickstart = root().join("experiments/quickstart.toml");
-    let output = succeed(on_device().arg("plan").arg(&quickstart).args(["--json", "--device", "cuda"]).args(&set));
-    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let estimate = plan[0]["memory_bytes"].as_u64().unwrap() - LOADED_ON_GPU;
-    succeed(run_on_device(&quickstart, &runs).args(&set).env("PRETENDED_REPORT", &file));
-    let peak = Report::read(&file).peak_bytes();
-    let ratio = estimate as f64 / peak as f64;
-    println!("{settings:?}: estimated {estimate} bytes, at its peak {peak}: {ratio:.2}");
-    assert!((0.5..=2.0).contains(&ratio), "{ratio:.2}");
 }
