@@ -91,15 +91,7 @@ fn same_rows(found: &[LayerRow], expected: &[LayerRow], timesteps: usize) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         let numbers = |row: &LayerRow| {
-            let of_layer = [
-                row.syn_ops,
-                row.bit_syn_ops,
-                row.multiplications,
-                row.syn_ops_counted,
-                row.bit_syn_ops_counted,
-                row.multiplications_counted,
-            ];
-            of_layer
+            operations(row)
                 .into_iter()
                 .chain(row.firing_rate.iter().copied().take(timesteps))
                 .map(f64::to_bits)

@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::style::{GREY, INK, PALE, axis_decimals, colour, key_height, key_places, limits, shortened, text};
+use super::style::{GREY, INK, axis_decimals, colour, key_height, key_places, limits, mesh, shortened, text};
 use super::{Content, Drawn, Figure};
 use litesnn_framework::record::EpochRow;
 
@@ -184,13 +184,7 @@ impl Panel {
             .y_label_area_size(58)
             .build_cartesian_2d(0.8..last + 0.2, bottom..top)?;
         let decimals = axis_decimals(top - bottom);
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(PALE)
-            .axis_style(GREY)
-            .label_style(text(12.0, INK))
-            .axis_desc_style(text(13.0, INK))
+        mesh(&mut chart)
             .x_desc("Epoch")
             .y_desc(&self.vertical)
             .x_labels(last.min(8.0) as usize)

@@ -7,9 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{
-    GREY, INK, PALE, anchored, axis_decimals, colour, key_height, key_places, limits, mark, shortened, text,
-};
+use super::style::{INK, PALE, anchored, axis_decimals, colour, key_height, key_places, limits, mark, mesh, shortened};
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
 use crate::published::{Publication, Quantity, Reproduction, Schemes};
@@ -270,14 +268,8 @@ impl Panel {
             .y_label_area_size(LEFT - 12)
             .build_cartesian_2d(0.0..categories, bottom..top)?;
         let decimals = axis_decimals(top - bottom);
-        chart
-            .configure_mesh()
+        mesh(&mut chart)
             .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(PALE)
-            .axis_style(GREY)
-            .label_style(text(12.0, INK))
-            .axis_desc_style(text(13.0, INK))
             .y_desc(&self.vertical)
             .y_labels(5)
             .y_label_formatter(&|value| format!("{value:.decimals$}"))

@@ -5,9 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{
-    GREY, INK, PALE, anchored, axis_decimals, colour, key_height, key_places, limits, mark, shortened, text,
-};
+use super::style::{INK, anchored, axis_decimals, colour, key_height, key_places, limits, mark, mesh, shortened};
 use super::{Content, Drawn, Figure};
 use crate::exits::{Stop, ways};
 use crate::metric;
@@ -122,13 +120,7 @@ impl Exits {
             .y_label_area_size(56)
             .build_cartesian_2d(0.0..right, bottom..top)?;
         let [across, up] = [right, top - bottom].map(axis_decimals);
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(PALE)
-            .axis_style(GREY)
-            .label_style(text(12.0, INK))
-            .axis_desc_style(text(13.0, INK))
+        mesh(&mut chart)
             .x_desc(horizontal)
             .y_desc(metric::ACCURACY.heading())
             .x_labels(6)
@@ -165,14 +157,8 @@ impl Exits {
             .x_label_area_size(46)
             .y_label_area_size(56)
             .build_cartesian_2d(0.5..most as f64 + 0.5, 0.0..105.0)?;
-        chart
-            .configure_mesh()
+        mesh(&mut chart)
             .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(PALE)
-            .axis_style(GREY)
-            .label_style(text(12.0, INK))
-            .axis_desc_style(text(13.0, INK))
             .x_desc("Timesteps of an image")
             .y_desc("Images (%)")
             .x_labels(most.min(12))

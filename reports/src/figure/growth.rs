@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::style::{GREY, INK, PALE, axis_decimals, colour, text};
+use super::style::{GREY, INK, axis_decimals, colour, mesh, text};
 use super::{Content, Drawn, Figure};
 
 /// What a step costs at growing sizes.
@@ -113,13 +113,7 @@ fn panel<DB: DrawingBackend>(
         .y_label_area_size(58)
         .build_cartesian_2d(0.0..right, 0.0..top)?;
     let decimals = axis_decimals(top);
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(PALE)
-        .axis_style(GREY)
-        .label_style(text(12.0, INK))
-        .axis_desc_style(text(13.0, INK))
+    mesh(&mut chart)
         .x_desc(name)
         .y_desc(unit)
         .x_labels(5)

@@ -3,7 +3,9 @@
 
 use std::sync::Once;
 
+use plotters::chart::MeshStyle;
 use plotters::coord::CoordTranslate;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -44,6 +46,22 @@ pub fn colour(index: usize) -> RGBColor {
 /// Text of a size in a colour.
 pub fn text(size: f64, colour: RGBColor) -> TextStyle<'static> {
     (FONT, size).into_font().color(&colour)
+}
+
+/// A chart of two axes of numbers.
+pub type Chart<'a, DB> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// The mesh of a chart: pale lines at the labels alone, axes and letters as in every figure.
+pub fn mesh<'a, 'b, DB: DrawingBackend>(
+    chart: &'b mut Chart<'a, DB>,
+) -> MeshStyle<'a, 'b, RangedCoordf64, RangedCoordf64, DB> {
+    let mut mesh = chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT)
+        .bold_line_style(PALE)
+        .axis_style(GREY)
+        .label_style(text(12.0, INK))
+        .axis_desc_style(text(13.0, INK));
+    mesh
 }
 
 /// Text that is anchored at its point.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::style::{GREY, INK, PALE, axis_decimals, colour, mark, text};
+use super::style::{Chart, INK, axis_decimals, colour, mark, mesh, text};
 use super::{Content, Drawn, Figure};
 use crate::trials::FinishedTrial;
 
@@ -107,9 +107,6 @@ impl Weights {
     }
 }
 
-type Chart<'a, DB> =
-    ChartContext<'a, DB, Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>>;
-
 fn chart<'a, DB: DrawingBackend + 'a>(
     area: &DrawingArea<DB, Shift>,
     title: &str,
@@ -123,13 +120,7 @@ fn chart<'a, DB: DrawingBackend + 'a>(
         .y_label_area_size(56)
         .build_cartesian_2d(-REACH..REACH, 0.0..top)?;
     let decimals = axis_decimals(top);
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(PALE)
-        .axis_style(GREY)
-        .label_style(text(12.0, INK))
-        .axis_desc_style(text(13.0, INK))
+    mesh(&mut chart)
         .x_desc("Weight w / sigma")
         .y_desc(vertical)
         .x_labels(9)
