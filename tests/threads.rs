@@ -99,6 +99,21 @@ fn cores_that_others_keep_busy_are_left_to_them() {
     assert!(cores == 1 || line.contains("other programs keep"), "{line}");
 }
 
+#[test]
+fn a_trial_of_small_layers_has_one_thread_and_says_why() {
+    let runs = tempfile::tempdir().unwrap();
+    let output = succeed(two_threads(runs.path(), &[]).env_remove("OMP_NUM_THREADS"));
+    let result = trial(runs.path(), "tiny", "lite-snn").join("result.parquet");
+    assert_eq!(integers(&table(&result), "threads"), [1]);
+    let told = stderr(&output);
+    let first = told.lines().find(|line| line.starts_with("device: ")).unwrap();
+    // Other tests may keep all cores but one busy, which is then the reason.
+    assert!(
+        first.contains("1 thread: ") || told.contains("1 thread: its layers are too small to be divided among "),
+        "{told}"
+    );
+}
+
 /// A library whose `fsync` never returns in the process that trains: it hangs where no request to
 /// stop is looked at.
 const HANGS: &str = r#"

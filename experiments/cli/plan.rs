@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use litesnn_framework::Error;
-use litesnn_framework::ground::{counted, device, threads};
+use litesnn_framework::ground::threads::{self, Threads};
+use litesnn_framework::ground::{counted, device};
 use litesnn_framework::manifest::{self, Plan, Trial};
 use litesnn_framework::network::{Design, NetworkSize};
 use litesnn_framework::record::{State, files};
@@ -19,7 +20,7 @@ use crate::output::{out, say};
 type Looked = [Result<Surveyed, Error>];
 
 pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
-    threads::settle(options.threads);
+    let threads = threads::settle(options.threads);
     let request = options.layers.request(options.manifest.clone());
     let plan = manifest::load(&request)?;
     let choice = device::choose(&options.device)?;
@@ -28,7 +29,7 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     let surveyed = survey(&plan, &options.runs, &store, choice.device);
     let refused = refuse_what_does_not_fit(&plan, &surveyed, false, choice.device, 1).err();
     let rehearsals = match options.time && refused.is_none() {
-        true => rehearsals(&plan, &surveyed, &store, choice.device),
+        true => rehearsals(&plan, &surveyed, &store, choice.device, &threads),
         false => BTreeMap::new(),
     };
     let rows: Vec<Row> =
@@ -113,6 +114,7 @@ fn rehearsals(
     surveyed: &Looked,
     store: &litesnn_framework::data::DataStore,
     device: Device,
+    threads: &Threads,
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
     // A trial whose design another one takes shows the kind of design, even when it is done.
@@ -138,7 +140,7 @@ fn rehearsals(
             continue;
         }
         say!("timing a few steps of {} ...", trial.title());
-        all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
+        all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device, threads));
     }
     all
 }

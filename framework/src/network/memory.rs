@@ -15,9 +15,10 @@
 //! two moments of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and
 //! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
 //! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
-//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). Where neurons are tensor operations, on a device
-//! without kernels or in a form without any, autograd keeps potentials and factors of the surrogate besides, and k is 4: a
-//! search of `spike-dhs` takes 4, and a retraining 2. Everything is f32.
+//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). On a GPU, where nothing but tensors is counted, k
+//! is 2. Where neurons are tensor operations, on a device without kernels or in a form without any,
+//! autograd keeps potentials and factors of the surrogate besides, and k is 4: a search of `spike-dhs`
+//! takes 4, and a retraining 2. Everything is f32.
 
 use tch::Device;
 
@@ -26,8 +27,12 @@ use super::space::Network;
 use crate::ground::kernel::has_kernels;
 use crate::ground::{Parameters, Role};
 
-/// Copies of the maps of all layers that a training pass keeps: with kernels, and without.
-const KEPT: [f64; 2] = [3.0, 4.0];
+/// Copies of the maps of all layers that a training pass keeps, with the kernels of a processor.
+const KEPT: f64 = 3.0;
+/// The same with the kernels of a GPU.
+const KEPT_ON_GPU: f64 = 2.0;
+/// The same where neurons are tensor operations.
+const KEPT_BY_OPERATIONS: f64 = 4.0;
 
 /// Images of a batch in which a split is evaluated.
 const EVALUATED: usize = 100;
@@ -41,6 +46,8 @@ pub struct NetworkSize {
     pub others: u64,
     /// Running statistics.
     pub buffers: u64,
+    /// Layers with weights.
+    pub layers: usize,
     /// Multiply-accumulate operations of one image and timestep, dense.
     pub macs: f64,
     /// Numbers in the output maps of all layers, for one image and timestep.
@@ -60,7 +67,8 @@ impl NetworkSize {
         };
         let mut places = std::collections::BTreeMap::<Place, f64>::new();
         let (mut macs, mut maps) = (0.0, 0.0);
-        for layer in network.layers() {
+        let layers = network.layers();
+        for layer in &layers {
             let map = (layer.shape.outputs * layer.shape.map.0 * layer.shape.map.1) as f64;
             *places.entry(layer.shape.place).or_default() += map;
             maps += map;
@@ -73,6 +81,7 @@ impl NetworkSize {
             weights: count(true),
             others: count(false),
             buffers: parameters.buffers().iter().map(|(_, tensor)| tensor.numel() as u64).sum(),
+            layers: layers.len(),
             macs,
             maps,
             largest_place: places.into_values().fold(0.0, f64::max),
@@ -89,8 +98,11 @@ impl NetworkSize {
         let checkpoint = weights * (3.0 + 2.0 * beside) + others * 7.0 + buffers * 3.0;
         let pixels = image.iter().product::<i64>() as f64;
         let passes = |images: usize, maps: f64| images as f64 * (timesteps as f64 * maps + pixels);
-        let kernels = self.fused && (device == Device::Cpu || has_kernels(device));
-        let kept = if kernels { KEPT[0] } else { KEPT[1] };
+        let kept = match device {
+            Device::Cpu if self.fused => KEPT,
+            _ if self.fused && has_kernels(device) => KEPT_ON_GPU,
+            _ => KEPT_BY_OPERATIONS,
+        };
         let activations = passes(batch, kept * self.maps + 2.0 * self.largest_place);
         let evaluation = passes(EVALUATED, 3.0 * self.largest_place);
         (4.0 * (state + activations.max(checkpoint).max(evaluation))) as u64
@@ -107,6 +119,7 @@ mod tests {
             weights: 1000,
             others: 100,
             buffers: 10,
+            layers: 3,
             macs: 0.0,
             maps: 5000.0,
             largest_place: 2000.0,
@@ -116,10 +129,11 @@ mod tests {
         let activations = |batch: u64, timesteps: u64| 4 * batch * (timesteps * (15_000 + 4_000) + 4);
         assert_eq!(bytes(100, 2), 4 * 3410 + activations(100, 2));
         assert_eq!(bytes(200, 4) - bytes(100, 4), activations(100, 4));
-        // Tensor operations keep four maps.
+        // A GPU's kernels keep two maps, and tensor operations four.
         let gpu = Device::Cuda(0);
-        let more = if has_kernels(gpu) { 0 } else { 4 * 100 * 2 * 5_000 };
-        assert_eq!(size.training_bytes(100, 2, [1, 2, 2], gpu, 1) - bytes(100, 2), more);
+        let map = 4 * 100 * 2 * 5_000;
+        let on_gpu = if has_kernels(gpu) { bytes(100, 2) - map } else { bytes(100, 2) + map };
+        assert_eq!(size.training_bytes(100, 2, [1, 2, 2], gpu, 1), on_gpu);
         // Neurons without kernels keep four, too; and Adam and an average keep 2 numbers more of a weight.
         let other = NetworkSize { fused: false, ..size.clone() };
         assert_eq!(other.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 1) - bytes(100, 2), 4 * 100 * 2 * 5_000);

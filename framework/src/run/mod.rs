@@ -7,6 +7,7 @@
 //! trials is the same [`Finished`].
 
 mod agenda;
+mod division;
 mod here;
 mod identity;
 mod launched;

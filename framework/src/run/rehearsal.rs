@@ -19,10 +19,12 @@ use std::time::Instant;
 use tch::Device;
 
 use super::Needs;
+use super::division::{SEARCH_PASSES, divided};
 use super::method::Method;
 use crate::Result;
 use crate::data::{DataStore, Split, Splits};
 use crate::ground::guarded;
+use crate::ground::threads::Threads;
 use crate::manifest::Plan;
 use crate::network::Design;
 use crate::record::{Event, Observer, Stage, TrialLabel};
@@ -32,8 +34,6 @@ use crate::train::{Session, SessionSpec};
 const SHORT: f64 = 2e10;
 /// Forward, and two products of matrices backward.
 const PASSES: f64 = 3.0;
-/// Passes of a search over a batch: the weights', and the others'.
-const SEARCH_PASSES: f64 = 2.0;
 /// Epochs of a stage: one to warm up, one to measure.
 const EPOCHS: usize = 2;
 
@@ -80,7 +80,7 @@ impl Rehearsal {
 }
 
 /// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one
-/// that it takes over, where it takes one.
+/// that it takes over, where it takes one; of `threads` it has as many as the trial can use.
 pub fn rehearse(
     plan: &Plan,
     index: usize,
@@ -88,6 +88,7 @@ pub fn rehearse(
     design: Option<&Design>,
     store: &DataStore,
     device: Device,
+    threads: &Threads,
 ) -> Result<Rehearsal> {
     let begin = Instant::now();
     let trial = &plan.trials[index];
@@ -118,6 +119,10 @@ pub fn rehearse(
     let label = TrialLabel { index, count: plan.trials.len(), title: &title };
     let method = Method { trial, splits: &splits, device, recorder: None };
     let opened = begin.elapsed().as_secs_f64();
+    let present = Threads::present();
+    if device == Device::Cpu {
+        divided(threads, manifest, needs, whole.train.len()).take();
+    }
     let design = guarded(|| {
         let spec = SessionSpec {
             splits: &splits,
@@ -145,7 +150,9 @@ pub fn rehearse(
             method.retrain(&mut session, network.as_ref(), &parameters, &design)?;
         }
         Ok(design)
-    })?;
+    });
+    present.take();
+    let design = design?;
     let times = timer.times.into_inner();
     let setup = (begin.elapsed().as_secs_f64() - opened - times.inside).max(0.0);
     Ok(Rehearsal { stages: times.stages, setup, design, samples: [whole.validation.len(), whole.test.len()] })

@@ -45,6 +45,16 @@ struct Place {
     program: u64,
 }
 
+impl Place {
+    fn now(device: Device) -> Place {
+        let program = match device {
+            Device::Cuda(_) => LOADED_ON_GPU,
+            _ => device::resident_memory() + LOADED_LATER,
+        };
+        Place { device, program }
+    }
+}
+
 /// A trial, looked at.
 #[derive(Debug)]
 pub struct Surveyed {
@@ -62,14 +72,8 @@ pub struct Surveyed {
 /// Data are not opened where their summary is known, and no network gets values: a plan of paper
 /// scale takes milliseconds.
 pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Vec<Result<Surveyed>> {
-    let place = Place {
-        device,
-        // Before anything is counted: memory that was freed stays with the process.
-        program: match device {
-            Device::Cuda(_) => LOADED_ON_GPU,
-            _ => device::resident_memory() + LOADED_LATER,
-        },
-    };
+    // Before anything is counted: memory that was freed stays with the process.
+    let place = Place::now(device);
     let planned = tasks(plan, runs, |dataset| Ok(store.summary(dataset)?.info.digest));
     let known = KnownWork::look(runs);
     let mut all: Vec<Result<Surveyed>> = Vec::new();
@@ -107,9 +111,18 @@ fn look(
     let design = known_design(trial, &task);
     let needs = match alike {
         Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),
-        _ => threads::alone(|| guarded(|| needs(&trial.manifest, &data, design, task.after.is_some(), place))),
+        _ => outlined(trial, &task, &data, design, place),
     };
     Ok(Surveyed { task, state, needs })
+}
+
+/// What a trial needs that begins on a device.
+pub(super) fn needs_of(trial: &Trial, task: &Task, data: &DataSummary, device: Device) -> Result<Needs> {
+    outlined(trial, task, data, known_design(trial, task), Place::now(device))
+}
+
+fn outlined(trial: &Trial, task: &Task, data: &DataSummary, design: Option<Design>, place: Place) -> Result<Needs> {
+    threads::alone(|| guarded(|| needs(&trial.manifest, data, design, task.after.is_some(), place)))
 }
 
 /// The design of a trial that is known already: found, written in its settings, given by a file, or
@@ -133,7 +146,7 @@ fn kept(given: Design, manifest: &Manifest) -> Design {
 }
 
 /// The number of timesteps where nothing is searched about it, else the largest.
-fn most_timesteps(manifest: &Manifest) -> i64 {
+pub(super) fn most_timesteps(manifest: &Manifest) -> i64 {
     manifest.timesteps.fixed().unwrap_or_else(|| manifest.timesteps.max())
 }
 

@@ -7,10 +7,12 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 use tch::Device;
 
+use super::division::divided;
 use super::measure::measure;
 use super::method::Method;
 use super::names::kept_manifest;
 use super::reuse::{self, KnownWork};
+use super::survey::needs_of;
 use crate::data::{DataStore, Edition, Normalisation, Splits};
 use crate::ground::file::{set_aside, write_atomically};
 use crate::ground::threads::Threads;
@@ -153,16 +155,20 @@ impl<'a> Job<'a> {
     }
 
     /// Takes as many threads as the trial has had from its beginning, since another number gives other
-    /// bits, unless somebody asks for a number.
+    /// bits, unless somebody asks for a number. A trial that begins has as many as it can use.
     fn take_threads(&self, folder: &TrialFolder, log: &Log) -> Result<()> {
-        let (path, threads) = (folder.file(files::THREADS), &self.context.threads);
+        let (path, present) = (folder.file(files::THREADS), &self.context.threads);
+        let threads = self.usable_threads();
         let kept = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         let Some(kept) = kept.filter(|kept| !threads.asked && *kept != threads.count) else {
             threads.take();
+            if threads != *present {
+                self.note(log, &threads.to_string());
+            }
             return write_atomically(&path, format!("{}\n", threads.count).as_bytes());
         };
         // Where OpenMP gives fewer, the session tells that the machine is another one.
-        let threads = Threads { count: kept, ..threads.clone() };
+        let threads = Threads { count: kept, ..threads };
         if threads.take() == kept {
             let kept = counted(usize::from(kept), "thread");
             self.note(
@@ -171,6 +177,22 @@ impl<'a> Job<'a> {
             );
         }
         Ok(())
+    }
+
+    /// Those of the threads that are there that the trial can use. What cannot be built says so
+    /// later, where it is built.
+    fn usable_threads(&self) -> Threads {
+        let Context { threads, store, device, .. } = self.context;
+        let needs = || {
+            let data = store.summary(self.trial.manifest.dataset.as_ref())?;
+            needs_of(self.trial, self.task, &data, *device)
+        };
+        match *device {
+            Device::Cpu if !threads.asked && threads.count > 1 => needs().map_or(threads.clone(), |needs| {
+                divided(threads, &self.trial.manifest, &needs, self.splits.train.len())
+            }),
+            _ => threads.clone(),
+        }
     }
 
     fn note(&self, log: &Log, text: &str) {
