@@ -22,7 +22,7 @@ use built::PretendedDevice;
 use counts::{Counts, Report};
 use libtest_mimic::{Arguments, Trial as Test};
 use support::{
-    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, succeed, table,
+    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, stdout, succeed, table,
     trial,
 };
 
@@ -54,6 +54,15 @@ const CHANGING: [&str; 4] = [
     "{ channel-rank-prune = { rate = 0.5, when = 0.5, batches = 2 } }, { rescale-quantize = { bits = [4] } }",
 ];
 
+/// Settings with which a stage holds most of a trial's memory.
+const STAGES: [(&str, [&str; 3]); 2] = [
+    ("search", ["space.spike-dhs.channels={ search = 16, retrain = 1 }", "search.batch_size=50", "retrain.batch_size=1"]),
+    ("retrain", ["space.spike-dhs.channels={ search = 1, retrain = 16 }", "search.batch_size=2", "retrain.batch_size=50"]),
+];
+
+/// What the estimate has for kernels and workspaces of a real device, in bytes.
+const LOADED: u64 = 512 << 20;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests: Vec<Test> = Vec::new();
@@ -77,6 +86,9 @@ fn main() -> ExitCode {
         let set = format!("compressor=[{compressors}]");
         let learns = move || learns_the_same(&[&set, "search.epochs=3"]);
         add(format!("compressors_that_change_with_training_do_on_the_device::{number}"), Box::new(learns));
+    }
+    for (stage, settings) in STAGES {
+        add(format!("memory_is_at_most_twice_or_half_of_its_estimate::{stage}"), Box::new(move || estimated(&settings)));
     }
     add("evaluation_is_timed".into(), Box::new(evaluation));
     libtest_mimic::run(&arguments, tests).exit_code()
@@ -218,4 +230,28 @@ fn evaluation() {
     let report = bench("evaluate");
     assert!(report.all().operations() > 0);
     assert!(report.peak_bytes() > 1 << 20);
+}
+
+/// The peak of what tensors hold, beside the estimate of it.
+fn estimated(settings: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let set = |command: &mut Command| {
+        command.args(["--set", "dataset.fashion-mnist={ train = 200, validation = 100, test = 100 }"]);
+        for setting in settings.iter().chain(&["variant=[]", "retrain.epochs=1"]) {
+            command.args(["--set", setting]);
+        }
+    };
+    let mut plan = on_device();
+    plan.arg("plan").arg(manifest("tiny.toml")).args(["--device", "cuda", "--json"]).arg("--runs").arg(folder.path());
+    set(&mut plan);
+    let planned: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut plan))).unwrap();
+    let estimate = planned[0]["memory_bytes"].as_u64().unwrap() - LOADED;
+    let mut run = run_on_device(&manifest("tiny.toml"), folder.path());
+    set(&mut run);
+    succeed(run.env("PRETENDED_REPORT", &file));
+    let held = Report::read(&file).peak_bytes();
+    let ratio = estimate as f64 / held as f64;
+    println!("estimate {estimate}, held {held}: {ratio:.2}");
+    assert!((0.5..=2.0).contains(&ratio), "the estimate is {estimate} bytes, and tensors held {held}: {ratio:.2}");
 }
