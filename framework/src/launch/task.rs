@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ground::file::write_atomically;
-use crate::record::{Point, TrialLabel, attempt, result};
+use crate::record::{Outcome, Point, TrialLabel, attempt, result};
 use crate::{Error, Result};
 
 /// A trial, ready to run.
@@ -95,10 +95,15 @@ impl Task {
         format!("the trial that it takes its design from failed: {}", self.title)
     }
 
+    /// The trial's result, if there is one.
+    pub fn result(&self) -> Option<Outcome> {
+        attempt::settle(&self.folder);
+        result(&self.folder)
+    }
+
     /// Whether the trial has a result.
     pub fn is_finished(&self) -> bool {
-        attempt::settle(&self.folder);
-        result(&self.folder).is_some()
+        self.result().is_some()
     }
 
     /// The folder of all experiments.

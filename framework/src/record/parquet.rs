@@ -185,7 +185,10 @@ pub fn to_bytes<R: Row>(rows: &[R]) -> Result<Vec<u8>> {
     let mut frame = DataFrame::new(rows.len(), columns)?;
     let mut bytes = Vec::new();
     let metadata = KeyValueMetadata::from_static(vec![(DIGEST.to_owned(), "0".repeat(DIGITS))]);
-    ParquetWriter::new(&mut bytes).with_key_value_metadata(Some(metadata)).finish(&mut frame)?;
+    // A table is a few kilobytes of columns: to make ready for decompressing each takes longer than to
+    // read it.
+    let writer = ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Uncompressed);
+    writer.with_key_value_metadata(Some(metadata)).finish(&mut frame)?;
     let place = digest_place(&bytes).expect("the key was just written");
     let digest = blake3::hash(&bytes).to_hex();
     bytes[place].copy_from_slice(digest.as_bytes());
@@ -224,8 +227,10 @@ pub fn from_bytes<R: Row>(bytes: &[u8], path: &Path) -> Result<Vec<R>> {
         }
     }
     // The library checks less of a foreign file than it should, and panics where a check would have
-    // to be.
-    let frame = catch_unwind(|| ParquetReader::new(std::io::Cursor::new(bytes)).finish())
+    // to be. A table is so small that to wake threads for its columns would take longer than to read
+    // them.
+    let reader = || ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None).finish();
+    let frame = catch_unwind(reader)
         .map_err(|_| damaged("its pages contradict its metadata".into()))?
         .map_err(|error| damaged(error.to_string()))?;
     let newest = frame

@@ -6,7 +6,7 @@
 
 use super::Agenda;
 use crate::ground::{Machine, counted};
-use crate::record::{self, Event, Observer, Outcome};
+use crate::record::{Event, Observer, Outcome};
 
 /// What the trials of a run use; `None`: that is not known here, or was not asked for.
 #[derive(Debug, Clone, Default)]
@@ -75,8 +75,8 @@ impl Agenda<'_> {
     /// all trials that differ alike.
     pub fn tell_other_machines(&self, asked: &Asked, observer: &dyn Observer) {
         let mut told: Vec<(Machine, Vec<String>, Vec<&str>)> = Vec::new();
-        for task in self.tasks.iter().filter(|task| task.is_finished()) {
-            let Some(machine) = record::result(&task.folder).as_ref().map(measured_on) else { continue };
+        for task in &self.tasks {
+            let Some(machine) = task.result().as_ref().map(measured_on) else { continue };
             let differences = asked.differences(&machine);
             if differences.is_empty() {
                 continue;

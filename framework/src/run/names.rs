@@ -69,10 +69,12 @@ impl Agenda<'_> {
             // The manifest that a trial's folder keeps has no sweep and no profile: run as it is, it
             // takes no name away.
             let own = |path: &Path| path.canonicalize().ok();
-            if !task.is_finished() || own(source) == own(&task.folder.join(files::MANIFEST)) {
+            if own(source) == own(&task.folder.join(files::MANIFEST)) {
                 continue;
             }
-            let renamed = info(trial.manifest.dataset.as_ref()).and_then(|info| rename(task, trial, &info, observer));
+            let Some(found) = task.result() else { continue };
+            let info = info(trial.manifest.dataset.as_ref());
+            let renamed = info.and_then(|info| rename(task, trial, found, &info, observer));
             if let Err(error) = renamed {
                 let text = format!("its result keeps the names that it was recorded with: {error}");
                 observer.event(&Event::Note { trial: Some(task.label()), text: &text });
@@ -81,8 +83,7 @@ impl Agenda<'_> {
     }
 }
 
-fn rename(task: &Task, trial: &Trial, info: &DataInfo, observer: &dyn Observer) -> Result<()> {
-    let Some(found) = record::result(&task.folder) else { return Ok(()) };
+fn rename(task: &Task, trial: &Trial, found: Outcome, info: &DataInfo, observer: &dyn Observer) -> Result<()> {
     let now = named(found.clone(), task, info);
     let manifest = kept_manifest(task, trial, &task.folder);
     let kept = std::fs::read_to_string(task.folder.join(files::MANIFEST)).unwrap_or_default();
