@@ -217,9 +217,12 @@ mod tests {
     fn the_step_starts_from_the_mean_magnitude_of_the_weights() {
         // mean|W| = 0.5; Qp is 1 at 2 bits, 7 at 4 bits and 127 at the 8 bits of a classifier.
         let weight = Tensor::from_slice(&[0.3f32, -0.6, 0.8, -0.3]).view([2, 2]);
-        for (bits, place, most) in
-            [(2, Place::Cell(0), 1.0f64), (4, Place::Cell(0), 7.0), (2, Place::Classifier, 127.0), (2, Place::Stem, 127.0)]
-        {
+        for (bits, place, most) in [
+            (2, Place::Cell(0), 1.0f64),
+            (4, Place::Cell(0), 7.0),
+            (2, Place::Classifier, 127.0),
+            (2, Place::Stem, 127.0),
+        ] {
             let (transform, step) = attached(bits, place, &weight);
             close(&step, &[1.0 / most.sqrt()]);
             assert_eq!(transform.bits().unwrap().number(), (2.0 * most + 2.0).log2());
@@ -246,19 +249,19 @@ mod tests {
             let weight = stream.normal(&[6, 5, 3, 3]).set_requires_grad(true);
             let upstream = stream.normal(&[6, 5, 3, 3]);
             let (transform, step) = attached(bits, Place::Cell(0), &weight);
-            let mut results = Vec::new();
-            for value in [transform.transform(&weight), operation_by_operation(&weight, &step, Levels::of(bits))] {
-                let (mut weights, mut steps) = (weight.grad(), step.grad());
-                if weights.defined() {
-                    let _ = (weights.zero_(), steps.zero_());
-                }
-                (&value * &upstream).sum(Kind::Float).backward();
-                results.push([value.detach(), weight.grad().copy(), step.grad().copy()]);
-            }
-            for (found, wanted) in results[0].iter().zip(&results[1]) {
+            let value = transform.transform(&weight);
+            (&value * &upstream).sum(Kind::Float).backward();
+            // In f64: the two sums that autograd makes of the step's gradient cancel each other.
+            let [doubled, doubled_step] =
+                [&weight, &step].map(|tensor| tensor.detach().to_kind(Kind::Double).set_requires_grad(true));
+            let wanted = operation_by_operation(&doubled, &doubled_step, Levels::of(bits));
+            (&wanted * &upstream).sum(Kind::Double).backward();
+            for (found, wanted) in
+                [(value, wanted), (weight.grad(), doubled.grad()), (step.grad(), doubled_step.grad())]
+            {
                 let largest = wanted.abs().max().double_value(&[]);
-                let apart = (found - wanted).abs().max().double_value(&[]);
-                assert!(largest > 0.0 && apart < 1e-5 * largest, "{bits} bits: {apart} of {largest}");
+                let apart = (found - &wanted).abs().max().double_value(&[]);
+                assert!(largest > 0.0 && apart < 1e-4 * largest, "{bits} bits: {apart} of {largest}");
             }
         }
     }
