@@ -47,11 +47,12 @@ const SAME_EVERY_TIME: [(&str, &str); 2] = [
 ];
 
 /// Compressors with a state that a step on the device reads, between the steps of which it changes.
-const CHANGING: [&str; 4] = [
+const CHANGING: [&str; 5] = [
     "{ evolve-prune = { rate = 0.5, interval = 1 } }, { rescale-quantize = { bits = [4, 8] } }",
     "{ spine-prune = { threshold = 0.05 } }, { admm-prune = { rate = 0.5 } }, { gaussian-quantize = { bits = [4] } }",
     "{ admm-quantize = { bits = 4 } }, { evolve-prune = { rate = 0.5, interval = 1, grow = \"random\" } }",
     "{ channel-rank-prune = { rate = 0.5, when = 0.5, batches = 2 } }, { rescale-quantize = { bits = [4] } }",
+    "{ taylor-prune = { rate = 0.5, interval = 1 } }, { learned-step-quantize = { bits = 4 } }",
 ];
 
 /// Settings with which a stage holds most of a trial's memory.

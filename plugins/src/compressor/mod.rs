@@ -13,6 +13,7 @@ pub mod evolve_prune;
 pub mod gaussian_levels;
 pub mod gaussian_quantize;
 pub mod gradient_rewire;
+pub mod learned_step_quantize;
 pub mod magnitude_prune;
 pub mod mask;
 pub mod mixture;
@@ -23,6 +24,7 @@ pub mod score_prune;
 pub mod scores;
 mod signs;
 pub mod spine_prune;
+pub mod taylor_prune;
 
 #[cfg(test)]
 mod one_layer;
