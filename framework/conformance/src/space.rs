@@ -331,7 +331,7 @@ fn layers(subject: &Subject) -> Kept {
                     let twice = !names.insert(shape.name.clone());
                     require(!twice, format!("{what}: unique names of layers"), format!("`{}` twice", shape.name))?;
                     let size = layer.weight.raw().size();
-                    let full = [shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1];
+                    let full = [shape.outputs, shape.inputs / shape.groups, shape.kernel.0, shape.kernel.1];
                     let fits = size == full || (shape.kernel == (1, 1) && size == full[..2]);
                     require(fits, format!("{what}: `{}` has a weight {full:?}", shape.name), format!("{size:?}"))?;
                     require(
@@ -454,13 +454,19 @@ fn parameters(subject: &Subject) -> Kept {
 }
 
 fn compressors(subject: &Subject) -> Kept {
-    let made = subject.examples::<Boxed>()?.remove(0);
+    for made in subject.examples::<Boxed>()? {
+        under_compressors(subject, &made)?;
+    }
+    Ok(())
+}
+
+fn under_compressors(subject: &Subject, made: &Made<Boxed>) -> Kept {
     let info = workbench::information(1, 12);
     let images = images(6, 1, 12);
     for other in subject.others(Kind::Compressor) {
         let other = first_of::<Box<dyn Compressor>>(other)?;
         let stack = [(other.name, other.plugin.as_ref())];
-        let what = format!("with compressor `{}`", other.name);
+        let what = format!("{}, with compressor `{}`", made.shown, other.name);
         let searched =
             works(workbench::supernet(made.plugin.as_ref(), &info, None, &stack, 1), format!("{what}, a supernet"))?;
         let design = workbench::design(searched.supernet.as_ref(), 2);
