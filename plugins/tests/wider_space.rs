@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
-use litesnn_framework::network::{Architecture, Compression, Edge, Network, Pass, SearchSpace};
+use litesnn_framework::network::{Architecture, Compression, Compressor, Edge, Network, Pass, SearchSpace, Techniques};
+use litesnn_framework::plugin::{Kind as PluginKind, registered};
 use litesnn_framework::run::layer_costs;
 use litesnn_framework::spiking::{NeuronSettings, Neurons, Precision};
 use litesnn_plugins as _;
@@ -19,8 +20,7 @@ const NODES: usize = 2;
 const LEVELS: [u32; 2] = [0, 1];
 /// Sizes that halve to odd numbers.
 const SIDES: (i64, i64) = (9, 7);
-const OPERATIONS: [&str; 7] =
-    ["skip", "conv3x3", "conv5x5", "conv1x1", "separable3x3", "average-pool3x3", "none"];
+const OPERATIONS: [&str; 7] = ["skip", "conv3x3", "conv5x5", "conv1x1", "separable3x3", "average-pool3x3", "none"];
 
 fn data() -> DataInfo {
     DataInfo::of_form(([2, SIDES.0, SIDES.1], 3))
@@ -139,7 +139,8 @@ impl Case {
             let mut taken = HashMap::<String, i64>::new();
             for node in 0..NODES {
                 let mut current: Option<Tensor> = None;
-                for (row, (_, from, operations)) in self.edges.iter().enumerate().filter(|(_, (to, _, _))| *to == node) {
+                for (row, (_, from, operations)) in self.edges.iter().enumerate().filter(|(_, (to, _, _))| *to == node)
+                {
                     let at: usize = from[1..].parse().unwrap();
                     let (signal, drop) = match from.starts_with('s') {
                         true => (inputs[at].0.shallow_clone(), level - inputs[at].1),
@@ -147,7 +148,8 @@ impl Case {
                     };
                     for (column, operation) in operations.iter().enumerate() {
                         let path = (cell, node, from.as_str(), *operation);
-                        let Some(one) = self.operation(path, &signal, drop, WIDTH << level, &mut taken, &mut read) else {
+                        let Some(one) = self.operation(path, &signal, drop, WIDTH << level, &mut taken, &mut read)
+                        else {
                             continue;
                         };
                         let one = match &alpha {
@@ -269,12 +271,8 @@ fn so_it_is_where_candidates_have_neurons_and_the_stem_has_none() {
     Case::supernet(true).agrees("the authors' supernet");
 }
 
-const DESIGN: [(usize, &str, &str); 4] = [
-    (0, "s0", "separable3x3"),
-    (0, "s1", "conv5x5"),
-    (1, "s1", "average-pool3x3"),
-    (1, "n0", "average-pool3x3"),
-];
+const DESIGN: [(usize, &str, &str); 4] =
+    [(0, "s0", "separable3x3"), (0, "s1", "conv5x5"), (1, "s1", "average-pool3x3"), (1, "n0", "average-pool3x3")];
 
 #[test]
 fn networks_of_designs_are_those_of_plain_tensor_operations() {
@@ -312,7 +310,8 @@ fn a_design_has_the_weights_and_operations_of_its_closed_forms() {
     let weights: Vec<i64> = [9 * 2 * 4].into_iter().chain(cell(4, 4, 2)).chain(cell(4, 4, 4)).chain([3 * 8]).collect();
     assert_eq!(rows.iter().map(|row| row.weights).collect::<Vec<_>>(), weights);
     let names: Vec<&str> = rows.iter().map(|row| row.layer.as_str()).collect();
-    let of_cell = ["n0.s0.separable3x3.depthwise", "n0.s0.separable3x3.pointwise", "n0.s1.conv5x5", "n1.s1.average-pool3x3"];
+    let of_cell =
+        ["n0.s0.separable3x3.depthwise", "n0.s0.separable3x3.pointwise", "n0.s1.conv5x5", "n1.s1.average-pool3x3"];
     assert_eq!(names[1..5], of_cell.map(|name| format!("cell0.{name}")));
     let places = [9 * 7; 5].into_iter().chain([5 * 4; 4]).chain([1]);
     let macs: Vec<f64> = weights.iter().zip(places).map(|(weights, places)| (weights * places) as f64).collect();
@@ -345,8 +344,41 @@ fn sums_of_spikes_cost_an_addition_for_each_spike_of_a_window() {
         }
     }
     assert!(additions > 0.0);
-    for told in [rows[at("cell0.n1.s1.average-pool3x3")].syn_ops_counted, rows[at("cell0.n1.s1.average-pool3x3")].syn_ops] {
+    for told in
+        [rows[at("cell0.n1.s1.average-pool3x3")].syn_ops_counted, rows[at("cell0.n1.s1.average-pool3x3")].syn_ops]
+    {
         assert!((told - additions).abs() < 1e-4 * additions, "{told}, by hand {additions}");
+    }
+}
+
+/// 5x5, 1x1 and depthwise weights, in a search and in the network that it decides for.
+#[test]
+fn every_compressor_works_on_every_operation() {
+    let space = space(json!({}));
+    for plugin in registered().into_iter().filter(|plugin| plugin.kind == PluginKind::Compressor) {
+        let example: Value = toml_edit::de::from_str(plugin.examples[0]).unwrap();
+        let compressor: Box<dyn Compressor> = serde_json::from_value(example["compressor"][0].clone()).unwrap();
+        let (name, stack) = (plugin.name, [(plugin.name, compressor.as_ref())]);
+        let trains = |network: &dyn Network, parameters: &Parameters| {
+            let response = network.forward(&images(), &Pass { training: true, measure: true, ..Pass::new(2) });
+            response.logits.square().sum(Kind::Float).backward();
+            for parameter in parameters.trainable().iter().filter(|one| one.role == Role::Weight) {
+                let gradient = parameter.tensor.grad();
+                let arrived = gradient.defined() && gradient.isfinite().all().int64_value(&[]) == 1;
+                assert!(arrived, "with `{name}`, the gradient of `{}`", parameter.name);
+            }
+            for row in layer_costs::layers(network, &response.activity, 2) {
+                let counted = row.kept_weights > 0 && row.bits > 0.0 && row.syn_ops.is_finite();
+                assert!(counted, "with `{name}`, `{}`: {row:?}", row.layer);
+            }
+        };
+        let (mut searched, mut trained) = (Parameters::default(), Parameters::default());
+        let supernet = space.supernet(&data(), &stack, &mut Build::new(&mut searched, 5, Device::Cpu)).unwrap();
+        trains(supernet.as_ref(), &searched);
+        let decided = supernet.decisions(Techniques::ALL);
+        let build = &mut Build::new(&mut trained, 5, Device::Cpu);
+        let network = space.network(&architecture(&DESIGN), &decided, false, &data(), &stack, build).unwrap();
+        trains(network.as_ref(), &trained);
     }
 }
 

@@ -454,19 +454,13 @@ fn parameters(subject: &Subject) -> Kept {
 }
 
 fn compressors(subject: &Subject) -> Kept {
-    for made in subject.examples::<Boxed>()? {
-        under_compressors(subject, &made)?;
-    }
-    Ok(())
-}
-
-fn under_compressors(subject: &Subject, made: &Made<Boxed>) -> Kept {
+    let made = subject.examples::<Boxed>()?.remove(0);
     let info = workbench::information(1, 12);
     let images = images(6, 1, 12);
     for other in subject.others(Kind::Compressor) {
         let other = first_of::<Box<dyn Compressor>>(other)?;
         let stack = [(other.name, other.plugin.as_ref())];
-        let what = format!("{}, with compressor `{}`", made.shown, other.name);
+        let what = format!("with compressor `{}`", other.name);
         let searched =
             works(workbench::supernet(made.plugin.as_ref(), &info, None, &stack, 1), format!("{what}, a supernet"))?;
         let design = workbench::design(searched.supernet.as_ref(), 2);

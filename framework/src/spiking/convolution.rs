@@ -251,7 +251,8 @@ mod tests {
             };
             let want = by(&alone, Kind::Double);
             for (precision, most) in [(Precision::F32, 1e-5), (Precision::Bf16, 2f64.powi(-5))] {
-                let of_type = |input: &Tensor, weight: &Tensor| precision.convolve(input, weight, None, stride, 1, None);
+                let of_type =
+                    |input: &Tensor, weight: &Tensor| precision.convolve(input, weight, None, stride, 1, None);
                 for (got, want) in by(&of_type, Kind::Float).iter().zip(&want) {
                     let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
                     let name = precision.name();

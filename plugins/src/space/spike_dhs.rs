@@ -124,6 +124,7 @@ impl SearchSpace for SpikeDhs {
         compressors: &[(&str, &dyn Compressor)],
         build: &mut Build,
     ) -> Result<Box<dyn Supernet>> {
+        let candidates = all_candidates(self.nodes, &self.columns());
         let size = [links(self.nodes).len() as i64, self.operations.len() as i64];
         let alpha =
             build.parameter("architecture_logits", Role::ArchitectureLogit, |stream| stream.normal(&size) * 1e-3);
@@ -137,7 +138,6 @@ impl SearchSpace for SpikeDhs {
             open: true,
             supernet: true,
         };
-        let candidates = all_candidates(self.nodes, &self.operations);
         Ok(Box::new(builder.body(&candidates, Some(alpha), build)?))
     }
 
@@ -165,7 +165,7 @@ impl SearchSpace for SpikeDhs {
     }
 
     fn sample(&self, random: &mut Stream) -> Architecture {
-        let all = links(self.kept_nodes());
+        let (all, columns) = (links(self.kept_nodes()), self.columns());
         let mut edges = Vec::new();
         for node in 0..self.kept_nodes() {
             let links: Vec<&Link> = all.iter().filter(|link| link.node == node).collect();
@@ -173,7 +173,7 @@ impl SearchSpace for SpikeDhs {
                 random.permutation(links.len()).into_iter().take(KEPT_EDGES).map(|index| index as usize).collect();
             kept.sort_unstable();
             for link in kept.into_iter().map(|index| links[index]) {
-                let among = link.different(&self.operations);
+                let among = link.different(&columns);
                 let drawn = if among.len() == 1 { 0 } else { random.permutation(among.len())[0] };
                 edges.push(link.edge(among[drawn as usize]));
             }
@@ -197,7 +197,7 @@ impl SpikeDhs {
                 ))
             })?;
             let among: Vec<Operation> =
-                self.operations.iter().copied().filter(|operation| *operation != Operation::None).collect();
+                self.columns().into_iter().filter(|operation| *operation != Operation::None).collect();
             let named = Operation::named(operation).filter(|operation| among.contains(operation));
             let operation = named.ok_or_else(|| {
                 refuse(format!(

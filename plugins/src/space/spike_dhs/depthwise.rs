@@ -23,12 +23,7 @@ pub(super) struct Depthwise {
 }
 
 impl Depthwise {
-    pub(super) fn new(
-        builder: &Builder,
-        shape: LayerShape,
-        reads: &Channels,
-        build: &mut Build,
-    ) -> Result<Depthwise> {
+    pub(super) fn new(builder: &Builder, shape: LayerShape, reads: &Channels, build: &mut Build) -> Result<Depthwise> {
         // Kaiming normal by the fan out of a group.
         let deviation = (2.0 / (shape.kernel.0 * shape.kernel.1) as f64).sqrt();
         let init = |stream: &mut Stream, size: &[i64]| stream.normal_of(size, deviation);

@@ -46,7 +46,7 @@ impl Builder<'_> {
             head,
             alpha,
             searched: self.open,
-            operations: space.operations.clone(),
+            operations: space.columns(),
             kept_nodes: space.kept_nodes(),
             fused: space.neurons.fused().is_some(),
         })

@@ -29,7 +29,7 @@ pub enum Operation {
     None,
 }
 
-/// The operations of the paper.
+/// The operations of the paper, in the order of the columns of alpha.
 pub const OF_PAPER: [Operation; 2] = [Operation::Skip, Operation::Conv3x3];
 
 /// What an operation is made of on an edge.
@@ -107,20 +107,25 @@ pub fn listed(operations: &[Operation]) -> String {
     operations.iter().map(|operation| format!("`{operation}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads a list of operations. It is a set: the order in which it is written says nothing.
+/// Reads a list of operations.
 pub fn operations<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Operation>, D::Error> {
     let leads_on = |list: &Vec<Operation>| {
         let twice = (1..list.len()).any(|index| list[..index].contains(&list[index]));
         !twice && list.iter().any(|operation| *operation != Operation::None)
     };
-    let mut list = checked(input, leads_on, "a list of different operations, one of them other than `none`")?;
-    list.sort_unstable();
-    Ok(list)
+    checked(input, leads_on, "a list of different operations, one of them other than `none`")
 }
 
-/// Whether the operations are those of the paper.
+/// The columns of alpha: the order in which operations are written says nothing.
+pub fn columns(operations: &[Operation]) -> Vec<Operation> {
+    let mut columns = operations.to_vec();
+    columns.sort_unstable();
+    columns
+}
+
+/// Whether the operations are those of the paper, in any order.
 pub fn are_of_paper(operations: &[Operation]) -> bool {
-    operations == OF_PAPER
+    columns(operations) == OF_PAPER
 }
 
 #[cfg(test)]
@@ -141,8 +146,10 @@ mod tests {
     #[test]
     fn a_list_of_operations_is_a_set_of_some_that_lead_on() {
         let read = |list: serde_json::Value| operations(list).map_err(|error| error.to_string());
-        let wanted = vec![Operation::Skip, Operation::Conv3x3, Operation::None];
-        assert_eq!(read(serde_json::json!(["none", "conv3x3", "skip"])).unwrap(), wanted);
+        let written = read(serde_json::json!(["none", "conv3x3", "skip"])).unwrap();
+        assert_eq!(written, [Operation::None, Operation::Conv3x3, Operation::Skip]);
+        assert_eq!(columns(&written), [Operation::Skip, Operation::Conv3x3, Operation::None]);
+        assert!(!are_of_paper(&written));
         assert!(are_of_paper(&read(serde_json::json!(["conv3x3", "skip"])).unwrap()));
         for (list, shown) in [(vec!["none"], "[none]"), (vec![], "[]"), (vec!["skip", "skip"], "[skip, skip]")] {
             let error = read(serde_json::json!(list)).unwrap_err();

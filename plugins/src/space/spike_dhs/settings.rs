@@ -5,7 +5,7 @@ use litesnn_framework::spiking::{NeuronSettings, Statistics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::operation::{OF_PAPER, Operation, are_of_paper, operations};
+use super::operation::{OF_PAPER, Operation, are_of_paper, columns, operations};
 
 /// The name of the plugin.
 pub const NAME: &str = "spike-dhs";
@@ -158,6 +158,11 @@ impl Default for SpikeDhs {
 }
 
 impl SpikeDhs {
+    /// The operations of an edge, in the order of the columns of alpha.
+    pub fn columns(&self) -> Vec<Operation> {
+        columns(&self.operations)
+    }
+
     /// Nodes of a cell of the final network.
     pub fn kept_nodes(&self) -> usize {
         if self.final_nodes == 0 { self.nodes } else { self.final_nodes.min(self.nodes) }
