@@ -316,10 +316,13 @@ fn a_design_has_the_weights_and_operations_of_its_closed_forms() {
     let places = [9 * 7; 5].into_iter().chain([5 * 4; 4]).chain([1]);
     let macs: Vec<f64> = weights.iter().zip(places).map(|(weights, places)| (weights * places) as f64).collect();
     assert_eq!(rows.iter().map(|row| row.macs).collect::<Vec<_>>(), macs);
-    // Factor and shift: of the stem, of both halves of the separable convolution, of the convolution 5x5, of
-    // the average from s1 and of the one from n0; the classifier's bias.
+    // Factor and shift: of the stem, of both halves of the separable convolution, of the
+    // convolution 5x5, of the average from s1 and of the one from n0; the classifier's bias.
     let norms = 4 + (4 + 2 + 2 + 2 + 2) + (4 + 4 + 4 + 4 + 4);
     assert_eq!(case.network.full_precision_parameters(), 2 * norms + 3);
+    // Sums of 4 channels from s1 and of n0's own.
+    let sums: f64 = case.network.other_maps().iter().map(|(_, numbers)| numbers).sum();
+    assert_eq!(sums, ((4 + 2) * 9 * 7 + (4 + 4) * 5 * 4) as f64);
     let totals = layer_costs::totals(&rows, case.network.full_precision_parameters());
     assert_eq!(totals.macs, macs[..9].iter().sum::<f64>());
 }

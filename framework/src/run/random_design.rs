@@ -18,8 +18,8 @@ const ATTEMPTS: u64 = 2_000;
 /// Redraws a design: edges are sampled from the space, and what each compressor decided is dealt
 /// anew to the groups of layers it decided for, until weight memory (bits) and bit · MACs of one
 /// timestep lie within 5 % of the given design's. Where no draw is that near, the nearest one is
-/// taken, up to 10 %. The number of timesteps stays. A design that builds the given one's layers and
-/// tensors is drawn again, whatever it calls its operations. The draws depend on `seed` alone.
+/// taken, up to 10 %. The number of timesteps stays. A design that builds the given one's layers
+/// and tensors is drawn again, whatever it calls its operations. The draws depend on `seed` alone.
 pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed: u64) -> Result<Design> {
     let wanted = outline(given, manifest, info)?;
     let groups = &wanted.groups;

@@ -1,8 +1,8 @@
 //! The cell-based search space of SpikeDHS, as LitE-SNN uses it.
 //!
 //! Sources: Che et al. (SpikeDHS, NeurIPS 2022); Liu et al. (LitE-SNN, IJCAI 2024), Section 3.1,
-//! Eq. 2-3, Table 1. Operations beside the paper's: Liu et al. (DARTS, ICLR 2019), Kim et al. (SNASNet,
-//! ECCV 2022).
+//! Eq. 2-3, Table 1. Operations beside the paper's: Liu et al. (DARTS, ICLR 2019), Kim et al.
+//! (SNASNet, ECCV 2022).
 //!
 //! ```text
 //! image [B, C, H, W] -> stem: conv 3x3, BN, LIF -> cells -> mean over the map -> classifier -> logits [T, B, K]
@@ -24,10 +24,10 @@
 //! | `average-pool3x3` | mean of 3x3 spikes, CompConv 1x1, BN | mean of 3x3 spikes, BN |
 //! | `none` | no current | no current |
 //!
-//! `operations` lists those that are searched; the paper's are `conv3x3` and `skip`. In the search, an
-//! edge's current is the mean of its operations weighted by softmax(alpha), with a column of alpha for
-//! each. Decoding keeps two edges of each node, and on each the operation of the largest weight that is
-//! not `none`:
+//! `operations` lists those that are searched; the paper's are `conv3x3` and `skip`. In the search,
+//! an edge's current is the mean of its operations weighted by softmax(alpha), with a column of
+//! alpha for each. Decoding keeps two edges of each node, and on each the operation of the largest
+//! weight that is not `none`:
 //!
 //! | operations | the edges that are kept |
 //! |---|---|
@@ -36,31 +36,34 @@
 //!
 //! # Operations beside the paper's
 //!
-//! From s0 and s1, the paper's two operations are one and the same, so that their edges leave nothing to
-//! choose but which of them stay. The other operations differ on every edge. But where `skip` and
-//! `conv3x3` are both in the list, edges from s0 and s1 still have the convolution 3x3 twice in the
-//! search. A design calls it `conv3x3`.
+//! From s0 and s1, the paper's two operations are one and the same, so that their edges leave
+//! nothing to choose but which of them stay. The other operations differ on every edge. But where
+//! `skip` and `conv3x3` are both in the list, edges from s0 and s1 still have the convolution 3x3
+//! twice in the search. A design calls it `conv3x3`.
 //!
-//! Strides and sizes are those of `conv3x3`: a kernel of k x k has a padding of (k - 1)/2. A stride is that
-//! of the depthwise convolution or of the pooling, and the convolution 1x1 after it has none.
+//! Strides and sizes are those of `conv3x3`: a kernel of k x k has a padding of (k - 1)/2. A stride
+//! is that of the depthwise convolution or of the pooling, and the convolution 1x1 after it has
+//! none.
 //!
-//! The two halves of `separable3x3` have neurons between them, as a spiking MobileNet has, so that both
-//! read spikes and add. The depthwise weight is `[C, 1, 3, 3]`, of which nothing is shared between
-//! channels; it starts from N(0, 2/9). Compressors act on it as on any other: along its one input channel
-//! `nm-prune` finds no group and leaves it dense. Its neurons are there where the channels are that they
-//! read, and a compressor that removes channels removes none of them besides.
+//! The two halves of `separable3x3` have neurons between them, as a spiking MobileNet has, so that
+//! both read spikes and add. The depthwise weight is `[C, 1, 3, 3]`, of which nothing is shared
+//! between channels; it starts from N(0, 2/9). Compressors act on it as on any other: along its one
+//! input channel `nm-prune` finds no group and leaves it dense. Its neurons are there where the
+//! channels are that they read, and a compressor that removes channels removes none of them
+//! besides.
 //!
-//! `average-pool3x3` takes silence on the padding into the mean, so that the factor is 1/9 everywhere. What
-//! is computed is the sum, which is exact in every precision: BN takes the factor out again (but for its
-//! epsilon). DARTS normalises after pooling, too, so that the candidates of an edge are of one scale. In
-//! SNASNet pooling is not normalised.
+//! `average-pool3x3` takes silence on the padding into the mean, so that the factor is 1/9
+//! everywhere. What is computed is the sum, which is exact in every precision: BN takes the factor
+//! out again (but for its epsilon). DARTS normalises after pooling, too, so that the candidates of
+//! an edge are of one scale. In SNASNet pooling is not normalised.
 //!
-//! Sizes and operations are counted layer by layer. A separable convolution of C to C' channels has two
-//! layers, `NAME.depthwise` with 9 C weights and `NAME.pointwise` with C C', and both have the presence of
-//! the operation in the cost terms of a search. The convolution 1x1 on means reads sums of spikes: each
-//! spike costs an addition for each connection and for each of the up to nine windows that it is in. As in
-//! every space, the additions of pooling itself are not counted. `average-pool3x3` between nodes has no
-//! weights: it is counted by its normalisation in the size alone, as `skip` is not counted at all.
+//! Sizes and operations are counted layer by layer. A separable convolution of C to C' channels has
+//! two layers, `NAME.depthwise` with 9 C weights and `NAME.pointwise` with C C', and both have the
+//! presence of the operation in the cost terms of a search. The convolution 1x1 on means reads sums
+//! of spikes: each spike costs an addition for each connection and for each of the up to nine
+//! windows that it is in. As in every space, the additions of pooling itself are not counted.
+//! `average-pool3x3` between nodes has no weights: it is counted by its normalisation in the size
+//! alone, as `skip` is not counted at all.
 //!
 //! # The paper's text and the authors' program
 //!

@@ -19,8 +19,8 @@ pub struct CellDrawing {
     facts: Vec<String>,
 }
 
-/// How the edges of an operation are drawn: a colour, and of every `dashes[0]` points of the curve the
-/// first `dashes[1]`; all of them without.
+/// How the edges of an operation are drawn: a colour, and of every `dashes[0]` points of the curve
+/// the first `dashes[1]`; all of them without.
 #[derive(Clone, Copy)]
 struct Line {
     colour: usize,

@@ -1,5 +1,6 @@
 //! A cell: what is on its edges, and its nodes.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use litesnn_framework::Result;
@@ -29,6 +30,8 @@ pub(super) struct SpikingCell {
     /// The channels of each node.
     channels: Vec<Channels>,
     width: i64,
+    /// Height and width of a node's map.
+    map: (i64, i64),
     pub(super) stacks: Vec<StackedConvolution>,
     identities: Vec<Identity>,
     pools: Vec<Pool>,
@@ -113,6 +116,7 @@ impl SpikingCell {
             channels: channels.split_off(inputs.len()),
             nodes: (0..builder.nodes).map(|node| builder.neurons(&mut build.at(format!("n{node}")))).collect(),
             width,
+            map: shape.read(2, width).size,
             stacks,
             identities,
             pools,
@@ -122,6 +126,13 @@ impl SpikingCell {
     /// The channels of the cell's output.
     pub(super) fn channels(&self) -> Channels {
         Channels::side_by_side(&self.channels, self.width)
+    }
+
+    /// Numbers of all sums of spikes, for one image and timestep: those of a node are made once.
+    pub(super) fn sums(&self) -> f64 {
+        let of_inputs: f64 = self.stacks.iter().map(StackedConvolution::sums).sum();
+        let pooled: BTreeSet<Predecessor> = self.pools.iter().map(|pool| pool.predecessor).collect();
+        of_inputs + (pooled.len() as i64 * self.width * self.map.0 * self.map.1) as f64
     }
 
     pub(super) fn full_precision_parameters(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Place, Response, Supernet, SynapseLayer};
 use tch::{Kind, Tensor};
 
 use super::cell::{CellShape, SpikingCell};
@@ -110,6 +110,10 @@ impl Network for Body {
         layers.push(outside(self.head.layer()));
         layers.extend(self.auxiliary.iter().flat_map(|(_, head)| head.layers()).map(outside));
         layers
+    }
+
+    fn other_maps(&self) -> Vec<(Place, f64)> {
+        self.cells.iter().enumerate().map(|(index, cell)| (Place::Cell(index), cell.sums())).collect()
     }
 
     fn has_fused_neurons(&self) -> bool {

@@ -28,7 +28,8 @@ pub struct SpikeDhs {
     pub final_nodes: usize,
     /// Channels of one node at level 0; a cell has nodes x channels x 2^level.
     pub channels: Channels,
-    /// The operations among which each edge is searched, in any order (paper: `conv3x3` and `skip`).
+    /// The operations among which each edge is searched, in any order (paper: `conv3x3` and
+    /// `skip`).
     #[serde(deserialize_with = "operations", skip_serializing_if = "are_of_paper")]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub operations: Vec<Operation>,

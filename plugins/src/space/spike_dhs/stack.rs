@@ -164,6 +164,14 @@ impl StackedConvolution {
         depthwise.into_iter().chain(self.convolutions.iter().map(|one| (&one.shape, &one.weight, one.choice)))
     }
 
+    /// Numbers of the sums that its convolutions read, for one image and timestep.
+    pub(super) fn sums(&self) -> f64 {
+        match self.reads {
+            Reads::Sums { .. } => self.convolutions[0].shape.input_neurons().iter().product::<i64>() as f64,
+            Reads::Spikes | Reads::Depthwise(_) => 0.0,
+        }
+    }
+
     pub(super) fn full_precision_parameters(&self) -> u64 {
         let width: i64 = self.convolutions.iter().map(|one| one.shape.outputs).sum();
         let depthwise = match &self.reads {
