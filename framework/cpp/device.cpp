@@ -60,12 +60,12 @@ int litesnn_numerics() {
 
 // A convolution, with f32 rounded to TF32 where `tf32` asks for it. Null is success; else the message of the failure, for the caller
 // to free.
-char *litesnn_convolution(at::Tensor *input, at::Tensor *weight, int64_t stride, int64_t padding, int tf32,
-                          at::Tensor **result) {
+char *litesnn_convolution(at::Tensor *input, at::Tensor *weight, int64_t stride, int64_t padding, int64_t groups,
+                          int tf32, at::Tensor **result) {
   try {
     const Tf32 guard(tf32 != 0);
     *result = new at::Tensor(at::convolution(*input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1}, false,
-                                             {0, 0}, 1));
+                                             {0, 0}, groups));
     return nullptr;
   } catch (const std::exception &error) {
     return message_of(error);
@@ -74,12 +74,13 @@ char *litesnn_convolution(at::Tensor *input, at::Tensor *weight, int64_t stride,
 
 // Its gradients to the input and the weight, where `needed` asks for them.
 char *litesnn_convolution_gradients(at::Tensor *output, at::Tensor *input, at::Tensor *weight, int64_t stride,
-                                    int64_t padding, int tf32, const int *needed, at::Tensor **results) {
+                                    int64_t padding, int64_t groups, int tf32, const int *needed,
+                                    at::Tensor **results) {
   try {
     const Tf32 guard(tf32 != 0);
     const auto [to_input, to_weight, to_bias] =
         at::convolution_backward(*output, *input, *weight, c10::nullopt, {stride, stride}, {padding, padding}, {1, 1},
-                                 false, {0, 0}, 1, {needed[0] != 0, needed[1] != 0, false});
+                                 false, {0, 0}, groups, {needed[0] != 0, needed[1] != 0, false});
     if (needed[0]) results[0] = new at::Tensor(to_input);
     if (needed[1]) results[1] = new at::Tensor(to_weight);
     return nullptr;

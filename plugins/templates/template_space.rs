@@ -148,6 +148,7 @@ impl TemplateSpace {
             kernel: (side, side),
             inputs,
             outputs,
+            groups: 1,
             input_map: map,
             stride: 1,
             padding: side / 2,

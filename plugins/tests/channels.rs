@@ -306,6 +306,74 @@ fn nodes_of_cells_lose_whole_channels() {
     }
 }
 
+/// Cells with separable convolutions, whose neurons go with the channels that they read, and with
+/// averages between nodes, which hand on what is there: counted by hand.
+#[test]
+fn separable_and_averaged_edges_lose_whole_channels() {
+    let edges = [
+        (0, "s0", "separable3x3"),
+        (0, "s1", "conv3x3"),
+        (1, "s1", "average-pool3x3"),
+        (1, "n0", "separable3x3"),
+        (2, "n0", "average-pool3x3"),
+        (2, "n1", "average-pool3x3"),
+    ];
+    let edges = edges.map(|(node, from, operation)| Edge { node, from: from.into(), operation: operation.into() });
+    let architecture = Architecture { space: "spike-dhs".into(), edges: edges.into() };
+    let operations = ["conv3x3", "separable3x3", "average-pool3x3"];
+    let space = json!({ "spike-dhs": {
+        "cells": [0, 1], "nodes": 3, "channels": { "search": 4, "retrain": 4 }, "auxiliary": 0.0, "operations": operations,
+    } });
+    let pruner = compressor(NAME, &json!({ "rate": 0.5 }));
+    let (stack, mut parameters) = ([(NAME, pruner.as_ref())], Parameters::default());
+    let network = built(space, Some(architecture), &stack, &mut Build::new(&mut parameters, 4, Device::Cpu));
+    stir(&parameters);
+    keep(&parameters, &[("stem", &[0, 1, 2, 5, 7, 8]), ("cell0.n0", &[0, 1]), ("cell0.n1", &[1, 2, 3])]);
+    // Node 2 of cell 0 has the channels of n0 and n1, all four; the cell hands on 2 + 3 + 4.
+    let (stem, cell) = (6, 9);
+    let of_cell = |s0: i64, s1: i64, n0: i64, n1: i64| [9 * s0, n0 * s0, n0 * s1 * 9, n1 * s1, 9 * n0, n1 * n0];
+    let mut wanted = vec![stem * 2 * 9];
+    wanted.extend(of_cell(stem, stem, 2, 3));
+    wanted.extend(of_cell(stem, cell, 8, 8));
+    wanted.push(3 * 24);
+    let images = Tensor::randn([5, 2, 8, 8], (Kind::Float, Device::Cpu));
+    let pass = Pass { measure: true, maps: true, ..Pass::new(3) };
+    let response = network.forward(&images, &pass);
+    let rows = layer_costs::layers(network.as_ref(), &response.activity, 3);
+    assert_eq!(rows.iter().map(|row| row.kept_weights).collect::<Vec<_>>(), wanted);
+    assert!(rows.iter().all(|row| row.stored_bytes == 4.0 * row.kept_weights as f64));
+    // The stem; of each cell the separable edge from s0, the convolution and the average from s1,
+    // the separable edge from n0, and the two averages.
+    let norms = stem + (stem + 2 + 2 + 3 + 2 + 3 + 4 + 4) + (stem + 8 + 8 + 8 + 8 + 8 + 8 + 8);
+    assert_eq!(network.full_precision_parameters(), 2 * norms as u64 + 3);
+    let mut fired = 0.0;
+    for ((activity, layer), row) in response.activity.iter().zip(network.layers()).zip(&rows).skip(1) {
+        if !layer.shape.reads.is_spiking() {
+            continue;
+        }
+        let (map, name) = (activity.map.as_ref().unwrap(), &layer.shape.name);
+        let firing =
+            map.sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Double).gt(0.0).sum(Kind::Int64).int64_value(&[]);
+        let there =
+            layer.weight.inputs_there(Techniques::ALL).map_or(1.0, |there| there.number()) * layer.shape.inputs as f64;
+        assert!(firing as f64 <= there.round(), "{name}: {firing} channels fire, and {there} are there");
+        // Every spike is added once for each kept weight that reads its channel, at each place of
+        // the map.
+        let readers = row.kept_weights as f64 / there * (row.map_height * row.map_width) as f64;
+        let spikes = map.mean_dim([1i64, 2].as_slice(), false, Kind::Double).sum(Kind::Double).double_value(&[]);
+        assert!(near(row.syn_ops, spikes * readers), "{name}: {} additions, by hand {}", row.syn_ops, spikes * readers);
+        fired += spikes;
+    }
+    assert!(fired > 0.0);
+    // A step trains what is there, and nothing else.
+    network.forward(&images, &Pass { training: true, ..pass }).logits.square().sum(Kind::Float).backward();
+    for layer in network.layers() {
+        let there = layer.weight.value(Techniques::ALL).ne(0.0);
+        let strange = layer.weight.raw().grad().ne(0.0).logical_and(&there.logical_not()).any().int64_value(&[]);
+        assert_eq!(strange, 0, "{}", layer.shape.name);
+    }
+}
+
 /// QP-SNN (Wei et al., ICLR 2025), Table 1: all 24 sizes, from the full networks.
 #[test]
 fn qp_snn_has_its_24_published_sizes_by_removing_channels() {

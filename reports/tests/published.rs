@@ -281,6 +281,29 @@ fn a_cell_of_four_nodes_with_skips_is_drawn() {
     insta::assert_snapshot!("cell-of-four-nodes.svg", cell.svg().unwrap());
 }
 
+#[test]
+fn a_cell_of_many_operations_has_a_line_for_each() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut made = Made::searched("cell", "many", 0);
+    made.edges = vec![
+        (0, "s0", "separable3x3"),
+        (0, "s1", "conv5x5"),
+        (1, "s0", "average-pool3x3"),
+        (1, "n0", "skip"),
+        (2, "n0", "conv1x1"),
+        (2, "n1", "conv3x3"),
+    ];
+    made.write(runs.path());
+    let cell = named(figure::of_experiment(&only(runs.path())).unwrap(), "cell");
+    let said = "Blue: 3x3 convolution; orange, dashed: skip; green: average-pool3x3; pink, dotted: conv1x1; yellow, \
+                long dashes: conv5x5; light blue: separable3x3.";
+    assert!(cell.caption.ends_with(said), "{}", cell.caption);
+    let svg = cell.svg().unwrap();
+    for colour in ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"] {
+        assert!(svg.contains(colour), "no line of the colour {colour}");
+    }
+}
+
 fn checked(runs: &Path) -> check::Check {
     check::check(&trials::find(runs, &paper()).unwrap().experiments).unwrap()
 }

@@ -117,10 +117,13 @@ struct ExampleLayer {
 }
 
 const CONVOLUTION: ExampleLayer = ExampleLayer { place: Place::Cell(0), shape: &[4, 3, 3, 3] };
-const LAYERS: [ExampleLayer; 4] = [
+const LAYERS: [ExampleLayer; 6] = [
     CONVOLUTION,
     ExampleLayer { place: Place::Stem, shape: &[6, 1, 3, 3] },
     ExampleLayer { place: Place::Cell(1), shape: &[8, 4, 1, 1] },
+    ExampleLayer { place: Place::Cell(1), shape: &[3, 2, 5, 5] },
+    // A depthwise convolution.
+    ExampleLayer { place: Place::Cell(1), shape: &[6, 1, 3, 3] },
     ExampleLayer { place: Place::Classifier, shape: &[5, 16] },
 ];
 /// With enough weights in a channel to show 8 bits.
@@ -219,6 +222,7 @@ impl Attached {
             kernel: (size.get(2).copied().unwrap_or(1), size.get(3).copied().unwrap_or(1)),
             inputs: size[1],
             outputs: size[0],
+            groups: 1,
             input_map: (4, 4),
             stride: 1,
             padding: 0,

@@ -331,7 +331,7 @@ fn layers(subject: &Subject) -> Kept {
                     let twice = !names.insert(shape.name.clone());
                     require(!twice, format!("{what}: unique names of layers"), format!("`{}` twice", shape.name))?;
                     let size = layer.weight.raw().size();
-                    let full = [shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1];
+                    let full = [shape.outputs, shape.inputs / shape.groups, shape.kernel.0, shape.kernel.1];
                     let fits = size == full || (shape.kernel == (1, 1) && size == full[..2]);
                     require(fits, format!("{what}: `{}` has a weight {full:?}", shape.name), format!("{size:?}"))?;
                     require(

@@ -3,7 +3,7 @@
 //!
 //! | quantity | formula | unit | source |
 //! |---|---|---|---|
-//! | weights | kh kw C_in C_out | | |
+//! | weights | kh kw C_in C_out / groups | | |
 //! | L_mem | sum of density · b · weights | bits | paper Eq. 18 |
 //! | b | sum of softmax(beta)_i b_i | bits | paper Eq. 19 |
 //! | s | sum over t of s(t) · P(T >= t) | spikes per input neuron and image | paper Eq. 13, 14 |
@@ -219,8 +219,10 @@ pub fn dense_terms(layers: &[SynapseLayer], timesteps: i64) -> (f64, f64) {
 /// places of the output map read there.
 pub fn counted_operations(shape: &LayerShape, weight: &Tensor, map: &Tensor) -> f64 {
     let (kernel, [channels, height, width]) = (shape.kernel, shape.input_neurons());
-    let kept = weight.detach().reshape([shape.outputs, channels, kernel.0, kernel.1]).ne(0.0);
-    let kept = kept.to_kind(Kind::Double).sum_dim_intlist(0, false, Kind::Double);
+    let (groups, outputs) = (shape.groups, shape.outputs / shape.groups);
+    let kept = weight.detach().reshape([groups, outputs, channels / groups, kernel.0, kernel.1]).ne(0.0);
+    let kept = kept.to_kind(Kind::Double).sum_dim_intlist(1, false, Kind::Double);
+    let kept = kept.view([channels, kernel.0, kernel.1]);
     let read = map
         .to_kind(Kind::Double)
         .to_device(weight.device())

@@ -84,6 +84,9 @@ pub struct LayerShape {
     pub inputs: i64,
     /// Output channels.
     pub outputs: i64,
+    /// Groups of channels, each of which is convolved on its own: 1, or C_in where a convolution is
+    /// depthwise.
+    pub groups: i64,
     /// Height and width of the map that it reads; (1, 1) for a linear layer.
     pub input_map: (i64, i64),
     /// Stride, the same on both axes.
@@ -97,9 +100,9 @@ pub struct LayerShape {
 }
 
 impl LayerShape {
-    /// Number of weights: kh kw C_in C_out.
+    /// Number of weights: kh kw C_in C_out / groups.
     pub fn weights(&self) -> f64 {
-        (self.kernel.0 * self.kernel.1 * self.inputs * self.outputs) as f64
+        (self.kernel.0 * self.kernel.1 * self.inputs / self.groups * self.outputs) as f64
     }
 
     /// Its input neurons, `[C_in, H, W]`.

@@ -10,15 +10,16 @@
 //! ```
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
-//! numbers in the output maps of all layers for one image and timestep, `largest` those of the
-//! place (a cell) that has most. Of each weight a descent keeps s numbers: the velocity of SGD or the
-//! two moments of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and
-//! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
-//! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
-//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). On a GPU, where nothing but tensors is counted, k
-//! is 2. Where neurons are tensor operations, on a device without kernels or in a form without any,
-//! autograd keeps potentials and factors of the surrogate besides, and k is 4: a search of `spike-dhs`
-//! takes 4, and a retraining 2. Everything is f32.
+//! numbers in the output maps of all layers (and in [`Network::other_maps`]) for one image and
+//! timestep, `largest` those of the place (a cell) that has most. Of each weight a descent keeps s
+//! numbers: the velocity of SGD or the two moments of Adam, and an average. A layer of neurons
+//! keeps the output maps of its convolutions and its spikes, and the copy of them in the cell's
+//! output; gradients of a cell live beside them, and buffers of convolutions. So k is 3, which peak
+//! resident memory supports: a retraining of `spike-dhs` takes 3, a search 2 (docs/SPEED.md). On a
+//! GPU, where nothing but tensors is counted, k is 2. Where neurons are tensor operations, on a
+//! device without kernels or in a form without any, autograd keeps potentials and factors of the
+//! surrogate besides, and k is 4: a search of `spike-dhs` takes 4, and a retraining 2. Everything is
+//! f32.
 
 use tch::Device;
 
@@ -50,7 +51,8 @@ pub struct NetworkSize {
     pub layers: usize,
     /// Multiply-accumulate operations of one image and timestep, dense.
     pub macs: f64,
-    /// Numbers in the output maps of all layers, for one image and timestep.
+    /// Numbers in the output maps of all layers and in [`Network::other_maps`], for one image and
+    /// timestep.
     pub maps: f64,
     /// The same for the place that has most of them.
     pub largest_place: f64,
@@ -76,6 +78,10 @@ impl NetworkSize {
             if layer.shape.reads != Input::Image {
                 macs += layer.shape.macs();
             }
+        }
+        for (place, map) in network.other_maps() {
+            *places.entry(place).or_default() += map;
+            maps += map;
         }
         NetworkSize {
             weights: count(true),

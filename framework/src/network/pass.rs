@@ -93,8 +93,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]` in this pass's
-    /// precision; see [`Precision::convolve`].
+    /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, C, kh, kw]`, or depthwise with
+    /// `[C, 1, kh, kw]`, in this pass's precision; see [`Precision::convolve`].
     pub fn convolve(
         &self,
         spikes: &Tensor,

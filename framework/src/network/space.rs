@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::activity::Activity;
 use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
-use super::layer::LayerShape;
+use super::layer::{LayerShape, Place};
 use super::pass::Pass;
 use super::weight::CompressedWeight;
 use crate::data::DataInfo;
@@ -113,6 +113,13 @@ pub trait Network {
     /// Number of parameters outside of synapse weights that are stored in full precision:
     /// normalisation and biases, of the channels that are there.
     fn full_precision_parameters(&self) -> u64;
+
+    /// Maps that a training pass keeps beside the output maps of the layers with weights, such as
+    /// those of a pooling: where they are, and how many numbers they have for one image and
+    /// timestep.
+    fn other_maps(&self) -> Vec<(Place, f64)> {
+        Vec::new()
+    }
 
     /// Whether all its neurons have a form that kernels compute: others keep more in a training pass.
     fn has_fused_neurons(&self) -> bool {

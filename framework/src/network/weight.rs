@@ -37,6 +37,8 @@ pub struct CompressedWeight {
     /// The output channels that are there, and the input channels.
     channels: Channels,
     reads: Channels,
+    /// Whether an output channel reads the input channel of its own number alone.
+    depthwise: bool,
     watch: RefCell<Watch>,
     spikes: RefCell<Spikes>,
 }
@@ -93,6 +95,7 @@ impl CompressedWeight {
             bound: Bound::default(),
             channels,
             reads: Channels::default(),
+            depthwise: false,
             watch: RefCell::default(),
             spikes: RefCell::default(),
         })
@@ -102,6 +105,12 @@ impl CompressedWeight {
     /// removed, too.
     pub fn reading(self, reads: Channels) -> CompressedWeight {
         CompressedWeight { reads, ..self }
+    }
+
+    /// The same weight `[C, 1, kh, kw]` of a depthwise convolution that reads these channels: where
+    /// one is removed, the output channel that reads it is removed, too.
+    pub fn reading_each(self, reads: Channels) -> CompressedWeight {
+        CompressedWeight { channels: self.channels.of_product(&reads), reads, depthwise: true, ..self }
     }
 
     /// The output channels that its compressors leave.
@@ -181,11 +190,16 @@ impl CompressedWeight {
             mask.view(shape.as_slice())
         };
         let rows = self.channels.mask(active).map(|mask| along(0, mask));
-        let columns = self.reads.mask(active).map(|mask| along(1, mask));
+        let columns = self.columns().and_then(|reads| reads.mask(active)).map(|mask| along(1, mask));
         match (rows, columns) {
             (Some(rows), Some(columns)) => Some(rows * columns),
             (rows, columns) => rows.or(columns),
         }
+    }
+
+    /// The channels along the second axis of the weight; none are there of a depthwise convolution.
+    fn columns(&self) -> Option<&Channels> {
+        (!self.depthwise).then_some(&self.reads)
     }
 
     /// `value` `[out, in, ...]` of this weight without the channels that are removed.
@@ -194,7 +208,11 @@ impl CompressedWeight {
             Some(mask) => value.index_select(axis, &mask.nonzero().reshape([-1])),
             None => value,
         };
-        narrow(narrow(value.shallow_clone(), 0, &self.channels), 1, &self.reads)
+        let rows = narrow(value.shallow_clone(), 0, &self.channels);
+        match self.columns() {
+            Some(reads) => narrow(rows, 1, reads),
+            None => rows,
+        }
     }
 
     /// Fraction of the input channels that is there; `None` where nothing removes channels.

@@ -18,8 +18,8 @@ const ATTEMPTS: u64 = 2_000;
 /// Redraws a design: edges are sampled from the space, and what each compressor decided is dealt
 /// anew to the groups of layers it decided for, until weight memory (bits) and bit · MACs of one
 /// timestep lie within 5 % of the given design's. Where no draw is that near, the nearest one is
-/// taken, up to 10 %. The number of timesteps stays. A design that builds the given one's layers is
-/// drawn again, whatever it calls them. The draws depend on `seed` alone.
+/// taken, up to 10 %. The number of timesteps stays. A design that builds the given one's layers
+/// and tensors is drawn again, whatever it calls its operations. The draws depend on `seed` alone.
 pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed: u64) -> Result<Design> {
     let wanted = outline(given, manifest, info)?;
     let groups = &wanted.groups;
@@ -30,7 +30,7 @@ pub(super) fn redraw(given: &Design, manifest: &Manifest, info: &DataInfo, seed:
         let compression = deal(&given.compression, groups, &mut random);
         let drawn = Design { edges: architecture.edges, compression, ..given.clone() };
         let found = outline(&drawn, manifest, info)?;
-        if found.layers == wanted.layers {
+        if (&found.layers, &found.tensors) == (&wanted.layers, &wanted.tensors) {
             continue;
         }
         let apart = |of: fn(&Outline) -> f64| match (of(&found), of(&wanted)) {
@@ -79,6 +79,8 @@ struct Outline {
     /// Name and kept bits a weight of every layer: not every operation that an edge names is one of
     /// its own in every network.
     layers: Vec<(String, f64)>,
+    /// The names of all tensors: an operation without weights has a normalisation of its own.
+    tensors: Vec<String>,
     /// The groups of layers of the network's body.
     groups: BTreeSet<String>,
     /// Weight memory in bits.
@@ -92,7 +94,8 @@ fn outline(design: &Design, manifest: &Manifest, info: &DataInfo) -> Result<Outl
     let mut build = Build::outline(&mut parameters);
     let (architecture, compressors) = (design.architecture(), manifest.compressors());
     let network = manifest.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
-    let mut outline = Outline { layers: Vec::new(), groups: BTreeSet::new(), memory: 0.0, compute: 0.0 };
+    let mut outline =
+        Outline { layers: Vec::new(), tensors: Vec::new(), groups: BTreeSet::new(), memory: 0.0, compute: 0.0 };
     for layer in network.layers() {
         let bits = layer.weight.bits(Techniques::ALL).number() * layer.weight.density(Techniques::ALL).number();
         outline.memory += bits * layer.shape.weights();
@@ -102,6 +105,7 @@ fn outline(design: &Design, manifest: &Manifest, info: &DataInfo) -> Result<Outl
             outline.groups.insert(layer.shape.place.group());
         }
     }
+    outline.tensors = parameters.named().map(|(name, _)| name.to_owned()).collect();
     Ok(outline)
 }
 

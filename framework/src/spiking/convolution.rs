@@ -12,8 +12,8 @@ use super::recorder::{ConvolutionCall, Recorder};
 use crate::ground::Stream;
 
 impl Precision {
-    /// Convolves `input` `[T·B, C, H, W]` with `weight` `[out, in, kh, kw]` in this type, and tells
-    /// the recorder.
+    /// Convolves `input` `[T·B, C, H, W]` with `weight` `[out, C, kh, kw]` in this type, and tells
+    /// the recorder. A weight `[C, 1, kh, kw]` convolves each channel on its own: depthwise.
     ///
     /// In TF32 and bf16, with `steps` `[out]`, x the input, W the weight and r the rounding of the
     /// type,
@@ -56,7 +56,7 @@ impl Precision {
             recorder.note(call);
         }
         match self {
-            Precision::F32 => input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1),
+            Precision::F32 => input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], call().groups()),
             Precision::Tf32 | Precision::Bf16 => convolve_rounded(&input, weight, steps, call()),
         }
     }
@@ -136,6 +136,7 @@ pub(super) fn convolved(input: &Tensor, weight: &Tensor, call: &ConvolutionCall)
             weight: *mut C_tensor,
             stride: i64,
             padding: i64,
+            groups: i64,
             tf32: c_int,
             result: *mut *mut C_tensor,
         ) -> *mut c_char;
@@ -148,6 +149,7 @@ pub(super) fn convolved(input: &Tensor, weight: &Tensor, call: &ConvolutionCall)
             weight.as_ptr().cast_mut(),
             call.stride,
             call.padding,
+            call.groups(),
             c_int::from(call.precision == Precision::Tf32),
             &raw mut result,
         ));
@@ -170,6 +172,7 @@ pub(super) fn gradients(
             weight: *mut C_tensor,
             stride: i64,
             padding: i64,
+            groups: i64,
             tf32: c_int,
             needed: *const c_int,
             results: *mut *mut C_tensor,
@@ -186,6 +189,7 @@ pub(super) fn gradients(
             pointer(weight),
             call.stride,
             call.padding,
+            call.groups(),
             c_int::from(call.precision == Precision::Tf32),
             needed.as_ptr(),
             results.as_mut_ptr(),
@@ -219,6 +223,41 @@ mod tests {
             for (got, want) in made[0].iter().zip(&made[1]) {
                 let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
                 assert!(apart < 1e-5, "{channels} channels, stride {stride}: {apart:.1e} apart");
+            }
+        }
+    }
+
+    /// Each channel alone, in every form of a cell: with oneDNN's own kernels for few and for many
+    /// channels, in f32 and in bf16.
+    #[test]
+    fn depthwise_convolutions_are_those_of_each_channel_alone() {
+        for (channels, stride) in [(1, 1), (3, 2), (6, 1), (8, 4), (20, 2)] {
+            let stream = &mut Stream::open(0, "a test", channels as u64);
+            let input = channels_last(&stream.normal_of(&[6, channels, 9, 7], 1.0));
+            let weight = stream.normal_of(&[channels, 1, 3, 3], 1.0);
+            let by = |convolve: &dyn Fn(&Tensor, &Tensor) -> Tensor, kind: Kind| {
+                let [input, weight] =
+                    [&input, &weight].map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
+                let output = convolve(&input, &weight);
+                output.pow_tensor_scalar(2).sum(kind).backward();
+                [output.detach(), input.grad(), weight.grad()].map(|tensor| tensor.to_kind(Kind::Double))
+            };
+            let alone = |input: &Tensor, weight: &Tensor| {
+                let of = |channel| {
+                    let (input, weight) = (input.narrow(1, channel, 1), weight.narrow(0, channel, 1));
+                    input.conv2d(&weight, None::<&Tensor>, [stride; 2], [1, 1], [1, 1], 1)
+                };
+                Tensor::cat(&(0..channels).map(of).collect::<Vec<_>>(), 1)
+            };
+            let want = by(&alone, Kind::Double);
+            for (precision, most) in [(Precision::F32, 1e-5), (Precision::Bf16, 2f64.powi(-5))] {
+                let of_type =
+                    |input: &Tensor, weight: &Tensor| precision.convolve(input, weight, None, stride, 1, None);
+                for (got, want) in by(&of_type, Kind::Float).iter().zip(&want) {
+                    let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+                    let name = precision.name();
+                    assert!(apart < most, "{name}, {channels} channels, stride {stride}: {apart:.1e} apart");
+                }
             }
         }
     }

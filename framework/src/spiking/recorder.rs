@@ -9,7 +9,7 @@ use super::precision::Precision;
 pub struct ConvolutionCall {
     /// `[T·B, C, H, W]`
     pub input: Vec<i64>,
-    /// `[out, in, kh, kw]`
+    /// `[out, C, kh, kw]`, or `[C, 1, kh, kw]` of a depthwise convolution.
     pub weight: Vec<i64>,
     /// The same on both axes.
     pub stride: i64,
@@ -29,6 +29,11 @@ impl ConvolutionCall {
         let side = |size: i64, kernel: i64| (size + 2 * self.padding - kernel) / self.stride + 1;
         let [input, weight] = [&self.input, &self.weight];
         vec![input[0], weight[0], side(input[2], weight[2]), side(input[3], weight[3])]
+    }
+
+    /// Groups of channels, each of which is convolved on its own: C where it is depthwise, else 1.
+    pub fn groups(&self) -> i64 {
+        if self.weight[..2] == [self.input[1], 1] { self.input[1] } else { 1 }
     }
 
     /// Multiply-accumulate operations, of the forward pass and of each gradient alike.

@@ -34,6 +34,7 @@
 //! | of a block whose shortcut is the identity | that of the map that the block reads |
 //! | of any other block | its own, with the name of the second convolution: `block2.conv2`; a projection drives it, too |
 //! | of a node of a cell | its own: `cell0.n1`; all edges drive it |
+//! | between the halves of a separable convolution | none: one goes with the channel that it reads |
 //!
 //! So the blocks of a stage decide together, as their maps are added. The score of a channel is summed
 //! over the layers of neurons of its population. A zero-padded shortcut is an edge between two

@@ -1,10 +1,12 @@
 //! The searched cell, drawn as a graph.
 
+use std::collections::BTreeSet;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{GREY, INK, anchored, colour, text};
+use super::style::{GREY, INK, anchored, colour, colour_name, text};
 use super::{Content, Drawn, Figure};
 use litesnn_framework::network::Edge;
 
@@ -16,6 +18,20 @@ pub struct CellDrawing {
     /// Below the graph.
     facts: Vec<String>,
 }
+
+/// How the edges of an operation are drawn: a colour, and of every `dashes[0]` points of the curve
+/// the first `dashes[1]`; all of them without.
+#[derive(Clone, Copy)]
+struct Line {
+    colour: usize,
+    dashes: Option<[usize; 2]>,
+}
+
+const CONVOLUTION: Line = Line { colour: 0, dashes: None };
+const SKIP: Line = Line { colour: 1, dashes: Some([4, 3]) };
+/// Of operations that are neither, one after another: the lines say again what the colours do.
+const OTHERS: [(&str, Option<[usize; 2]>); 3] =
+    [("", None), (", dotted", Some([2, 2])), (", long dashes", Some([8, 7]))];
 
 const WIDTH: i32 = 860;
 const BOX: (i32, i32) = (104, 44);
@@ -43,14 +59,34 @@ pub fn figure(trial: &FinishedTrial, name: &str, suffix: &str) -> Option<Figure>
     let height = 380 + 24 * facts.len() as u32;
     let caption = "First seed; all cells of the network share these edges. s0 and s1 are the outputs of the two cells before, n0, n1, … the \
                    cell's nodes (layers of LIF neurons), and the cell's output is all nodes side by side. Blue: 3x3 convolution; \
-                   orange, dashed: skip.";
-    let title = format!("The searched cell: {name}");
+                   orange, dashed: skip";
     let content = CellDrawing { edges: design.edges.clone(), nodes, facts };
+    let others = content.others().into_iter().enumerate().map(|(index, operation)| {
+        let (words, _) = OTHERS[index % OTHERS.len()];
+        format!("; {}{words}: {operation}", colour_name(2 + index))
+    });
+    let caption = format!("{caption}{}.", others.collect::<String>());
+    let title = format!("The searched cell: {name}");
     let size = (WIDTH as u32, height);
-    Some(Figure::new(&format!("cell{suffix}"), &title, caption.into(), size, Content::Cell(content)))
+    Some(Figure::new(&format!("cell{suffix}"), &title, caption, size, Content::Cell(content)))
 }
 
 impl CellDrawing {
+    /// Operations that are neither a convolution 3x3 nor a skip, by their names.
+    fn others(&self) -> BTreeSet<&str> {
+        let names = self.edges.iter().map(|edge| edge.operation.as_str());
+        names.filter(|name| !matches!(*name, "conv3x3" | "skip")).collect()
+    }
+
+    /// The line of an operation.
+    fn line(&self, operation: &str) -> Line {
+        match (operation, self.others().iter().position(|other| *other == operation)) {
+            (_, Some(index)) => Line { colour: 2 + index, dashes: OTHERS[index % OTHERS.len()].1 },
+            ("skip", _) => SKIP,
+            _ => CONVOLUTION,
+        }
+    }
+
     /// Centre of a source or node.
     fn centre(&self, name: &str) -> (i32, i32) {
         match name {
@@ -69,19 +105,18 @@ impl CellDrawing {
 
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
         for node in 0..self.nodes {
-            self.arrow(area, &format!("n{node}"), "out", GREY, false, 0)?;
+            self.arrow(area, &format!("n{node}"), "out", GREY, None, 0)?;
         }
         for (index, edge) in self.edges.iter().enumerate() {
             let target = format!("n{}", edge.node);
-            let skip = edge.operation == "skip";
             // Edges into one node end side by side, the one from further up above.
             let height = |edge: &Edge| self.centre(&edge.from).1;
             let place = self.edges.iter().enumerate().filter(|(other_index, other)| {
                 other.node == edge.node && (height(other), *other_index) < (height(edge), index)
             });
             let place = place.count() as i32;
-            let colour = if skip { colour(1) } else { colour(0) };
-            self.arrow(area, &edge.from, &target, colour, skip, 12 * place - 6)?;
+            let line = self.line(&edge.operation);
+            self.arrow(area, &edge.from, &target, colour(line.colour), line.dashes, 12 * place - 6)?;
         }
         let mut names: Vec<(String, &str)> =
             vec![("s0".into(), "cell k-2"), ("s1".into(), "cell k-1"), ("out".into(), "all nodes")];
@@ -110,7 +145,7 @@ impl CellDrawing {
         from: &str,
         to: &str,
         colour: RGBColor,
-        dashed: bool,
+        dashes: Option<[usize; 2]>,
         shift: i32,
     ) -> Drawn<DB> {
         let (start, end) = (self.centre(from), self.centre(to));
@@ -144,9 +179,9 @@ impl CellDrawing {
         let bows = [0.0, 70.0, -70.0, 110.0, -110.0, 150.0, -150.0].map(|bow| bow * outwards);
         let curve = bows.into_iter().map(curve).find(|points| free(points)).unwrap_or_else(|| curve(0.0));
         let style = colour.stroke_width(2);
-        if dashed {
-            for dash in curve.chunks(4) {
-                area.draw(&PathElement::new(dash[..dash.len().min(3)].to_vec(), style))?;
+        if let Some([period, drawn]) = dashes {
+            for dash in curve.chunks(period) {
+                area.draw(&PathElement::new(dash[..dash.len().min(drawn)].to_vec(), style))?;
             }
         } else {
             area.draw(&PathElement::new(curve, style))?;

@@ -43,6 +43,12 @@ pub fn colour(index: usize) -> RGBColor {
     COLOURS[index % COLOURS.len()]
 }
 
+/// What the colour of the series with that index is called.
+pub fn colour_name(index: usize) -> &'static str {
+    const NAMES: [&str; 7] = ["blue", "orange", "green", "pink", "yellow", "light blue", "grey"];
+    NAMES[index % NAMES.len()]
+}
+
 /// Text of a size in a colour.
 pub fn text(size: f64, colour: RGBColor) -> TextStyle<'static> {
     (FONT, size).into_font().color(&colour)

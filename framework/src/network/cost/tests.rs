@@ -78,6 +78,7 @@ fn example() -> Example {
             kernel,
             inputs: 3,
             outputs,
+            groups: 1,
             input_map: map,
             stride: 1,
             padding: kernel.0 / 2,
@@ -215,6 +216,7 @@ fn the_papers_stem_has_as_many_macs_as_published() {
         kernel: (3, 3),
         inputs: 3,
         outputs: 144,
+        groups: 1,
         input_map: (32, 32),
         stride: 1,
         padding: 1,
@@ -229,15 +231,18 @@ fn the_papers_stem_has_as_many_macs_as_published() {
 #[test]
 fn counted_operations_are_those_of_plain_loops() {
     let mut random = Stream::open(3, "counted", 0);
-    for (index, (kernel, stride, padding, input_map)) in [
-        ((3, 3), 1, 1, (5, 7)),
-        ((3, 3), 2, 1, (8, 8)),
-        ((3, 3), 2, 1, (7, 6)),
-        ((3, 3), 4, 1, (9, 12)),
-        ((3, 3), 1, 0, (6, 5)),
-        ((2, 2), 1, 0, (2, 2)),
-        ((1, 1), 1, 0, (3, 3)),
-        ((5, 3), 3, 2, (8, 11)),
+    for (index, (kernel, stride, padding, input_map, groups)) in [
+        ((3, 3), 1, 1, (5, 7), 1),
+        ((3, 3), 2, 1, (8, 8), 1),
+        ((3, 3), 2, 1, (7, 6), 1),
+        ((3, 3), 4, 1, (9, 12), 1),
+        ((3, 3), 1, 0, (6, 5), 1),
+        ((2, 2), 1, 0, (2, 2), 1),
+        ((1, 1), 1, 0, (3, 3), 1),
+        ((5, 3), 3, 2, (8, 11), 1),
+        // Two groups of two channels to two, and a depthwise convolution.
+        ((3, 3), 2, 1, (7, 6), 2),
+        ((3, 3), 1, 1, (5, 7), 4),
     ]
     .into_iter()
     .enumerate()
@@ -246,8 +251,9 @@ fn counted_operations_are_those_of_plain_loops() {
             name: format!("layer {index}"),
             place: Place::Cell(0),
             kernel,
-            inputs: 3,
+            inputs: if groups == 1 { 3 } else { 4 },
             outputs: 4,
+            groups,
             input_map,
             stride,
             padding,
@@ -255,17 +261,19 @@ fn counted_operations_are_those_of_plain_loops() {
             reads: Input::Spikes,
         };
         shape.map = shape.convolved_map();
-        let weight = random.normal(&[4, 3, kernel.0, kernel.1]);
+        let (of_each, inputs) = (shape.inputs / groups, shape.inputs);
+        let weight = random.normal(&[4, of_each, kernel.0, kernel.1]);
         let weight = &weight * weight.abs().gt(0.8).to_kind(Kind::Float);
         // Up to six spikes.
-        let map = random.uniform(&[3, input_map.0, input_map.1], 0.0, 7.0).floor();
+        let map = random.uniform(&[inputs, input_map.0, input_map.1], 0.0, 7.0).floor();
         let mut operations = 0.0;
-        for (out, channel) in (0..4).flat_map(|out| (0..3).map(move |channel| (out, channel))) {
+        for (out, reads) in (0..4).flat_map(|out| (0..of_each).map(move |reads| (out, reads))) {
+            let channel = out / (4 / groups) * of_each + reads;
             for (row, column) in (0..shape.map.0).flat_map(|row| (0..shape.map.1).map(move |column| (row, column))) {
                 for (ky, kx) in (0..kernel.0).flat_map(|ky| (0..kernel.1).map(move |kx| (ky, kx))) {
                     let (y, x) = (row * stride + ky - padding, column * stride + kx - padding);
                     let inside = (0..input_map.0).contains(&y) && (0..input_map.1).contains(&x);
-                    if inside && weight.double_value(&[out, channel, ky, kx]) != 0.0 {
+                    if inside && weight.double_value(&[out, reads, ky, kx]) != 0.0 {
                         operations += map.double_value(&[channel, y, x]);
                     }
                 }

@@ -1,44 +1,20 @@
-//! A cell: convolutions and skips on its edges, and its nodes.
+//! A cell: what is on its edges, and its nodes.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place, Population};
-use litesnn_framework::spiking::{
-    BatchNorm, Currents, Drives, Neurons, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
-};
+use litesnn_framework::network::{Activity, Channels, Pass};
+use litesnn_framework::spiking::{Neurons, Term, node_spikes, repeat_over_time, side_by_side};
 use tch::Tensor;
 
-use super::edges::{CONVOLUTION, Candidates, Link, Predecessor, SKIP, predecessor_name};
+use super::edges::{Candidate, Predecessor, predecessor_name};
 use super::layers::{Builder, MapShape, halved};
-use super::settings::{Downsampling, Handed};
+use super::operation::Form;
+use super::pool::Pool;
 use super::signal::Signal;
-
-/// A convolution 3x3 towards a node.
-pub(super) struct Convolution {
-    pub(super) weight: CompressedWeight,
-    pub(super) shape: LayerShape,
-    node: usize,
-    /// Its place in the flattened alpha.
-    pub(super) choice: i64,
-}
-
-/// Convolutions of a cell that read the same spikes: one convolution with stacked weights, one
-/// normalisation.
-pub(super) struct StackedConvolution {
-    predecessor: Predecessor,
-    stride: i64,
-    padding: i64,
-    /// Size that the input is resized to.
-    resized: Option<[i64; 2]>,
-    pub(super) convolutions: Vec<Convolution>,
-    /// The channels of all its convolutions side by side.
-    channels: Channels,
-    norm: BatchNorm,
-    /// On the currents themselves, where candidates hand on spikes.
-    candidates: Option<Neurons>,
-}
+use super::stack::StackedConvolution;
 
 /// A skip edge between two nodes, which hands the spikes on as they are.
 struct Identity {
@@ -54,8 +30,11 @@ pub(super) struct SpikingCell {
     /// The channels of each node.
     channels: Vec<Channels>,
     width: i64,
+    /// Height and width of a node's map.
+    map: (i64, i64),
     pub(super) stacks: Vec<StackedConvolution>,
     identities: Vec<Identity>,
+    pools: Vec<Pool>,
 }
 
 /// Where a cell stands, and the maps that it reads.
@@ -68,18 +47,19 @@ pub(super) struct CellShape {
 }
 
 /// What a cell reads of a predecessor.
-struct CellInput {
-    channels: i64,
+pub(super) struct CellInput {
+    pub(super) channels: i64,
     /// Levels that its map falls on its way into the cell.
-    drop: u32,
+    pub(super) drop: u32,
     /// Size of its map.
-    from: (i64, i64),
+    pub(super) from: (i64, i64),
     /// The size that its map has in the cell.
-    size: (i64, i64),
+    pub(super) size: (i64, i64),
 }
 
 impl CellShape {
-    fn read(&self, predecessor: Predecessor, width: i64) -> CellInput {
+    /// What nodes with `width` channels read of `predecessor`.
+    pub(super) fn read(&self, predecessor: Predecessor, width: i64) -> CellInput {
         let [_, last] = self.inputs;
         let fall = |from: MapShape| (self.level - from.level, halved(from.size, self.level - from.level));
         match self.inputs.get(predecessor) {
@@ -95,123 +75,32 @@ impl CellShape {
     }
 }
 
-/// The candidates of an edge that are convolutions: operation, and place among the edge's two in
-/// alpha.
-fn convolution_choices(candidates: Candidates, predecessor: Predecessor) -> &'static [(&'static str, i64)] {
-    match (candidates, predecessor) {
-        (Candidates::All, 0 | 1) => &[(SKIP, 0), (CONVOLUTION, 1)],
-        (Candidates::All | Candidates::Convolution, _) => &[(CONVOLUTION, 1)],
-        (Candidates::Identity, _) => &[],
-    }
-}
-
-impl StackedConvolution {
-    /// The convolutions that read `predecessor`; `None` where there are none.
-    fn new(
-        builder: &Builder,
-        cell: CellShape,
-        predecessor: Predecessor,
-        edges: &[(Link, Candidates)],
-        reads: &Channels,
-        build: &mut Build,
-    ) -> Result<Option<StackedConvolution>> {
-        let outputs = builder.channels << cell.level;
-        let CellInput { channels: inputs, drop, from, size: map } = cell.read(predecessor, outputs);
-        let resize = !builder.supernet && builder.space.downsampling == Downsampling::Resize;
-        let (input_map, stride, padding) = if resize { (map, 1, 1) } else { (from, 1 << drop, 1) };
-        let mut convolutions = Vec::new();
-        for (link, candidates) in edges.iter().filter(|(link, _)| link.predecessor == predecessor) {
-            for (operation, choice) in convolution_choices(*candidates, predecessor) {
-                let (node, from) = (link.node, predecessor_name(predecessor));
-                let shape = LayerShape {
-                    name: format!("cell{}.n{node}.{from}.{operation}", cell.index),
-                    place: Place::Cell(cell.index),
-                    kernel: (3, 3),
-                    inputs,
-                    outputs,
-                    input_map,
-                    stride,
-                    padding,
-                    map,
-                    reads: Input::Spikes,
-                };
-                let mut at = build.at(format!("n{node}.{operation}"));
-                let name = format!("cell{}.n{node}", cell.index);
-                let population = Some(Population { name, last: cell.index + 1 == builder.space.cells.len() });
-                let weight = builder.weight(&shape, population, builder.compressors, kaiming_fan_out, &mut at)?;
-                let weight = weight.reading(reads.clone());
-                convolutions.push(Convolution { weight, shape, node, choice: 2 * link.index as i64 + choice });
-            }
-        }
-        if convolutions.is_empty() {
-            return Ok(None);
-        }
-        let channels = outputs * convolutions.len() as i64;
-        let norm = BatchNorm::new(channels, builder.space.normalisation, &mut build.at("norm"));
-        let spiking = builder.supernet && builder.space.candidates == Handed::Spike;
-        let each: Vec<Channels> = convolutions.iter().map(|one| one.weight.channels().clone()).collect();
-        Ok(Some(StackedConvolution {
-            candidates: spiking.then(|| builder.neurons(build)),
-            predecessor,
-            stride,
-            padding,
-            resized: (resize && drop > 0).then_some([map.0, map.1]),
-            channels: Channels::side_by_side(&each, outputs),
-            convolutions,
-            norm,
-        }))
-    }
-
-    /// What its convolutions read of `signal`.
-    fn read(&self, signal: &Signal, pass: &Pass) -> Signal {
-        match self.resized {
-            Some(size) => signal.resized(size, pass),
-            None => signal.shallow_clone(),
-        }
-    }
-
-    /// The normalised currents of all its convolutions on `input`; `nodes` are neurons that they
-    /// reach.
-    fn currents(&self, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
-        let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
-        let weight = pass.stacked_weights(&weights);
-        let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
-        let current = pass.convolve(&input.spikes, &weight, steps.as_ref(), self.stride, self.padding);
-        let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
-        let readers = self.convolutions.len();
-        let norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
-        Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
-    }
-}
-
 impl SpikingCell {
     pub(super) fn new(
         builder: &Builder,
         shape: CellShape,
-        edges: &[(Link, Candidates)],
+        candidates: &[Candidate],
         inputs: &[Channels; 2],
         build: &mut Build,
     ) -> Result<SpikingCell> {
-        let is_identity = |link: &Link, candidates: Candidates| match candidates {
-            Candidates::All => link.predecessor >= 2,
-            Candidates::Convolution => false,
-            Candidates::Identity => true,
-        };
-        let identities = edges.iter().filter(|(link, candidates)| is_identity(link, *candidates));
-        let identities = identities.map(|(link, _)| Identity {
+        let width = builder.channels << shape.level;
+        let identities = candidates.iter().filter(|one| one.form == Form::Identity);
+        let identities = identities.map(|Candidate { link, choice, .. }| Identity {
             predecessor: link.predecessor,
             node: link.node,
-            choice: 2 * link.index as i64,
+            choice: *choice,
         });
         let identities: Vec<Identity> = identities.collect();
+        let mut pools = Vec::<Pool>::new();
         let mut stacks = Vec::<StackedConvolution>::new();
         // Of s0, s1 and the nodes so far: a node reads those before it alone.
         let mut channels = inputs.to_vec();
         for predecessor in 0..builder.nodes + 2 {
             if let Some(node) = predecessor.checked_sub(2) {
                 let driven = stacks.iter().flat_map(|stack| &stack.convolutions).find(|one| one.node == node);
-                let handed_on = identities.iter().filter(|one| one.node == node);
-                let handed_on = handed_on.map(|one| channels[one.predecessor].clone());
+                let handed_on = identities.iter().map(|one| (one.node, one.predecessor));
+                let handed_on = handed_on.chain(pools.iter().map(|one| (one.node, one.predecessor)));
+                let handed_on = handed_on.filter(|(to, _)| *to == node).map(|(_, from)| channels[from].clone());
                 channels.push(match driven {
                     Some(convolution) => convolution.weight.channels().clone(),
                     None => handed_on.reduce(|all, next| all.of_sum(&next)).unwrap_or_default(),
@@ -219,14 +108,18 @@ impl SpikingCell {
             }
             let mut at = build.at(format!("from_{}", predecessor_name(predecessor)));
             let reads = &channels[predecessor];
-            stacks.extend(StackedConvolution::new(builder, shape, predecessor, edges, reads, &mut at)?);
+            stacks.extend(StackedConvolution::all(builder, shape, predecessor, candidates, reads, &mut at)?);
+            let here = candidates.iter().filter(|one| one.link.predecessor == predecessor && one.form == Form::Pool);
+            pools.extend(here.map(|one| Pool::new(builder, one, width, &mut at)));
         }
         Ok(SpikingCell {
             channels: channels.split_off(inputs.len()),
             nodes: (0..builder.nodes).map(|node| builder.neurons(&mut build.at(format!("n{node}")))).collect(),
-            width: builder.channels << shape.level,
+            width,
+            map: shape.read(2, width).size,
             stacks,
             identities,
+            pools,
         })
     }
 
@@ -235,13 +128,18 @@ impl SpikingCell {
         Channels::side_by_side(&self.channels, self.width)
     }
 
+    /// Numbers of all sums of spikes, for one image and timestep: those of a node are made once.
+    pub(super) fn sums(&self) -> f64 {
+        let of_inputs: f64 = self.stacks.iter().map(StackedConvolution::sums).sum();
+        let pooled: BTreeSet<Predecessor> = self.pools.iter().map(|pool| pool.predecessor).collect();
+        of_inputs + (pooled.len() as i64 * self.width * self.map.0 * self.map.1) as f64
+    }
+
     pub(super) fn full_precision_parameters(&self) -> u64 {
-        let stacks = self.stacks.iter();
-        let of_stack = |stack: &StackedConvolution| {
-            let channels = stack.channels.count(self.width * stack.convolutions.len() as i64) as u64;
-            BatchNorm::PARAMETERS * channels + stack.candidates.as_ref().map_or(0, Neurons::parameters)
-        };
-        stacks.map(of_stack).sum::<u64>() + self.nodes.iter().map(Neurons::parameters).sum::<u64>()
+        let stacks = self.stacks.iter().map(StackedConvolution::full_precision_parameters);
+        let there = |pool: &Pool| self.channels[pool.node].count(self.width);
+        let pools = self.pools.iter().map(|pool| pool.full_precision_parameters(there(pool)));
+        stacks.chain(pools).sum::<u64>() + self.nodes.iter().map(Neurons::parameters).sum::<u64>()
     }
 
     /// The cell's output; `alpha` is the flattened softmax of the architecture logits, in a search.
@@ -286,13 +184,21 @@ impl SpikingCell {
         activity: &mut Vec<Activity>,
     ) {
         for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
-            let input = stack.read(signal, pass);
-            let currents = Rc::new(stack.currents(&input, &self.nodes[0], pass));
+            let currents = Rc::new(stack.currents(signal, &self.nodes[0], pass, activity));
             for (index, convolution) in stack.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
                 terms[convolution.node].push(part);
-                activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
+            }
+        }
+        let pools: Vec<&Pool> = self.pools.iter().filter(|pool| pool.predecessor == predecessor).collect();
+        if !pools.is_empty() {
+            // Nothing with weights reads the sums: they are not measured.
+            let sums = signal.summed(1, &Pass { measure: false, ..*pass });
+            for pool in pools {
+                let currents = pool.currents(&sums, &self.nodes[0], &self.channels[pool.node], pass);
+                let scale = alpha.map(|_| pool.choice);
+                terms[pool.node].push(Term::Part { of: Rc::new(currents), first: 0, scale });
             }
         }
         for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {

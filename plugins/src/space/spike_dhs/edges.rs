@@ -2,12 +2,9 @@
 
 use litesnn_framework::network::{Architecture, Edge};
 
+use super::operation::{Form, Operation, are_of_paper};
 use super::settings::NAME;
 
-/// The operation that hands on the spikes themselves.
-pub const SKIP: &str = "skip";
-/// The operation that is a CompConv 3x3 with BN.
-pub const CONVOLUTION: &str = "conv3x3";
 /// Edges that decoding keeps for each node.
 pub const KEPT_EDGES: usize = 2;
 
@@ -32,20 +29,33 @@ pub struct Link {
 
 impl Link {
     /// The edge with its operation, as a design names it.
-    pub fn edge(&self, operation: &str) -> Edge {
-        Edge { node: self.node, from: predecessor_name(self.predecessor), operation: operation.into() }
+    pub fn edge(&self, operation: Operation) -> Edge {
+        Edge { node: self.node, from: predecessor_name(self.predecessor), operation: operation.name().into() }
+    }
+
+    /// Those of `operations` that a design may have on this edge, each as another network. From s0
+    /// and s1, `skip` is the `conv3x3`.
+    pub fn different(&self, operations: &[Operation]) -> Vec<Operation> {
+        let twin = |operation: Operation| {
+            operation == Operation::Skip
+                && operations.contains(&Operation::Conv3x3)
+                && Operation::Skip.form(self.predecessor) == Operation::Conv3x3.form(self.predecessor)
+        };
+        operations.iter().copied().filter(|one| *one != Operation::None && !twin(*one)).collect()
     }
 }
 
-/// What is on an edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Candidates {
-    /// Skip and convolution, weighted by alpha.
-    All,
-    /// The convolution alone.
-    Convolution,
-    /// The skip alone, between nodes.
-    Identity,
+/// An operation on an edge of a network.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The edge.
+    pub link: Link,
+    /// The name of its layers.
+    pub operation: Operation,
+    /// What it is made of.
+    pub form: Form,
+    /// Its place in the flattened alpha.
+    pub choice: i64,
 }
 
 /// All edges of a cell, in order.
@@ -54,22 +64,46 @@ pub fn links(nodes: usize) -> Vec<Link> {
     pairs.enumerate().map(|(index, (node, predecessor))| Link { node, predecessor, index }).collect()
 }
 
-/// The edges that `weights` (softmax(alpha) by edge and candidate, flattened) decode to, for the
-/// first `nodes` nodes.
-pub fn decode(weights: &[f32], nodes: usize) -> Architecture {
-    let of = |link: &Link, choice: usize| weights.get(2 * link.index + choice).copied().unwrap_or(0.0);
+/// All `operations` on all edges.
+pub fn all_candidates(nodes: usize, operations: &[Operation]) -> Vec<Candidate> {
+    let of = |link: Link| {
+        operations.iter().enumerate().map(move |(column, operation)| Candidate {
+            link,
+            operation: *operation,
+            form: operation.form(link.predecessor),
+            choice: (operations.len() * link.index + column) as i64,
+        })
+    };
+    links(nodes).into_iter().flat_map(of).collect()
+}
+
+/// The edges that `weights` (softmax(alpha) by edge and operation, flattened) decode to, for the
+/// first `nodes` nodes: see the table of the space.
+pub fn decode(weights: &[f32], operations: &[Operation], nodes: usize) -> Architecture {
+    let of = |link: &Link, operation: Operation| {
+        let column = operations.iter().position(|one| *one == operation);
+        column.and_then(|column| weights.get(operations.len() * link.index + column)).copied().unwrap_or(0.0)
+    };
+    // The paper's text keeps edges by the weight of their convolution.
+    let ranks = |operation: Operation| operation != Operation::Skip || !are_of_paper(operations);
+    let leading = |link: &Link, counts: &dyn Fn(Operation) -> bool| {
+        let leads_on = operations.iter().copied().filter(|one| *one != Operation::None && counts(*one));
+        let largest = leads_on.max_by(|a, b| of(link, *a).total_cmp(&of(link, *b)));
+        largest.expect("a list of operations has one that leads on")
+    };
+    let strength = |link: &Link| of(link, leading(link, &ranks));
     let all = links(nodes);
     let mut edges = Vec::new();
     for node in 0..nodes {
         let mut links: Vec<&Link> = all.iter().filter(|link| link.node == node).collect();
         // Stable: of equal weights the earlier edge is kept.
-        links.sort_by(|a, b| of(b, 1).total_cmp(&of(a, 1)));
+        links.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
         links.truncate(KEPT_EDGES);
         links.sort_by_key(|link| link.index);
         for link in links {
-            // On an edge from s0 or s1 both candidates are a convolution.
-            let skip = link.predecessor >= 2 && of(link, 0) > of(link, 1);
-            edges.push(link.edge(if skip { SKIP } else { CONVOLUTION }));
+            let kept = leading(link, &|_| true);
+            let twin = !link.different(operations).contains(&kept);
+            edges.push(link.edge(if twin { Operation::Conv3x3 } else { kept }));
         }
     }
     Architecture { space: NAME.into(), edges }
@@ -77,16 +111,40 @@ pub fn decode(weights: &[f32], nodes: usize) -> Architecture {
 
 #[cfg(test)]
 mod tests {
+    use super::super::operation::OF_PAPER;
     use super::*;
+
+    fn shown(architecture: &Architecture) -> Vec<String> {
+        let edges = architecture.edges.iter();
+        edges.map(|edge| format!("{}->n{} {}", edge.from, edge.node, edge.operation)).collect()
+    }
 
     #[test]
     fn decoding_keeps_the_two_strongest_convolutions_of_each_of_the_first_nodes() {
         // Rows of (skip, convolution) for the 5 edges of two nodes, then a third node that is not
         // decoded.
         let weights = [0.5, 0.5, 0.2, 0.8, 0.9, 0.1, 0.4, 0.6, 0.7, 0.3, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
-        let edges = decode(&weights, 2).edges;
-        let shown: Vec<String> =
-            edges.iter().map(|edge| format!("{}->n{} {}", edge.from, edge.node, edge.operation)).collect();
-        assert_eq!(shown, ["s0->n0 conv3x3", "s1->n0 conv3x3", "s1->n1 conv3x3", "n0->n1 skip"]);
+        let decoded = decode(&weights, &OF_PAPER, 2);
+        assert_eq!(shown(&decoded), ["s0->n0 conv3x3", "s1->n0 conv3x3", "s1->n1 conv3x3", "n0->n1 skip"]);
+    }
+
+    #[test]
+    fn a_wider_list_keeps_edges_by_their_largest_operation_that_is_not_none() {
+        let operations = [Operation::Skip, Operation::Conv3x3, Operation::Conv1x1, Operation::None];
+        #[rustfmt::skip]
+        let weights = [
+            // s0 and s1 to n0: from s0, `skip` is a convolution 3x3.
+            0.5, 0.3, 0.1, 0.1,
+            0.0, 0.1, 0.2, 0.7,
+            // s0, s1 and n0 to n1: `none` is largest on the first, and does not make it strong.
+            0.1, 0.1, 0.1, 0.7,
+            0.1, 0.1, 0.3, 0.5,
+            0.4, 0.1, 0.1, 0.4,
+        ];
+        let decoded = decode(&weights, &operations, 2);
+        assert_eq!(shown(&decoded), ["s0->n0 conv3x3", "s1->n0 conv1x1", "s1->n1 conv1x1", "n0->n1 skip"]);
+        // Without `conv3x3` in the list, a design has the name that the list has.
+        let decoded = decode(&[0.9, 0.1, 0.2, 0.8], &[Operation::Skip, Operation::Conv5x5], 1);
+        assert_eq!(shown(&decoded), ["s0->n0 skip", "s1->n0 conv5x5"]);
     }
 }

@@ -9,7 +9,7 @@ use litesnn_framework::network::{
 use litesnn_framework::spiking::{Neurons, fold_time, unfold_time};
 use tch::Tensor;
 
-use super::settings::SpikeDhs;
+use super::settings::{Handed, SpikeDhs};
 
 /// What a network is built from.
 pub struct Builder<'a> {
@@ -59,6 +59,11 @@ impl Builder<'_> {
         Neurons::new(&self.space.neurons, &mut build.at("neurons"))
     }
 
+    /// The neurons on the currents of candidates, where candidates hand on spikes.
+    pub fn candidate_neurons(&self, build: &mut Build) -> Option<Neurons> {
+        (self.supernet && self.space.candidates == Handed::Spike).then(|| self.neurons(build))
+    }
+
     /// The weight of a layer under `compressors`, which drives `population`; `init` draws it in the shape that it is given.
     pub fn weight(
         &self,
@@ -71,11 +76,18 @@ impl Builder<'_> {
         let spec = LayerSpec { name: shape.name.clone(), place: shape.place, population };
         let dimensions = match shape.reads {
             Input::Pooled => vec![shape.outputs, shape.inputs],
-            _ => vec![shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1],
+            _ => vec![shape.outputs, shape.inputs / shape.groups, shape.kernel.0, shape.kernel.1],
         };
         let compressors = compressors.iter().copied();
         CompressedWeight::new(spec, |stream| init(stream, &dimensions), compressors, self.compression, self.open, build)
     }
+}
+
+/// The output of convolutions with these weights, one after another, on `spikes` `[T·B, C, H, W]`.
+pub fn convolved(weights: &[&CompressedWeight], spikes: &Tensor, stride: i64, padding: i64, pass: &Pass) -> Tensor {
+    let weight = pass.stacked_weights(weights);
+    let steps = pass.precision.takes_steps().then(|| pass.steps(weights)).flatten();
+    pass.convolve(spikes, &weight, steps.as_ref(), stride, padding)
 }
 
 /// Spikes of a layer of neurons on currents `[T·B, ...]`.

@@ -2,17 +2,19 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Place, Response, Supernet, SynapseLayer};
 use tch::{Kind, Tensor};
 
 use super::cell::{CellShape, SpikingCell};
-use super::edges::{Candidates, Link, decode};
+use super::edges::{Candidate, decode};
 use super::head::{Auxiliary, Head};
 use super::layers::{Builder, MapShape, halved};
+use super::operation::Operation;
+use super::stack::StackedConvolution;
 use super::stem::Stem;
 
 impl Builder<'_> {
-    pub(super) fn body(&self, edges: &[(Link, Candidates)], alpha: Option<Tensor>, build: &mut Build) -> Result<Body> {
+    pub(super) fn body(&self, candidates: &[Candidate], alpha: Option<Tensor>, build: &mut Build) -> Result<Body> {
         let space = self.space;
         let nodes = self.nodes as i64;
         let stem = Stem::new(self, &mut build.at("stem"))?;
@@ -25,7 +27,7 @@ impl Builder<'_> {
         let mut auxiliary = None;
         for (index, &level) in space.cells.iter().enumerate() {
             let mut at = build.at(format!("cell{index}"));
-            let cell = SpikingCell::new(self, CellShape { index, level, inputs }, edges, &reads, &mut at)?;
+            let cell = SpikingCell::new(self, CellShape { index, level, inputs }, candidates, &reads, &mut at)?;
             let [_, last] = reads;
             reads = [last, cell.channels()];
             cells.push(cell);
@@ -44,6 +46,7 @@ impl Builder<'_> {
             head,
             alpha,
             searched: self.open,
+            operations: space.columns(),
             kept_nodes: space.kept_nodes(),
             fused: space.neurons.fused().is_some(),
         })
@@ -61,6 +64,8 @@ pub(super) struct Body {
     alpha: Option<Tensor>,
     /// Whether something is still to be decided, so that the search's cost terms count the cells.
     searched: bool,
+    /// The columns of alpha.
+    operations: Vec<Operation>,
     kept_nodes: usize,
     /// Whether kernels compute its neurons.
     fused: bool,
@@ -97,13 +102,9 @@ impl Network for Body {
         let outside = |(shape, weight)| SynapseLayer { shape, weight, choice: None, searched: false };
         let mut layers = vec![outside((&self.stem.shape, &self.stem.weight))];
         for cell in &self.cells {
-            for convolution in cell.stacks.iter().flat_map(|stack| &stack.convolutions) {
-                layers.push(SynapseLayer {
-                    shape: &convolution.shape,
-                    weight: &convolution.weight,
-                    choice: self.alpha.as_ref().map(|_| convolution.choice as usize),
-                    searched: self.searched,
-                });
+            for (shape, weight, choice) in cell.stacks.iter().flat_map(StackedConvolution::layers) {
+                let choice = self.alpha.as_ref().map(|_| choice as usize);
+                layers.push(SynapseLayer { shape, weight, choice, searched: self.searched });
             }
         }
         layers.push(outside(self.head.layer()));
@@ -111,11 +112,15 @@ impl Network for Body {
         layers
     }
 
+    fn other_maps(&self) -> Vec<(Place, f64)> {
+        self.cells.iter().enumerate().map(|(index, cell)| (Place::Cell(index), cell.sums())).collect()
+    }
+
     fn has_fused_neurons(&self) -> bool {
         self.fused
     }
 
-    /// Skip and convolution of each edge in turn.
+    /// The operations of each edge in turn.
     fn presence(&self) -> Option<Tensor> {
         self.alpha.as_ref().map(|alpha| alpha.softmax(1, Kind::Float).flatten(0, -1))
     }
@@ -130,6 +135,6 @@ impl Network for Body {
 impl Supernet for Body {
     fn decode(&self) -> Architecture {
         let weights = self.presence().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
-        decode(&weights.unwrap_or_default(), self.kept_nodes)
+        decode(&weights.unwrap_or_default(), &self.operations, self.kept_nodes)
     }
 }

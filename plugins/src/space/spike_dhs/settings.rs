@@ -5,6 +5,8 @@ use litesnn_framework::spiking::{NeuronSettings, Statistics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::operation::{OF_PAPER, Operation, are_of_paper, columns, operations};
+
 /// The name of the plugin.
 pub const NAME: &str = "spike-dhs";
 
@@ -26,6 +28,11 @@ pub struct SpikeDhs {
     pub final_nodes: usize,
     /// Channels of one node at level 0; a cell has nodes x channels x 2^level.
     pub channels: Channels,
+    /// The operations among which each edge is searched, in any order (paper: `conv3x3` and
+    /// `skip`).
+    #[serde(deserialize_with = "operations", skip_serializing_if = "are_of_paper")]
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub operations: Vec<Operation>,
     /// Stride of the stem's convolution.
     #[schemars(extend("enum" = [1, 2, 4]))]
     pub stem_stride: i64,
@@ -136,6 +143,7 @@ impl Default for SpikeDhs {
             nodes: 4,
             final_nodes: 0,
             channels: Channels { search: 12, retrain: 48 },
+            operations: OF_PAPER.into(),
             stem_stride: 1,
             skip: Skip::Identity,
             downsampling: Downsampling::Stride,
@@ -151,6 +159,11 @@ impl Default for SpikeDhs {
 }
 
 impl SpikeDhs {
+    /// The operations of an edge, in the order of the columns of alpha.
+    pub fn columns(&self) -> Vec<Operation> {
+        columns(&self.operations)
+    }
+
     /// Nodes of a cell of the final network.
     pub fn kept_nodes(&self) -> usize {
         if self.final_nodes == 0 { self.nodes } else { self.final_nodes.min(self.nodes) }

@@ -28,6 +28,7 @@ impl Stem {
             kernel: (3, 3),
             inputs,
             outputs: builder.nodes as i64 * builder.channels,
+            groups: 1,
             input_map: (height, width),
             stride: space.stem_stride,
             padding: 1,
