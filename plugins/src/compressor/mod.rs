@@ -23,6 +23,7 @@ pub mod score_prune;
 pub mod scores;
 mod signs;
 pub mod spine_prune;
+pub mod ticket;
 
 #[cfg(test)]
 mod one_layer;
