@@ -80,13 +80,13 @@ pub struct Design {
     pub space: String,
     /// Number of timesteps to run.
     pub timesteps: i64,
-    /// Edges of the cell; none in a space with one architecture alone.
-    #[serde(rename = "edge", default, skip_serializing_if = "Vec::is_empty")]
-    pub edges: Vec<Edge>,
     /// Digest of the masks that an optimizer has written, in a file beside the design's: see
     /// [`Ticket`](super::Ticket).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// Edges of the cell; none in a space with one architecture alone.
+    #[serde(rename = "edge", default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Edge>,
     /// Decisions by compressor.
     #[serde(default)]
     pub compression: Compression,

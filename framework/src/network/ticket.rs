@@ -1,9 +1,9 @@
 //! A ticket: masks that an optimizer has written over the layers of a network, in a file beside the
 //! design.
 //!
-//! A pruner that makes its masks anew from what is trained needs nothing but its settings to travel.
-//! Masks that rest on a whole search (lottery tickets, Frankle and Carbin, ICLR 2019) have to travel
-//! themselves. So the file `design.ticket` lies beside `design.toml`:
+//! A pruner that makes its masks anew from what is trained needs nothing but its settings to
+//! travel. Masks that rest on a whole search (lottery tickets, Frankle and Carbin, ICLR 2019) have
+//! to travel themselves. So the file `design.ticket` lies beside `design.toml`:
 //!
 //! ```text
 //! design.toml      ticket = "7d1c..."                      digest of the masks (BLAKE3)
@@ -11,9 +11,10 @@
 //! ```
 //!
 //! A file by another name, `kim.toml`, has its ticket in `kim.ticket`. The digest is part of the
-//! design, and so of the identity of a trial that takes the design over. A ticket that is not there,
-//! cannot be read or is another one is an error, and so is a design without a ticket where a
-//! compressor takes its masks from one ([`WeightTransform::ticket`]): such a network would be dense.
+//! design, and so of the identity of a trial that takes the design over. A ticket that is not
+//! there, cannot be read or is another one is an error, and so is a design without a ticket where a
+//! compressor takes its masks from one ([`WeightTransform::ticket`]): such a network would be
+//! dense.
 //!
 //! [`WeightTransform::ticket`]: super::WeightTransform::ticket
 

@@ -37,6 +37,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Epochs of a whole trial whose `[search]` and `[retrain]` have so many, at most: for who looks at
+    /// its progress.
+    fn epochs(&self, search: usize, retrain: usize) -> usize {
+        search + retrain
+    }
+
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         open.check_warmup(&self.controls())

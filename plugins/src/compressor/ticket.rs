@@ -1,16 +1,17 @@
 //! A mask that the optimizer writes: the place that an optimizer's ticket acts from.
 //!
-//! Source: lottery tickets, Frankle and Carbin (ICLR 2019); in spiking networks Kim et al. (ECCV 2022).
+//! Source: lottery tickets, Frankle and Carbin (ICLR 2019); in spiking networks Kim et al. (ECCV
+//! 2022).
 //!
 //! ```text
 //! M = 1 on every weight until an optimizer removes some          W' = M · W, dW'/dW = M
 //! ```
 //!
 //! What is removed is decided over all layers at once, by an optimizer that writes tickets
-//! (`lottery-ticket`), so that a layer's density is an outcome. M is a buffer of the weight's shape,
-//! and changes in no other way. It multiplies what all transforms make of the weight: a quantiser
-//! before or after it acts on the whole weight, of which M removes a part. The cost of a layer is that
-//! of any pruned one: density = sum of M over the number of weights.
+//! (`lottery-ticket`), so that a layer's density is an outcome. M is a buffer of the weight's
+//! shape, and changes in no other way. It multiplies what all transforms make of the weight: a
+//! quantiser before or after it acts on the whole weight, of which M removes a part. The cost of a
+//! layer is that of any pruned one: density = sum of M over the number of weights.
 //!
 //! | how the trial comes to its network | M |
 //! |---|---|
@@ -19,8 +20,8 @@
 //! | `[design]` with `compression` in `keep` | the ticket beside the design's file |
 //! | `[design]` without a ticket, or no search at all | an error |
 //!
-//! The design also has the removed fraction of each layer, by the layer's name, so that its cost can
-//! be told without the ticket.
+//! The design also has the removed fraction of each layer, by the layer's name, so that its cost
+//! can be told without the ticket.
 
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};

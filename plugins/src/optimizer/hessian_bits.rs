@@ -1,8 +1,9 @@
-//! Bit-widths by the curvature of the loss: groups of layers whose weights matter most keep most bits.
+//! Bit-widths by the curvature of the loss: groups of layers whose weights matter most keep most
+//! bits.
 //!
-//! Source: Lui and Neftci, Hessian Aware Quantization of Spiking Neural Networks (ICONS 2021), who rank
-//! layers by the trace of the Hessian and choose bits by hand; Dong et al., HAWQ-V2 (NeurIPS 2020), whose
-//! rule chooses them.
+//! Source: Lui and Neftci, Hessian Aware Quantization of Spiking Neural Networks (ICONS 2021), who
+//! rank layers by the trace of the Hessian and choose bits by hand; Dong et al., HAWQ-V2 (NeurIPS
+//! 2020), whose rule chooses them.
 //!
 //! ```text
 //! train        the settled network in full precision, pruners acting
@@ -14,26 +15,27 @@
 //! ```
 //!
 //! (Hutchinson, 1989.) l runs over the layers whose quantiser leaves a choice of bits, n_l is their
-//! number of weights, and a group is what shares its bits (a cell, a block). Biases, normalisations and
-//! other layers are left out. Neurons have a surrogate gradient and no second derivative, so that H v is
-//! a central difference of gradients: e has to be large enough for spikes to change, and small against
-//! the weights. The passes normalise by the statistics of their batch, as in training; running statistics
-//! and every other buffer are set back after each. Draws end after `draws`, or when the mean of the sum of
-//! all traces changes by less than `tolerance` of itself.
+//! number of weights, and a group is what shares its bits (a cell, a block). Biases, normalisations
+//! and other layers are left out. Neurons have a surrogate gradient and no second derivative, so
+//! that H v is a central difference of gradients: e has to be large enough for spikes to change,
+//! and small against the weights. The passes normalise by the statistics of their batch, as in
+//! training; running statistics and every other buffer are set back after each. Draws end after
+//! `draws`, or when the mean of the sum of all traces changes by less than `tolerance` of itself.
 //!
 //! c_g is what a bit of a group costs: its weights that are kept (`of = "memory"`), or its synaptic
-//! operations on the same images (`of = "compute"`). So `budget` is a mean bit-width, of the memory or of
-//! the Bit-SynOps. Of choices that are equally good the cheapest is taken. The search keeps all choices
-//! that no other one beats in both cost and Omega, and is exact up to 50,000 of them; beyond, of choices
-//! that cost the same to a hundred-thousandth of the budget it keeps the best.
+//! operations on the same images (`of = "compute"`). So `budget` is a mean bit-width, of the memory
+//! or of the Bit-SynOps. Of choices that are equally good the cheapest is taken. The search keeps
+//! all choices that no other one beats in both cost and Omega, and is exact up to 50,000 of them;
+//! beyond, of choices that cost the same to a hundred-thousandth of the budget it keeps the best.
 //!
-//! With `ranked_bits` the bits are given by hand instead: the group of the largest trace has the first
-//! one, and so on; the last one holds for all that are left.
+//! With `ranked_bits` the bits are given by hand instead: the group of the largest trace has the
+//! first one, and so on; the last one holds for all that are left.
 //!
-//! An architecture is searched before, in the epochs of `[search]` with nothing compressed. The epochs of
-//! `[retrain]` are shared by `train`, `quantize`, and, where the number of timesteps is open, `timesteps`,
-//! which decides it as `sequential` does. Scores of pruners move from the first of them on. Weights are
-//! carried from stage to stage, and are the final ones. The authors take the test images for the traces.
+//! An architecture is searched before, in the epochs of `[search]` with nothing compressed. The
+//! epochs of `[retrain]` are shared by `train`, `quantize`, and, where the number of timesteps is
+//! open, `timesteps`, which decides it as `sequential` does. Scores of pruners move from the first
+//! of them on. Weights are carried from stage to stage, and are the final ones. The authors take
+//! the test images for the traces.
 
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{OpenBits, Technique, Techniques};
@@ -334,8 +336,8 @@ fn signs(uniform: &Tensor) -> Tensor {
     uniform.ge(0.5).to_kind(Kind::Float) * 2.0 - 1.0
 }
 
-/// The trace of the Hessian of each of `weights` alone. `draw` gives the v of a draw, and `gradient`
-/// the gradient with the weights as they are.
+/// The trace of the Hessian of each of `weights` alone. `draw` gives the v of a draw, and
+/// `gradient` the gradient with the weights as they are.
 fn hutchinson(
     settings: &HessianBits,
     weights: &[Tensor],
@@ -458,7 +460,8 @@ mod tests {
         HessianBits { draws, tolerance: 0.0, ..HessianBits::default() }
     }
 
-    /// v A v is the trace and what lies beside the diagonal, of which the mean over all signs is zero.
+    /// v A v is the trace and what lies beside the diagonal, of which the mean over all signs is
+    /// zero.
     #[test]
     fn over_all_vectors_of_signs_the_trace_of_a_quadratic_form_is_exact() {
         let weights = [Tensor::from_slice(&[0.3, -1.0]), Tensor::from_slice(&[2.0])];
@@ -476,8 +479,8 @@ mod tests {
         assert_eq!(weights[0].double_value(&[1]), -1.0, "weights are as they were");
     }
 
-    /// The cross-entropy of softmax(W x) has the Hessian (diag(p) - p p') times x x', the trace of which
-    /// is (1 - sum of p²) |x|².
+    /// The cross-entropy of softmax(W x) has the Hessian (diag(p) - p p') times x x', the trace of
+    /// which is (1 - sum of p²) |x|².
     #[test]
     fn the_trace_of_a_linear_classifier_is_near_its_closed_form() {
         let mut stream = Stream::open(0, "test", 0);
@@ -485,7 +488,7 @@ mod tests {
         let (images, weight) = (drawn(&[16, 6]), drawn(&[4, 6]).set_requires_grad(true));
         let labels = Tensor::arange(16, (Kind::Int64, Device::Cpu)).remainder(4);
         let p = images.matmul(&weight.detach().tr()).softmax(1, Kind::Double);
-        let of_image = (1.0 - p.square().sum_dim_intlist(1, false, Kind::Double))
+        let of_image = (-p.square().sum_dim_intlist(1, false, Kind::Double) + 1.0)
             * images.square().sum_dim_intlist(1, false, Kind::Double);
         let exact = of_image.mean(Kind::Double).double_value(&[]);
         let weights = [weight];
@@ -536,8 +539,8 @@ mod tests {
         costs.iter().zip(lost).map(own).collect()
     }
 
-    /// By hand: groups of 10 and 20 weights, a budget of 2 bits, 60 in all. (4, 1) costs 60 and loses
-    /// 0 + 5; (2, 2) costs 60 and loses 4 + 2; (1, 2) costs 50 and loses 9 + 2.
+    /// By hand: groups of 10 and 20 weights, a budget of 2 bits, 60 in all. (4, 1) costs 60 and
+    /// loses 0 + 5; (2, 2) costs 60 and loses 4 + 2; (1, 2) costs 50 and loses 9 + 2.
     #[test]
     fn a_budget_is_spent_to_its_last_bit() {
         let all = options(&[10.0, 20.0], &[[9.0, 4.0, 0.0], [5.0, 2.0, 1.0]]);

@@ -2,8 +2,8 @@
 //! network and begins again from early weights.
 //!
 //! Source: Kim, Li, Park, Venkatesha, Yin and Panda, Exploring Lottery Ticket Hypothesis in Spiking
-//! Neural Networks (ECCV 2022): iterative magnitude pruning (Frankle and Carbin, ICLR 2019) with late
-//! rewinding (Frankle et al., ICML 2020), and Early-Time.
+//! Neural Networks (ECCV 2022): iterative magnitude pruning (Frankle and Carbin, ICLR 2019) with
+//! late rewinding (Frankle et al., ICML 2020), and Early-Time.
 //!
 //! ```text
 //! round k = 1 ... rounds:   train; M <- M without the floor(fraction · n) smallest |W| of the n that M keeps;
@@ -11,37 +11,38 @@
 //! final:                    train once more
 //! ```
 //!
-//! The smallest |W| are found over the weights of all layers together, stem and classifier included,
-//! and no normalisation or bias. W is what is trained, before any quantiser. Of equal magnitudes at the
-//! threshold all stay. So round k leaves (1 - fraction)^k of the weights. W_rewind are the weights,
-//! normalisations and biases after `rewind_epoch` epochs of the first training; running statistics go
-//! on as they are. A weight that is removed has no gradient.
+//! The smallest |W| are found over the weights of all layers together, stem and classifier
+//! included, and no normalisation or bias. W is what is trained, before any quantiser. Of equal
+//! magnitudes at the threshold all stay. So round k leaves (1 - fraction)^k of the weights.
+//! W_rewind are the weights, normalisations and biases after `rewind_epoch` epochs of the first
+//! training; running statistics go on as they are. A weight that is removed has no gradient.
 //!
 //! The masks act through the compressor `ticket`, and travel with the design as its ticket. In a
 //! manifest without that compressor nothing could be removed: the network is then trained once, and
 //! the trial says so. A quantiser beside it acts in all rounds. The rounds also decide what else is
-//! open, as `joint` does: bit-widths in all rounds but the last training, which has the widths decided;
-//! the number of timesteps in the last training. An architecture is searched before, in the epochs of
-//! `[search]` with nothing compressed. In a space with one architecture alone nothing reads `[search]`.
+//! open, as `joint` does: bit-widths in all rounds but the last training, which has the widths
+//! decided; the number of timesteps in the last training. An architecture is searched before, in
+//! the epochs of `[search]` with nothing compressed. In a space with one architecture alone nothing
+//! reads `[search]`.
 //!
 //! # Epochs
 //!
-//! All trainings are as `[retrain]` says, each with its own schedule of the learning rate and momentum
-//! from zero. Its epochs E are
+//! All trainings are as `[retrain]` says, each with its own schedule of the learning rate and
+//! momentum from zero. Its epochs E are
 //!
 //! | `epochs` | first training | later trainings |
 //! |---|---|---|
 //! | `each` | E | E - `rewind_epoch` |
 //! | `shared` | an equal share of E, what is left over goes to the first ones | likewise |
 //!
-//! The paper has `each`; with `shared` the whole costs as much as another optimizer's trial. The first
-//! training has to be longer than `rewind_epoch`.
+//! The paper has `each`; with `shared` the whole costs as much as another optimizer's trial. The
+//! first training has to be longer than `rewind_epoch`.
 //!
 //! # Early-Time
 //!
-//! All trainings but the last run fewer timesteps where these say nearly the same. After two epochs of
-//! training at T timesteps, with P_t = softmax of the summed logits of the first t timesteps on some
-//! 1000 training images,
+//! All trainings but the last run fewer timesteps where these say nearly the same. After two epochs
+//! of training at T timesteps, with P_t = softmax of the summed logits of the first t timesteps on
+//! some 1000 training images,
 //!
 //! ```text
 //! D_t = KL(P_t || P_T), a mean over images          T_early = the least t of 2 ... T-1 with D_t / D_2 < early_time, else T
@@ -65,7 +66,8 @@ use super::two_passes::{TwoPasses, two_pass_settings};
 two_pass_settings! {
     /// Settings of `lottery-ticket`.
     pub struct LotteryTicket {
-        /// Trainings that are followed by a removal; one more training comes last (paper: up to 14).
+        /// Trainings that are followed by a removal; one more training comes last (paper: up to
+        /// 14).
         #[schemars(range(min = 1, max = 50))]
         pub rounds: u32 = 14,
         /// Fraction of the weights that are left which a round removes (paper: 0.25).
@@ -179,6 +181,11 @@ impl Optimizer for LotteryTicket {
         self.passes().controls()
     }
 
+    fn epochs(&self, search: usize, retrain: usize) -> usize {
+        let early = if self.early_time.is_some() { EARLY.1 } else { 0 };
+        search + early + self.trainings(retrain).iter().sum::<usize>()
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.passes().check(NAME, open)?;
         let (epochs, trainings) = (open.retrain.epochs, self.trainings(open.retrain.epochs));
@@ -230,8 +237,8 @@ fn tickets(search: &Search) -> Vec<(Tensor, Tensor)> {
     layers.iter().filter_map(|layer| Some((layer.weight.raw().detach(), layer.weight.ticket()?))).collect()
 }
 
-/// Removes the fraction of smallest magnitude of all weights that the masks keep; of those that are as
-/// small as the least that stays, all stay.
+/// Removes the fraction of smallest magnitude of all weights that the masks keep; of those that are
+/// as small as the least that stays, all stay.
 fn remove_smallest(tickets: &[(Tensor, Tensor)], fraction: f64) {
     tch::no_grad(|| {
         let alive = |(weight, mask): &(Tensor, Tensor)| weight.abs().masked_select(&mask.ne(0.0));
@@ -253,8 +260,8 @@ fn removed(alive: usize, fraction: f64) -> usize {
     (fraction * alive as f64).floor() as usize
 }
 
-/// The weights that later trainings begin with, and the number of timesteps that is enough for them:
-/// kept in every checkpoint of the network.
+/// The weights that later trainings begin with, and the number of timesteps that is enough for
+/// them: kept in every checkpoint of the network.
 struct Rewound {
     /// Each trained tensor and its copy.
     copies: Vec<(Tensor, Tensor)>,

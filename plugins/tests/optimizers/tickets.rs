@@ -78,7 +78,8 @@ fn a_ticket_travels_with_its_design_and_a_design_without_it_is_refused() {
     assert!(said.contains("design.ticket` is not there"), "{said}");
 }
 
-/// Early-Time changes how many timesteps the rounds run, and so their firing; the last training runs all.
+/// Early-Time changes how many timesteps the rounds run, and so their firing; the last training
+/// runs all.
 #[test]
 fn without_a_ticket_the_network_is_trained_once() {
     let desk = Desk::new(&[&["compressor=[{ gaussian-quantize = { bits = [2] } }]"], &ROUNDS[1..]].concat());
