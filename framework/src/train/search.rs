@@ -263,6 +263,12 @@ impl<'a, 'b> Search<'a, 'b> {
         Ok(all)
     }
 
+    /// Images that an epoch of this network trains on.
+    pub fn images(&self) -> usize {
+        let all = self.session.splits.train.len();
+        self.parts.training.samples.map_or(all, |samples| samples.get().min(all))
+    }
+
     /// The random stream of a purpose and an index, under the trial's seed.
     pub fn stream(&self, purpose: &str, index: u64) -> Stream {
         Stream::open(self.session.seed, purpose, index)

@@ -70,7 +70,8 @@ two_pass_settings! {
         /// e: the length of the difference, for every weight.
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         pub epsilon: f64 = 1e-3,
-        /// Training images that the gradients are taken on, in whole batches.
+        /// Training images that the gradients are taken on, in whole batches; all where there are
+        /// fewer.
         #[schemars(range(min = 1), extend("x-unit" = "images"))]
         pub images: usize = 500,
     }
@@ -215,7 +216,7 @@ impl HessianBits {
 
     /// Batches of training images that are looked at.
     fn batches(&self, search: &Search) -> usize {
-        self.images.div_ceil(search.retrain().batch_size)
+        self.images.min(search.images()).div_ceil(search.retrain().batch_size)
     }
 
     /// The trace of each layer's Hessian, by group.

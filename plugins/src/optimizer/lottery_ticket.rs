@@ -300,7 +300,7 @@ impl Rewound {
         passes.stage(search, name, epochs, regime, &[Role::Score, Role::BitLogit])?;
         if !search.has_begun("round1") {
             let mut divergence = Tensor::zeros([regime.timesteps], (Kind::Double, tch::Device::Cpu));
-            let batches = COMPARED.div_ceil(search.retrain().batch_size);
+            let batches = COMPARED.min(search.images()).div_ceil(search.retrain().batch_size);
             search.show(name, batches, |parts, batch| {
                 divergence += divergences(&parts.evaluate(batch, regime)).to_device(tch::Device::Cpu);
             })?;
