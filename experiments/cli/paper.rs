@@ -16,7 +16,7 @@ macro_rules! held {
     };
 }
 
-const MANIFESTS: usize = 12;
+const MANIFESTS: usize = 13;
 
 /// The manifests, and behind them the designs that they name.
 const HELD: [(&str, &str); MANIFESTS + 4] = held![
@@ -31,6 +31,7 @@ const HELD: [(&str, &str); MANIFESTS + 4] = held![
     "compared/binary-connect.toml",
     "compared/esl-snn.toml",
     "compared/grad-r.toml",
+    "compared/lottery-ticket.toml",
     "compared/stds.toml",
     "designs/lite-snn-large.toml",
     "designs/lite-snn-medium.toml",

@@ -11,7 +11,7 @@ use crate::workbench::{self, Ran, Sections, same, works};
 use crate::{Kept, Law, Stop, broken, guarded, require};
 use litesnn_framework::Error;
 use litesnn_framework::ground::Role;
-use litesnn_framework::network::{Compressor, SearchSpace, TimestepSearcher};
+use litesnn_framework::network::{Compressor, SearchSpace, Ticket, TimestepSearcher};
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::record::Stage;
 use litesnn_framework::train::Optimizer;
@@ -39,7 +39,8 @@ type Boxed = Box<dyn Optimizer>;
 /// Epochs of a search: more than the warm-up of a timestep searcher's example.
 const EPOCHS: usize = 3;
 
-/// A search space, a timestep searcher that searches, and one compressor of each stage.
+/// A search space, a timestep searcher that searches, and a compressor of each kind of thing that an
+/// optimizer decides: by parameters of each role, and by masks that it writes.
 struct Field {
     space: Made<Box<dyn SearchSpace>>,
     timesteps: Made<Box<dyn TimestepSearcher>>,
@@ -62,16 +63,18 @@ fn field_in(subject: &Subject, space: Made<Box<dyn SearchSpace>>) -> Kept<Field>
         return Err(Stop::Skipped("no timestep searcher is registered".into()));
     }
     let mut compressors: Vec<Made<Box<dyn Compressor>>> = Vec::new();
-    let mut roles = BTreeSet::new();
-    // Those that bring roles of parameters which no other one has.
+    let (mut roles, mut tickets) = (BTreeSet::new(), false);
+    // Those that bring roles of parameters which no other one has, or the first masks.
     for plugin in subject.others(Kind::Compressor) {
         let made = first_of::<Box<dyn Compressor>>(plugin)?;
         let stack = [(made.name, made.plugin.as_ref())];
         let built = workbench::supernet(space.plugin.as_ref(), &workbench::information(1, 12), None, &stack, 0);
         let searched = works(built, format!("a supernet with `{}`", made.name))?;
         let brought: BTreeSet<Role> = searched.parameters.trainable().iter().map(|parameter| parameter.role).collect();
-        if !brought.is_subset(&roles) {
+        let masks = Ticket::is_needed(searched.supernet.as_ref());
+        if !brought.is_subset(&roles) || (masks && !tickets) {
             roles.extend(brought);
+            tickets |= masks;
             compressors.push(made);
         }
     }

@@ -83,6 +83,12 @@ impl Parameters {
         trainable.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
+    /// Adds a buffer to those that the network was built with.
+    pub fn keep(&mut self, name: String, value: Tensor) -> Tensor {
+        self.buffers.push((name, value.shallow_clone()));
+        value
+    }
+
     /// Takes the values of `other`'s tensors; every tensor has to be there in its shape. What else
     /// `other` has is left alone.
     pub fn copy_from(&self, other: &Parameters) -> Result<(), String> {

@@ -58,6 +58,30 @@ impl Techniques {
     }
 }
 
+/// Bit-widths that a search is to choose among for a group of layers.
+#[derive(Debug)]
+pub struct OpenBits {
+    /// The group of layers that share the choice, as [`WeightTransform::decide`] names it.
+    pub group: String,
+    /// The candidates, ascending.
+    pub bits: Vec<u32>,
+    /// Their logits, a tensor that all layers of the group share.
+    pub logits: Tensor,
+}
+
+impl OpenBits {
+    /// Makes the candidate at this place the only one: the softmax of all other logits is zero.
+    pub fn choose(&self, place: usize) {
+        tch::no_grad(|| {
+            let logits = self.logits.shallow_clone().fill_(NEVER);
+            let _ = logits.get(place as i64).fill_(0.0);
+        });
+    }
+}
+
+/// The logit of what is never chosen: exp(-1e4) is zero in f32.
+pub const NEVER: f64 = -1e4;
+
 /// A compressor: any number of them act on every weight, in the order of the manifest.
 #[typetag::serde]
 pub trait Compressor: std::fmt::Debug + Send + Sync {
@@ -114,6 +138,13 @@ pub trait WeightTransform {
         None
     }
 
+    /// The buffer of a mask that an optimizer writes, ones and zeros of the weight's shape; `None`
+    /// where the compressor itself says what is removed. [`WeightTransform::mask`] gives it, too. It
+    /// travels with the design, as a [`Ticket`](super::Ticket).
+    fn ticket(&self) -> Option<Tensor> {
+        None
+    }
+
     /// Ones where an output channel stays, zeros where it is removed as a whole, `[out]`; `None`
     /// where channels are never removed as a whole.
     ///
@@ -154,6 +185,11 @@ pub trait WeightTransform {
 
     /// Expected bits of a weight; `None` leaves them as they are.
     fn bits(&self) -> Option<Factor> {
+        None
+    }
+
+    /// The bit-widths among which a search is to choose; `None` where nothing is open.
+    fn open_bits(&self) -> Option<OpenBits> {
         None
     }
 

@@ -80,6 +80,10 @@ pub struct Design {
     pub space: String,
     /// Number of timesteps to run.
     pub timesteps: i64,
+    /// Digest of the masks that an optimizer has written, in a file beside the design's: see
+    /// [`Ticket`](super::Ticket).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     /// Edges of the cell; none in a space with one architecture alone.
     #[serde(rename = "edge", default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Edge>,
@@ -131,7 +135,7 @@ impl Design {
     /// A design of an architecture, for a network that is told elsewhere.
     pub fn new(architecture: Architecture, timesteps: i64, compression: Compression) -> Design {
         let Architecture { space, edges } = architecture;
-        Design { version: VERSION, space, timesteps, edges, compression, network: None, accounting: None }
+        Design { version: VERSION, space, timesteps, edges, ticket: None, compression, network: None, accounting: None }
     }
 
     /// The edges, with the space that they belong to.
@@ -204,6 +208,7 @@ mod tests {
             space: "spike-dhs".into(),
             timesteps: 2,
             edges: vec![Edge { node: 0, from: "s0".into(), operation: "conv3x3".into() }],
+            ticket: None,
             compression: BTreeMap::from([(
                 "gaussian-quantize".to_owned(),
                 Decisions::from([("cell0".to_owned(), Decision { bits: Some(4), rate: None })]),

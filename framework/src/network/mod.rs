@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`SearchSpace`], [`Network`], [`Supernet`] | the traits of networks and of the spaces that build them |
 //! | [`Compressor`], [`WeightTransform`] | transforms of one layer's weight |
+//! | [`OpenBits`] | the bit-widths that a search chooses among |
 //! | [`Schedule`], [`Progress`] | transforms that change with training, and how far training is |
 //! | [`Formula`], [`Level`] | what a transform does, in terms that the kernels of a device know |
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
@@ -15,6 +16,7 @@
 //! | [`Population`], [`Channels`] | neurons whose channels can be removed, and which of them are there |
 //! | [`Activity`] | what the input neurons of a layer did |
 //! | [`design`] | `design.toml`, the outcome of a search |
+//! | [`Ticket`] | masks that an optimizer has written, in a file beside the design |
 //! | [`cost`] | parameters, size, operations, energy |
 //! | [`Factor`], [`CostConstants`] | what compressors give to a layer's cost, and what of it stays on the device |
 //! | [`StoredMask`] | the bits that a mask takes in a file |
@@ -37,13 +39,14 @@ mod memory;
 mod pass;
 mod schedule;
 mod space;
+mod ticket;
 mod timesteps;
 mod weight;
 
 pub use activity::Activity;
 pub use cache::WeightCache;
 pub use channels::{Channels, Population};
-pub use compression::{Compressor, Technique, Techniques, WeightTransform, same_rate};
+pub use compression::{Compressor, NEVER, OpenBits, Technique, Techniques, WeightTransform, same_rate};
 pub use constants::CostConstants;
 pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignNetwork, Edge};
 pub use early_exit::{EarlyExit, first_timestep, prefix_means, running};
@@ -55,5 +58,6 @@ pub use memory::NetworkSize;
 pub use pass::Pass;
 pub use schedule::{Progress, Schedule};
 pub use space::{Misfit, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
+pub use ticket::Ticket;
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 pub use weight::{CompressedWeight, FULL_PRECISION};

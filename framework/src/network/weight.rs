@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tch::{Kind, Tensor};
 
 use super::channels::Channels;
-use super::compression::{Compressor, Technique, Techniques, WeightTransform};
+use super::compression::{Compressor, OpenBits, Technique, Techniques, WeightTransform};
 use super::design::{Compression, Decision, Decisions};
 use super::factor::Factor;
 use super::fused_weights::{Bound, Recipe, compressed};
@@ -289,6 +289,17 @@ impl CompressedWeight {
             }
             step
         })
+    }
+
+    /// The bit-widths that are open here; see [`WeightTransform::open_bits`].
+    pub fn open_bits(&self) -> Option<OpenBits> {
+        self.stack.iter().find_map(|attached| attached.transform.open_bits())
+    }
+
+    /// The buffer of the mask that an optimizer writes, where a compressor has one; see
+    /// [`WeightTransform::ticket`].
+    pub fn ticket(&self) -> Option<Tensor> {
+        self.stack.iter().find_map(|attached| attached.transform.ticket())
     }
 
     /// Expected bits of a weight.

@@ -29,8 +29,9 @@ const TOKEN: &str = "token";
 
 /// What is copied to the trial's folder, in this order: the result's presence says that all the
 /// rest is there.
-const PUBLISHED: [&str; 9] = [
+const PUBLISHED: [&str; 10] = [
     files::LOG,
+    files::TICKET,
     files::DESIGN,
     files::SETTLED,
     files::HISTORY,
@@ -43,7 +44,8 @@ const PUBLISHED: [&str; 9] = [
 
 /// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
-const CARRIED: [&str; 5] = [files::CHECKPOINT, files::HISTORY, files::DESIGN, files::SETTLED, files::WEIGHTS];
+const CARRIED: [&str; 6] =
+    [files::CHECKPOINT, files::HISTORY, files::TICKET, files::DESIGN, files::SETTLED, files::WEIGHTS];
 
 /// The folders that a trial is or was worked on in: its own and those of its attempts.
 pub fn places(trial: &Path) -> Vec<PathBuf> {

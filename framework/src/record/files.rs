@@ -4,6 +4,8 @@
 pub const MANIFEST: &str = "manifest.toml";
 /// What the search decided.
 pub const DESIGN: &str = "design.toml";
+/// The masks that an optimizer has written ([`crate::network::Ticket`]); absent where none has.
+pub const TICKET: &str = "design.ticket";
 /// The design at the point where a sequential search went on with one architecture.
 pub const SETTLED: &str = "settled.toml";
 /// [`super::EpochRow`] rows.

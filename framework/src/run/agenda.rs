@@ -121,7 +121,10 @@ fn task(
         data_digest,
         design_file,
         after: trial.depends_on,
-        epochs: manifest.search.as_ref().map_or(0, |search| search.epochs) + manifest.retrain.epochs,
+        epochs: match (&manifest.optimizer, &manifest.search) {
+            (Some(optimizer), Some(search)) => optimizer.epochs(search.epochs, manifest.retrain.epochs),
+            _ => manifest.retrain.epochs,
+        },
         manifest: trial.manifest_toml(None),
     })
 }

@@ -10,7 +10,7 @@ use super::weights::weight_bins;
 use crate::data::Splits;
 use crate::ground::{Build, Parameters, Role};
 use crate::manifest::{Manifest, Part, Trial};
-use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, Pass, Techniques, design};
+use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, Pass, Techniques, Ticket, design};
 use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
@@ -52,15 +52,18 @@ impl Method<'_> {
                 .ok_or_else(|| Error::design("without the design's timesteps, `[timesteps.fixed]` is needed"))?
         };
         let compression = if keeps(Part::Compression) { given.compression.clone() } else { BTreeMap::new() };
+        let redrawn = manifest.design.as_ref().is_some_and(|source| source.redraw);
         let taken = Design {
             version: design::VERSION,
             timesteps,
+            // Masks are of the layers that they were found for.
+            ticket: given.ticket.clone().filter(|_| keeps(Part::Compression) && !redrawn),
             compression,
             network: Some(self.design_network()),
             accounting: None,
             ..given
         };
-        match manifest.design.as_ref().is_some_and(|source| source.redraw) {
+        match redrawn {
             true => redraw(&taken, manifest, &self.splits.info, self.trial.seed),
             false => Ok(taken),
         }
@@ -116,9 +119,18 @@ impl Method<'_> {
             SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max(), recorder: self.recorder };
         let mut search = Search::new(parts, &manifest.retrain, &settle, session)?;
         let mut found = optimizer.search(&mut search)?;
-        let bins = weight_bins(search.parts().network());
+        let network = search.parts().network();
+        let (bins, needed) = (weight_bins(network), Ticket::is_needed(network));
         record::write(&session.folder().join(files::WEIGHTS), &bins)?;
         found.design.network = Some(self.design_network());
+        match &found.ticket {
+            Some(ticket) => found.design.ticket = Some(ticket.digest()),
+            None if needed => session.note(&format!(
+                "[optimizer.{}] writes no ticket, so that the compressor that takes its masks from one keeps all weights",
+                optimizer.typetag_name()
+            )),
+            None => {}
+        }
         Ok(found)
     }
 

@@ -18,9 +18,17 @@ use crate::record::{self, Log, Observer, Outcome, TrialFolder, earlier, files};
 use crate::{Error, Result};
 
 /// What a finished trial is made of, the result aside; a trial without a search has no weights, one
-/// without early exit no exits.
-const PARTS: [&str; 7] =
-    [files::DESIGN, files::SETTLED, files::HISTORY, files::STAGES, files::WEIGHTS, files::LAYERS, files::EXITS];
+/// without early exit no exits, and few have a ticket.
+const PARTS: [&str; 8] = [
+    files::TICKET,
+    files::DESIGN,
+    files::SETTLED,
+    files::HISTORY,
+    files::STAGES,
+    files::WEIGHTS,
+    files::LAYERS,
+    files::EXITS,
+];
 
 /// The trials that are on the disk: their folders by the hash in their name.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use crate::ground::threads::Threads;
 use crate::ground::{counted, guarded};
 use crate::launch::Task;
 use crate::manifest::Trial;
-use crate::network::Design;
+use crate::network::{Design, Ticket};
 use crate::record::{self, Event, Failed, Log, Observer, Outcome, TrialFolder, attempt, files};
 use crate::train::{Found, Phase, Session, SessionSpec};
 use crate::{Error, Result};
@@ -232,11 +232,20 @@ impl<'a> Job<'a> {
         };
         let mut session = Session::open(spec, self.task.label(), log, self.context.stop)?;
         let method = Method { trial: self.trial, splits: &self.splits, device: self.context.device, recorder: None };
-        let Found { design, trained } = self.design(method, &mut session, &folder.file(files::DESIGN))?;
+        let Found { design, trained, ticket } = self.design(method, &mut session, &folder.file(files::DESIGN))?;
         let (network, parameters) = method.build(&design)?;
         match trained {
             Some(trained) => parameters.copy_from(&trained).map_err(Error::Record)?,
-            None => method.retrain(&mut session, network.as_ref(), &parameters, &design)?,
+            None => {
+                match ticket {
+                    Some(ticket) => ticket.give(network.as_ref())?,
+                    // A checkpoint of retraining holds the masks, and a search has said what is missing.
+                    None if session.resumed_in(Phase::Retrain) || manifest.search.is_some() => {}
+                    None if Ticket::is_needed(network.as_ref()) => return Err(Ticket::missing(network.as_ref())),
+                    None => {}
+                }
+                method.retrain(&mut session, network.as_ref(), &parameters, &design)?;
+            }
         }
         measure(method, self.task, self.context.revision, &session, (network.as_ref(), &parameters), &design)
     }
@@ -253,10 +262,17 @@ impl<'a> Job<'a> {
         if session.resumed_in(Phase::Retrain) {
             return Ok(Design::read(written)?.into());
         }
-        let found = match &self.task.design_file {
-            Some(file) => method.take_over(Design::read(file)?)?.into(),
+        let found: Found = match &self.task.design_file {
+            Some(file) => {
+                let design = method.take_over(Design::read(file)?)?;
+                let ticket = design.ticket.as_ref().map(|digest| Ticket::read(file, digest)).transpose()?;
+                Found { ticket, ..design.into() }
+            }
             None => method.search(session)?,
         };
+        if let Some(ticket) = &found.ticket {
+            ticket.write(written)?;
+        }
         write_atomically(written, found.design.to_toml().as_bytes())?;
         Ok(found)
     }

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
-use crate::ground::{Parameters, Role};
+use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate,
-    exceedance,
+    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Response, Supernet, Techniques, Ticket,
+    TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -37,6 +37,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Epochs of a whole trial whose `[search]` and `[retrain]` have so many, at most: for who looks at
+    /// its progress.
+    fn epochs(&self, search: usize, retrain: usize) -> usize {
+        search + retrain
+    }
+
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         open.check_warmup(&self.controls())
@@ -49,12 +55,14 @@ pub struct Found {
     pub design: Design,
     /// The weights that it was found with, when they are the final ones: nothing is retrained then.
     pub trained: Option<Parameters>,
+    /// The masks that the optimizer has written ([`Search::ticket`]); they travel with the design.
+    pub ticket: Option<Ticket>,
 }
 
 impl From<Design> for Found {
     /// A design that is to be retrained from new weights.
     fn from(design: Design) -> Found {
-        Found { design, trained: None }
+        Found { design, trained: None, ticket: None }
     }
 }
 
@@ -239,10 +247,59 @@ impl<'a, 'b> Search<'a, 'b> {
         )
     }
 
+    /// Whether the stage of the search of that name has begun already, before an interruption: what
+    /// an optimizer does to the network before the stage is then done, and is not done again.
+    pub fn has_begun(&self, stage: &str) -> bool {
+        self.session.has_begun(&Stage::named(stage))
+    }
+
+    /// Adds buffers, by name, to the tensors of this network: numbers that the optimizer needs in
+    /// later stages, changed in place. Where the trial resumes they have the values of the
+    /// checkpoint. Called before any stage of the network, and after [`Search::settle`] where that
+    /// is called.
+    pub fn keep(&mut self, buffers: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
+        let all = buffers.into_iter().map(|(name, value)| self.parts.open.parameters.keep(name, value)).collect();
+        self.session.take_back(&self.parts.open.parameters)?;
+        Ok(all)
+    }
+
+    /// Images that an epoch of this network trains on.
+    pub fn images(&self) -> usize {
+        let all = self.session.splits.train.len();
+        self.parts.training.samples.map_or(all, |samples| samples.get().min(all))
+    }
+
+    /// The random stream of a purpose and an index, under the trial's seed.
+    pub fn stream(&self, purpose: &str, index: u64) -> Stream {
+        Stream::open(self.session.seed, purpose, index)
+    }
+
+    /// Tells the user something.
+    pub fn note(&self, text: &str) {
+        self.session.note(text);
+    }
+
+    /// The masks of the network as they are now; `None` where no compressor takes its masks from a
+    /// ticket. An optimizer writes them to the [`CompressedWeight::ticket`] of each layer, between
+    /// two stages.
+    ///
+    /// [`CompressedWeight::ticket`]: crate::network::CompressedWeight::ticket
+    pub fn ticket(&self) -> Option<Ticket> {
+        Ticket::of(self.parts.network())
+    }
+
+    /// Shows `see` the first `count` batches of training images, augmented and in the order of the
+    /// stage `name`, which need not exist, and keeps nothing of it. It is done again after an
+    /// interruption.
+    pub fn show(&self, name: &str, count: usize, mut see: impl FnMut(&SearchParts, &Batch)) -> Result<()> {
+        let spec = self.parts.stage_spec(name, 1)?;
+        self.session.show(&spec, count, |batch| see(&self.parts, batch))
+    }
+
     /// Tells the transforms of `stages` that they are switched on with the weights as they are now,
     /// unless the stage of the search named `before` has begun already.
     pub fn switch_on(&self, stages: Techniques, before: &str) {
-        if self.session.has_begun(&Stage::named(before)) {
+        if self.has_begun(before) {
             return;
         }
         for layer in self.parts.network().layers() {
@@ -253,8 +310,6 @@ impl<'a, 'b> Search<'a, 'b> {
     /// Replaces the logits of a role by those of their largest entry alone: a decision that later
     /// stages live with.
     pub fn harden(&self, role: Role) {
-        // exp(-1e4) is zero in f32.
-        const NEVER: f64 = -1e4;
         tch::no_grad(|| {
             for parameter in self.parts.open.parameters.of(&[role]) {
                 let mut logits = parameter.tensor.shallow_clone();
@@ -334,9 +389,8 @@ impl<'a, 'b> Search<'a, 'b> {
         let text =
             format!("running statistics are estimated again at {timesteps} of {} timesteps", self.parts.max_timesteps);
         self.session.note(&text);
-        let spec = self.parts.stage_spec("statistics", 1)?;
-        self.session.show(&spec, ESTIMATED, |batch| {
-            tch::no_grad(|| drop(self.parts.network().forward(&batch.images, &pass)));
+        self.show("statistics", ESTIMATED, |parts, batch| {
+            tch::no_grad(|| drop(parts.network().forward(&batch.images, &pass)));
         })
     }
 }
@@ -394,6 +448,23 @@ impl SearchParts<'_> {
     pub fn forward(&self, batch: &Batch, regime: Regime, measure: bool) -> Response {
         let pass = Pass { training: true, measure, ..self.pass(regime) };
         self.network().forward(&batch.images, &pass)
+    }
+
+    /// The logits `[T, B, K]` of an evaluation of the batch: running statistics are used and stay, and
+    /// nothing is differentiated.
+    pub fn evaluate(&self, batch: &Batch, regime: Regime) -> Tensor {
+        tch::no_grad(|| self.network().forward(&batch.images, &self.pass(regime)).logits)
+    }
+
+    /// Synaptic operations of each of [`Network::layers`] for an image of the batch (paper, Eq. 12), in
+    /// an evaluation over all timesteps of the regime: `[L]`, f64.
+    pub fn syn_ops(&self, batch: &Batch, regime: Regime) -> Tensor {
+        tch::no_grad(|| {
+            let pass = Pass { measure: true, ..self.pass(regime) };
+            let activity = self.network().forward(&batch.images, &pass).activity;
+            let counted = Tensor::ones([regime.timesteps], (Kind::Double, batch.images.device()));
+            self.cost_model(regime, &counted).layers(&self.network().layers(), &activity).syn_ops
+        })
     }
 
     /// L_CE, or the [loss](super::Loss) that the manifest has in its place, with that of an auxiliary

@@ -181,7 +181,13 @@ impl<'a> Session<'a> {
     pub fn begin(&mut self, phase: Phase, design: &str, parameters: &Parameters) -> Result<()> {
         self.phase = phase;
         design.clone_into(&mut self.design);
-        if let Some(checkpoint) = self.resumed.as_ref().filter(|checkpoint| checkpoint.phase == phase) {
+        self.take_back(parameters)
+    }
+
+    /// Takes the tensors of the network that is trained back from the checkpoint, if that is where
+    /// the trial stopped.
+    pub(super) fn take_back(&self, parameters: &Parameters) -> Result<()> {
+        if let Some(checkpoint) = self.resumed.as_ref().filter(|checkpoint| checkpoint.phase == self.phase) {
             checkpoint.restore_parameters(parameters).map_err(|message| Error::Content {
                 path: self.spec.folder.join(files::CHECKPOINT),
                 message,

@@ -2,7 +2,7 @@
 //! among them.
 
 use litesnn_framework::ground::{Build, Role, counted};
-use litesnn_framework::network::{Decision, Decisions, Factor, Formula, LayerSpec};
+use litesnn_framework::network::{Decision, Decisions, Factor, Formula, LayerSpec, OpenBits};
 use litesnn_framework::plugin::checked;
 use litesnn_framework::{Error, Result};
 use serde::Deserializer;
@@ -107,6 +107,12 @@ impl BitChoice {
             Some(logits) => Factor::Expected { logits: logits.shallow_clone(), values },
             None => Factor::Constant(values[0]),
         }
+    }
+
+    /// What a search is to choose among.
+    pub fn open(&self) -> Option<OpenBits> {
+        let logits = self.logits.as_ref()?.shallow_clone();
+        Some(OpenBits { group: self.group.clone(), bits: self.candidates.clone(), logits })
     }
 
     /// The candidate of the largest beta.

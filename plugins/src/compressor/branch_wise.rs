@@ -20,7 +20,9 @@
 //! lost in its text form; Eq. 4-7 are restored from its words.
 
 use litesnn_framework::ground::{Build, Role};
-use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
+use litesnn_framework::network::{
+    Compressor, Decision, Decisions, Factor, LayerSpec, OpenBits, Technique, WeightTransform,
+};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,10 @@ impl WeightTransform for Branches {
 
     fn bits(&self) -> Option<Factor> {
         Some(self.choice.expected())
+    }
+
+    fn open_bits(&self) -> Option<OpenBits> {
+        self.choice.open()
     }
 
     /// Of the branch that will be left.

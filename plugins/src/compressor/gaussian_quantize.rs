@@ -19,7 +19,7 @@ use super::bits::{BitChoice, candidates};
 use super::gaussian_levels::{WIDTHS, mixed_quantize, named_form, require_deviation};
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
-    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, Technique, WeightTransform,
+    Compressor, Decision, Decisions, Factor, Formula, LayerSpec, OpenBits, Technique, WeightTransform,
 };
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
@@ -107,6 +107,10 @@ impl WeightTransform for MixedQuantizer {
 
     fn bits(&self) -> Option<Factor> {
         Some(self.choice.expected())
+    }
+
+    fn open_bits(&self) -> Option<OpenBits> {
+        self.choice.open()
     }
 
     fn forms(&self, weight: &Tensor) -> Vec<(String, Tensor)> {

@@ -25,6 +25,7 @@ pub mod scores;
 mod signs;
 pub mod spine_prune;
 pub mod taylor_prune;
+pub mod ticket;
 
 #[cfg(test)]
 mod one_layer;

@@ -26,7 +26,7 @@
 
 use litesnn_framework::ground::{Build, Role, counted};
 use litesnn_framework::network::{
-    Compressor, Decision, Decisions, FULL_PRECISION, Factor, LayerSpec, Technique, WeightTransform,
+    Compressor, Decision, Decisions, FULL_PRECISION, Factor, LayerSpec, OpenBits, Technique, WeightTransform,
 };
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
@@ -221,6 +221,10 @@ impl WeightTransform for Rescaled {
 
     fn bits(&self) -> Option<Factor> {
         Some(self.choice.expected())
+    }
+
+    fn open_bits(&self) -> Option<OpenBits> {
+        self.choice.open()
     }
 
     fn forms(&self, weight: &Tensor) -> Vec<(String, Tensor)> {

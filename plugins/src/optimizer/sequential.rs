@@ -49,6 +49,7 @@ use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::shares::shares;
 use super::two_passes::{TwoPasses, two_pass_settings};
 
 two_pass_settings! {
@@ -150,11 +151,6 @@ impl Step {
     }
 }
 
-/// `epochs` in equal shares over `count` stages; the first ones get what is left over.
-fn shares(epochs: usize, count: usize) -> Vec<usize> {
-    (0..count).map(|index| epochs / count + usize::from(index < epochs % count)).collect()
-}
-
 #[typetag::serde(name = "sequential")]
 impl Optimizer for Sequential {
     fn search(&self, search: &mut Search) -> Result<Found> {
@@ -171,7 +167,7 @@ impl Optimizer for Sequential {
             };
             run_steps(&passes, search, &steps, epochs, &mut active)?;
         }
-        Ok(Found { design: search.decode(), trained: Some(search.take_parameters()?) })
+        Ok(Found { trained: Some(search.take_parameters()?), ..search.decode().into() })
     }
 
     fn moves(&self) -> Vec<Role> {
@@ -273,12 +269,6 @@ fn run_steps(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_add_up() {
-        assert_eq!(shares(10, 4), [3, 3, 2, 2]);
-        assert_eq!(shares(4, 4), [1, 1, 1, 1]);
-    }
 
     #[test]
     fn without_an_architecture_to_decide_all_steps_are_of_the_final_network() {

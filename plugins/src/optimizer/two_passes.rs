@@ -5,8 +5,9 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
+use litesnn_framework::network::Techniques;
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Descent, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
+    Algorithm, AtRandom, Descent, Gating, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
     decision,
 };
 use schemars::JsonSchema;
@@ -169,9 +170,34 @@ impl TwoPasses {
         }
     }
 
+    /// Searches the architecture in the epochs of `[search]`, where there is one to decide, with
+    /// nothing compressed, and continues with its final network, trained as `[retrain]` says.
+    pub fn settle(&self, search: &mut Search) -> Result<()> {
+        if search.parts().parameters().has_choice(Role::ArchitectureLogit) {
+            let (epochs, timesteps) = (search.parts().training.epochs, search.timesteps());
+            let regime = Regime { active: Techniques::NONE, timesteps, gating: Gating::Off };
+            self.stage(search, "architecture", epochs, regime, &[Role::ArchitectureLogit])?;
+        }
+        search.settle(Techniques::NONE)
+    }
+
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
     /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
+        self.stage_with(search, name, epochs, regime, roles, |_| {})
+    }
+
+    /// [`TwoPasses::stage`] with something to do at the end of each step, which is told the step's
+    /// epoch (from 0).
+    pub fn stage_with(
+        &self,
+        search: &mut Search,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        roles: &[Role],
+        mut after_step: impl FnMut(usize),
+    ) -> Result<()> {
         let controls = self.controls();
         let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
         let mut descents = self.descents(search, roles);
@@ -204,6 +230,7 @@ impl TwoPasses {
             }
 
             parts.parameters().train_only(&Role::ALL);
+            after_step(epoch);
             let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
             Ok(StepReport { loss: loss.detach(), logits })
         })

@@ -60,6 +60,15 @@ impl Desk {
         Desk { request: Request { manifest, set, ..Request::default() }, folder }
     }
 
+    /// The tiny manifest without a search, with other settings that name a design.
+    pub fn taking(set: &[&str]) -> Desk {
+        let desk = Desk::new(set);
+        let sections = ["[optimizer.joint]\n", "[search]\nepochs = 4\nbatch_size = 8\n"];
+        let text = sections.iter().fold(TINY.to_owned(), |text, section| text.replace(section, ""));
+        std::fs::write(&desk.request.manifest, text).unwrap();
+        desk
+    }
+
     /// Its plan, or the first problem with it: place and message.
     pub fn plan(&self) -> Result<Plan, String> {
         load(&self.request).map_err(|error| match error {
@@ -83,6 +92,20 @@ impl Desk {
 
     /// Runs the trial until it ends or `watch` stops it; whether it ended.
     fn run(&self, watch: &Watch) -> bool {
+        match self.attempt(watch) {
+            Ok(()) => true,
+            Err(None) => false,
+            Err(Some(error)) => panic!("{error}"),
+        }
+    }
+
+    /// Runs the trial without an interruption; what it is refused with.
+    pub fn try_finish(&self) -> Result<(), String> {
+        self.attempt(&Watch::default()).map_err(|error| error.unwrap_or_default())
+    }
+
+    /// Runs the trial until it ends; the error is `None` where it was interrupted.
+    fn attempt(&self, watch: &Watch) -> Result<(), Option<String>> {
         let plans = [self.plan().unwrap()];
         let context = Context {
             store: DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")]),
@@ -95,11 +118,11 @@ impl Desk {
         let agenda =
             Agenda::of(&plans, &self.runs(), |data| Ok(context.store.open(data)?.info.digest.clone())).unwrap();
         match run_here(&agenda, &context).pop().unwrap() {
-            None => false,
+            None => Err(None),
             Some(finished) => match finished.outcome {
-                Ok(_) => true,
-                Err(Error::Interrupted) => false,
-                Err(error) => panic!("{error}"),
+                Ok(_) => Ok(()),
+                Err(Error::Interrupted) => Err(None),
+                Err(error) => Err(Some(error.to_string())),
             },
         }
     }

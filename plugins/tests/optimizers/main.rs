@@ -3,6 +3,8 @@
 
 mod decisions;
 mod desk;
+mod hessian;
 mod one_image;
 mod orders;
 mod statistics;
+mod tickets;

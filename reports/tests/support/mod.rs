@@ -255,6 +255,7 @@ impl Made {
             edges: self.edges.iter().map(edge).collect(),
             compression: [("gaussian-quantize".to_owned(), decisions)].into(),
             network: None,
+            ticket: None,
             accounting: None,
         }
     }
