@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use litesnn_framework::Error;
 use litesnn_framework::ground::threads::{self, Threads};
 use litesnn_framework::ground::{counted, device};
-use litesnn_framework::manifest::{self, Plan, Trial};
+use litesnn_framework::manifest::{self, Comparison, Plan, Trial};
 use litesnn_framework::network::{Design, NetworkSize};
 use litesnn_framework::record::{State, files};
 use litesnn_framework::run::{Needs, Rehearsal, Surveyed, rehearse, survey};
@@ -44,6 +44,9 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
         }
         out!("{table}");
         notes(&rows, choice.device, options.time);
+    }
+    for note in notes_on_comparisons(&plan) {
+        say!("note: {note}");
     }
     report_missing(&plan, &surveyed);
     for (trial, looked) in plan.trials.iter().zip(&surveyed) {
@@ -273,6 +276,39 @@ fn notes(rows: &[Row], device: Device, timed: bool) {
         (false, false) => say!("`--time` runs a few steps of each trial to say how long it takes"),
     }
 }
+
+/// The comparisons that have too few seeds, and those that have to leave some out.
+fn notes_on_comparisons(plan: &Plan) -> Vec<String> {
+    let seeds = |first: usize| -> BTreeSet<u64> {
+        let of_row = plan.trials.iter().filter(|trial| trial.is_of_row(&plan.trials[first]));
+        of_row.map(|trial| trial.seed).collect()
+    };
+    let note = |comparison: &Comparison| {
+        let [a, b] = [comparison.a, comparison.b].map(seeds);
+        let [one, other] = [comparison.a, comparison.b].map(|first| plan.trials[first].row());
+        let left_out: Vec<String> = a.symmetric_difference(&b).map(u64::to_string).collect();
+        let common = a.intersection(&b).count();
+        match common {
+            0 | 1 => Some(format!(
+                "{one} against {other}: {} in common, and an interval needs two; `experiment.seeds = [0, 1, 2]` runs three",
+                counted(common, "seed")
+            )),
+            _ if left_out.is_empty() => None,
+            _ => Some(format!(
+                "{one} against {other}: paired by seed, so that seeds of one alone are left out: {}",
+                left_out.join(", ")
+            )),
+        }
+    };
+    let mut notes: Vec<String> = plan.comparisons.iter().filter_map(note).collect();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    notes.truncate(MOST_NOTES);
+    notes.extend((more > 0).then(|| format!("the same of {}", counted(more, "other comparison"))));
+    notes
+}
+
+/// No more comparisons than these have a note of their own.
+const MOST_NOTES: usize = 4;
 
 /// Says why trials have no hash, each reason once.
 fn report_missing(plan: &Plan, surveyed: &Looked) {

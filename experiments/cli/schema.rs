@@ -2,7 +2,7 @@
 //!
 //! A manifest is a layer: what it lacks may come from the file that it extends, from a profile or
 //! from `--set`. So the schema asks for a key only where no other layer can add it: in the elements
-//! of `[[compressor]]` and `[[variant]]`. It refuses every key, plugin and swept path that is not
+//! of `[[compressor]]`, `[[variant]]` and `[[compare]]`. It refuses every key, plugin and swept path that is not
 //! known.
 //!
 //! Draft 7 of JSON Schema, which editors' TOML plugins read.
@@ -62,6 +62,15 @@ fn manifest(plugins: &[&Descriptor]) -> Value {
         definitions.insert(path, schema);
     }
     layer.insert("sweep".into(), refer("sweep"));
+    definitions.insert("compare".into(), compare());
+    layer.insert(
+        "compare".into(),
+        json!({
+            "type": "array",
+            "items": refer("compare"),
+            "description": "Pairs of rows whose differences a report tests, paired by seed.",
+        }),
+    );
     definitions.insert("layer".into(), object(layer.clone()));
     let mut whole = layer;
     whole.insert("extends".into(), described(json!({ "type": "string" }), "The file below this one, relative to it."));
@@ -191,6 +200,20 @@ fn variant(nodes: &[Node]) -> Value {
     ]));
     schema["required"] = json!(["name"]);
     described(schema, "A row of a table: named changes of the manifest.")
+}
+
+/// Two rows, or one that all others are compared with.
+fn compare() -> Value {
+    let name = |about: &str| json!({ "type": "string", "description": about });
+    let pair = Map::from_iter([
+        ("a".to_owned(), name("A variant, or a row as `litesnn plan` prints it without its seed.")),
+        ("b".to_owned(), name("The row that `a` is compared with.")),
+    ]);
+    let baseline = ("baseline".to_owned(), name("The row that every other row is compared with."));
+    let [mut pair, mut baseline] = [object(pair), object(Map::from_iter([baseline]))];
+    pair["required"] = json!(["a", "b"]);
+    baseline["required"] = json!(["baseline"]);
+    json!({ "anyOf": [pair, baseline] })
 }
 
 /// `sweep`, and a definition for each table in it.

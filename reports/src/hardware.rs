@@ -21,6 +21,13 @@ impl SeedGroup {
         all.len() == 1 && !self.trials.iter().any(|trial| moved(&trial.outcome))
     }
 
+    /// Whether all its trials and those of another row ran on one hardware, so that their times
+    /// compare.
+    pub fn times_compare_with(&self, other: &SeedGroup) -> bool {
+        let same = || hardware(self.first()) == hardware(other.first());
+        self.is_of_one_hardware() && other.is_of_one_hardware() && same()
+    }
+
     /// What its trials differ in, besides their seeds, or one of them within itself, because it
     /// resumed elsewhere: `threads: 1 and 2`.
     pub fn mixed(&self) -> Option<String> {

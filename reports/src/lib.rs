@@ -6,6 +6,7 @@
 //! ```
 
 pub mod check;
+pub mod comparisons;
 mod error;
 mod exits;
 pub mod figure;
@@ -15,6 +16,7 @@ mod page;
 pub mod paper;
 pub mod published;
 mod settings;
+mod statistics;
 pub mod table;
 pub mod trials;
 

@@ -157,6 +157,32 @@ fn what_a_manifest_says_later_that_it_reproduces_reaches_the_finished_result() {
 }
 
 #[test]
+fn what_a_manifest_compares_later_reaches_the_finished_results() {
+    let edited = Edited::new("");
+    edited.run(&[]);
+    let cell = |variant: &str, column: &str| {
+        strings(&table(&trial(&edited.runs, "own", variant).join("result.parquet")), column).remove(0)
+    };
+    assert_eq!(cell("lite-snn", "compared_with"), "");
+    let page = edited.runs.with_file_name("page");
+    let report = || {
+        succeed(litesnn().arg("report").arg(&edited.runs).arg("--out").arg(&page));
+        std::fs::read_to_string(page.join("own").join("differences.md"))
+    };
+    assert!(report().is_err(), "nothing is compared");
+    edited.write(&[("[experiment]", "compare = [{ a = \"lite-snn\", b = \"dense\" }]\n\n[experiment]")]);
+    edited.meets_finished_results(&["--jobs", "2"]);
+    let recipe = cell("dense", "recipe");
+    assert_eq!(cell("lite-snn", "compared_with"), format!("[{{ recipe = \"{recipe}\", variant = \"dense\" }}]"));
+    assert_eq!(cell("dense", "compared_with"), "");
+    let table = report().expect("it is written");
+    assert!(table.contains("*lite-snn against dense*") && table.contains("one seed: no interval"), "{table}");
+    edited.write(&[]);
+    edited.meets_finished_results(&[]);
+    assert_eq!(cell("lite-snn", "compared_with"), "");
+}
+
+#[test]
 fn an_override_that_the_manifest_takes_over_later_is_no_change_any_more() {
     let edited = Edited::new("");
     edited.write(&[REPRODUCES]);

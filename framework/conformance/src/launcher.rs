@@ -13,7 +13,7 @@ use crate::subject::Subject;
 use crate::workbench::works;
 use crate::{Kept, Law, Stop, require};
 use litesnn_framework::launch::{Launch, Launched, Launcher, ProcessSettings, Task};
-use litesnn_framework::record::{self, Event, Observer, Outcome, Point, files};
+use litesnn_framework::record::{self, Event, Observer, Outcome, Point, RowNames, files};
 use litesnn_framework::{Error, Result};
 
 /// The rules.
@@ -71,6 +71,7 @@ fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
         overrides: Vec::new(),
         profile: None,
         reproduces: None,
+        compared_with: RowNames::default(),
         hash: title.to_owned(),
         recipe: String::new(),
         data_digest: String::new(),

@@ -179,6 +179,7 @@ pub(super) fn trial(
         profile: None,
         source: folder.join("conformance.toml"),
         trials: vec![trial],
+        comparisons: Vec::new(),
     };
     let watch = Watch { stop: AtomicBool::new(false), left: Cell::new(stop_after), folder, epochs: RefCell::default() };
     let context = Context {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ground::file::write_atomically;
-use crate::record::{Outcome, Point, TrialLabel, attempt, result};
+use crate::record::{Outcome, Point, RowNames, TrialLabel, attempt, result};
 use crate::{Error, Result};
 
 /// A trial, ready to run.
@@ -40,6 +40,9 @@ pub struct Task {
     /// The published table that it reproduces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduces: Option<String>,
+    /// The rows that its manifest compares its row with.
+    #[serde(default, skip_serializing_if = "RowNames::is_empty")]
+    pub compared_with: RowNames,
     /// Hash of the work.
     pub hash: String,
     /// The hash without the seed.

@@ -15,6 +15,10 @@
 //!
 //! [sweep]                                             # the cross product
 //! "optimizer.joint.lambda_memory" = [1e-9, 5e-9]
+//!
+//! [[compare]]                                         # pairs that a report tests; changes no trial
+//! a = "searched"
+//! b = "dense"
 //! ```
 //!
 //! - A swept key concerns the variants that have the plugin or section it belongs to; one that
@@ -28,6 +32,7 @@
 //!   set the value.
 
 mod check;
+mod comparisons;
 mod device;
 mod file;
 #[cfg(test)]
@@ -52,6 +57,7 @@ mod trial;
 mod typed;
 mod variants;
 
+pub use comparisons::Comparison;
 pub use device::check_device;
 pub use layers::{Finder, Request};
 pub use origins::{Origin, explain, origins};

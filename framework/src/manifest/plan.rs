@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tch::Device;
 
+use super::comparisons::{Comparison, comparisons};
 use super::file::Mark;
 use super::layers::{Request, stack};
 use super::planner::Planner;
@@ -30,6 +31,8 @@ pub struct Plan {
     /// The trials. A trial comes after the one whose design it takes; apart from that they are in
     /// the order of the variants, then of the points of the sweep, then of the seeds.
     pub trials: Vec<Trial>,
+    /// The rows that are compared, in the order of the manifest.
+    pub comparisons: Vec<Comparison>,
 }
 
 /// Reads a manifest with all its layers and lays out its trials; the error lists every problem that
@@ -50,6 +53,7 @@ pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan>
     planner.plan(&mut problems);
     let (trials, found) = planner.into_trials();
     gather(found, &variants, &mut problems);
+    let comparisons = comparisons(&base, &merged, &trials, &mut problems);
     let (name, description) = trials.first().map_or_else(Default::default, |trial| {
         let experiment = &trial.manifest.experiment;
         (experiment.name.clone(), experiment.description.clone())
@@ -61,7 +65,8 @@ pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan>
         });
         return Err(Error::Manifest(problems));
     }
-    Ok(Plan { name, description, profile: request.profile.clone(), source: request.manifest.clone(), trials })
+    let (profile, source) = (request.profile.clone(), request.manifest.clone());
+    Ok(Plan { name, description, profile, source, trials, comparisons })
 }
 
 /// A publication that nobody knows would be found by the report, when all is trained.

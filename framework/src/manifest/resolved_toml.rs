@@ -16,8 +16,8 @@ use crate::ground::{ConfigLayer, toml};
 const WIDTH: usize = 44;
 
 /// The manifest with all its layers merged and every default, as TOML that loads to the same plan.
-/// A comment behind each setting says where it comes from and what it overrode; variants and sweep
-/// stay as they are. It fails where the manifest does.
+/// A comment behind each setting says where it comes from and what it overrode; variants, sweep and
+/// comparisons stay as they are. It fails where the manifest does.
 pub fn resolved_toml(request: &Request) -> Result<String> {
     let plan = load(request)?;
     let base = stack(request, &mut Vec::new()).map_err(crate::Error::Manifest)?;
@@ -42,6 +42,9 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
         page.variant(&base, variant);
     }
     page.sweep(&sweep(&base, &merged, &mut Vec::new()));
+    for pair in merged.get("compare").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+        page.compare(pair);
+    }
     Ok(page.text)
 }
 
@@ -143,6 +146,13 @@ impl Page {
         }
     }
 
+    fn compare(&mut self, pair: &Map<String, Json>) {
+        self.line("\n[[compare]]");
+        for (key, name) in pair {
+            self.line(&format!("{key} = {}", toml::text(name)));
+        }
+    }
+
     fn variant(&mut self, base: &Stack, variant: &Map<String, Json>) {
         self.line("\n[[variant]]");
         for (key, value) in variant.iter().filter(|(key, _)| *key != "set") {
@@ -198,7 +208,8 @@ mod tests {
     fn the_resolved_manifest_says_where_everything_comes_from_and_loads_again() {
         let more = "[profile.smoke.search]\nepochs = 2\n[[variant]]\nname = \"one\"\n[[variant]]\nname = \"two\"\n\
                     remove = [\"optimizer\", \"search\"]\nset = { \"design.file\" = \"d.toml\", compressor = [] }\n\
-                    [sweep]\nretrain.epochs = [9, 1]\noptimizer.test-joint.lambda = [1e-9]\n";
+                    [sweep]\nretrain.epochs = [9, 1]\noptimizer.test-joint.lambda = [1e-9]\n\
+                    [[compare]]\na = \"two\"\nb = \"one\"\n[[compare]]\nbaseline = \"one\"\n";
         let design = "version = 1\nspace = \"test-grid\"\ntimesteps = 2\n";
         let desk = Desk::good(more).file("d.toml", design).profile("smoke").set("search.epochs=1");
         let text = resolved_toml(&desk.request).unwrap();
@@ -214,6 +225,7 @@ mod tests {
         let (old, new) = (desk.plan(), again.plan());
         assert_eq!(old.trials.len(), 4);
         assert_eq!(old.trials.len(), new.trials.len(), "{text}");
+        assert_eq!((old.comparisons.len(), &old.comparisons), (2, &new.comparisons), "{text}");
         for (old, new) in old.trials.iter().zip(&new.trials) {
             assert_eq!((old.title(), &old.settings, old.depends_on), (new.title(), &new.settings, new.depends_on));
         }

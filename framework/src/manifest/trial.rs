@@ -45,6 +45,11 @@ impl Trial {
         format!("{}{}", self.variant, self.point_text())
     }
 
+    /// Whether it differs from another trial of its plan in the seed alone.
+    pub fn is_of_row(&self, other: &Trial) -> bool {
+        self.variant == other.variant && self.point == other.point
+    }
+
     /// ` (search.epochs = 3)`, of a swept plugin its name; empty outside of a sweep.
     fn point_text(&self) -> String {
         let words: Vec<String> = self.point.short_words().map(|(key, value)| format!("{key} = {value}")).collect();

@@ -183,7 +183,7 @@ impl VariantReader<'_> {
 pub(super) fn settable(path: Vec<String>, who: &str) -> Result<Vec<String>, String> {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let refused = match segments.as_slice() {
-        ["extends" | "profile" | "variant" | "sweep", ..] => true,
+        ["extends" | "profile" | "variant" | "sweep" | "compare", ..] => true,
         ["experiment", "seeds"] | [] => false,
         [section, ..] => Section::find(section).is_some_and(|section| !section.is_work),
     };

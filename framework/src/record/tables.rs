@@ -1,7 +1,7 @@
 //! The tables: what a row of each one is.
 
 use super::parquet::table;
-use super::{Point, Stage};
+use super::{Point, RowNames, Stage};
 
 table! {
     /// One epoch of one stage.
@@ -199,6 +199,10 @@ table! {
         /// Published table that the manifest reproduces (`experiment.reproduces`); empty without
         /// one.
         pub reproduces: String,
+        /// Rows that the manifest compares the trial's row with (`[[compare]]`), an array of tables
+        /// in TOML: `[{ recipe = "0123", variant = "dense" }]`, with `point` in a sweep; empty
+        /// without one.
+        pub compared_with: RowNames,
         /// Settings that the command line or the environment changed, `key=value`, joined by `, `.
         /// What the manifest says anyway is left out, and so are seeds, names and the folder of the
         /// data (`root`).
@@ -209,6 +213,8 @@ table! {
         pub data_digest: String,
         /// `official`: all of the published data set; `subset`: a part of it; `other`: other data.
         pub data_edition: String,
+        /// Number of images of the test split; NaN in tables of schema 6 and older.
+        pub test_images: f64,
         /// Accuracy on the test split, 0..1.
         pub test_accuracy: f64,
         /// Cross-entropy on the test split.

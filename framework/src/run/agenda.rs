@@ -7,7 +7,7 @@ use super::identity::{folder, identify};
 use crate::data::Dataset;
 use crate::launch::Task;
 use crate::manifest::{Plan, Trial};
-use crate::record::files;
+use crate::record::{RowName, RowNames, files};
 use crate::{Error, Result};
 
 /// The trials of a run, in the order in which they can run.
@@ -77,6 +77,17 @@ pub(super) fn tasks(plan: &Plan, runs: &Path, digest: impl Fn(&dyn Dataset) -> R
         let planned = task(plan, index, runs, &digest, &all);
         all.push(planned);
     }
+    for comparison in &plan.comparisons {
+        let Ok(Task { variant, point, recipe, .. }) = &all[comparison.b] else { continue };
+        let other = RowName { variant: variant.clone(), point: point.clone(), recipe: recipe.clone() };
+        for (trial, task) in plan.trials.iter().zip(&mut all) {
+            if let Ok(task) = task
+                && trial.is_of_row(&plan.trials[comparison.a])
+            {
+                task.compared_with.push(other.clone());
+            }
+        }
+    }
     all
 }
 
@@ -115,6 +126,8 @@ fn task(
         overrides: trial.overrides.clone(),
         profile: trial.profile.clone(),
         reproduces: trial.reproduces.clone(),
+        // Known when all trials have a recipe.
+        compared_with: RowNames::default(),
         folder: folder(runs, &plan.name, trial, &hash),
         hash,
         recipe,

@@ -67,6 +67,7 @@ pub(super) fn measure(
         hash: task.hash.clone(),
         recipe: task.recipe.clone(),
         data_digest: splits.info.digest.clone(),
+        test_images: test.len() as f64,
         test_accuracy: tested.accuracy,
         test_loss: tested.loss,
         timesteps: design.timesteps,

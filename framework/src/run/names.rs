@@ -21,6 +21,7 @@ pub(super) fn named(outcome: Outcome, task: &Task, info: &DataInfo) -> Outcome {
         profile: task.profile.clone().unwrap_or_default(),
         point: task.point.clone(),
         reproduces: task.reproduces.clone().unwrap_or_default(),
+        compared_with: task.compared_with.clone(),
         overrides: task.overrides.join(", "),
         dataset: info.title.clone(),
         data_edition: info.edition.name().to_owned(),
@@ -29,13 +30,14 @@ pub(super) fn named(outcome: Outcome, task: &Task, info: &DataInfo) -> Outcome {
 }
 
 /// What [`named`] sets.
-fn names(outcome: &Outcome) -> [(&'static str, String); 8] {
+fn names(outcome: &Outcome) -> [(&'static str, String); 9] {
     [
         ("experiment", &outcome.experiment),
         ("variant", &outcome.variant),
         ("profile", &outcome.profile),
         ("point", &outcome.point.text()),
         ("reproduces", &outcome.reproduces),
+        ("compared_with", &outcome.compared_with.cell()),
         ("overrides", &outcome.overrides),
         ("dataset", &outcome.dataset),
         ("data_edition", &outcome.data_edition),

@@ -4,6 +4,7 @@ mod cell;
 mod curves;
 mod dots;
 mod exits;
+mod forest;
 pub mod growth;
 mod layers;
 mod scatter;
@@ -40,6 +41,7 @@ enum Content {
     Exits(exits::Exits),
     Weights(weights::Weights),
     Curves(curves::Curves),
+    Forest(forest::Forest),
     Layers(layers::Layers),
     Cell(cell::CellDrawing),
     Growth(growth::Panels),
@@ -58,7 +60,8 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
         published.push(find(name, &experiment.name)?);
     }
     let table = published.iter().copied().find(|(publication, _)| !publication.columns.is_empty());
-    let mut figures = scatter::figures(experiment, table);
+    let mut figures: Vec<Figure> = forest::figure(experiment).into_iter().collect();
+    figures.extend(scatter::figures(experiment, table));
     if let Some((publication, part)) = table {
         figures.extend(dots::schemes(experiment, publication, part));
     }
@@ -125,6 +128,7 @@ impl Figure {
                 Content::Exits(content) => content.draw(area)?,
                 Content::Weights(content) => content.draw(area)?,
                 Content::Curves(content) => content.draw(area)?,
+                Content::Forest(content) => content.draw(area)?,
                 Content::Layers(content) => content.draw(area)?,
                 Content::Cell(content) => content.draw(area)?,
                 Content::Growth(content) => content.draw(area)?,

@@ -3,6 +3,7 @@
 mod cost;
 mod counted;
 pub mod csv;
+mod differences;
 mod exits;
 pub mod html;
 pub mod latex;
@@ -84,6 +85,7 @@ pub fn of_experiment(experiment: &ExperimentResults, all: &[ExperimentResults]) 
         }
     }
     tables.push(("comparison".to_owned(), comparison(experiment)));
+    tables.extend(differences::table(experiment).map(|table| ("differences".to_owned(), table)));
     tables.extend(exits::table(experiment).map(|table| ("exits".to_owned(), table)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
     tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::{Decision, Decisions, Design, Edge};
-use litesnn_framework::record::{self, EpochRow, LayerRow, Outcome, Point, Stage, StageRow, WeightBin, files};
+use litesnn_framework::record::{
+    self, EpochRow, LayerRow, Outcome, Point, RowNames, Stage, StageRow, WeightBin, files,
+};
 use litesnn_reports::paper::{PaperManifest, PaperRow};
 use litesnn_reports::published;
 use serde_json::Value;
@@ -116,10 +118,12 @@ impl Made {
             profile: String::new(),
             point: Point::default(),
             reproduces: String::new(),
+            compared_with: RowNames::default(),
             overrides: String::new(),
             dataset: "Fashion-MNIST (2000/500/1000)".into(),
             data_digest: "0123456789abcdef".into(),
             data_edition: "subset".into(),
+            test_images: 1000.0,
             test_accuracy: 0.8,
             test_loss: 0.6,
             timesteps,
