@@ -8,6 +8,7 @@ use litesnn_framework::manifest::{self, Plan, Trial};
 use litesnn_framework::network::{Design, NetworkSize};
 use litesnn_framework::record::{State, files};
 use litesnn_framework::run::{Needs, Rehearsal, Surveyed, rehearse, survey};
+use litesnn_framework::train::Teaching;
 use serde_json::json;
 use tch::Device;
 
@@ -115,30 +116,41 @@ fn rehearsals(
     device: Device,
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
-    // A trial whose design another one takes shows the kind of design, even when it is done.
-    let taken: BTreeSet<usize> = plan.trials.iter().filter_map(|trial| trial.depends_on).collect();
+    // A trial whose design another one takes, or which teaches another one, shows the kind of design,
+    // even when it is done.
+    let taken: BTreeSet<usize> =
+        plan.trials.iter().flat_map(|trial| [trial.depends_on, trial.taught_by]).flatten().collect();
     for (index, looked) in surveyed.iter().enumerate() {
         let Ok(Surveyed { task, state, needs: Ok(needs) }) = looked else { continue };
         if all.contains_key(&task.recipe) || (matches!(state, State::Done(_)) && !taken.contains(&index)) {
             continue;
         }
         let trial = &plan.trials[index];
+        let of_trial = |source: usize| {
+            let source = surveyed[source].as_ref().ok()?;
+            Design::read(&source.task.folder.join(files::DESIGN)).ok().or_else(|| {
+                let rehearsed = all.get(&source.task.recipe)?.as_ref().ok()?;
+                Some(rehearsed.design.clone())
+            })
+        };
         let given = match (trial.depends_on, trial.manifest.design.as_ref().and_then(|design| design.file.as_ref())) {
-            (Some(source), _) => match &surveyed[source] {
-                Ok(source) => Design::read(&source.task.folder.join(files::DESIGN)).ok().or_else(|| {
-                    let rehearsed = all.get(&source.task.recipe)?.as_ref().ok()?;
-                    Some(rehearsed.design.clone())
-                }),
-                Err(_) => None,
-            },
+            (Some(source), _) => of_trial(source),
             (None, Some(file)) => Design::read(file).ok(),
             (None, None) => None,
         };
-        if given.is_none() && trial.manifest.design.is_some() {
+        let teacher = match (trial.taught_by, &task.teacher) {
+            (Some(teacher), _) => of_trial(teacher),
+            (None, Some(folder)) => Design::read(&folder.join(files::DESIGN)).ok(),
+            (None, None) => None,
+        };
+        if (given.is_none() && trial.manifest.design.is_some()) || (teacher.is_none() && task.teacher.is_some()) {
             continue;
         }
         say!("timing a few steps of {} ...", trial.title());
-        all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device));
+        all.insert(
+            task.recipe.clone(),
+            rehearse(plan, index, needs, (given.as_ref(), teacher.as_ref()), store, device),
+        );
     }
     all
 }
@@ -210,6 +222,14 @@ impl Row<'_> {
                 None => "as written".into(),
             },
         };
+        let design = match (self.trial.taught_by, &manifest.retrain.teacher) {
+            (Some(teacher), _) => format!("{design}, taught by {}", plan.trials[teacher].title()),
+            (None, Some(Teaching { trial: Some(folder), .. })) => {
+                let name = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+                format!("{design}, taught by {name}")
+            }
+            (None, _) => design,
+        };
         let (search, retrain) = self.epochs();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let about = if self.done() { "" } else { "~" };
@@ -277,7 +297,7 @@ fn report_missing(plan: &Plan, surveyed: &Looked) {
     let mut said: Vec<String> = Vec::new();
     for (trial, looked) in plan.trials.iter().zip(surveyed) {
         let error = match looked {
-            Err(error) if trial.depends_on.is_none() => error,
+            Err(error) if trial.depends_on.is_none() && trial.taught_by.is_none() => error,
             Ok(Surveyed { needs: Err(error), .. }) => error,
             _ => continue,
         };

@@ -3,6 +3,8 @@
 //! ```text
 //! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
 //!
+//! teacher     = 4 (2 weights + others + buffers) + 4 B (3 T largest + image)     beside the state in retraining
+//!
 //! state       = 4 ((2 + s) weights + 4 others + buffers)          value, gradient, and what a descent keeps
 //! activations = 4 B T (k maps + 2 largest) + 4 B image
 //! evaluation  = 4 · 100 T · 3 largest                             one place at a time, nothing is kept
@@ -78,6 +80,15 @@ impl NetworkSize {
             largest_place: places.into_values().fold(0.0, f64::max),
             fused: network.has_fused_neurons(),
         }
+    }
+
+    /// Bytes that it takes as a teacher, on batches of `batch` images `[C, H, W]` over its own
+    /// `timesteps`: its tensors, its compressed weights, and one place of a pass at a time.
+    pub fn teaching_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3]) -> u64 {
+        let kept = (2 * self.weights + self.others + self.buffers) as f64;
+        let pixels = image.iter().product::<i64>() as f64;
+        let pass = batch as f64 * (timesteps as f64 * 3.0 * self.largest_place + pixels);
+        (4.0 * (kept + pass)) as u64
     }
 
     /// Bytes that training it on a device takes at its peak, on batches of `batch` images

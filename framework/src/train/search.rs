@@ -37,6 +37,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Whether what it finds is retrained from new weights, as `[retrain]` says: no where the search
+    /// itself trains the final weights ([`Found::trained`]).
+    fn retrains(&self) -> bool {
+        true
+    }
+
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         open.check_warmup(&self.controls())

@@ -247,7 +247,7 @@ fn a_resolved_manifest_loads_again_to_the_same_settings() {
         let mut desk = Desk::new("");
         let folder = desk.path("d.toml");
         desk = desk.file("d.toml", DESIGN);
-        let text = trial.manifest_toml(design_file.map(|_| folder.as_path()));
+        let text = trial.manifest_toml(design_file.map(|_| folder.as_path()), None);
         let again = desk.file("a.toml", &text).plan();
         assert_eq!(again.trials.len(), 1);
         let mut settings = trial.settings.clone();
