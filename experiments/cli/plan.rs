@@ -35,7 +35,7 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     let rows: Vec<Row> =
         plan.trials.iter().zip(&surveyed).map(|(trial, looked)| row(trial, looked, &rehearsals)).collect();
     if options.json {
-        let all: Vec<serde_json::Value> = rows.iter().map(Row::json).collect();
+        let all: Vec<serde_json::Value> = rows.iter().map(|row| row.json(&plan)).collect();
         out!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         let mut table = display::table(["trial", "design", "epochs", "hash", "state", "parameters", "memory", "time"]);
@@ -245,7 +245,7 @@ impl Row<'_> {
         ]
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self, plan: &Plan) -> serde_json::Value {
         let (search, retrain) = self.epochs();
         let size = |size: &NetworkSize| json!({ "weights": size.weights, "others": size.others, "macs": size.macs });
         let needs = self.needs();
@@ -256,6 +256,7 @@ impl Row<'_> {
             "point": self.trial.point,
             "hash": self.looked.map(|looked| &looked.task.hash),
             "recipe": self.looked.map(|looked| &looked.task.recipe),
+            "taught_by": self.trial.taught_by.map(|teacher| plan.trials[teacher].title()),
             "folder": self.looked.map(|looked| &looked.task.folder),
             "state": self.state(),
             "search_epochs": search,

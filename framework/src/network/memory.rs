@@ -1,19 +1,19 @@
 //! What training a network will need, before anything runs: memory by a formula over its layers.
 //!
 //! ```text
-//! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
-//!
-//! teacher     = 4 (2 weights + others + buffers) + 4 B (3 T largest + image)     beside the state in retraining
+//! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint) + teacher)
 //!
 //! state       = 4 ((2 + s) weights + 4 others + buffers)          value, gradient, and what a descent keeps
 //! activations = 4 B T (k maps + 2 largest) + 4 B image
 //! evaluation  = 4 · 100 T · 3 largest                             one place at a time, nothing is kept
 //! checkpoint  = 4 ((3 + 2 s) weights + 7 others + 3 buffers)      a copy, its bytes, and the file before it is written
+//! teacher     = 4 (2 weights + others + buffers)                  of the network that teaches in retraining, if one does:
+//!             + 4 B (3 T largest + image)                         its tensors, its compressed weights, and a pass
 //! ```
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
 //! numbers in the output maps of all layers for one image and timestep, `largest` those of the
-//! place (a cell) that has most. Of each weight a descent keeps s numbers: the velocity of SGD or the
+//! place (a cell) that has most. A teacher runs its own T and the student's batch. Of each weight a descent keeps s numbers: the velocity of SGD or the
 //! two moments of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and
 //! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
 //! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
@@ -135,6 +135,8 @@ mod tests {
         let other = NetworkSize { fused: false, ..size.clone() };
         assert_eq!(other.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 1) - bytes(100, 2), 4 * 100 * 2 * 5_000);
         assert_eq!(size.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 3) - bytes(100, 2), 4 * 2 * 1000);
+        // A teacher keeps no gradient, no velocity and no maps of other places.
+        assert_eq!(size.teaching_bytes(100, 2, [1, 2, 2]), 4 * (2 * 1000 + 100 + 10 + 100 * (2 * 3 * 2_000 + 4)));
         // One image is nothing beside the evaluation of a hundred.
         assert_eq!(bytes(1, 1), 4 * (3410 + 100 * (6000 + 4)));
     }
