@@ -49,9 +49,10 @@ fn loads(path: &Path) -> Outcome {
         assert!(!plan.trials.is_empty(), "no trials with profile {profile:?}");
         assert!(!plan.description.is_empty(), "`experiment.description` says what it is about");
         for trial in &plan.trials {
-            assert!(trial.depends_on.is_none_or(|source| source < plan.trials.len()), "{}", trial.title());
+            let waits_for = trial.depends_on.into_iter().chain(trial.taught_by);
+            assert!(waits_for.into_iter().all(|source| source < plan.trials.len()), "{}", trial.title());
             // What a trial keeps as its manifest is a manifest.
-            let text: DocumentMut = trial.manifest_toml(None).parse()?;
+            let text: DocumentMut = trial.manifest_toml(None, None).parse()?;
             assert_eq!(text.contains_key("optimizer"), trial.manifest.optimizer.is_some(), "{}", trial.title());
         }
     }

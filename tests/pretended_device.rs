@@ -22,8 +22,8 @@ use built::PretendedDevice;
 use counts::{Counts, Report};
 use libtest_mimic::{Arguments, Trial as Test};
 use support::{
-    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, stdout, succeed, table,
-    trial,
+    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, stdout, succeed,
+    table, trial,
 };
 
 /// What a steady step of the paper's network may ask of a device, by its work.
@@ -57,8 +57,14 @@ const CHANGING: [&str; 5] = [
 
 /// Settings with which a stage holds most of a trial's memory.
 const STAGES: [(&str, [&str; 3]); 2] = [
-    ("search", ["space.spike-dhs.channels={ search = 16, retrain = 1 }", "search.batch_size=50", "retrain.batch_size=1"]),
-    ("retrain", ["space.spike-dhs.channels={ search = 1, retrain = 16 }", "search.batch_size=2", "retrain.batch_size=50"]),
+    (
+        "search",
+        ["space.spike-dhs.channels={ search = 16, retrain = 1 }", "search.batch_size=50", "retrain.batch_size=1"],
+    ),
+    (
+        "retrain",
+        ["space.spike-dhs.channels={ search = 1, retrain = 16 }", "search.batch_size=2", "retrain.batch_size=50"],
+    ),
 ];
 
 /// What the estimate has for kernels and workspaces of a real device, in bytes.
@@ -89,7 +95,10 @@ fn main() -> ExitCode {
         add(format!("compressors_that_change_with_training_do_on_the_device::{number}"), Box::new(learns));
     }
     for (stage, settings) in STAGES {
-        add(format!("memory_is_at_most_twice_or_half_of_its_estimate::{stage}"), Box::new(move || estimated(&settings)));
+        add(
+            format!("memory_is_at_most_twice_or_half_of_its_estimate::{stage}"),
+            Box::new(move || estimated(&settings)),
+        );
     }
     add("evaluation_is_timed".into(), Box::new(evaluation));
     libtest_mimic::run(&arguments, tests).exit_code()

@@ -147,7 +147,7 @@ mod tests {
         let place = runs.join(&plan.name).join(folder(index));
         std::fs::create_dir_all(&place).unwrap();
         let file = trial.depends_on.map(|source| Path::new("..").join(folder(source)).join(files::DESIGN));
-        std::fs::write(place.join(files::MANIFEST), trial.manifest_toml(file.as_deref())).unwrap();
+        std::fs::write(place.join(files::MANIFEST), trial.manifest_toml(file.as_deref(), None)).unwrap();
         let any = Design::parse(HELD[MANIFESTS].1, Path::new(HELD[MANIFESTS].0)).unwrap();
         let of_variant = rows.iter().find(|row| row.variant == trial.variant).and_then(|row| row.design.clone());
         std::fs::write(place.join(files::DESIGN), of_variant.unwrap_or(any).to_toml()).unwrap();

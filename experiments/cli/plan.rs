@@ -9,6 +9,7 @@ use litesnn_framework::manifest::{self, Comparison, Plan, Trial};
 use litesnn_framework::network::{Design, NetworkSize};
 use litesnn_framework::record::{State, files};
 use litesnn_framework::run::{Needs, Rehearsal, Surveyed, rehearse, survey};
+use litesnn_framework::train::Teaching;
 use serde_json::json;
 use tch::Device;
 
@@ -35,7 +36,7 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     let rows: Vec<Row> =
         plan.trials.iter().zip(&surveyed).map(|(trial, looked)| row(trial, looked, &rehearsals)).collect();
     if options.json {
-        let all: Vec<serde_json::Value> = rows.iter().map(Row::json).collect();
+        let all: Vec<serde_json::Value> = rows.iter().map(|row| row.json(&plan)).collect();
         out!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         let mut table = display::table(["trial", "design", "epochs", "hash", "state", "parameters", "memory", "time"]);
@@ -120,30 +121,39 @@ fn rehearsals(
     threads: &Threads,
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
-    // A trial whose design another one takes shows the kind of design, even when it is done.
-    let taken: BTreeSet<usize> = plan.trials.iter().filter_map(|trial| trial.depends_on).collect();
+    // A trial whose design another one takes, or which teaches another one, shows the kind of design,
+    // even when it is done.
+    let taken: BTreeSet<usize> =
+        plan.trials.iter().flat_map(|trial| [trial.depends_on, trial.taught_by]).flatten().collect();
     for (index, looked) in surveyed.iter().enumerate() {
         let Ok(Surveyed { task, state, needs: Ok(needs) }) = looked else { continue };
         if all.contains_key(&task.recipe) || (matches!(state, State::Done(_)) && !taken.contains(&index)) {
             continue;
         }
         let trial = &plan.trials[index];
+        let of_trial = |source: usize| {
+            let source = surveyed[source].as_ref().ok()?;
+            Design::read(&source.task.folder.join(files::DESIGN)).ok().or_else(|| {
+                let rehearsed = all.get(&source.task.recipe)?.as_ref().ok()?;
+                Some(rehearsed.design.clone())
+            })
+        };
         let given = match (trial.depends_on, trial.manifest.design.as_ref().and_then(|design| design.file.as_ref())) {
-            (Some(source), _) => match &surveyed[source] {
-                Ok(source) => Design::read(&source.task.folder.join(files::DESIGN)).ok().or_else(|| {
-                    let rehearsed = all.get(&source.task.recipe)?.as_ref().ok()?;
-                    Some(rehearsed.design.clone())
-                }),
-                Err(_) => None,
-            },
+            (Some(source), _) => of_trial(source),
             (None, Some(file)) => Design::read(file).ok(),
             (None, None) => None,
         };
-        if given.is_none() && trial.manifest.design.is_some() {
+        let teacher = match (trial.taught_by, &task.teacher) {
+            (Some(teacher), _) => of_trial(teacher),
+            (None, Some(folder)) => Design::read(&folder.join(files::DESIGN)).ok(),
+            (None, None) => None,
+        };
+        if (given.is_none() && trial.manifest.design.is_some()) || (teacher.is_none() && task.teacher.is_some()) {
             continue;
         }
         say!("timing a few steps of {} ...", trial.title());
-        all.insert(task.recipe.clone(), rehearse(plan, index, needs, given.as_ref(), store, device, threads));
+        let rehearsed = rehearse(plan, index, needs, (given.as_ref(), teacher.as_ref()), store, device, threads);
+        all.insert(task.recipe.clone(), rehearsed);
     }
     all
 }
@@ -215,6 +225,14 @@ impl Row<'_> {
                 None => "as written".into(),
             },
         };
+        let design = match (self.trial.taught_by, &manifest.retrain.teacher) {
+            (Some(teacher), _) => format!("{design}, taught by {}", plan.trials[teacher].title()),
+            (None, Some(Teaching { trial: Some(folder), .. })) => {
+                let name = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+                format!("{design}, taught by {name}")
+            }
+            (None, _) => design,
+        };
         let (search, retrain) = self.epochs();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let about = if self.done() { "" } else { "~" };
@@ -230,7 +248,7 @@ impl Row<'_> {
         ]
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self, plan: &Plan) -> serde_json::Value {
         let (search, retrain) = self.epochs();
         let size = |size: &NetworkSize| json!({ "weights": size.weights, "others": size.others, "macs": size.macs });
         let needs = self.needs();
@@ -241,6 +259,7 @@ impl Row<'_> {
             "point": self.trial.point,
             "hash": self.looked.map(|looked| &looked.task.hash),
             "recipe": self.looked.map(|looked| &looked.task.recipe),
+            "taught_by": self.trial.taught_by.map(|teacher| plan.trials[teacher].title()),
             "folder": self.looked.map(|looked| &looked.task.folder),
             "state": self.state(),
             "search_epochs": search,
@@ -315,7 +334,7 @@ fn report_missing(plan: &Plan, surveyed: &Looked) {
     let mut said: Vec<String> = Vec::new();
     for (trial, looked) in plan.trials.iter().zip(surveyed) {
         let error = match looked {
-            Err(error) if trial.depends_on.is_none() => error,
+            Err(error) if trial.depends_on.is_none() && trial.taught_by.is_none() => error,
             Ok(Surveyed { needs: Err(error), .. }) => error,
             _ => continue,
         };

@@ -194,14 +194,14 @@ fn rm(options: &RunsRm) -> Result<Exit, Failure> {
                 let help = "wait for it, `litesnn cancel` it, or remove it all the same with `--force`";
                 return Err(refusal(folder, "is worked on or waits for its turn", help));
             }
-            let taken = designs_taken(runs);
-            let is_taken = |folder: &&PathBuf| {
-                let takers = taken.get(&folder.join(files::DESIGN)).into_iter().flatten();
-                takers.filter(|taker| !chosen.contains(taker)).count() > 0
+            let named = named_trials(runs);
+            let why = |folder: &PathBuf| {
+                let mut by = named.get(folder).into_iter().flatten();
+                by.find(|(other, _)| !chosen.contains(other)).map(|(_, why)| *why)
             };
-            if let Some(folder) = chosen.iter().find(is_taken) {
+            if let Some((folder, why)) = chosen.iter().find_map(|folder| Some((folder, why(folder)?))) {
                 let help = "remove those too, or remove it all the same with `--force`";
-                return Err(refusal(folder, "has the design that other trials take", help));
+                return Err(refusal(folder, why, help));
             }
         }
     }
@@ -218,23 +218,27 @@ fn refusal(folder: &Path, why: &str, help: &str) -> Failure {
     Failure::new(Exit::Usage, format!("`{}` {why}; nothing was removed", folder.display()), Some(help.into()))
 }
 
-/// The trials that name a design in their manifest, by its file.
-fn designs_taken(runs: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
-    let mut all: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+/// The trials that other trials name in their manifests, by their folders: each with those that name
+/// it, and as what.
+fn named_trials(runs: &Path) -> BTreeMap<PathBuf, Vec<(PathBuf, &'static str)>> {
+    let mut all: BTreeMap<PathBuf, Vec<(PathBuf, &'static str)>> = BTreeMap::new();
     for folder in record::trial_folders(runs) {
-        let file = || {
-            let text = std::fs::read_to_string(folder.join(files::MANIFEST)).ok()?;
-            let document: toml_edit::DocumentMut = text.parse().ok()?;
-            let file = document.get("design")?.get("file")?.as_str()?.to_owned();
-            // `../OTHER/design.toml` where both are of one experiment.
-            let file = match file.strip_prefix("../") {
+        let text = std::fs::read_to_string(folder.join(files::MANIFEST)).unwrap_or_default();
+        let Ok(document) = text.parse::<toml_edit::DocumentMut>() else { continue };
+        let named = |table: Option<&toml_edit::Item>, key: &str| {
+            let path = table?.get(key)?.as_str()?;
+            // `../OTHER` where both are of one experiment.
+            Some(match path.strip_prefix("../") {
                 Some(rest) => folder.parent()?.join(rest),
-                None => PathBuf::from(file),
-            };
-            Some(file)
+                None => PathBuf::from(path),
+            })
         };
-        if let Some(file) = file() {
-            all.entry(file).or_default().push(folder);
+        let design = named(document.get("design"), "file").and_then(|file| Some(file.parent()?.to_owned()));
+        let teacher = named(document.get("retrain").and_then(|retrain| retrain.get("teacher")), "trial");
+        for (other, why) in [(design, "has the design that other trials take"), (teacher, "teaches other trials")] {
+            if let Some(other) = other {
+                all.entry(other).or_default().push((folder.clone(), why));
+            }
         }
     }
     all

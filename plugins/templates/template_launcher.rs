@@ -1,7 +1,7 @@
 //! Trials one after another, each in a process of its own.
 //!
 //! Source: the simplest way there is. A trial that fails is left, and so are those that take its
-//! design.
+//! design or that it teaches.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ register! {
 impl Launcher for TemplateLauncher {
     fn launch(&self, launch: &Launch) -> Result<()> {
         for (index, task) in launch.tasks.iter().enumerate() {
-            let has_design = task.after.is_none_or(|source| launch.finished(source));
-            if has_design && !launch.finished(index) && !launch.stopping() {
+            let ready = task.waits_for().all(|source| launch.finished(source));
+            if ready && !launch.finished(index) && !launch.stopping() {
                 launch.run(index)?;
             }
         }

@@ -13,3 +13,4 @@ mod record;
 mod reuse;
 mod runs;
 mod speech;
+mod teacher;

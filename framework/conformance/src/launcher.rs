@@ -20,10 +20,14 @@ use litesnn_framework::{Error, Result};
 pub const LAWS: &[Law] = &[
     Law {
         name: "every-trial",
-        says: "every trial runs once, after the one whose design it takes; launched again, only what has no result runs",
+        says: "every trial runs once, after those that it waits for; launched again, only what has no result runs",
         check: every_trial,
     },
-    Law { name: "failure", says: "a trial that fails harms none but those that take its design", check: failure },
+    Law {
+        name: "failure",
+        says: "a trial that fails harms none but those that take its design and those that it teaches",
+        check: failure,
+    },
 ];
 
 /// What a launch did.
@@ -40,7 +44,8 @@ impl Observer for Silent {
     fn event(&self, _: &Event) {}
 }
 
-/// Three trials; the second takes the first one's design. The trial `failing` fails.
+/// Four trials; the second takes the first one's design, and the second teaches the fourth. The trial
+/// `failing` fails.
 fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
     let write = |path: &Path, text: &str| std::fs::write(path, text).map_err(Error::file("write", path));
     let (script, told, result) = (runs.join("program"), runs.join("ran"), runs.join("result"));
@@ -59,7 +64,7 @@ fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
     write(&script, &text)?;
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).map_err(Error::file("write", &script))?;
     // A trial without work.
-    let task = |title: &str, after| Task {
+    let task = |title: &str, after, taught_by: Option<usize>| Task {
         version: Task::VERSION,
         title: title.to_owned(),
         index: 0,
@@ -78,10 +83,17 @@ fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
         folder: runs.join("conformance").join(title),
         design_file: None,
         after,
+        teacher: taught_by.map(|_| runs.join("conformance/second")),
+        taught_by,
         epochs: 1,
         manifest: String::new(),
     };
-    let tasks = vec![task("first", None), task("second", Some(0)), task("third", None)];
+    let tasks = vec![
+        task("first", None, None),
+        task("second", Some(0), None),
+        task("third", None, None),
+        task("fourth", None, Some(1)),
+    ];
     let settings = ProcessSettings { program: script, device: "cpu".into(), threads: Some(1) };
     let stop = AtomicBool::new(false);
     let launch = Launch {
@@ -119,12 +131,14 @@ fn every_trial(subject: &Subject) -> Kept {
     for (shown, done) in launched(subject, &["none", "none"])? {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         done[0].ran.iter().for_each(|title| *counts.entry(title).or_default() += 1);
-        let once = counts.len() == 3 && counts.values().all(|count| *count == 1);
-        require(once, format!("with {shown}, three trials, each once"), format!("{:?}", done[0].ran))?;
+        let once = counts.len() == 4 && counts.values().all(|count| *count == 1);
+        require(once, format!("with {shown}, four trials, each once"), format!("{:?}", done[0].ran))?;
         let place = |title: &str| done[0].ran.iter().position(|ran| ran == title);
         require(
-            place("first") < place("second"),
-            format!("with {shown}, `second` after `first`, whose design it takes"),
+            place("first") < place("second") && place("second") < place("fourth"),
+            format!(
+                "with {shown}, `second` after `first`, whose design it takes, and `fourth` after its teacher, `second`"
+            ),
             format!("{:?}", done[0].ran),
         )?;
         require(done[1].ran.is_empty(), format!("with {shown}, nothing runs again"), format!("{:?}", done[1].ran))?;
@@ -136,7 +150,7 @@ fn failure(subject: &Subject) -> Kept {
     for (shown, done) in launched(subject, &["first", "none"])? {
         let expected = format!("with {shown}, `third` alone has a result when `first` fails, and all when it does not");
         require(done[0].finished == ["third"], &*expected, format!("{:?}", done[0].finished))?;
-        require(done[1].finished.len() == 3, &*expected, format!("{:?}", done[1].finished))?;
+        require(done[1].finished.len() == 4, &*expected, format!("{:?}", done[1].finished))?;
     }
     Ok(())
 }

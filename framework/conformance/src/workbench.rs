@@ -169,6 +169,7 @@ pub(super) fn trial(
         manifest,
         settings,
         depends_on: None,
+        taught_by: None,
         profile: None,
         reproduces: None,
         overrides: Vec::new(),

@@ -121,7 +121,7 @@ impl Benchmark<'_> {
             _ => {
                 let design = self.design()?;
                 let (network, parameters) = method.build(design)?;
-                method.retrain(&mut session, network.as_ref(), &parameters, design)
+                method.retrain(&mut session, (network.as_ref(), &parameters), design, None)
             }
         });
         match outcome {

@@ -33,8 +33,8 @@ struct Running {
 }
 
 impl Pool {
-    /// Runs all trials of a launch. Those that take a design wait for it; one whose source failed
-    /// does not run. Trials that are the same work run one after another, so that the second finds
+    /// Runs all trials of a launch. Those that take a design or have a teacher wait for it; one that
+    /// waits for a trial which failed does not run. Trials that are the same work run one after another, so that the second finds
     /// the first one's result.
     pub fn run(&self, launch: &Launch) -> Result<()> {
         let mut places: Vec<Place> = (0..launch.tasks.len())
@@ -70,15 +70,17 @@ impl Pool {
             }
             let task = &launch.tasks[index];
             let mut earlier = std::iter::successors(same_work[index], |other| same_work[*other]);
-            match task.after.map(|source| (&launch.tasks[source], &places[source])) {
-                Some((source, Place::Ended(false))) => {
-                    let end = End { hash: task.hash.clone(), how: How::Failed, reason: source.failed_as_source() };
-                    launch.tell_end(task, &end);
+            let failed = task.waits_for().find(|source| matches!(places[*source], Place::Ended(false)));
+            let waits = task.waits_for().any(|source| !matches!(places[source], Place::Ended(true)));
+            match failed {
+                Some(source) => {
+                    let reason = task.fails_with(source, &launch.tasks[source]);
+                    launch.tell_end(task, &End { hash: task.hash.clone(), how: How::Failed, reason });
                     places[index] = Place::Ended(false);
                 }
-                Some((_, Place::Waiting | Place::Running(_))) => {}
-                _ if earlier.any(|other| !matches!(places[other], Place::Ended(_))) => {}
-                _ => {
+                None if waits => {}
+                None if earlier.any(|other| !matches!(places[other], Place::Ended(_))) => {}
+                None => {
                     places[index] = Place::Running(Box::new(self.start(launch, index, slot)?));
                     free.next();
                 }

@@ -57,6 +57,12 @@ pub struct Task {
     /// The trial whose design that is, as an index among the tasks that it was planned with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<usize>,
+    /// The folder of the finished trial whose network teaches this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// The trial of that folder, in the same way as `after`; none where the manifest names a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught_by: Option<usize>,
     /// Epochs of all stages, as far as the manifest says.
     pub epochs: usize,
     /// Its manifest, as TOML.
@@ -93,9 +99,17 @@ impl Task {
         TrialLabel { index: self.index, count: self.count, title: &self.title }
     }
 
-    /// What is said of a trial that takes the design of this one, which failed.
-    pub fn failed_as_source(&self) -> String {
-        format!("the trial that it takes its design from failed: {}", self.title)
+    /// The trials that it waits for, as indices among the tasks that it was planned with: the one
+    /// whose design it takes, and its teacher.
+    pub fn waits_for(&self) -> impl Iterator<Item = usize> {
+        self.after.into_iter().chain(self.taught_by)
+    }
+
+    /// What is said of it where the trial at `index` failed, which it waits for and which is
+    /// `source`.
+    pub fn fails_with(&self, index: usize, source: &Task) -> String {
+        let role = if self.after == Some(index) { "that it takes its design from" } else { "that teaches it" };
+        format!("the trial {role} failed: {}", source.title)
     }
 
     /// The trial's result, if there is one.

@@ -12,7 +12,7 @@ use super::tree::{Tree, lookup, path};
 use super::typed::{DesignSource, Part};
 use crate::ground::Problem;
 use crate::network::{SearchSpace, TimestepSearcher};
-use crate::train::{Loss, Training};
+use crate::train::{Loss, Teaching, Training};
 
 /// Checks a manifest as a whole. `given` are its sections, `settings` those that could be read, and
 /// a section that was `meant` by an unknown one is not missing.
@@ -49,6 +49,9 @@ pub(super) fn check(stack: &Stack, given: &Tree, settings: &Tree, meant: &[Strin
         if let Some(training) = settings.get(section).and_then(|training| Training::deserialize(training).ok()) {
             let is_given = |key: &str| lookup(given, &path([section, key])).is_some();
             checks.training(section, &training, is_given);
+            if let Some(teaching) = &training.teacher {
+                checks.teacher(section, teaching);
+            }
         }
     }
     checks.problems
@@ -102,6 +105,28 @@ impl Checks<'_> {
                 "`{section}.warmup` is {warmup}, and `{section}.epochs` is {epochs}: none is left for the schedule"
             );
             self.report([section, "warmup"], Mark::Value, message, Some("warm up for fewer epochs"));
+        }
+    }
+
+    fn teacher(&mut self, section: &str, teaching: &Teaching) {
+        if section != "retrain" {
+            let help = "a teacher teaches the final network: [retrain.teacher]";
+            let message = format!("nothing reads [{section}.teacher]");
+            self.report([section, "teacher"], Mark::Key, message, Some(help));
+            return;
+        }
+        let teacher =
+            "`from = \"VARIANT\"` is taught by what a variant trains, `trial = \"FOLDER\"` by a finished trial";
+        match (&teaching.from, &teaching.trial) {
+            (None, None) => {
+                let message = "[retrain.teacher] has neither `from` nor `trial`";
+                self.report([section, "teacher"], Mark::Key, message, Some(teacher));
+            }
+            (Some(_), Some(_)) => {
+                let message = "[retrain.teacher] has both `from` and `trial`";
+                self.report([section, "teacher", "trial"], Mark::Key, message, Some(teacher));
+            }
+            _ => {}
         }
     }
 

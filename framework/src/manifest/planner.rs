@@ -17,18 +17,33 @@ use super::sweep::{Swept, typed};
 use super::tree::{lookup, path, split_path};
 use super::trial::Trial;
 use super::typed::{DesignSource, Experiment, Manifest};
-use super::variants::Variant;
+use super::variants::{DESIGN_FROM, TEACHER_FROM, Variant};
 use crate::Error;
 use crate::data::DataInfo;
 use crate::ground::file::text;
 use crate::ground::{ConfigLayer, Problem, Role, guarded, threads};
 use crate::network::{Design, Misfit, SearchSpace};
 use crate::plugin::Kind;
-use crate::record::Point;
-use crate::train::{OpenDecisions, decision};
+use crate::record::{Point, files, result};
+use crate::train::{OpenDecisions, Teaching, Training, decision, mismatch};
 
 /// More trials than this are a mistake in a sweep.
 const MOST_TRIALS: usize = 100_000;
+
+/// The variants that a variant's trials wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sources {
+    /// The one whose design it takes.
+    design: Option<usize>,
+    /// The one whose network teaches its own.
+    teacher: Option<usize>,
+}
+
+impl Sources {
+    fn all(self) -> impl Iterator<Item = usize> {
+        self.design.into_iter().chain(self.teacher)
+    }
+}
 
 pub(super) struct Planner<'a> {
     base: &'a Stack,
@@ -76,10 +91,18 @@ impl<'a> Planner<'a> {
             }
         }
         problems.extend(lost_overrides(self.base, self.variants, self.sweep));
-        let sources: Vec<Option<usize>> = (0..self.variants.len()).map(|index| self.source(index)).collect();
+        let mut sources: Vec<Sources> = (0..self.variants.len())
+            .map(|index| Sources { design: self.source(index), teacher: self.teacher(index) })
+            .collect();
+        self.break_circles(&mut sources);
+        // With the swept keys that concern a variant's sources: they are part of its own points too.
+        let mut concerned = own.clone();
         for variant in running_order(&sources) {
-            let of_source = sources[variant].map(|source| own[source].as_slice());
-            self.variant(variant, &own[variant], sources[variant].zip(of_source));
+            for source in sources[variant].all() {
+                let of_source = concerned[source].clone();
+                concerned[variant].iter_mut().zip(of_source).for_each(|(own, of_source)| *own |= of_source);
+            }
+            self.variant(variant, &own[variant], sources[variant], &concerned);
             if self.trials.len() > MOST_TRIALS {
                 problems.push(self.too_many());
                 return;
@@ -97,7 +120,7 @@ impl<'a> Planner<'a> {
             .filter(|other| other.name != variant.name && !other.takes_design())
             .map(|other| other.name.clone())
             .collect();
-        let at = path(["design", "from"]);
+        let at = path(DESIGN_FROM);
         let source = variants.iter().position(|other| other.name == *from);
         let message = match source {
             Some(source) if source == index => format!("variant `{from}` takes its own design"),
@@ -112,14 +135,52 @@ impl<'a> Planner<'a> {
         None
     }
 
-    /// The trials of one variant. `source` is the variant whose design it takes, with the swept
-    /// keys that concern that one: they are part of this variant's points too.
-    fn variant(&mut self, index: usize, own: &[bool], source: Option<(usize, &[bool])>) {
+    /// The variant whose network teaches a variant's own.
+    fn teacher(&mut self, index: usize) -> Option<usize> {
+        let variants = self.variants;
+        let variant = &variants[index];
+        let from = variant.teacher.as_ref()?;
+        let others = variants.iter().filter(|other| other.name != variant.name);
+        let names: Vec<String> = others.map(|other| other.name.clone()).collect();
+        let message = match variants.iter().position(|other| other.name == *from) {
+            Some(teacher) if teacher == index => format!("variant `{from}` teaches itself"),
+            Some(teacher) => return Some(teacher),
+            None => format!("no variant is named `{from}`{}", did_you_mean(from, &names)),
+        };
+        let without = "one that nobody teaches says `remove = [\"retrain.teacher\"]`";
+        let help = match names.is_empty() {
+            true => {
+                "a teacher is another [[variant]] of this manifest, or a finished trial: `trial = \"FOLDER\"`".into()
+            }
+            false => format!("variants that can teach it: {}; {without}", listed(&names)),
+        };
+        self.found.push((index, variant.stack.problem(&path(TEACHER_FROM), Mark::Value, message, Some(help))));
+        None
+    }
+
+    /// Reports variants that wait for each other, and takes the teacher from one of each circle. No
+    /// circle is without a teacher: a variant whose design is taken takes none.
+    fn break_circles(&mut self, sources: &mut [Sources]) {
+        for index in 0..sources.len() {
+            let Some(teacher) = sources[index].teacher else { continue };
+            let Some(circle) = way(sources, teacher, index) else { continue };
+            sources[index].teacher = None;
+            let name = |variant: &usize| format!("`{}`", self.variants[*variant].name);
+            let waits = circle.iter().chain([&teacher]).map(name).collect::<Vec<_>>().join(" waits for ");
+            let message = format!("variants wait for each other: {waits}");
+            let help = "a teacher is trained before its student: no way may lead back".to_owned();
+            let at = path(TEACHER_FROM);
+            let problem = self.variants[index].stack.problem(&at, Mark::Value, message, Some(help));
+            self.found.push((index, problem));
+        }
+    }
+
+    /// The trials of one variant. `concerned` has for each variant the swept keys that concern it or
+    /// one that it waits for.
+    fn variant(&mut self, index: usize, own: &[bool], sources: Sources, concerned: &[Vec<bool>]) {
         let variant = &self.variants[index];
-        let of_source = |key: usize| source.is_some_and(|(_, concerned)| concerned[key]);
-        let counts: Vec<usize> = (0..own.len())
-            .map(|key| if own[key] || of_source(key) { self.sweep[key].values.len() } else { 0 })
-            .collect();
+        let counts: Vec<usize> =
+            (0..own.len()).map(|key| if concerned[index][key] { self.sweep[key].values.len() } else { 0 }).collect();
         if counts.iter().fold(1usize, |total, count| total.saturating_mul((*count).max(1))) > MOST_TRIALS {
             self.found.push((index, self.too_many()));
             return;
@@ -151,7 +212,7 @@ impl<'a> Planner<'a> {
                 self.found.push((index, self.sweep[key].twice(self.base, one, other)));
                 return;
             }
-            self.point(index, stack, resolved, point, choice, source);
+            self.point(index, stack, resolved, point, choice, (sources, concerned));
         }
     }
 
@@ -163,10 +224,11 @@ impl<'a> Planner<'a> {
         mut resolved: Resolved,
         point: Point,
         choice: Vec<Option<usize>>,
-        source: Option<(usize, &[bool])>,
+        (sources, concerned): (Sources, &[Vec<bool>]),
     ) {
         let mut problems: Vec<Problem> =
             resolved.problems.iter().cloned().chain(self.design_problem(&stack, &resolved)).collect();
+        problems.extend(self.teacher_problem(variant, &stack, &resolved));
         if problems.is_empty() {
             problems.extend(work_problems(&stack, &resolved));
             problems.extend(self.device.into_iter().flat_map(|device| device::problems(&stack, &resolved, device)));
@@ -179,30 +241,28 @@ impl<'a> Planner<'a> {
             if self.trials.len() > MOST_TRIALS {
                 return;
             }
-            let depends_on = source.and_then(|(source, concerned)| {
-                let of_source = (0..choice.len()).map(|key| choice[key].filter(|_| concerned[key])).collect();
+            let mut place = |source: usize, whose: &str| {
+                let of_source = (0..choice.len()).map(|key| choice[key].filter(|_| concerned[source][key])).collect();
                 let found = self.places.get(&(source, seed, of_source)).copied();
                 if found.is_none() {
-                    self.no_source(variant, source, seed, &stack);
+                    self.no_source(variant, (source, whose), seed, &stack);
                 }
                 found
-            });
-            if let Some(trial) = self.trial(variant, &stack, &resolved, &point, seed, depends_on) {
+            };
+            let depends_on = sources.design.and_then(|source| place(source, "whose design it takes"));
+            let taught_by = sources.teacher.and_then(|source| place(source, "which teaches it"));
+            if let Some(teacher) = taught_by {
+                self.compare_forms(variant, &stack, &resolved, teacher);
+            }
+            if let Some(trial) = self.trial(variant, &stack, &resolved, &point, seed) {
+                let trial = Trial { depends_on, taught_by, ..trial };
                 self.places.insert((variant, seed, choice.clone()), self.trials.len());
                 self.trials.push(trial);
             }
         }
     }
 
-    fn trial(
-        &mut self,
-        index: usize,
-        stack: &Stack,
-        resolved: &Resolved,
-        point: &Point,
-        seed: u64,
-        depends_on: Option<usize>,
-    ) -> Option<Trial> {
+    fn trial(&mut self, index: usize, stack: &Stack, resolved: &Resolved, point: &Point, seed: u64) -> Option<Trial> {
         // Plugins cannot be cloned, so that each trial reads its own.
         let mut manifest = resolved.manifest()?;
         manifest.experiment.seeds = vec![seed];
@@ -216,6 +276,9 @@ impl<'a> Planner<'a> {
             && let Some(file) = &mut design.file
         {
             *file = stack.design_file(file);
+        }
+        if let Some(Teaching { trial: Some(folder), .. }) = &mut manifest.retrain.teacher {
+            *folder = stack.teacher_trial(folder);
         }
         let variant = self.variants[index].name.clone();
         let mut settings = match serde_json::to_value(&manifest) {
@@ -232,17 +295,18 @@ impl<'a> Planner<'a> {
             manifest.experiment.reproduces = Some(name);
         }
         let point = point.clone();
-        Some(Trial { variant, point, seed, profile, reproduces, overrides, manifest, settings, depends_on })
+        let (depends_on, taught_by) = (None, None);
+        Some(Trial { variant, point, seed, profile, reproduces, overrides, manifest, settings, depends_on, taught_by })
     }
 
     /// Reports that a trial's source has no trial of the same seed, unless the source itself has a
     /// problem.
-    fn no_source(&mut self, index: usize, source: usize, seed: u64, stack: &Stack) {
+    fn no_source(&mut self, index: usize, (source, whose): (usize, &str), seed: u64, stack: &Stack) {
         if self.found.iter().any(|(variant, _)| *variant == source) {
             return;
         }
         let (taker, giver) = (&self.variants[index].name, &self.variants[source].name);
-        let message = format!("variant `{taker}` has seed {seed}, and `{giver}`, whose design it takes, does not");
+        let message = format!("variant `{taker}` has seed {seed}, and `{giver}`, {whose}, does not");
         let at = path(["experiment", "seeds"]);
         let help = "give both the same seeds".to_owned();
         self.found.push((index, stack.problem(&at, Mark::Value, message, Some(help))));
@@ -268,23 +332,75 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What is wrong with the finished trial that a manifest names as its teacher, and with a teacher
+    /// that a sweep changes.
+    fn teacher_problem(&self, index: usize, stack: &Stack, resolved: &Resolved) -> Option<Problem> {
+        let teaching = resolved.section::<Training>("retrain")?.teacher?;
+        if teaching.from != self.variants[index].teacher {
+            let message = "a sweep cannot change `retrain.teacher.from`".to_owned();
+            return Some(stack.problem(&path(TEACHER_FROM), Mark::Value, message, None));
+        }
+        let folder = stack.teacher_trial(teaching.trial.as_ref().filter(|_| teaching.from.is_none())?);
+        let message = match (result(&folder), Design::read(&folder.join(files::DESIGN))) {
+            (None, _) => format!("`{}` is not the folder of a finished trial", folder.display()),
+            (Some(_), Err(error)) => error.to_string(),
+            (Some(_), Ok(design)) => {
+                let manifest = resolved.manifest()?;
+                let why = Teaching::misfit(&design, &DataInfo::of_form(manifest.dataset.form()))?;
+                format!("`{}` cannot teach this trial: {why}", folder.display())
+            }
+        };
+        let help =
+            "a teacher is a finished trial on data of the same form: RUNS/EXPERIMENT/VARIANT-sSEED-HASH".to_owned();
+        Some(stack.problem(&path(["retrain", "teacher", "trial"]), Mark::Value, message, Some(help)))
+    }
+
+    /// Reports a teacher whose input or classes are others than the student's.
+    fn compare_forms(&mut self, variant: usize, stack: &Stack, resolved: &Resolved, teacher: usize) {
+        let Some(student) = resolved.manifest() else { return };
+        let teacher = &self.trials[teacher];
+        if let Some(why) = mismatch(teacher.manifest.dataset.form(), student.dataset.form()) {
+            let message = format!("variant `{}` cannot teach this one: {why}", teacher.variant);
+            let help = "a teacher and its student have data of the same form".to_owned();
+            self.found.push((variant, stack.problem(&path(TEACHER_FROM), Mark::Value, message, Some(help))));
+        }
+    }
+
     fn too_many(&self) -> Problem {
         let message = format!("the manifest asks for more than {MOST_TRIALS} trials");
         self.base.problem(&path(["sweep"]), Mark::Key, message, None)
     }
 }
 
-/// Indices of variants, each after the one whose design it takes. A source takes no design itself.
-fn running_order(sources: &[Option<usize>]) -> Vec<usize> {
-    let mut order = Vec::with_capacity(sources.len());
-    for (index, source) in sources.iter().enumerate() {
-        for next in source.iter().copied().chain([index]) {
-            if !order.contains(&next) {
-                order.push(next);
-            }
+/// Indices of variants, each after those that it waits for. None waits for itself.
+fn running_order(sources: &[Sources]) -> Vec<usize> {
+    fn add(index: usize, sources: &[Sources], order: &mut Vec<usize>) {
+        if !order.contains(&index) {
+            sources[index].all().for_each(|source| add(source, sources, order));
+            order.push(index);
         }
     }
+    let mut order = Vec::with_capacity(sources.len());
+    (0..sources.len()).for_each(|index| add(index, sources, &mut order));
     order
+}
+
+/// The variants on the way from one to another, each of which waits for the next: both ends are on
+/// it.
+fn way(sources: &[Sources], from: usize, to: usize) -> Option<Vec<usize>> {
+    fn walk(sources: &[Sources], to: usize, way: &mut Vec<usize>) -> bool {
+        let last = *way.last().expect("a way has a beginning");
+        last == to
+            || sources[last].all().any(|next| {
+                if way.contains(&next) {
+                    return false;
+                }
+                way.push(next);
+                walk(sources, to, way) || way.pop().is_none()
+            })
+    }
+    let mut way = vec![from];
+    walk(sources, to, &mut way).then_some(way)
 }
 
 /// The cross product: for each key an index below its count, the last key fastest. A count of 0
@@ -308,7 +424,7 @@ fn work_problems(stack: &Stack, resolved: &Resolved) -> Vec<Problem> {
     let info = DataInfo::of_form(manifest.dataset.form());
     let misfits = manifest.space.check(&info);
     if misfits.is_empty() {
-        return decision_problem(stack, &manifest, &info).into_iter().collect();
+        return decision_problem(stack, &manifest, &info).into_iter().chain(unread_teacher(stack, &manifest)).collect();
     }
     let table = path([Kind::Space.section(), manifest.space.typetag_name()]);
     let problem = |misfit: Misfit| {
@@ -319,6 +435,17 @@ fn work_problems(stack: &Stack, resolved: &Resolved) -> Vec<Problem> {
         stack.problem(&at, mark, format!("`{key}`: {}", misfit.message), misfit.help)
     };
     misfits.into_iter().map(problem).collect()
+}
+
+/// A teacher of a network that nothing retrains.
+fn unread_teacher(stack: &Stack, manifest: &Manifest) -> Option<Problem> {
+    let optimizer = manifest.optimizer.as_ref().filter(|optimizer| !optimizer.retrains())?;
+    manifest.retrain.teacher.as_ref()?;
+    let name = optimizer.typetag_name();
+    let message = format!("nothing reads [retrain.teacher]: `{name}` trains the final weights in its own stages");
+    let help =
+        "take it out; or retrain the design in another variant, `[design] from`, with the teacher there".to_owned();
+    Some(stack.problem(&path(["retrain", "teacher"]), Mark::Key, message, Some(help)))
 }
 
 /// The setting that would leave a decision to chance, or open. What cannot be built is told where

@@ -35,6 +35,10 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
         let path = base.design_file(file.as_str().unwrap_or_default().as_ref());
         *file = Json::from(path.to_string_lossy());
     }
+    if let Some(trial) = tree.get_mut("retrain").and_then(|retrain| retrain.pointer_mut("/teacher/trial")) {
+        let path = base.teacher_trial(trial.as_str().unwrap_or_default().as_ref());
+        *trial = Json::from(path.to_string_lossy());
+    }
     let mut page = Page { origins: origins_of(&base), text: String::new() };
     page.title(request);
     page.sections(&base, &tree);
@@ -167,7 +171,9 @@ impl Page {
             let mut value = value.clone();
             let file = match key.as_str() {
                 "design" => value.get_mut("file"),
-                "design.file" => Some(&mut value),
+                "retrain" => value.pointer_mut("/teacher/trial"),
+                "retrain.teacher" => value.get_mut("trial"),
+                "design.file" | "retrain.teacher.trial" => Some(&mut value),
                 _ => None,
             };
             if let Some(file) = file {

@@ -112,6 +112,12 @@ impl Stack {
         absolute(&named(file, self.folder(&tree::path(["design", "file"])), self.bundled))
     }
 
+    /// The folder of the trial that a manifest names as its teacher: relative to the file that names
+    /// it.
+    pub(super) fn teacher_trial(&self, folder: &Path) -> PathBuf {
+        absolute(&self.folder(&tree::path(["retrain", "teacher", "trial"])).join(folder))
+    }
+
     /// A problem with what is at a path, or with the lack of it.
     pub(super) fn problem(&self, path: &[String], mark: Mark, message: String, help: Option<String>) -> Problem {
         let above = (1..=path.len()).rev().find_map(|length| self.origin(&path[..length]));

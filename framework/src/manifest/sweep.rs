@@ -61,6 +61,11 @@ fn swept_path(key: &str) -> Result<Vec<String>, Wrong> {
         let help = "seeds belong to [experiment], designs to variants";
         return Err((Mark::Key, format!("a sweep cannot change `{key}`"), Some(help)));
     }
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    if matches!(segments.as_slice(), ["retrain", "teacher"] | ["retrain", "teacher", "from" | "trial"]) {
+        let help = "a variant names its teacher: `set = { \"retrain.teacher\" = { from = \"VARIANT\" } }`";
+        return Err((Mark::Key, format!("a sweep cannot change `{key}`"), Some(help)));
+    }
     Ok(path)
 }
 
@@ -121,6 +126,7 @@ impl Swept {
         let merged = variant.stack.merged();
         match self.path.as_slice() {
             [_] | [] => true,
+            [section, table, ..] if section == "retrain" && table == "teacher" => variant.is_taught(),
             [section, name, ..] if section == Kind::Compressor.section() => variant.stack.compressors().contains(name),
             [section, ..] => match Section::find(section).map(|section| section.holds) {
                 Some(Holds::Plugin(_)) => lookup(&merged, &self.path[..2]).is_some(),
@@ -155,7 +161,10 @@ impl Swept {
         let wanted = self.path.iter().take(2).cloned().collect::<Vec<_>>().join(".");
         let at = path(["sweep", &self.key]);
         let message = format!("nothing reads the swept key `{}`{}", self.key, did_you_mean(&wanted, &used));
-        let help = format!("of [{section}], this manifest uses: {}", listed(&used));
+        let help = match self.path.get(1).is_some_and(|table| section == "retrain" && table == "teacher") {
+            true => "no variant has [retrain.teacher]".to_owned(),
+            false => format!("of [{section}], this manifest uses: {}", listed(&used)),
+        };
         base.problem(&at, Mark::Key, message, Some(help))
     }
 }

@@ -32,6 +32,8 @@ pub struct Trial {
     /// The trial whose design this one takes, as an index into [`Plan::trials`](super::Plan::trials): same seed, same
     /// point of the sweep.
     pub depends_on: Option<usize>,
+    /// The trial whose network teaches this one, in the same way.
+    pub taught_by: Option<usize>,
 }
 
 impl Trial {
@@ -62,10 +64,17 @@ impl Trial {
     }
 
     /// The resolved manifest as TOML, which loads to the same settings. With a `design_file`,
-    /// `[design]` names that file instead of the variant or the file that the design came from; a
-    /// relative one is relative to where the text is kept.
-    pub fn manifest_toml(&self, design_file: Option<&Path>) -> String {
+    /// `[design]` names that file instead of the variant or the file that the design came from, and
+    /// with a `teacher`, `[retrain.teacher]` names that trial's folder; a relative path is relative
+    /// to where the text is kept.
+    pub fn manifest_toml(&self, design_file: Option<&Path>, teacher: Option<&Path>) -> String {
         let mut settings = self.settings.clone();
+        if let (Some(folder), Some(teaching)) =
+            (teacher, settings.pointer_mut("/retrain/teacher").and_then(|it| it.as_object_mut()))
+        {
+            teaching.remove("from");
+            teaching.insert("trial".into(), folder.to_string_lossy().into());
+        }
         if let (Some(file), Some(design)) = (design_file, settings.get_mut("design").and_then(|it| it.as_object_mut()))
         {
             design.remove("from");

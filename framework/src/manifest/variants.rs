@@ -18,6 +18,8 @@ pub(super) struct Variant {
     pub(super) stack: Stack,
     /// The variant whose design it takes.
     pub(super) from: Option<String>,
+    /// The variant whose network teaches its own.
+    pub(super) teacher: Option<String>,
     /// What it sets itself.
     pub(super) sets: Vec<Overlay>,
 }
@@ -32,7 +34,8 @@ pub(super) fn variants(base: &Stack, merged: &Tree, problems: &mut Vec<Problem>)
             return vec![Variant {
                 name: name.unwrap_or("variant").to_owned(),
                 stack: base.clone(),
-                from: design_from(base),
+                from: named_at(base, &DESIGN_FROM),
+                teacher: named_at(base, &TEACHER_FROM),
                 sets: Vec::new(),
             }];
         }
@@ -53,9 +56,14 @@ pub(super) fn variants(base: &Stack, merged: &Tree, problems: &mut Vec<Problem>)
     variants
 }
 
-fn design_from(stack: &Stack) -> Option<String> {
-    let merged = stack.merged();
-    lookup(&merged, &path(["design", "from"]))?.as_str().map(str::to_owned)
+/// Where a variant names the one whose design it takes.
+pub(super) const DESIGN_FROM: [&str; 2] = ["design", "from"];
+/// Where a variant names the one that teaches it.
+pub(super) const TEACHER_FROM: [&str; 3] = ["retrain", "teacher", "from"];
+
+/// The variant that a setting names.
+fn named_at<const N: usize>(stack: &Stack, setting: &[&str; N]) -> Option<String> {
+    lookup(&stack.merged(), &path(*setting))?.as_str().map(str::to_owned)
 }
 
 struct VariantReader<'a> {
@@ -90,8 +98,8 @@ impl VariantReader<'_> {
         self.remove(table, &mut stack);
         let sets = self.set(table, &name);
         stack.push(sets.clone());
-        let from = design_from(&stack);
-        Some(Variant { name, stack, from, sets })
+        let [from, teacher] = [named_at(&stack, &DESIGN_FROM), named_at(&stack, &TEACHER_FROM)];
+        Some(Variant { name, stack, from, teacher, sets })
     }
 
     fn name(&mut self, table: &Tree, earlier: &[Variant]) -> Option<String> {
@@ -194,5 +202,10 @@ impl Variant {
     /// Whether it takes a design over instead of searching one.
     pub(super) fn takes_design(&self) -> bool {
         self.stack.sets(&path(["design"]))
+    }
+
+    /// Whether another network teaches its own.
+    pub(super) fn is_taught(&self) -> bool {
+        self.stack.sets(&path(["retrain", "teacher"]))
     }
 }

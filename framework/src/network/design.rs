@@ -24,6 +24,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::compression::Compressor;
+use super::space::{Network, SearchSpace};
+use crate::data::DataInfo;
+use crate::ground::Build;
 use crate::ground::file::{MOST_TEXT, read_bounded, read_text, set_aside, write_atomically};
 use crate::{Error, Result};
 
@@ -141,6 +145,26 @@ impl Design {
     /// The edges, with the space that they belong to.
     pub fn architecture(&self) -> Architecture {
         Architecture { space: self.space.clone(), edges: self.edges.clone() }
+    }
+
+    /// Builds the network that `[network]` describes.
+    pub fn build(&self, build: &mut Build) -> Result<Box<dyn Network>> {
+        let wrong = |what: &str, why: serde_json::Error| {
+            Error::design(format!("the design has a wrong {what} in [network]: {why}"))
+        };
+        let Some(DesignNetwork { input, classes, space, compressor }) = &self.network else {
+            return Err(Error::design("the design has no [network] section, which says how wide its network is"));
+        };
+        let space: Box<dyn SearchSpace> = Deserialize::deserialize(space).map_err(|error| wrong("space", error))?;
+        let compressors: Vec<Box<dyn Compressor>> = compressor
+            .iter()
+            .map(Deserialize::deserialize)
+            .collect::<Result<_, serde_json::Error>>()
+            .map_err(|error| wrong("compressor", error))?;
+        let compressors: Vec<(&str, &dyn Compressor)> =
+            compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
+        let info = DataInfo::of_form((*input, *classes));
+        space.network(&self.architecture(), &self.compression, false, &info, &compressors, build)
     }
 
     /// The design as TOML.

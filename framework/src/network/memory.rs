@@ -1,25 +1,27 @@
 //! What training a network will need, before anything runs: memory by a formula over its layers.
 //!
 //! ```text
-//! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint))
+//! memory = program + data + max over search and retraining of (state + max(activations, evaluation, checkpoint) + teacher)
 //!
 //! state       = 4 ((2 + s) weights + 4 others + buffers)          value, gradient, and what a descent keeps
 //! activations = 4 B T (k maps + 2 largest) + 4 B image
 //! evaluation  = 4 · 100 T · 3 largest                             one place at a time, nothing is kept
 //! checkpoint  = 4 ((3 + 2 s) weights + 7 others + 3 buffers)      a copy, its bytes, and the file before it is written
+//! teacher     = 4 (2 weights + others + buffers)                  of the network that teaches in retraining, if one does:
+//!             + 4 B (3 T largest + image)                         its tensors, its compressed weights, and a pass
 //! ```
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
 //! numbers in the output maps of all layers (and in [`Network::other_maps`]) for one image and
-//! timestep, `largest` those of the place (a cell) that has most. Of each weight a descent keeps s
-//! numbers: the velocity of SGD or the two moments of Adam, and an average. A layer of neurons
-//! keeps the output maps of its convolutions and its spikes, and the copy of them in the cell's
-//! output; gradients of a cell live beside them, and buffers of convolutions. So k is 3, which peak
-//! resident memory supports: a retraining of `spike-dhs` takes 3, a search 2 (docs/SPEED.md). On a
-//! GPU, where nothing but tensors is counted, k is 2. Where neurons are tensor operations, on a
-//! device without kernels or in a form without any, autograd keeps potentials and factors of the
-//! surrogate besides, and k is 4: a search of `spike-dhs` takes 4, and a retraining 2. Everything is
-//! f32.
+//! timestep, `largest` those of the place (a cell) that has most. A teacher runs its own T and the
+//! student's batch. Of each weight a descent keeps s numbers: the velocity of SGD or the two moments
+//! of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and its
+//! spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
+//! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
+//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). On a GPU, where nothing but tensors is counted, k
+//! is 2. Where neurons are tensor operations, on a device without kernels or in a form without any,
+//! autograd keeps potentials and factors of the surrogate besides, and k is 4: a search of `spike-dhs`
+//! takes 4, and a retraining 2. Everything is f32.
 
 use tch::Device;
 
@@ -95,6 +97,15 @@ impl NetworkSize {
         }
     }
 
+    /// Bytes that it takes as a teacher, on batches of `batch` images `[C, H, W]` over its own
+    /// `timesteps`: its tensors, its compressed weights, and one place of a pass at a time.
+    pub fn teaching_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3]) -> u64 {
+        let kept = (2 * self.weights + self.others + self.buffers) as f64;
+        let pixels = image.iter().product::<i64>() as f64;
+        let pass = batch as f64 * (timesteps as f64 * 3.0 * self.largest_place + pixels);
+        (4.0 * (kept + pass)) as u64
+    }
+
     /// Bytes that training it on a device takes at its peak, on batches of `batch` images
     /// `[C, H, W]` over `timesteps`, where a descent keeps so many numbers `beside` each weight.
     pub fn training_bytes(&self, batch: usize, timesteps: i64, image: [i64; 3], device: Device, beside: usize) -> u64 {
@@ -144,6 +155,8 @@ mod tests {
         let other = NetworkSize { fused: false, ..size.clone() };
         assert_eq!(other.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 1) - bytes(100, 2), 4 * 100 * 2 * 5_000);
         assert_eq!(size.training_bytes(100, 2, [1, 2, 2], Device::Cpu, 3) - bytes(100, 2), 4 * 2 * 1000);
+        // A teacher keeps no gradient, no velocity and no maps of other places.
+        assert_eq!(size.teaching_bytes(100, 2, [1, 2, 2]), 4 * (2 * 1000 + 100 + 10 + 100 * (2 * 3 * 2_000 + 4)));
         // One image is nothing beside the evaluation of a hundred.
         assert_eq!(bytes(1, 1), 4 * (3410 + 100 * (6000 + 4)));
     }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// The trials of a run, in the order in which they can run.
 #[derive(Debug)]
 pub struct Agenda<'a> {
-    /// The trials that can run; each comes after the one whose design it takes.
+    /// The trials that can run; each comes after those that it waits for.
     pub tasks: Vec<Task>,
     /// The trial of each task.
     pub(super) trials: Vec<&'a Trial>,
@@ -25,7 +25,7 @@ pub struct Agenda<'a> {
 
 impl<'a> Agenda<'a> {
     /// The trials of some plans. `digest` says which data a data set has. A trial whose data cannot
-    /// be used does not run, nor does one that takes its design; where no trial of a plan can run,
+    /// be used does not run, nor does one that takes its design or is taught by it; where no trial of a plan can run,
     /// that is the error of the whole.
     pub fn of(plans: &'a [Plan], runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Result<Agenda<'a>> {
         let mut agenda = Agenda { tasks: Vec::new(), trials: Vec::new(), sources: Vec::new(), refused: Vec::new() };
@@ -43,8 +43,8 @@ impl<'a> Agenda<'a> {
                 places.push(agenda.tasks.len());
                 match task {
                     Ok(task) => {
-                        let after = task.after.map(|source| places[source]);
-                        agenda.tasks.push(Task { index, count, after, ..task });
+                        let [after, taught_by] = [task.after, task.taught_by].map(|it| it.map(|source| places[source]));
+                        agenda.tasks.push(Task { index, count, after, taught_by, ..task });
                         agenda.trials.push(trial);
                         agenda.sources.push(&plan.source);
                     }
@@ -70,7 +70,7 @@ impl<'a> Agenda<'a> {
 }
 
 /// The trials of a plan as tasks, in the plan's order and numbered within it. A trial is an error
-/// where its data cannot be used, or those of the trial whose design it takes.
+/// where its data cannot be used, or those of a trial that it waits for.
 pub(super) fn tasks(plan: &Plan, runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Vec<Result<Task>> {
     let mut all: Vec<Result<Task>> = Vec::new();
     for index in 0..plan.trials.len() {
@@ -101,18 +101,24 @@ fn task(
     let trial = &plan.trials[index];
     let manifest = &trial.manifest;
     let data_digest = digest(manifest.dataset.as_ref())?;
-    let source = match trial.depends_on.map(|source| &before[source]) {
-        Some(Ok(source)) => Some(source),
-        Some(Err(error)) => {
-            let title = plan.trials[trial.depends_on.unwrap_or_default()].title();
-            return Err(Error::design(format!("the trial that it takes its design from cannot run: {title}: {error}")));
+    let planned = |source: Option<usize>, role: &str| match source.map(|source| (&before[source], source)) {
+        Some((Ok(task), _)) => Ok(Some(task)),
+        Some((Err(error), source)) => {
+            let title = plan.trials[source].title();
+            Err(Error::design(format!("the trial {role} cannot run: {title}: {error}")))
         }
-        None => None,
+        None => Ok(None),
     };
-    let (hash, recipe) = identify(trial, &data_digest, source);
+    let source = planned(trial.depends_on, "that it takes its design from")?;
+    let teacher = planned(trial.taught_by, "that teaches it")?;
+    let (hash, recipe) = identify(trial, &data_digest, source, teacher);
     let design_file = match source {
         Some(source) => Some(source.folder.join(files::DESIGN)),
         None => manifest.design.as_ref().and_then(|design| design.file.clone()),
+    };
+    let teacher = match teacher {
+        Some(teacher) => Some(teacher.folder.clone()),
+        None => manifest.retrain.teacher.as_ref().and_then(|teaching| teaching.trial.clone()),
     };
     Ok(Task {
         version: Task::VERSION,
@@ -134,10 +140,12 @@ fn task(
         data_digest,
         design_file,
         after: trial.depends_on,
+        teacher,
+        taught_by: trial.taught_by,
         epochs: match (&manifest.optimizer, &manifest.search) {
             (Some(optimizer), Some(search)) => optimizer.epochs(search.epochs, manifest.retrain.epochs),
             _ => manifest.retrain.epochs,
         },
-        manifest: trial.manifest_toml(None),
+        manifest: trial.manifest_toml(None, None),
     })
 }

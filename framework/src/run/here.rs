@@ -11,28 +11,37 @@ use crate::manifest::Trial;
 use crate::record::{End, Event};
 
 /// Runs the tasks in order; what became of each, `None` for those that are open after a request to
-/// stop. A trial that fails does not stop the others, unless they take its design.
+/// stop. A trial that fails does not stop the others, unless they take its design or it teaches them.
 pub fn run_here(agenda: &Agenda, context: &Context) -> Vec<Option<Finished>> {
     let mut known = agenda.tasks.first().map(|task| KnownWork::look(task.runs())).unwrap_or_default();
     let mut done: Vec<Option<Finished>> = Vec::new();
     for (task, trial) in agenda.tasks.iter().zip(&agenda.trials) {
         let finished = match task.is_finished() {
             true => Some(run(task, trial, &known, None, context)),
-            false => match task.after.map(|source| (&agenda.tasks[source], &done[source])) {
+            false => match task.waits_for().find_map(|source| missing(source, &done)) {
                 Some((_, None)) => None,
-                Some((source, Some(Finished { outcome: Err(error), .. }))) => {
-                    let error = Error::design(format!("{}: {error}", source.failed_as_source()));
+                Some((source, Some(error))) => {
+                    let error = Error::design(format!("{}: {error}", task.fails_with(source, &agenda.tasks[source])));
                     let failed = Finished { title: task.title.clone(), outcome: Err(error), cached: false };
                     tell_end(task, &failed, context);
                     Some(failed)
                 }
-                _ => run_open(task, trial, &known, context),
+                None => run_open(task, trial, &known, context),
             },
         };
         known.add(task.folder.clone());
         done.push(finished);
     }
     done
+}
+
+/// A trial that another one waits for and that has no result, with its error where it failed.
+fn missing(source: usize, done: &[Option<Finished>]) -> Option<(usize, Option<&Error>)> {
+    match &done[source] {
+        None => Some((source, None)),
+        Some(Finished { outcome: Err(error), .. }) => Some((source, Some(error))),
+        Some(Finished { outcome: Ok(_), .. }) => None,
+    }
 }
 
 /// Runs a trial that has no result yet, unless a request to stop is there, and tells of it.

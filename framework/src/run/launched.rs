@@ -28,17 +28,19 @@ fn outcome(launch: &Launch, task: &Task, ends: &HashMap<String, End>, before: bo
         (None, Some(_)) => return None,
         (None, None) => {
             let source = failed_source(launch, task, ends)?;
-            Err(Error::design(source.failed_as_source()))
+            Err(Error::design(task.fails_with(source, &launch.tasks[source])))
         }
     };
     Some(Finished { title: task.title.clone(), outcome, cached })
 }
 
-/// The task whose design this one takes, where that one failed, so that this one was not started.
-fn failed_source<'a>(launch: &Launch<'a>, task: &Task, ends: &HashMap<String, End>) -> Option<&'a Task> {
-    let source = &launch.tasks[task.after?];
-    let failed = ends.get(&source.hash).is_some_and(End::is_failure);
-    (failed && record::result(&source.folder).is_none() && !launch.stopping()).then_some(source)
+/// The task that this one waits for, where that one failed, so that this one was not started.
+fn failed_source(launch: &Launch, task: &Task, ends: &HashMap<String, End>) -> Option<usize> {
+    let mut failed = task.waits_for().filter(|source| {
+        let source = &launch.tasks[*source];
+        ends.get(&source.hash).is_some_and(End::is_failure) && record::result(&source.folder).is_none()
+    });
+    failed.next().filter(|_| !launch.stopping())
 }
 
 /// What the processes of a trial said: a file of its own, or, where a task runs several trials, the

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use super::random_design::redraw;
 use super::weights::weight_bins;
@@ -15,7 +15,7 @@ use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
     Batch, Descent, EpochNotes, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts, Searched, Session,
-    StageSpec, StepReport, clip_gradients, evaluate,
+    StageSpec, StepReport, Teacher, clip_gradients, evaluate,
 };
 use crate::{Error, Result};
 
@@ -117,7 +117,7 @@ impl Method<'_> {
         };
         let parts =
             SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max(), recorder: self.recorder };
-        let mut search = Search::new(parts, &manifest.retrain, &settle, session)?;
+        let mut search = Search::new(parts, manifest.space.as_ref(), &manifest.retrain, &settle, session)?;
         let mut found = optimizer.search(&mut search)?;
         let network = search.parts().network();
         let (bins, needed) = (weight_bins(network), Ticket::is_needed(network));
@@ -149,13 +149,14 @@ impl Method<'_> {
         Ok((network, parameters))
     }
 
-    /// Trains weights and scores of the final network (paper, Section 4.1).
+    /// Trains weights and scores of the final network (paper, Section 4.1), towards the classes and
+    /// towards the answers of a `teacher`.
     pub(crate) fn retrain(
         &self,
         session: &mut Session,
-        network: &dyn Network,
-        parameters: &Parameters,
+        (network, parameters): (&dyn Network, &Parameters),
         design: &Design,
+        teacher: Option<&Teacher>,
     ) -> Result<()> {
         let (training, timesteps) = (&self.manifest().retrain, design.timesteps);
         let device = self.device;
@@ -175,10 +176,18 @@ impl Method<'_> {
         let splits = self.splits;
         let step = |batch: &Batch, _: usize, descents: &mut [Descent]| {
             parameters.zero_grad();
+            let taught = teacher.map(|teacher| (teacher.teaching(), teacher.answers(&batch.images)));
+            let of = |outputs: &Tensor| {
+                let of_classes = training.loss(outputs, &batch.labels);
+                match &taught {
+                    Some((teaching, answers)) => teaching.loss(of_classes, outputs, answers),
+                    None => of_classes,
+                }
+            };
             let response = network.forward(&batch.images, &pass);
-            let mut loss = training.loss(&response.logits, &batch.labels);
+            let mut loss = of(&response.logits);
             if let Some((auxiliary, weight)) = &response.auxiliary {
-                loss += training.loss(auxiliary, &batch.labels) * *weight;
+                loss += of(auxiliary) * *weight;
             }
             loss.f_backward()?;
             clip_gradients(descents[0].tensors(), training.clip);

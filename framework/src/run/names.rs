@@ -48,7 +48,16 @@ fn names(outcome: &Outcome) -> [(&'static str, String); 9] {
 /// The manifest that a trial's folder keeps.
 pub(super) fn kept_manifest(task: &Task, trial: &Trial, folder: &Path) -> String {
     let design_file = task.design_file.as_deref().map(|file| seen_from(folder, file));
-    trial.manifest_toml(design_file.as_deref())
+    let teacher = task.teacher.as_deref().map(|teacher| trial_seen_from(folder, teacher));
+    trial.manifest_toml(design_file.as_deref(), teacher.as_deref())
+}
+
+/// The same for the folder of another trial.
+fn trial_seen_from(folder: &Path, trial: &Path) -> PathBuf {
+    match trial.file_name() {
+        Some(name) if trial.parent() == folder.parent() => Path::new("..").join(name),
+        _ => std::path::absolute(trial).unwrap_or_else(|_| trial.to_owned()),
+    }
 }
 
 /// A path to `file` for the manifest in `folder`: relative where both are trials of one experiment,

@@ -28,7 +28,7 @@ use crate::ground::threads::Threads;
 use crate::manifest::Plan;
 use crate::network::Design;
 use crate::record::{Event, Observer, Stage, TrialLabel};
-use crate::train::{Session, SessionSpec};
+use crate::train::{Session, SessionSpec, Teacher};
 
 /// Multiply-accumulate operations of a step that is short enough: about a second of two cores.
 const SHORT: f64 = 2e10;
@@ -80,12 +80,13 @@ impl Rehearsal {
 }
 
 /// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one
-/// that it takes over, where it takes one; of `threads` it has as many as the trial can use.
+/// that it takes over, where it takes one, and `teacher` the design of its teacher, where it has one.
+/// Of `threads` it has as many as the trial can use.
 pub fn rehearse(
     plan: &Plan,
     index: usize,
     needs: &Needs,
-    design: Option<&Design>,
+    (design, teacher): (Option<&Design>, Option<&Design>),
     store: &DataStore,
     device: Device,
     threads: &Threads,
@@ -147,7 +148,11 @@ pub fn rehearse(
         };
         let (network, parameters) = method.build(&design)?;
         if !trained {
-            method.retrain(&mut session, network.as_ref(), &parameters, &design)?;
+            let teaching = manifest.retrain.teacher.as_ref().zip(teacher);
+            let precision = manifest.retrain.precision;
+            let untrained = |(teaching, design)| Teacher::untrained(teaching, design, device, precision);
+            let teacher = teaching.map(untrained).transpose()?;
+            method.retrain(&mut session, (network.as_ref(), &parameters), &design, teacher.as_ref())?;
         }
         Ok(design)
     });

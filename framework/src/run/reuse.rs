@@ -15,6 +15,7 @@ use crate::data::DataInfo;
 use crate::ground::file::write_atomically;
 use crate::launch::Task;
 use crate::record::{self, Log, Observer, Outcome, TrialFolder, earlier, files};
+use crate::train::Checkpoint;
 use crate::{Error, Result};
 
 /// What a finished trial is made of, the result aside; a trial without a search has no weights, one
@@ -68,6 +69,21 @@ impl KnownWork {
     }
 }
 
+/// The last checkpoint, which holds the final weights, for a trial that this one teaches. No file of a
+/// checkpoint is ever written to, so that a link is as good as a copy and takes no room; on file
+/// systems without links it is a copy.
+fn link_weights(from: &Path, to: &Path) -> Result<()> {
+    let [from, to] = [from, to].map(|folder| folder.join(files::CHECKPOINT));
+    let (last, own) = (Checkpoint::last_file(&from), Checkpoint::last_file(&to));
+    if !last.exists() || own.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&to).map_err(Error::file("create", &to))?;
+    std::fs::hard_link(&last, &own)
+        .or_else(|_| std::fs::copy(&last, &own).map(drop))
+        .map_err(Error::file("write", &own))
+}
+
 /// Gives a trial the result of the same work in another folder.
 pub(super) fn reuse(
     task: &Task,
@@ -86,6 +102,7 @@ pub(super) fn reuse(
             Err(error) => return Err(Error::file("read", &source)(error)),
         }
     }
+    link_weights(from, folder.path())?;
     Log::open(&folder.file(files::LOG), observer)?.line("reused", json!({ "from": from }));
     let outcome = named(outcome, task, info);
     record::write(&folder.file(files::RESULT), std::slice::from_ref(&outcome))?;

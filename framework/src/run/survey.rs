@@ -31,6 +31,8 @@ pub struct Needs {
     pub supernet: Option<NetworkSize>,
     /// The final network; where the design is not known yet, one that the supernet could decode to.
     pub network: NetworkSize,
+    /// The timesteps that it runs, or the largest number that it could run.
+    pub timesteps: i64,
     /// Whether the design of the final network is known.
     pub decided: bool,
     /// Peak memory in bytes on the trial's device; see [`NetworkSize::training_bytes`].
@@ -66,8 +68,8 @@ pub struct Surveyed {
     pub needs: Result<Needs>,
 }
 
-/// Looks at every trial of a plan. A trial is an error where its data cannot be used, or those of
-/// the trial whose design it takes.
+/// Looks at every trial of a plan. A trial is an error where its data cannot be used, or those of a
+/// trial that it waits for.
 ///
 /// Data are not opened where their summary is known, and no network gets values: a plan of paper
 /// scale takes milliseconds.
@@ -82,7 +84,9 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Ve
     for (index, (trial, task)) in plan.trials.iter().zip(planned).enumerate() {
         let first = *seen.entry(what_matters(&trial.settings)).or_insert(index);
         let alike = all.get(first).and_then(|looked| looked.as_ref().ok()?.needs.as_ref().ok());
-        let looked = task.and_then(|task| look(trial, task, store, &known, alike, place));
+        // What its teacher needs, where that can be said.
+        let teacher = trial.taught_by.and_then(|teacher| all[teacher].as_ref().ok()?.needs.as_ref().ok());
+        let looked = task.and_then(|task| look(trial, task, store, &known, (alike, teacher), place));
         all.push(looked);
     }
     all
@@ -92,7 +96,7 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Ve
 fn what_matters(settings: &Value) -> String {
     let sections = ["dataset", "space", "compressor", "timesteps", "design"].map(|section| &settings[section]);
     let sizes = ["search", "retrain"].map(|stage| &settings[stage]["batch_size"]);
-    json!([sections, sizes, settings["search"].is_null()]).to_string()
+    json!([sections, sizes, settings["retrain"]["teacher"], settings["search"].is_null()]).to_string()
 }
 
 fn look(
@@ -100,7 +104,7 @@ fn look(
     task: Task,
     store: &DataStore,
     known: &KnownWork,
-    alike: Option<&Needs>,
+    (alike, teacher): (Option<&Needs>, Option<&Needs>),
     place: Place,
 ) -> Result<Surveyed> {
     let data = store.summary(trial.manifest.dataset.as_ref())?;
@@ -110,19 +114,45 @@ fn look(
     };
     let design = known_design(trial, &task);
     let needs = match alike {
-        Some(needs) if !needs.decided && design.is_none() => Ok(needs.clone()),
-        _ => outlined(trial, &task, &data, design, place),
+        Some(needs) if !needs.decided && design.is_none() && trial.manifest.retrain.teacher.is_none() => {
+            Ok(needs.clone())
+        }
+        _ => outlined(trial, &task, &data, design, teacher, place),
     };
     Ok(Surveyed { task, state, needs })
 }
 
-/// What a trial needs that begins on a device.
+/// What a trial needs that begins on a device, without a teacher of its plan.
 pub(super) fn needs_of(trial: &Trial, task: &Task, data: &DataSummary, device: Device) -> Result<Needs> {
-    outlined(trial, task, data, known_design(trial, task), Place::now(device))
+    outlined(trial, task, data, known_design(trial, task), None, Place::now(device))
 }
 
-fn outlined(trial: &Trial, task: &Task, data: &DataSummary, design: Option<Design>, place: Place) -> Result<Needs> {
-    threads::alone(|| guarded(|| needs(&trial.manifest, data, design, task.after.is_some(), place)))
+/// `teacher` is what the trial of the plan needs that teaches this one, where that can be said.
+fn outlined(
+    trial: &Trial,
+    task: &Task,
+    data: &DataSummary,
+    design: Option<Design>,
+    teacher: Option<&Needs>,
+    place: Place,
+) -> Result<Needs> {
+    threads::alone(|| {
+        guarded(|| {
+            let teacher = match &task.teacher {
+                Some(folder) if trial.taught_by.is_none() => Some(teacher_in(folder)?),
+                _ => teacher.map(|needs| (needs.network.clone(), needs.timesteps)),
+            };
+            needs(&trial.manifest, data, design, (task.after.is_some(), teacher), place)
+        })
+    })
+}
+
+/// The size of a finished trial's network, and its timesteps.
+fn teacher_in(folder: &Path) -> Result<(NetworkSize, i64)> {
+    let design = Design::read(&folder.join(files::DESIGN))?;
+    let mut parameters = Parameters::default();
+    let network = design.build(&mut Build::outline(&mut parameters))?;
+    Ok((NetworkSize::of(network.as_ref(), &parameters), design.timesteps))
 }
 
 /// The design of a trial that is known already: found, written in its settings, given by a file, or
@@ -154,7 +184,7 @@ fn needs(
     manifest: &Manifest,
     data: &DataSummary,
     design: Option<Design>,
-    takes_design: bool,
+    (takes_design, teacher): (bool, Option<(NetworkSize, i64)>),
     Place { device, program }: Place,
 ) -> Result<Needs> {
     let compressors = manifest.compressors();
@@ -200,12 +230,13 @@ fn needs(
     };
     let batch = manifest.retrain.batch_size.min(data.train);
     let retrain =
-        network.training_bytes(batch, design.timesteps, shape, device, manifest.retrain.kept_beside_weights());
+        network.training_bytes(batch, design.timesteps, shape, device, manifest.retrain.kept_beside_weights())
+            + teacher.map_or(0, |(size, timesteps)| size.teaching_bytes(batch, timesteps, shape));
     let data = match device {
         // What does not fit is gathered on the host.
         Device::Cuda(_) => data.bytes.min(available_memory(device).unwrap_or(0) / 2),
         _ => data.bytes,
     };
     let memory = program + data + search.max(retrain);
-    Ok(Needs { supernet: searched, network, decided, memory })
+    Ok(Needs { supernet: searched, network, timesteps: design.timesteps, decided, memory })
 }

@@ -1,5 +1,7 @@
 //! A task that was written by another process: a trial is run from it, and from nothing else.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::reuse::KnownWork;
@@ -29,6 +31,7 @@ fn trial_of(task: &Task) -> Result<Trial> {
         manifest,
         settings,
         depends_on: None,
+        taught_by: None,
     })
 }
 
@@ -39,8 +42,7 @@ pub fn run_task(task: &Task, token: Option<&str>, context: &Context) -> Finished
         Ok(trial) => trial,
         Err(error) => return Finished { title: task.title.clone(), outcome: Err(error), cached: false },
     };
-    if let Some(source) = task.design_file.as_ref().and_then(|file| file.parent()) {
-        attempt::settle(source);
-    }
+    let source = task.design_file.as_deref().and_then(Path::parent);
+    source.into_iter().chain(task.teacher.as_deref()).for_each(attempt::settle);
     run(task, &trial, &KnownWork::look(task.runs()), token, context)
 }

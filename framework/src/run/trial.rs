@@ -21,7 +21,7 @@ use crate::launch::Task;
 use crate::manifest::Trial;
 use crate::network::{Design, Ticket};
 use crate::record::{self, Event, Failed, Log, Observer, Outcome, TrialFolder, attempt, files};
-use crate::train::{Found, Phase, Session, SessionSpec};
+use crate::train::{Found, Phase, Session, SessionSpec, Teacher};
 use crate::{Error, Result};
 
 /// With what trials run in this process.
@@ -235,7 +235,10 @@ impl<'a> Job<'a> {
         let Found { design, trained, ticket } = self.design(method, &mut session, &folder.file(files::DESIGN))?;
         let (network, parameters) = method.build(&design)?;
         match trained {
-            Some(trained) => parameters.copy_from(&trained).map_err(Error::Record)?,
+            Some(trained) => {
+                parameters.copy_from(&trained).map_err(Error::Record)?;
+                session.keep(&design.to_toml(), &parameters)?;
+            }
             None => {
                 match ticket {
                     Some(ticket) => ticket.give(network.as_ref())?,
@@ -244,10 +247,19 @@ impl<'a> Job<'a> {
                     None if Ticket::is_needed(network.as_ref()) => return Err(Ticket::missing(network.as_ref())),
                     None => {}
                 }
-                method.retrain(&mut session, network.as_ref(), &parameters, &design)?;
+                let teacher = self.teacher()?;
+                method.retrain(&mut session, (network.as_ref(), &parameters), &design, teacher.as_ref())?;
             }
         }
         measure(method, self.task, self.context.revision, &session, (network.as_ref(), &parameters), &design)
+    }
+
+    /// The teacher of the final network.
+    fn teacher(&self) -> Result<Option<Teacher<'_>>> {
+        let retrain = &self.trial.manifest.retrain;
+        let Some(teaching) = &retrain.teacher else { return Ok(None) };
+        let folder = self.task.teacher.as_ref().ok_or_else(|| Error::design("no trial is known that teaches it"))?;
+        Teacher::open(teaching, folder, &self.splits.info, self.context.device, retrain.precision).map(Some)
     }
 
     /// The design: the one that is retrained already, the one that is taken over, or the one that a

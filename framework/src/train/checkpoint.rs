@@ -197,6 +197,17 @@ impl Checkpoint {
         (None, unusable)
     }
 
+    /// The checkpoint in `folder` that was written last, which has to be whole: the one before it
+    /// holds other weights.
+    pub fn last(folder: &Path) -> Result<Checkpoint> {
+        Checkpoint::read(&Checkpoint::last_file(folder))
+    }
+
+    /// The file of that checkpoint.
+    pub fn last_file(folder: &Path) -> PathBuf {
+        folder.join(LATEST)
+    }
+
     /// Reads one file.
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let content = |message: String| Error::Content {

@@ -1,5 +1,5 @@
 //! Training: batches, their augmentation, descent by parameter role, schedules, the epoch loop that
-//! search and retraining share, checkpoints, evaluation.
+//! search and retraining share, teachers, checkpoints, evaluation.
 
 mod augment;
 mod average;
@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod stage;
 mod sums;
+mod teacher;
 
 pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
@@ -39,3 +40,4 @@ pub use search::{Found, Gating, Losses, Open, Optimizer, Regime, Search, SearchP
 pub use session::{Session, SessionSpec};
 pub use settings::{Augment, Interval, Training, WeightAlgorithm};
 pub use stage::{EpochNotes, StageSpec, StepReport};
+pub use teacher::{Teacher, Teaching, mismatch};

@@ -286,6 +286,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Keeps the final network that a search has trained, as a checkpoint after its retraining:
+    /// `parameters` are those of `design` (as TOML).
+    pub fn keep(&mut self, design: &str, parameters: &Parameters) -> Result<()> {
+        (self.phase, self.design) = (Phase::Retrain, design.to_owned());
+        self.finished.push(Stage::Retrain);
+        let checkpoint = self.checkpoint(Stage::Retrain, 0, Begun::default(), parameters)?;
+        checkpoint.write(&self.spec.folder.join(files::CHECKPOINT))
+    }
+
     /// Hands `count` training batches of a stage to `see`, epoch after epoch, and keeps nothing of
     /// it: what `see` does is done again after an interruption.
     pub(super) fn show(&self, spec: &StageSpec, count: usize, mut see: impl FnMut(&Batch)) -> Result<()> {
@@ -474,10 +483,22 @@ impl<'a> Session<'a> {
 
     /// Writes a checkpoint after so many whole epochs and what is `begun` of the next one.
     fn save(&mut self, work: &mut Work, epochs: usize, begun: Begun, descents: &[Descent]) -> Result<()> {
+        let mut checkpoint = self.checkpoint(work.spec.stage.clone(), epochs, begun, work.parameters)?;
+        for descent in descents {
+            checkpoint.descent.extend(descent.state().map(|(name, tensor)| (name, tensor.shallow_clone())));
+        }
+        checkpoint.write(&self.spec.folder.join(files::CHECKPOINT))?;
+        self.last_checkpoint = Instant::now();
+        work.saved = true;
+        Ok(())
+    }
+
+    /// The state of the trial in a stage, without the descents.
+    fn checkpoint(&self, stage: Stage, epochs: usize, begun: Begun, parameters: &Parameters) -> Result<Checkpoint> {
         let mut checkpoint = Checkpoint {
             trial: self.spec.trial.to_owned(),
             phase: self.phase,
-            stage: work.spec.stage.clone(),
+            stage,
             epochs,
             begun,
             finished: self.finished.clone(),
@@ -487,14 +508,8 @@ impl<'a> Session<'a> {
             machines: self.machines.clone(),
             ..Checkpoint::default()
         };
-        checkpoint.take_parameters(work.parameters);
-        for descent in descents {
-            checkpoint.descent.extend(descent.state().map(|(name, tensor)| (name, tensor.shallow_clone())));
-        }
-        checkpoint.write(&self.spec.folder.join(files::CHECKPOINT))?;
-        self.last_checkpoint = Instant::now();
-        work.saved = true;
-        Ok(())
+        checkpoint.take_parameters(parameters);
+        Ok(checkpoint)
     }
 
     /// Ends the stage where that was asked for, with a checkpoint of what was done since the last

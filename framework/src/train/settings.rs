@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Loss, Rate};
+use super::{Algorithm, Loss, Rate, Teaching};
 use crate::spiking::Precision;
 
 /// `[search]` and `[retrain]`: how weights are trained, by SGD with momentum and a cosine schedule
@@ -82,6 +82,10 @@ pub struct Training {
     /// What is done to training images at random; without it, nothing.
     #[serde(default)]
     pub augment: Augment,
+    /// Another trial's network whose answers the final network is also trained towards; in
+    /// `[retrain]` alone. Without it, the classes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teaching>,
 }
 
 /// The rule that weights move by.

@@ -166,6 +166,10 @@ impl Optimizer for HessianBits {
         self.passes().controls()
     }
 
+    fn retrains(&self) -> bool {
+        false
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         // No rate moves the bits.
         let roles: Vec<Role> = open.roles.iter().copied().filter(|role| *role != Role::BitLogit).collect();

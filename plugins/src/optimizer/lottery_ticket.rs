@@ -181,6 +181,10 @@ impl Optimizer for LotteryTicket {
         self.passes().controls()
     }
 
+    fn retrains(&self) -> bool {
+        false
+    }
+
     fn epochs(&self, search: usize, retrain: usize) -> usize {
         let early = if self.early_time.is_some() { EARLY.1 } else { 0 };
         search + early + self.trainings(retrain).iter().sum::<usize>()

@@ -178,6 +178,10 @@ impl Optimizer for Sequential {
         self.passes().controls()
     }
 
+    fn retrains(&self) -> bool {
+        false
+    }
+
     /// Every step needs an epoch.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.passes().check(NAME, open)?;

@@ -31,6 +31,7 @@ enum Fault {
     LeavesTheLast,
     RunsAgain,
     LastFirst,
+    IgnoresTeachers,
     StopsAtAFailure,
 }
 
@@ -50,6 +51,7 @@ pub const BROKEN: &[(&str, &[&str])] = &[
     ("leaves-the-last", &["every-trial", "failure"]),
     ("runs-again", &["every-trial"]),
     ("last-first", &["every-trial", "failure"]),
+    ("ignores-teachers", &["failure"]),
     ("stops-at-a-failure", &["failure"]),
 ];
 
@@ -63,8 +65,12 @@ impl Launcher for Faulty {
             _ => {}
         }
         for index in order {
-            let source = launch.tasks[index].after;
-            let ready = source.is_none_or(|source| launch.finished(source)) || self.fault == Fault::LastFirst;
+            let mut sources = launch.tasks[index].waits_for();
+            let ready = match self.fault {
+                Fault::LastFirst => true,
+                Fault::IgnoresTeachers => launch.tasks[index].after.is_none_or(|source| launch.finished(source)),
+                _ => sources.all(|source| launch.finished(source)),
+            };
             if !ready || (launch.finished(index) && self.fault != Fault::RunsAgain) {
                 continue;
             }

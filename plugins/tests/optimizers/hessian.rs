@@ -43,8 +43,11 @@ fn the_mean_bits_of_the_cells_are_within_the_budget_and_use_it() {
 #[test]
 fn the_group_of_the_largest_trace_has_the_first_of_the_ranked_bits() {
     let design = Design::read(&finished("ranked_bits = [4, 1]").trial().join(files::DESIGN)).unwrap();
-    let bits: Vec<u32> = design.compression["gaussian-quantize"].iter().filter(|(group, _)| group.starts_with("cell"))
-        .filter_map(|(_, decision)| decision.bits).collect();
+    let bits: Vec<u32> = design.compression["gaussian-quantize"]
+        .iter()
+        .filter(|(group, _)| group.starts_with("cell"))
+        .filter_map(|(_, decision)| decision.bits)
+        .collect();
     assert_eq!(bits.iter().filter(|bits| **bits == 4).count(), 1, "{bits:?}");
     assert!(bits.iter().all(|bits| [1, 4].contains(bits)), "{bits:?}");
 }

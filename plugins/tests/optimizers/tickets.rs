@@ -62,7 +62,8 @@ fn a_ticket_travels_with_its_design_and_a_design_without_it_is_refused() {
         desk.try_finish().map(|()| desk)
     };
     let desk = taken(&[]).unwrap();
-    let kept = |desk: &Desk| layers(desk).iter().map(|layer| (layer.layer.clone(), layer.kept_weights)).collect::<Vec<_>>();
+    let kept =
+        |desk: &Desk| layers(desk).iter().map(|layer| (layer.layer.clone(), layer.kept_weights)).collect::<Vec<_>>();
     assert_eq!(kept(&desk), kept(&found));
     let own = desk.trial().join(files::DESIGN);
     assert_eq!(Design::read(&own).unwrap().ticket, design.ticket, "the trial's own design has the ticket, too");

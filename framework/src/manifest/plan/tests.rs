@@ -211,6 +211,84 @@ fn a_design_comes_from_a_variant_that_searches() {
     );
 }
 
+/// Variants by their names, each with the lines below it.
+fn taught(variants: &[(&str, &str)]) -> String {
+    variants.iter().map(|(name, more)| format!("[[variant]]\nname = \"{name}\"\n{more}\n")).collect()
+}
+
+#[test]
+fn a_teacher_is_trained_before_its_student_with_the_same_seed_and_point() {
+    let variants = taught(&[
+        ("student", "set = { retrain.teacher = { from = \"wide\", alpha = 0.9 }, retrain.epochs = 7 }"),
+        ("wide", "set = { \"space.test-grid.channels.retrain\" = 4 }"),
+        (
+            "dense",
+            "remove = [\"optimizer\", \"search\"]\nset = { design.from = \"wide\", retrain.teacher.from = \"student\" }",
+        ),
+    ]);
+    let plan = Desk::good(&variants).set("experiment.seeds=[3, 4]").plan();
+    let order = ["wide seed 3", "wide seed 4", "student seed 3", "student seed 4", "dense seed 3", "dense seed 4"];
+    assert_eq!(titles(&plan), order);
+    let waits: Vec<_> = plan.trials.iter().map(|trial| (trial.depends_on, trial.taught_by)).collect();
+    let of = |design, teacher| (design, teacher);
+    assert_eq!(waits[..4], [of(None, None), of(None, None), of(None, Some(0)), of(None, Some(1))]);
+    assert_eq!(waits[4..], [of(Some(0), Some(2)), of(Some(1), Some(3))]);
+    let teaching = plan.trials[2].manifest.retrain.teacher.as_ref().unwrap();
+    assert_eq!((teaching.alpha, teaching.temperature), (0.9, 4.0));
+
+    // What is swept of a teaching concerns students; what is swept of the teacher, both.
+    let swept = "[sweep]\nretrain.teacher.alpha = [0.1, 0.2]\nspace.test-grid.channels.retrain = [5, 6]\n";
+    let variants = taught(&[("student", "set = { retrain.teacher.from = \"wide\" }"), ("wide", "")]);
+    let plan = Desk::good(&format!("{variants}{swept}")).plan();
+    assert_eq!(plan.trials.len(), 2 + 4, "{:?}", titles(&plan));
+    for trial in &plan.trials[2..] {
+        let teacher = &plan.trials[trial.taught_by.unwrap()];
+        assert_eq!(teacher.settings["space"], trial.settings["space"], "{}", trial.title());
+        assert!(teacher.manifest.retrain.teacher.is_none());
+    }
+}
+
+#[test]
+fn mistakes_about_a_teacher_are_named() {
+    let student = |more: &str| Desk::good(&taught(&[("one", ""), ("two", &format!("set = {{ {more} }}"))]));
+    let headline = |more: &str| student(more).headline();
+    let from = |name: &str| format!("retrain.teacher.from = \"{name}\"");
+    assert_eq!(headline(&from("on")), "a.toml:33:32: no variant is named `on`; did you mean `one`?");
+    assert_eq!(headline(&from("two")), "a.toml:33:32: variant `two` teaches itself");
+    assert!(student(&from("two")).message().contains("variants that can teach it: `one`"));
+    assert!(headline("retrain.teacher.alpha = 0.5").ends_with("[retrain.teacher] has neither `from` nor `trial`"));
+    let both = format!("{}, retrain.teacher.trial = \"x\"", from("one"));
+    assert!(headline(&both).ends_with("[retrain.teacher] has both `from` and `trial`"), "{}", headline(&both));
+    let alpha = format!("{}, retrain.teacher.alpha = 2", from("one"));
+    assert!(headline(&alpha).ends_with("`retrain.teacher.alpha` is 2, and has to be 0 to 1"), "{}", headline(&alpha));
+    let cold = format!("{}, retrain.teacher.temperature = 0", from("one"));
+    assert!(headline(&cold).ends_with("`retrain.teacher.temperature` is 0, and has to be more than 0"));
+    let search = "search.teacher.from = \"one\"";
+    assert!(headline(search).ends_with("nothing reads [search.teacher]"), "{}", headline(search));
+    let seed = format!("{}, experiment.seeds = [7]", from("one"));
+    assert!(headline(&seed).ends_with("variant `two` has seed 7, and `one`, which teaches it, does not"));
+    let folder = headline("retrain.teacher.trial = \"nowhere\"");
+    assert!(folder.ends_with("nowhere` is not the folder of a finished trial"), "{folder}");
+
+    let circle = taught(&[
+        ("one", "set = { retrain.teacher.from = \"two\" }"),
+        ("two", "remove = [\"optimizer\", \"search\"]\nset = { design.from = \"one\" }"),
+    ]);
+    let waits = "variants wait for each other: `two` waits for `one` waits for `two`";
+    assert!(Desk::good(&circle).headline().ends_with(waits), "{}", Desk::good(&circle).headline());
+    let circle = taught(&[
+        ("one", "set = { retrain.teacher.from = \"three\" }"),
+        ("two", "set = { retrain.teacher.from = \"one\" }"),
+        ("three", "set = { retrain.teacher.from = \"two\" }"),
+    ]);
+    let waits = "variants wait for each other: `three` waits for `two` waits for `one` waits for `three`";
+    assert!(Desk::good(&circle).headline().ends_with(waits), "{}", Desk::good(&circle).headline());
+
+    let swept = |key: &str| Desk::good(&format!("[sweep]\n{key}\n")).headline();
+    assert!(swept("retrain.teacher.from = [\"a\"]").ends_with("a sweep cannot change `retrain.teacher.from`"));
+    assert!(swept("retrain.teacher.alpha = [0.1]").ends_with("nothing reads the swept key `retrain.teacher.alpha`"));
+}
+
 #[test]
 fn a_problem_names_its_variants_only_where_they_matter() {
     let variants = "[[variant]]\nname = \"one\"\n[[variant]]\nname = \"two\"\nset.design.from = \"one\"\n";
@@ -247,7 +325,7 @@ fn a_resolved_manifest_loads_again_to_the_same_settings() {
         let mut desk = Desk::new("");
         let folder = desk.path("d.toml");
         desk = desk.file("d.toml", DESIGN);
-        let text = trial.manifest_toml(design_file.map(|_| folder.as_path()));
+        let text = trial.manifest_toml(design_file.map(|_| folder.as_path()), None);
         let again = desk.file("a.toml", &text).plan();
         assert_eq!(again.trials.len(), 1);
         let mut settings = trial.settings.clone();

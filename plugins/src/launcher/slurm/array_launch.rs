@@ -144,9 +144,9 @@ impl<'a> ArrayLaunch<'a> {
     /// Takes those for failed that were submitted too often, or whose source failed.
     fn give_up(&self, states: &mut [TrialState]) {
         for index in 0..states.len() {
-            let source = self.launch.tasks[index].after.map(|source| states[source]);
+            let without = self.launch.tasks[index].waits_for().any(|source| states[source] == TrialState::Failed);
             let too_often = self.sent[index] >= self.slurm.submissions.get();
-            if states[index] == TrialState::Open && (too_often || source == Some(TrialState::Failed)) {
+            if states[index] == TrialState::Open && (too_often || without) {
                 states[index] = TrialState::Failed;
             }
         }
@@ -168,7 +168,7 @@ impl<'a> ArrayLaunch<'a> {
                 return Ok(open.len());
             }
         };
-        let chains = chains(&open, |index| self.launch.tasks[index].after.filter(|source| open.contains(source)));
+        let chains = chains(&open, |index| self.launch.tasks[index].waits_for().collect());
         let tasks: Vec<Vec<usize>> =
             chains.chunks(usize::from(self.slurm.pack.get())).map(<[Vec<usize>]>::concat).collect();
         let count = tasks.len().div_ceil(limit).max(1);
@@ -220,15 +220,22 @@ fn is_slurm(launched: &Launched) -> bool {
     launched.launcher.as_ref().is_some_and(|launcher| launcher.typetag_name() == NAME)
 }
 
-/// Each trial with those that take its design: the design is there when they begin, and one array
-/// is enough.
-fn chains(open: &[usize], source: impl Fn(usize) -> Option<usize>) -> Vec<Vec<usize>> {
+/// Each trial with those that wait for it: its design and its weights are there when they begin, and
+/// one array is enough. A trial that waits for two joins what both are in.
+fn chains(open: &[usize], sources: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
     let mut chains: Vec<Vec<usize>> = Vec::new();
     for index in open {
-        match source(*index).and_then(|source| chains.iter_mut().find(|chain| chain[0] == source)) {
-            Some(chain) => chain.push(*index),
-            None => chains.push(vec![*index]),
+        let sources = sources(*index);
+        let waits = |chain: &Vec<usize>| chain.iter().any(|trial| sources.contains(trial));
+        let Some(first) = chains.iter().position(waits) else {
+            chains.push(vec![*index]);
+            continue;
+        };
+        while let Some(other) = chains.iter().skip(first + 1).position(waits) {
+            let joined = chains.remove(first + 1 + other);
+            chains[first].extend(joined);
         }
+        chains[first].push(*index);
     }
     chains
 }
@@ -238,10 +245,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_is_in_one_task_with_those_that_take_its_design() {
-        let after = [None, None, Some(0), Some(1), Some(0)];
-        assert_eq!(chains(&[0, 1, 2, 3, 4], |index| after[index]), [vec![0, 2, 4], vec![1, 3]]);
+    fn a_trial_is_in_one_task_with_those_that_wait_for_it() {
+        let after: [&[usize]; 5] = [&[], &[], &[0], &[1], &[0]];
+        let all = [0, 1, 2, 3, 4];
+        assert_eq!(chains(&all, |index| after[index].to_vec()), [vec![0, 2, 4], vec![1, 3]]);
         // The source is finished: each is a task of its own.
-        assert_eq!(chains(&[2, 4], |_| None), [[2], [4]]);
+        assert_eq!(chains(&[2, 4], |index| after[index].to_vec()), [[2], [4]]);
+        // The last one takes a design of the first chain and has a teacher in the second.
+        let after: [&[usize]; 5] = [&[], &[], &[0], &[1], &[2, 1]];
+        assert_eq!(chains(&all, |index| after[index].to_vec()), [[0, 2, 1, 3, 4]]);
     }
 }

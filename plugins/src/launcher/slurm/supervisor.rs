@@ -37,11 +37,11 @@ pub fn work(slurm: &Slurm, record: &Record, arguments: &[String]) -> Result<()> 
     };
     for trial in trials {
         let task = record.task(*trial)?;
-        let without_design = match task.after {
-            Some(source) => !record.task(source)?.is_finished(),
-            None => false,
-        };
-        if signal::noted().is_none() && !without_design && !task.is_finished() {
+        let mut ready = true;
+        for source in task.waits_for() {
+            ready &= record.task(source)?.is_finished();
+        }
+        if signal::noted().is_none() && ready && !task.is_finished() {
             say!("{}: task {index} of job {job} on {}", task.title, node());
             // One trial more or less is no reason to leave the others of the task.
             match run(slurm, record, *trial, &why) {
