@@ -300,11 +300,6 @@ impl<'a, 'b> Search<'a, 'b> {
         self.parts.training.samples.map_or(all, |samples| samples.get().min(all))
     }
 
-    /// The random stream of a purpose and an index, under the trial's seed.
-    pub fn stream(&self, purpose: &str, index: u64) -> Stream {
-        Stream::open(self.session.seed, purpose, index)
-    }
-
     /// Tells the user something.
     pub fn note(&self, text: &str) {
         self.session.note(text);
