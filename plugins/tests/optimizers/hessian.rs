@@ -43,8 +43,11 @@ fn the_mean_bits_of_the_cells_are_within_the_budget_and_use_it() {
 #[test]
 fn the_group_of_the_largest_trace_has_the_first_of_the_ranked_bits() {
     let design = Design::read(&finished("ranked_bits = [4, 1]").trial().join(files::DESIGN)).unwrap();
-    let bits: Vec<u32> = design.compression["gaussian-quantize"].iter().filter(|(group, _)| group.starts_with("cell"))
-        .filter_map(|(_, decision)| decision.bits).collect();
+    let bits: Vec<u32> = design.compression["gaussian-quantize"]
+        .iter()
+        .filter(|(group, _)| group.starts_with("cell"))
+        .filter_map(|(_, decision)| decision.bits)
+        .collect();
     assert_eq!(bits.iter().filter(|bits| **bits == 4).count(), 1, "{bits:?}");
     assert!(bits.iter().all(|bits| [1, 4].contains(bits)), "{bits:?}");
 }
@@ -57,8 +60,6 @@ fn interrupted_before_every_stage_it_finds_the_same() {
         let (whole, parts) = (finished(&settings), desk(&settings));
         // architecture, train, quantize, timesteps
         assert!(parts.finish_stage_by_stage() >= 3);
-        for (found, expected) in parts.found().iter().zip(whole.found()) {
-            assert_eq!(*found, expected, "{of}");
-        }
+        assert_eq!(parts.found(), whole.found(), "{of}");
     }
 }
