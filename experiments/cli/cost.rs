@@ -8,7 +8,7 @@ use litesnn_framework::ground::{Build, Parameters};
 use litesnn_framework::manifest::{self, Trial};
 use litesnn_framework::network::design::Accounting;
 use litesnn_framework::network::{
-    Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer, running,
+    Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer, Ticket, running,
 };
 use litesnn_framework::record::{self, ExitRow, LayerRow, files};
 use litesnn_framework::run::layer_costs::{self, Totals};
@@ -54,6 +54,8 @@ struct Blueprint {
     /// Fraction of images that run each timestep, where that run had early exit.
     running: Option<Vec<f64>>,
     notes: Vec<String>,
+    /// Its masks, where an optimizer has written them.
+    ticket: Option<Ticket>,
 }
 
 pub fn cost(options: &Cost) -> Result<Exit, Failure> {
@@ -131,6 +133,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
     };
     Ok(Blueprint {
         name: path.display().to_string(),
+        ticket: design.ticket_beside(path)?,
         space: serde_json::from_value(space).map_err(wrong("space"))?,
         compressors: serde_json::from_value(Value::Array(compressor)).map_err(wrong("compressor"))?,
         info: other_data(options)?.unwrap_or(info),
@@ -171,12 +174,14 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
         let file = trial.manifest.design.as_ref().and_then(|design| design.file.clone());
         match (folder, file) {
             (Some(folder), _) => {
-                let design = Design::read(&folder.join(files::DESIGN))?;
-                all.push(of_variant(name, trial, design, Some(&folder), options)?)
+                let file = folder.join(files::DESIGN);
+                all.push(of_variant(name, trial, (Design::read(&file)?, Some(&file)), Some(&folder), options)?)
             }
-            (None, Some(file)) => all.push(of_variant(name, trial, Design::read(&file)?, None, options)?),
+            (None, Some(file)) => {
+                all.push(of_variant(name, trial, (Design::read(&file)?, Some(&file)), None, options)?)
+            }
             (None, None) => match trial.manifest.written_design() {
-                Some(design) => all.push(of_variant(name, trial, design, None, options)?),
+                Some(design) => all.push(of_variant(name, trial, (design, None), None, options)?),
                 None => open.push(name),
             },
         }
@@ -200,8 +205,14 @@ fn of_manifest(options: &Cost) -> Result<Vec<Blueprint>> {
     Ok(all)
 }
 
-/// `run` is the folder of a trial that ran it.
-fn of_variant(name: String, trial: &Trial, design: Design, run: Option<&Path>, options: &Cost) -> Result<Blueprint> {
+/// `file` is that of the design, if there is one, and `run` the folder of a trial that ran it.
+fn of_variant(
+    name: String,
+    trial: &Trial,
+    (design, file): (Design, Option<&Path>),
+    run: Option<&Path>,
+    options: &Cost,
+) -> Result<Blueprint> {
     let read = |section: &str| trial.settings[section].clone();
     let unreadable = |error: serde_json::Error| Error::Record(error.to_string());
     let info = match other_data(options)? {
@@ -211,6 +222,7 @@ fn of_variant(name: String, trial: &Trial, design: Design, run: Option<&Path>, o
     let rates = run.filter(|folder| folder.join(files::LAYERS).exists());
     Ok(Blueprint {
         name,
+        ticket: file.map_or(Ok(None), |file| design.ticket_beside(file))?,
         design,
         space: serde_json::from_value(read("space")).map_err(unreadable)?,
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
@@ -274,6 +286,9 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
         blueprint.compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
     let architecture = design.architecture();
     let network = blueprint.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
+    if let Some(ticket) = &blueprint.ticket {
+        ticket.give(network.as_ref())?;
+    }
 
     let accounting = design.accounting.clone().unwrap_or_default();
     let mut notes = blueprint.notes.clone();

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
+use super::design::Design;
 use super::space::{Network, SynapseLayer};
 use crate::ground::file::{read_bounded, write_atomically};
 use crate::{Error, Result};
@@ -150,6 +151,13 @@ impl Ticket {
             "the design has no ticket, and a compressor of `{layer}` takes its mask from one; search with an optimizer that \
              writes tickets, or take a design that was found by one, with `compression` in `design.keep`"
         ))
+    }
+}
+
+impl Design {
+    /// The ticket that the design names, beside its `file`; `None` where it names none.
+    pub fn ticket_beside(&self, file: &Path) -> Result<Option<Ticket>> {
+        self.ticket.as_ref().map(|digest| Ticket::read(file, digest)).transpose()
     }
 }
 

@@ -277,7 +277,7 @@ impl<'a> Job<'a> {
         let found: Found = match &self.task.design_file {
             Some(file) => {
                 let design = method.take_over(Design::read(file)?)?;
-                let ticket = design.ticket.as_ref().map(|digest| Ticket::read(file, digest)).transpose()?;
+                let ticket = design.ticket_beside(file)?;
                 Found { ticket, ..design.into() }
             }
             None => method.search(session)?,

@@ -20,8 +20,8 @@
 //! | `[design]` with `compression` in `keep` | the ticket beside the design's file |
 //! | `[design]` without a ticket, or no search at all | an error |
 //!
-//! The design also has the removed fraction of each layer, by the layer's name, so that its cost
-//! can be told without the ticket.
+//! The design also has the removed fraction of each layer, by the layer's name, so that a network in
+//! outline has its density.
 
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Compressor, Decision, Decisions, Factor, LayerSpec, Technique, WeightTransform};
