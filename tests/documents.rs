@@ -577,6 +577,7 @@ fn manifests_in_the_documents_load() {
         ("docs/manifests.md: plain.toml", 1),
         ("docs/manifests.md: sweep.toml", 6),
         ("docs/manifests.md: taught.toml", 2),
+        ("docs/manifests.md: wider.toml", 2),
         ("docs/reproduce-a-table.md: again.toml", 1),
     ];
     assert_eq!(loaded, expected.map(|(name, trials)| (name.to_owned(), trials)).into());
