@@ -232,7 +232,9 @@ impl Comparisons<'_> {
         ];
         let several: Vec<String> = (0..QUANTITIES.len())
             .filter(|quantity| self.family(*quantity) > 1)
-            .map(|quantity| format!("{} of {}", self.family(quantity), lowered(&QUANTITIES[quantity].title())))
+            .map(|quantity| {
+                format!("{} of {}", self.family(quantity), metric::within_sentence(&QUANTITIES[quantity].title()))
+            })
             .collect();
         if !several.is_empty() {
             notes.push(format!(
@@ -256,18 +258,6 @@ impl Comparisons<'_> {
         }
         notes.extend(self.missing.iter().map(|pair| format!("{pair}: not compared, because one row has no result.")));
         notes
-    }
-}
-
-/// The name of a quantity within a sentence.
-fn lowered(title: &str) -> String {
-    let title = title.split(" (").next().unwrap_or(title);
-    // Not a name such as Bit-SynOps.
-    let is_name = title.chars().skip(1).any(char::is_uppercase);
-    let mut letters = title.chars();
-    match letters.next().filter(|_| !is_name) {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => title.to_owned(),
     }
 }
 

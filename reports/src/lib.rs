@@ -10,6 +10,7 @@ pub mod comparisons;
 mod error;
 mod exits;
 pub mod figure;
+mod fronts;
 mod hardware;
 pub mod metric;
 mod page;

@@ -60,6 +60,17 @@ pub fn spread(mean: f64, deviation: Option<f64>, decimals: usize) -> String {
     }
 }
 
+/// A title within a sentence, without its unit.
+pub fn within_sentence(title: &str) -> String {
+    let title = title.split(" (").next().unwrap_or(title);
+    let mut letters = title.chars();
+    match letters.next() {
+        // A name such as Bit-SynOps stays.
+        Some(first) if !letters.as_str().contains(char::is_uppercase) => first.to_lowercase().chain(letters).collect(),
+        _ => title.to_owned(),
+    }
+}
+
 fn shown(value: f64, decimals: usize) -> String {
     if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() }
 }

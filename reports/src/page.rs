@@ -6,6 +6,7 @@ use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
 use crate::figure::{Figure, MOST_ROWS};
+use crate::statistics::binomial_error;
 use crate::table::{Table, html};
 use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
 use crate::{Error, metric};
@@ -108,7 +109,10 @@ impl Provenance {
             seed: o.seed,
             hash: o.hash.clone(),
             folder: trial.folder.display().to_string(),
-            accuracy: metric::ACCURACY.format((metric::ACCURACY.value)(o)),
+            accuracy: metric::ACCURACY.format_spread(
+                100.0 * o.test_accuracy,
+                binomial_error(o.test_accuracy, o.test_images).map(|it| 100.0 * it),
+            ),
             device: o.device.clone(),
             hardware: o.hardware.clone(),
             threads: o.threads,

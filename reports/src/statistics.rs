@@ -88,6 +88,24 @@ pub fn holm(values: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// Standard error of a fraction of `count` independent cases: sqrt(p · (1 − p) / count); `None`
+/// where their number is not known.
+pub fn binomial_error(fraction: f64, count: f64) -> Option<f64> {
+    let error = (fraction * (1.0 - fraction) / count).sqrt();
+    (count > 0.0 && error.is_finite()).then_some(error)
+}
+
+/// The median; NaN of no values.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => f64::NAN,
+        (count, middle) if count % 2 == 1 => sorted[middle],
+        (_, middle) => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
+
 /// Student's t of the mean of so many pairs.
 fn student(count: usize) -> StudentsT {
     StudentsT::new(0.0, 1.0, (count - 1) as f64).expect("two pairs leave a degree of freedom")
@@ -224,10 +242,20 @@ mod tests {
         assert_eq!(Paired::of(&[]), None);
         assert_eq!(Paired::of(&[1.0]), None);
         // Differences of accuracies that are equal but for rounding.
-        let equal = [100.0 * 0.84 - 100.0 * 0.83, 100.0 * 0.74 - 100.0 * 0.73, 1.0];
+        let equal = [100.0 * 0.57 - 100.0 * 0.56, 100.0 * 0.29 - 100.0 * 0.28, 1.0];
         assert!(equal[0] != equal[1] && Paired::of(&equal).unwrap().is_constant());
         assert!(Paired::of(&[0.0, 0.0]).unwrap().is_constant());
         assert!(!Paired::of(&[-1.0, 1.0]).unwrap().is_constant());
+    }
+
+    #[test]
+    fn an_accuracy_has_the_error_of_a_fraction_and_a_median_stands_in_the_middle() {
+        assert_eq!(binomial_error(0.8, 1600.0), Some(0.01));
+        assert_eq!(binomial_error(1.0, 10.0), Some(0.0));
+        assert_eq!((binomial_error(0.8, f64::NAN), binomial_error(0.8, 0.0)), (None, None));
+        assert_eq!(median(&[3.0, -1.0, 10.0]), 3.0);
+        assert_eq!(median(&[3.0, -1.0, 10.0, 4.0]), 3.5);
+        assert!(median(&[]).is_nan());
     }
 
     #[test]

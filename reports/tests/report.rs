@@ -48,7 +48,7 @@ fn every_figure_is_as_it_was_and_the_same_from_run_to_run() {
     example(runs.path());
     let found = trials::find(runs.path(), &[]).unwrap();
     let figures = litesnn_reports::figure::of_experiment(&found.experiments[0]).unwrap();
-    assert_eq!(figures.len(), 7);
+    assert_eq!(figures.len(), 8);
     for figure in figures {
         let svg = figure.svg().unwrap();
         assert_eq!(svg, figure.svg().unwrap());
@@ -69,7 +69,7 @@ fn the_page_is_self_contained_and_escapes_names() {
     std::fs::remove_file(stopped.folder(runs.path()).join(files::RESULT)).unwrap();
     let request = Request { runs: runs.path().into(), out: out.path().into(), paper: Vec::new() };
     let summary = report(&request).unwrap();
-    assert_eq!((summary.tables, summary.figures), (4, 7));
+    assert_eq!((summary.tables, summary.figures), (4, 8));
     let page = std::fs::read_to_string(&summary.page).unwrap();
     assert!(!page.contains("<script"), "a name from a manifest is markup");
     assert!(page.contains("&lt;script&gt;"));

@@ -300,20 +300,20 @@ compressor.test-prune.rate = [0.1, 0.2]
         let headline = |text: &str| desk(text).headline();
         assert_eq!(
             headline("[[compare]]\na = \"smal\"\nb = \"plain\"\n"),
-            "a.toml:38:5: no row is named `smal`; did you mean `small`?"
+            "a.toml:39:5: no row is named `smal`; did you mean `small`?"
         );
         assert_eq!(
             headline("[[compare]]\nbaseline = \"small (compressor.test-prune.rate = 0.3)\"\n"),
-            "a.toml:38:12: no row is named `small (compressor.test-prune.rate = 0.3)`; did you mean \
+            "a.toml:39:12: no row is named `small (compressor.test-prune.rate = 0.3)`; did you mean \
              `small (compressor.test-prune.rate = 0.1)`?"
         );
         assert_eq!(
             headline("[[compare]]\na = \"small\"\nb = \"small\"\n"),
-            "a.toml:39:5: `small` is compared with itself"
+            "a.toml:40:5: `small` is compared with itself"
         );
         assert_eq!(
             headline("[[compare]]\na = \"small\"\nbasline = \"plain\"\nb = \"plain\"\n"),
-            "a.toml:39:1: unknown key `basline` in [[compare]]; did you mean `baseline`?"
+            "a.toml:40:1: unknown key `basline` in [[compare]]; did you mean `baseline`?"
         );
         let either = "a comparison has either `a` and `b`, or `baseline` alone";
         assert!(headline("[[compare]]\na = \"small\"\n").ends_with(either));

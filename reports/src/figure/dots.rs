@@ -11,6 +11,7 @@ use super::style::{INK, PALE, anchored, axis_decimals, colour, key_height, key_p
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
 use crate::published::{Publication, Quantity, Reproduction, Schemes};
+use crate::statistics::median;
 use crate::trials::{ExperimentResults, SeedGroup};
 
 pub struct Dots {
@@ -106,7 +107,8 @@ pub fn sweep(experiment: &ExperimentResults, is_sweep: bool) -> Option<Figure> {
         categories,
         key: if kinds.len() > 1 { kinds } else { Vec::new() },
     };
-    let caption = "Large marks are means over seeds, bars sample standard deviations, small open marks single trials.";
+    let caption = "Large marks are means over seeds, bars sample standard deviations, small open marks single trials, dark \
+                   lines their medians.";
     Some(dots.figure("sweep", "Accuracy and cost over the sweep", caption.into()))
 }
 
@@ -154,7 +156,7 @@ pub fn schemes(experiment: &ExperimentResults, publication: &Publication, part: 
         key: run.iter().map(|scheme| scheme.name.clone()).collect(),
     };
     let mut caption = "Filled marks are means over seeds measured here, bars sample standard deviations, small open marks single \
-                       trials. Cost is time of the device. Search and retraining together compare schemes, because a sequential search \
+                       trials, dark lines their medians. Cost is time of the device. Search and retraining together compare schemes, because a sequential search \
                        trains the final network itself. What a design that was taken over cost belongs to the row that found \
                        it, so its row has no total."
         .to_owned();
@@ -297,6 +299,11 @@ impl Panel {
                 }
             }
             mark(plot, (x, dot.mean), dot.series, 6, !dot.published)?;
+            // The median of two is their mean.
+            if dot.trials.len() > 2 {
+                let at = EmptyElement::at((x, median(&dot.trials)));
+                plot.draw(&(at + PathElement::new(vec![(-12, 0), (12, 0)], INK.stroke_width(2))))?;
+            }
         }
         Ok(())
     }

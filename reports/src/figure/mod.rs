@@ -1,5 +1,6 @@
 //! Figures by plotters: one drawing for SVG and PNG.
 
+mod budget;
 mod cell;
 mod curves;
 mod dots;
@@ -36,6 +37,7 @@ pub struct Figure {
 }
 
 enum Content {
+    Budget(budget::Budget),
     Scatter(scatter::Scatter),
     Dots(dots::Dots),
     Exits(exits::Exits),
@@ -67,6 +69,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
     }
     figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
     figures.extend(exits::figure(experiment));
+    figures.extend(budget::figure(experiment));
     figures.extend(curves::training(experiment));
     // One design for each row: the first seed's.
     let searched: Vec<&SeedGroup> = experiment.groups.iter().filter(|group| group.searched()).collect();
@@ -123,6 +126,7 @@ impl Figure {
         let drawn: Drawn<DB> = (|| {
             area.fill(&WHITE)?;
             match &self.content {
+                Content::Budget(content) => content.draw(area)?,
                 Content::Scatter(content) => content.draw(area)?,
                 Content::Dots(content) => content.draw(area)?,
                 Content::Exits(content) => content.draw(area)?,

@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::style::{GREY, INK, Labels, PALE, anchored, colour, key_height, key_places, limits, mark, shortened, text};
 use super::{Content, Drawn, Figure};
+use crate::fronts::{FEWEST_ROWS, dominating};
 use crate::metric::{self, Metric};
 use crate::published::{Count, Publication, Quantity, Reproduction};
 use crate::trials::{ExperimentResults, SeedGroup};
@@ -75,6 +76,7 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
             if let Some(mixed) = experiment.mixed_note() {
                 caption.push_str(&format!(" {mixed}"));
             }
+            caption.push_str(&dominated(experiment, &cost));
             if let Some(keys) = experiment.swept() {
                 caption.push_str(&format!(" In brackets: {keys}."));
             }
@@ -82,6 +84,20 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
             Figure::new(file, title, caption, size, Content::Scatter(scatter))
         })
         .collect()
+}
+
+/// The rows that another row dominates, where there are enough rows for it to be told; few of them
+/// by name.
+fn dominated(experiment: &ExperimentResults, cost: &Metric) -> String {
+    const SHOWN: usize = 6;
+    let beaten = |group: &&SeedGroup| !dominating(experiment, group, cost).is_empty();
+    let names: Vec<&str> = experiment.groups.iter().filter(beaten).map(|group| group.label.as_str()).collect();
+    match names.len() {
+        _ if experiment.groups.len() < FEWEST_ROWS => String::new(),
+        0 => " No row is dominated by another.".to_owned(),
+        1..=SHOWN => format!(" Dominated by another row, which is worse in neither: {}.", names.join(", ")),
+        count => format!(" {count} rows are dominated by another, which is worse in neither."),
+    }
 }
 
 /// Ticks of a logarithmic axis: powers of ten, and their multiples by 2 and 5 where there are few.

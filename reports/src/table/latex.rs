@@ -24,6 +24,7 @@ fn escape(text: &str) -> String {
             '‡' => escaped.push_str("$^\\ddagger$"),
             '–' => escaped.push_str("--"),
             '×' => escaped.push_str("$\\times$"),
+            '·' => escaped.push_str("$\\cdot$"),
             'µ' => escaped.push_str("$\\mu$"),
             // After a line break it would open an optional argument.
             '[' => escaped.push_str("{[}"),

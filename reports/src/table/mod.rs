@@ -5,14 +5,16 @@ mod counted;
 pub mod csv;
 mod differences;
 mod exits;
+mod fronts;
 pub mod html;
 pub mod latex;
 pub mod markdown;
 mod published;
 
 use crate::Error;
-use crate::metric::{self, Cost, Metric};
+use crate::metric::{self, Cost, Metric, fine_decimals};
 use crate::published::find;
+use crate::statistics::binomial_error;
 use crate::trials::{ExperimentResults, SeedGroup};
 use litesnn_framework::ground::counted;
 
@@ -86,6 +88,7 @@ pub fn of_experiment(experiment: &ExperimentResults, all: &[ExperimentResults]) 
     }
     tables.push(("comparison".to_owned(), comparison(experiment)));
     tables.extend(differences::table(experiment).map(|table| ("differences".to_owned(), table)));
+    tables.extend(fronts::table(experiment).map(|table| ("fronts".to_owned(), table)));
     tables.extend(exits::table(experiment).map(|table| ("exits".to_owned(), table)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
     tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));
@@ -141,6 +144,7 @@ fn comparison(experiment: &ExperimentResults) -> Table {
         true => "One seed: no spread can be given.".to_owned(),
         false => "Mean ± sample standard deviation over seeds.".to_owned(),
     });
+    notes.extend(error_of_images(&experiment.groups));
     notes.push(
         "Model size, as published: kept weights at their bits, normalisation and biases in 32 bits; 1 kB = 1000 bytes. \
          Stored size: with the masks that say which weights are kept. \
@@ -171,6 +175,23 @@ fn comparison(experiment: &ExperimentResults) -> Table {
         notes,
         references: Vec::new(),
     }
+}
+
+/// The standard error that test accuracies have from their images, which no column shows: rows of
+/// one test split differ little in it.
+fn error_of_images(groups: &[SeedGroup]) -> Option<String> {
+    let outcomes = || groups.iter().flat_map(|group| &group.trials).map(|trial| &trial.outcome);
+    let errors: Option<Vec<f64>> =
+        outcomes().map(|outcome| binomial_error(outcome.test_accuracy, outcome.test_images)).collect();
+    let errors = errors.filter(|errors| !errors.is_empty())?;
+    let [least, most] =
+        [f64::min, f64::max].map(|pick| 100.0 * errors.iter().copied().reduce(pick).unwrap_or(f64::NAN));
+    let [least, most] = [least, most].map(|error| format!("{error:.*}", fine_decimals(most, 1)));
+    let range = if least == most { least } else { format!("{least} to {most}") };
+    Some(format!(
+        "A test accuracy has a standard error from its images, too (binomial): here {range} points. All seeds are \
+         tested on the same images, so that more seeds do not make it smaller."
+    ))
 }
 
 /// Layers that no spike reaches, row by row: such a layer costs nothing and does nothing.

@@ -1,0 +1,120 @@
+//! Fronts, budgets and errors of images, from records that are written here.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use litesnn_reports::table::{markdown, of_experiment as tables};
+use litesnn_reports::trials::{ExperimentResults, find};
+use litesnn_reports::{figure, table};
+use support::{Made, point};
+
+/// A trial with an accuracy in percent, a stored size in kB and Bit-SynOps in millions.
+fn trial(runs: &Path, variant: &str, seed: i64, numbers: [f64; 3]) -> Made {
+    let made = Made::searched("front", variant, seed).with(|outcome| {
+        outcome.test_accuracy = numbers[0] / 100.0;
+        outcome.stored_bytes = 1e3 * numbers[1];
+        outcome.bit_syn_ops = 1e6 * numbers[2];
+    });
+    made.write(runs);
+    made
+}
+
+/// `large` and `small` are a front, `poor` is worse than both, and each has two seeds.
+fn example(runs: &Path) {
+    for (seed, more) in [(0, 0.0), (1, 1.0)] {
+        trial(runs, "large", seed, [90.0 + more, 100.0, 10.0]);
+        trial(runs, "small", seed, [70.0 + more, 10.0, 1.0]);
+        trial(runs, "poor", seed, [50.0 + more, 1000.0, 0.5]);
+    }
+}
+
+fn experiment(runs: &Path) -> ExperimentResults {
+    find(runs, &[]).unwrap().experiments.remove(0)
+}
+
+fn table_of(experiment: &ExperimentResults, name: &str) -> Option<table::Table> {
+    let all = tables(experiment, std::slice::from_ref(experiment)).unwrap();
+    all.into_iter().find(|(found, _)| found == name).map(|(_, table)| table)
+}
+
+#[test]
+fn rows_of_the_front_and_those_they_dominate_are_told() {
+    let runs = tempfile::tempdir().unwrap();
+    example(runs.path());
+    let experiment = experiment(runs.path());
+    let table = table_of(&experiment, "fronts").unwrap();
+    insta::assert_snapshot!("fronts.md", markdown::render(&table));
+    // Of stored sizes: a decade at 70 - 50 points and one at 90 - 50, and a point more in each with
+    // the second seed; t(0.975; 1) = 12.7062.
+    let text = table.notes.join(" ");
+    let [low, high] = [-1.0, 1.0].map(|sign| 61.0 + sign * 12.7062 * 1.0);
+    let expected = format!("all rows 61.00 (2 seeds, 95 % interval {low:.2} to {high:.2}). Reference");
+    assert!(text.contains(&expected), "{expected}\n{text}");
+    let figures = figure::of_experiment(&experiment).unwrap();
+    let caption = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().caption.clone();
+    assert!(caption("accuracy-synops").contains("No row is dominated"), "{}", caption("accuracy-synops"));
+    assert!(caption("accuracy-size").contains("No row is dominated"), "the model sizes are the same for all");
+}
+
+#[test]
+fn a_sweep_has_a_front_for_each_variant() {
+    let runs = tempfile::tempdir().unwrap();
+    for seed in 0..2 {
+        for (variant, value, numbers) in [
+            ("a", 0.1, [90.0, 100.0, 1.0]),
+            ("a", 0.2, [70.0, 10.0, 1.0]),
+            ("b", 0.1, [80.0, 100.0, 1.0]),
+            ("b", 0.2, [60.0, 10.0, 1.0]),
+        ] {
+            let made = Made::searched("front", variant, seed).with(|outcome| {
+                outcome.test_accuracy = numbers[0] / 100.0;
+                outcome.stored_bytes = 1e3 * numbers[1];
+                outcome.point = point(&[("rate", value)]);
+            });
+            made.write(runs.path());
+        }
+    }
+    let text = table_of(&experiment(runs.path()), "fronts").unwrap().notes.join(" ");
+    // Above 60 %, over the decade from 10 kB to 100 kB.
+    assert!(text.contains("all rows 10.00 (2 seeds, 95 % interval 10.00 to 10.00); a 10.00 (2 seeds"), "{text}");
+    assert!(text.contains("; b 0.00 (2 seeds"), "{text}");
+}
+
+#[test]
+fn two_rows_have_no_table_of_fronts() {
+    let runs = tempfile::tempdir().unwrap();
+    trial(runs.path(), "a", 0, [90.0, 100.0, 10.0]);
+    trial(runs.path(), "b", 0, [80.0, 10.0, 1.0]);
+    assert!(table_of(&experiment(runs.path()), "fronts").is_none());
+}
+
+#[test]
+fn accuracy_stands_over_the_time_of_search_and_retraining() {
+    let runs = tempfile::tempdir().unwrap();
+    example(runs.path());
+    for seed in 0..2 {
+        let made = Made::dense("front", "taken", seed).with(|outcome| outcome.test_accuracy = 0.65);
+        made.write(runs.path());
+        let made = Made::dense("front", "elsewhere", seed).with(|outcome| outcome.hardware = "Another".into());
+        made.write(runs.path());
+    }
+    let figures = figure::of_experiment(&experiment(runs.path())).unwrap();
+    let budget = figures.iter().find(|figure| figure.name == "budget").unwrap();
+    assert!(budget.caption.ends_with("times of different hardware do not compare: elsewhere."), "{}", budget.caption);
+    insta::assert_snapshot!("budget.svg", budget.svg().unwrap());
+}
+
+#[test]
+fn the_error_that_images_give_an_accuracy_stands_below_the_comparison() {
+    let runs = tempfile::tempdir().unwrap();
+    trial(runs.path(), "a", 0, [90.0, 100.0, 10.0]);
+    trial(runs.path(), "b", 0, [80.0, 10.0, 1.0]);
+    let notes = |runs: &Path| table_of(&experiment(runs), "comparison").unwrap().notes.join(" ");
+    // sqrt(0.9 · 0.1 / 1000) and sqrt(0.8 · 0.2 / 1000).
+    assert!(notes(runs.path()).contains("here 0.9 to 1.3 points"), "{}", notes(runs.path()));
+    // Records of an older schema do not say how many images there were.
+    Made::searched("front", "a", 1).with(|outcome| outcome.test_images = f64::NAN).write(runs.path());
+    assert!(!notes(runs.path()).contains("standard error"), "{}", notes(runs.path()));
+}
