@@ -142,7 +142,12 @@ fn the_plan_shows_who_teaches_whom_and_counts_the_teachers_memory() {
 #[test]
 fn a_student_that_is_interrupted_resumes_to_the_bit() {
     let desk = Desk::new();
-    let many = ["--set", "retrain.epochs=12", "--set", "variant=[{ name = \"wide\" }, { name = \"student\", set = { retrain.teacher.from = \"wide\" } }]"];
+    let many = [
+        "--set",
+        "retrain.epochs=12",
+        "--set",
+        "variant=[{ name = \"wide\" }, { name = \"student\", set = { retrain.teacher.from = \"wide\" } }]",
+    ];
     succeed(desk.run("whole").args(many));
     for _ in 0..2 {
         let mut command = desk.run("runs");
@@ -187,7 +192,9 @@ fn a_teacher_answers_as_its_result_says() {
     let Manifest { dataset, .. } = &plan.trials[0].manifest;
     let splits = DataStore::new(vec![crate::support::root().join("experiments/data")]).open(dataset.as_ref()).unwrap();
     let open = |folder: &Path| Teacher::open(&teaching, folder, &splits.info, Device::Cpu, Precision::F32);
-    for (experiment, variant) in [("taught", "wide"), ("taught", "student"), ("again", "wide"), ("searched", "searched")] {
+    for (experiment, variant) in
+        [("taught", "wide"), ("taught", "student"), ("again", "wide"), ("searched", "searched")]
+    {
         let folder = trial(&desk.path("runs"), experiment, variant);
         let result = floats(&table(&folder.join("result.parquet")), "test_accuracy")[0];
         let found = accuracy(&open(&folder).unwrap(), &splits);
@@ -215,14 +222,20 @@ fn a_teacher_that_cannot_teach_is_refused_before_anything_runs() {
         .replace("from = \"wide\", alpha = 0.7", &format!("trial = \"{}\", alpha = 0.7", wide.display()));
     let output = run(&desk.write("other.toml", &other), &desk.path("runs")).output().unwrap();
     let said = stderr(&output);
-    assert!(said.contains("cannot teach this trial: it reads inputs of 1 x 28 x 28, and those of this trial are "), "{said}");
+    assert!(
+        said.contains("cannot teach this trial: it reads inputs of 1 x 28 x 28, and those of this trial are "),
+        "{said}"
+    );
     let cifar = "set = { dataset = { cifar10 = {} }, ";
     let mixed = STUDENTS.replace("name = \"wide\"\nset = { ", &format!("name = \"wide\"\n{cifar}"));
     let output = run(&desk.write("mixed.toml", &mixed), &desk.path("runs")).output().unwrap();
     let said = stderr(&output);
     assert!(said.contains("variant `wide` cannot teach this one: it reads inputs of 3 x 32 x 32"), "{said}");
     let sequential = STUDENTS
-        .replace("[timesteps.fixed]\nsteps = 2\n", "[timesteps.compressive]\nmax = 2\n\n[optimizer.sequential]\n\n[search]\nepochs = 2\n")
+        .replace(
+            "[timesteps.fixed]\nsteps = 2\n",
+            "[timesteps.compressive]\nmax = 2\n\n[optimizer.sequential]\n\n[search]\nepochs = 2\n",
+        )
         .replace("\"timesteps.fixed.steps\" = 3, ", "");
     let output = run(&desk.write("sequential.toml", &sequential), &desk.path("runs")).output().unwrap();
     let said = stderr(&output);

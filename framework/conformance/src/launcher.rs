@@ -135,7 +135,9 @@ fn every_trial(subject: &Subject) -> Kept {
         let place = |title: &str| done[0].ran.iter().position(|ran| ran == title);
         require(
             place("first") < place("second") && place("second") < place("fourth"),
-            format!("with {shown}, `second` after `first`, whose design it takes, and `fourth` after its teacher, `second`"),
+            format!(
+                "with {shown}, `second` after `first`, whose design it takes, and `fourth` after its teacher, `second`"
+            ),
             format!("{:?}", done[0].ran),
         )?;
         require(done[1].ran.is_empty(), format!("with {shown}, nothing runs again"), format!("{:?}", done[1].ran))?;

@@ -115,7 +115,8 @@ impl Checks<'_> {
             self.report([section, "teacher"], Mark::Key, message, Some(help));
             return;
         }
-        let teacher = "`from = \"VARIANT\"` is taught by what a variant trains, `trial = \"FOLDER\"` by a finished trial";
+        let teacher =
+            "`from = \"VARIANT\"` is taught by what a variant trains, `trial = \"FOLDER\"` by a finished trial";
         match (&teaching.from, &teaching.trial) {
             (None, None) => {
                 let message = "[retrain.teacher] has neither `from` nor `trial`";

@@ -149,7 +149,9 @@ impl<'a> Planner<'a> {
         };
         let without = "one that nobody teaches says `remove = [\"retrain.teacher\"]`";
         let help = match names.is_empty() {
-            true => "a teacher is another [[variant]] of this manifest, or a finished trial: `trial = \"FOLDER\"`".into(),
+            true => {
+                "a teacher is another [[variant]] of this manifest, or a finished trial: `trial = \"FOLDER\"`".into()
+            }
             false => format!("variants that can teach it: {}; {without}", listed(&names)),
         };
         self.found.push((index, variant.stack.problem(&path(TEACHER_FROM), Mark::Value, message, Some(help))));
@@ -177,9 +179,8 @@ impl<'a> Planner<'a> {
     /// one that it waits for.
     fn variant(&mut self, index: usize, own: &[bool], sources: Sources, concerned: &[Vec<bool>]) {
         let variant = &self.variants[index];
-        let counts: Vec<usize> = (0..own.len())
-            .map(|key| if concerned[index][key] { self.sweep[key].values.len() } else { 0 })
-            .collect();
+        let counts: Vec<usize> =
+            (0..own.len()).map(|key| if concerned[index][key] { self.sweep[key].values.len() } else { 0 }).collect();
         if counts.iter().fold(1usize, |total, count| total.saturating_mul((*count).max(1))) > MOST_TRIALS {
             self.found.push((index, self.too_many()));
             return;
@@ -261,14 +262,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn trial(
-        &mut self,
-        index: usize,
-        stack: &Stack,
-        resolved: &Resolved,
-        point: &Point,
-        seed: u64,
-    ) -> Option<Trial> {
+    fn trial(&mut self, index: usize, stack: &Stack, resolved: &Resolved, point: &Point, seed: u64) -> Option<Trial> {
         // Plugins cannot be cloned, so that each trial reads its own.
         let mut manifest = resolved.manifest()?;
         manifest.experiment.seeds = vec![seed];
@@ -356,7 +350,8 @@ impl<'a> Planner<'a> {
                 format!("`{}` cannot teach this trial: {why}", folder.display())
             }
         };
-        let help = "a teacher is a finished trial on data of the same form: RUNS/EXPERIMENT/VARIANT-sSEED-HASH".to_owned();
+        let help =
+            "a teacher is a finished trial on data of the same form: RUNS/EXPERIMENT/VARIANT-sSEED-HASH".to_owned();
         Some(stack.problem(&path(["retrain", "teacher", "trial"]), Mark::Value, message, Some(help)))
     }
 
@@ -448,7 +443,8 @@ fn unread_teacher(stack: &Stack, manifest: &Manifest) -> Option<Problem> {
     manifest.retrain.teacher.as_ref()?;
     let name = optimizer.typetag_name();
     let message = format!("nothing reads [retrain.teacher]: `{name}` trains the final weights in its own stages");
-    let help = "take it out; or retrain the design in another variant, `[design] from`, with the teacher there".to_owned();
+    let help =
+        "take it out; or retrain the design in another variant, `[design] from`, with the teacher there".to_owned();
     Some(stack.problem(&path(["retrain", "teacher"]), Mark::Key, message, Some(help)))
 }
 

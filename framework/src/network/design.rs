@@ -151,8 +151,7 @@ impl Design {
         let Some(DesignNetwork { input, classes, space, compressor }) = &self.network else {
             return Err(Error::design("the design has no [network] section, which says how wide its network is"));
         };
-        let space: Box<dyn SearchSpace> = Deserialize::deserialize(space)
-            .map_err(|error| wrong("space", error))?;
+        let space: Box<dyn SearchSpace> = Deserialize::deserialize(space).map_err(|error| wrong("space", error))?;
         let compressors: Vec<Box<dyn Compressor>> = compressor
             .iter()
             .map(Deserialize::deserialize)

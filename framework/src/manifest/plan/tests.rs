@@ -221,7 +221,10 @@ fn a_teacher_is_trained_before_its_student_with_the_same_seed_and_point() {
     let variants = taught(&[
         ("student", "set = { retrain.teacher = { from = \"wide\", alpha = 0.9 }, retrain.epochs = 7 }"),
         ("wide", "set = { \"space.test-grid.channels.retrain\" = 4 }"),
-        ("dense", "remove = [\"optimizer\", \"search\"]\nset = { design.from = \"wide\", retrain.teacher.from = \"student\" }"),
+        (
+            "dense",
+            "remove = [\"optimizer\", \"search\"]\nset = { design.from = \"wide\", retrain.teacher.from = \"student\" }",
+        ),
     ]);
     let plan = Desk::good(&variants).set("experiment.seeds=[3, 4]").plan();
     let order = ["wide seed 3", "wide seed 4", "student seed 3", "student seed 4", "dense seed 3", "dense seed 4"];
