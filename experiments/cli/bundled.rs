@@ -137,7 +137,7 @@ mod tests {
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
             error.contains(
-                "names: early-exit, precision, quickstart, resnet, teacher, vgg, figure2c-weights, figure3-lambda, table2-"
+                "names: early-exit, precision, quickstart, resnet, teacher, training-free, vgg, figure2c-weights, figure3-lambda, table2-"
             ),
             "{error}"
         );

@@ -3,4 +3,5 @@
 
 pub mod joint;
 pub mod sequential;
+pub mod training_free;
 pub mod two_passes;
