@@ -137,7 +137,7 @@ mod tests {
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
             error.contains(
-                "names: early-exit, precision, quickstart, resnet, teacher, vgg, wider-space, figure2c-weights, "
+                "names: early-exit, precision, quickstart, resnet, teacher, training-free, vgg, wider-space, figure2c-"
             ),
             "{error}"
         );

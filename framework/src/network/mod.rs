@@ -55,7 +55,7 @@ pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;
-pub use pass::Pass;
+pub use pass::{Pass, SpikeTap};
 pub use schedule::{Progress, Schedule};
 pub use space::{Misfit, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
 pub use ticket::Ticket;

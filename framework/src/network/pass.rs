@@ -29,6 +29,19 @@ pub struct Pass<'a> {
     pub cache: Option<&'a WeightCache>,
     /// Told of every convolution.
     pub recorder: Option<&'a Recorder>,
+    /// Told of the spikes of every layer of neurons.
+    pub tap: Option<SpikeTap<'a>>,
+}
+
+/// Told of the spikes `[T·B, C, H, W]` of every layer of neurons in the body of a network, in the
+/// order in which they fire.
+#[derive(Clone, Copy)]
+pub struct SpikeTap<'a>(pub &'a dyn Fn(&Tensor));
+
+impl std::fmt::Debug for SpikeTap<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SpikeTap")
+    }
 }
 
 impl Pass<'_> {
@@ -43,6 +56,7 @@ impl Pass<'_> {
             precision: Precision::F32,
             cache: None,
             recorder: None,
+            tap: None,
         }
     }
 
@@ -90,6 +104,14 @@ impl Pass<'_> {
     pub fn fired(&self, weight: &CompressedWeight, spikes: &Tensor) {
         if self.training {
             weight.see(spikes, self.timesteps);
+        }
+        self.fired_without_weight(spikes);
+    }
+
+    /// The same of a layer of neurons that no weight drives, as behind skips alone.
+    pub fn fired_without_weight(&self, spikes: &Tensor) {
+        if let Some(SpikeTap(see)) = self.tap {
+            see(spikes);
         }
     }
 

@@ -78,8 +78,8 @@ impl<'a> OpenDecisions<'a> {
     /// move and that is no control.
     pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
         optimizer.check(self)?;
-        let (moves, controls, name) = (optimizer.moves(), optimizer.controls(), optimizer.typetag_name());
-        match self.roles.iter().find(|role| !controls.contains(role) && !moves.contains(role)) {
+        let (decides, controls, name) = (optimizer.decides(), optimizer.controls(), optimizer.typetag_name());
+        match self.roles.iter().find(|role| !controls.contains(role) && !decides.contains(role)) {
             None => Ok(()),
             Some(role) => Err(AtRandom {
                 key: format!("optimizer.{name}"),

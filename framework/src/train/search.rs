@@ -32,6 +32,11 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         Role::ALL.to_vec()
     }
 
+    /// The roles of the logits whose decisions a search makes: by moving them, or in another way.
+    fn decides(&self) -> Vec<Role> {
+        self.moves()
+    }
+
     /// The decisions that the settings leave to chance on purpose, by the roles of their logits.
     fn controls(&self) -> Vec<Role> {
         Vec::new()
@@ -333,6 +338,32 @@ impl<'a, 'b> Search<'a, 'b> {
         }
     }
 
+    /// `count` batches of training images, the same whenever they are asked for; `purpose` names their
+    /// order. A request to stop is the error [`Interrupted`](crate::Error::Interrupted).
+    pub fn batches(&self, purpose: &str, images: usize, count: usize) -> Result<Vec<Batch>> {
+        let spec = StageSpec { batch_size: images, ..self.parts.stage_spec(purpose, 1)? };
+        let mut all = Vec::new();
+        let own = |batch: &Batch| Batch { images: batch.images.shallow_clone(), labels: batch.labels.shallow_clone() };
+        self.session.show(&spec, count, |batch| all.push(own(batch)))?;
+        Ok(all)
+    }
+
+    /// How many of `count` candidates are looked at: all of them, or one in a rehearsal of the trial.
+    pub fn candidates(&self, count: usize) -> usize {
+        if self.session.is_shortened() { 1 } else { count }
+    }
+
+    /// The error [`Interrupted`](crate::Error::Interrupted) where a request to stop is there. A search
+    /// that works for long outside of its stages asks now and then.
+    pub fn go_on(&self) -> Result<()> {
+        self.session.go_on()
+    }
+
+    /// Tells the user something.
+    pub fn note(&self, text: &str) {
+        self.session.note(text);
+    }
+
     /// Replaces the logits of a role by those of their largest entry alone: a decision that later
     /// stages live with.
     pub fn harden(&self, role: Role) {
@@ -353,6 +384,12 @@ impl<'a, 'b> Search<'a, 'b> {
     /// All of it is read back from the checkpoint where the trial was interrupted afterwards: the
     /// supernet that decided it has no checkpoint any more.
     pub fn settle(&mut self, decided: Techniques) -> Result<()> {
+        self.settle_on(decided, |search| Ok(search.parts.open.network.architecture()))
+    }
+
+    /// [`Search::settle`] with another architecture than the decoded one: the one that `choose`
+    /// returns. It is not asked where the checkpoint has the architecture.
+    pub fn settle_on(&mut self, decided: Techniques, choose: impl FnOnce(&Self) -> Result<Architecture>) -> Result<()> {
         let file = self.session.folder().join(files::SETTLED);
         let design = match self.session.resumed_design(Phase::Settled) {
             // The supernet that it was decoded from is no longer there.
@@ -360,7 +397,8 @@ impl<'a, 'b> Search<'a, 'b> {
             None if self.session.resumed_in(Phase::Settled) => Design::read(&file)?,
             None => {
                 let compression = self.decisions(decided);
-                let design = Design { compression, timesteps: self.timesteps(), ..self.decode() };
+                let Architecture { space, edges } = choose(self)?;
+                let design = Design { space, edges, compression, timesteps: self.timesteps(), ..self.decode() };
                 write_atomically(&file, design.to_toml().as_bytes())?;
                 design
             }

@@ -152,6 +152,16 @@ impl<'a> Session<'a> {
         self.shortened = Some(Shortened { epochs, batch_size });
     }
 
+    /// Whether every stage ends early.
+    pub(super) fn is_shortened(&self) -> bool {
+        self.shortened.is_some()
+    }
+
+    /// The error of a request to stop, where there is one.
+    pub(super) fn go_on(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
     /// The rows so far.
     pub fn history(&self) -> &[EpochRow] {
         &self.history
@@ -304,9 +314,7 @@ impl<'a> Session<'a> {
         };
         let course = Course::new(self.splits, self.device, self.seed, spec, batch_size);
         for batch in (0..).flat_map(|epoch| course.batches(epoch)).take(count) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
+            self.go_on()?;
             see(&batch);
         }
         Ok(())

@@ -4,8 +4,8 @@
 //! `sbatch(1)`, `squeue(1)`, `scontrol(1)`.
 //!
 //! - A run is one array job (`--array=0-N%K`), split where the cluster's `MaxArraySize` or a limit
-//!   of submissions asks for it. A task of it is a chain: a trial and those that take its design,
-//!   or `pack` such chains.
+//!   of submissions asks for it. A task of it is a chain: a trial and those that take its design or
+//!   that it teaches, or `pack` such chains.
 //! - What is submitted is written down first, under a name of its own. When `sbatch` fails, that
 //!   name is looked for before anything is submitted again: it may have timed out and have
 //!   submitted all the same.

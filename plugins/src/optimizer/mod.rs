@@ -6,4 +6,5 @@ pub mod joint;
 pub mod lottery_ticket;
 pub mod sequential;
 mod shares;
+pub mod training_free;
 pub mod two_passes;

@@ -159,8 +159,9 @@ impl SpikingCell {
             let driven = std::mem::take(&mut terms[index]);
             let (spikes, rate) = node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure);
             let mut convolutions = self.stacks.iter().flat_map(|stack| &stack.convolutions);
-            if let Some(first) = convolutions.find(|one| one.node == index) {
-                pass.fired(&first.weight, &spikes);
+            match convolutions.find(|one| one.node == index) {
+                Some(first) => pass.fired(&first.weight, &spikes),
+                None => pass.fired_without_weight(&spikes),
             }
             let of_node = rate.map(|rate| pass.activity_of_rate(rate, &spikes));
             activities.extend(of_node.as_ref().map(Activity::shallow_clone));
