@@ -2,7 +2,7 @@
 //! plane the rest covers.
 //!
 //! A row is dominated where another one is at least as accurate and costs no more, and is better in
-//! one of the two, by their means over seeds. The front is the rest.
+//! one of the two, by their means over seeds, and both have one profile. The front is the rest.
 //!
 //! The hypervolume of points (cost c, accuracy a) for the reference (C, A) is the area that is worse
 //! than one of them and better than the reference, over the cost in decades, as in the figures:
@@ -35,8 +35,9 @@ type Place = (f64, f64);
 /// The rows that dominate a row, in the order of the experiment.
 pub fn dominating<'a>(experiment: &'a ExperimentResults, group: &SeedGroup, cost: &Metric) -> Vec<&'a SeedGroup> {
     let place = |group: &SeedGroup| (group.measured(cost).0, group.measured(&metric::ACCURACY).0);
-    let own = place(group);
-    experiment.groups.iter().filter(|other| dominates(place(other), own)).collect()
+    let (own, profile) = (place(group), &group.first().profile);
+    let alike = experiment.groups.iter().filter(|other| other.first().profile == *profile);
+    alike.filter(|other| dominates(place(other), own)).collect()
 }
 
 fn dominates(one: Place, other: Place) -> bool {
@@ -62,8 +63,13 @@ pub fn reference(experiment: &ExperimentResults, cost: &Metric) -> Place {
 }
 
 /// The hypervolumes of an experiment against a cost. A set whose rows share no seed, or one of whose
-/// trials costs nothing, has none.
+/// trials costs nothing, has none, and neither has an experiment of several profiles: their scales
+/// do not compare.
 pub fn hypervolumes(experiment: &ExperimentResults, cost: &Metric) -> Vec<Hypervolume> {
+    let profile = |group: &SeedGroup| group.first().profile.clone();
+    if experiment.groups.windows(2).any(|pair| profile(&pair[0]) != profile(&pair[1])) {
+        return Vec::new();
+    }
     let mut sets: Vec<(String, Vec<&SeedGroup>)> = vec![("all rows".to_owned(), experiment.groups.iter().collect())];
     for group in experiment.groups.iter().filter(|group| !group.first().point.is_empty()) {
         let variant = &group.first().variant;

@@ -12,6 +12,8 @@
 //! - A name is a variant's, or a row's as `litesnn plan` prints it, without the seed. A variant's
 //!   name stands for all its points of the sweep. Where both names are variants', the points are
 //!   compared that agree in every swept key which both have.
+//! - A layer that replaces the variants leaves the comparisons of the layers below it behind, and
+//!   names its own: a profile with a `[[variant]]`, or a manifest that extends another one.
 //! - A comparison changes no trial and no hash. A result keeps the names of the rows that its own
 //!   row is compared with, and takes those that its manifest has now like its other names.
 //! - Names are looked up when all trials are laid out, so that a manifest with other problems says
@@ -56,6 +58,9 @@ pub(super) fn comparisons(
             return Vec::new();
         }
     };
+    if !hold(base) {
+        return Vec::new();
+    }
     let Some(origin) = base.origin(&section) else { return Vec::new() };
     let mut reader = Reader { origin, problems };
     let asked: Vec<Option<Asked>> =
@@ -82,6 +87,12 @@ pub(super) fn comparisons(
         }
     }
     all
+}
+
+/// Whether the comparisons are of the layer that has the variants, or of one above it.
+pub(super) fn hold(base: &Stack) -> bool {
+    let layer = |section: &str| base.rank(&path([section])).0;
+    layer("compare") >= layer("variant")
 }
 
 const FORM: &str = "write [[compare]], and below it `a = \"ROW\"` and `b = \"ROW\"`, or `baseline = \"ROW\"` alone";
@@ -328,6 +339,18 @@ compressor.test-prune.rate = [0.1, 0.2]
         ));
         let alone = Desk::good("[[compare]]\nbaseline = \"good\"\n").headline();
         assert!(alone.ends_with("there is no row beside `good` to compare with it"), "{alone}");
+    }
+
+    #[test]
+    fn comparisons_hold_for_the_variants_of_their_own_layer() {
+        let text = "[[compare]]\na = \"large\"\nb = \"plain\"\n\
+                    [profile.smoke]\nsearch.epochs = 2\n[[profile.other.variant]]\nname = \"one\"\n\
+                    [[profile.own.variant]]\nname = \"one\"\n[[profile.own.variant]]\nname = \"two\"\n\
+                    [[profile.own.compare]]\nbaseline = \"one\"\n";
+        assert_eq!(desk(text).profile("smoke").plan().comparisons.len(), 2);
+        assert!(desk(text).profile("other").plan().comparisons.is_empty());
+        let own = desk(text).profile("own").plan();
+        assert_eq!(pairs(&own), ["two (rate = 0.1) - one (rate = 0.1)", "two (rate = 0.2) - one (rate = 0.2)"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::comparisons::hold;
 use super::layers::{Request, stack};
 use super::origins::{Origin, origins_of};
 use super::plan::load;
@@ -46,7 +47,8 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
         page.variant(&base, variant);
     }
     page.sweep(&sweep(&base, &merged, &mut Vec::new()));
-    for pair in merged.get("compare").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+    let pairs = merged.get("compare").filter(|_| hold(&base)).and_then(Json::as_array);
+    for pair in pairs.into_iter().flatten().filter_map(Json::as_object) {
         page.compare(pair);
     }
     Ok(page.text)
