@@ -114,7 +114,7 @@ impl Method<'_> {
         };
         let parts =
             SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max(), recorder: self.recorder };
-        let mut search = Search::new(parts, &manifest.retrain, &settle, session)?;
+        let mut search = Search::new(parts, manifest.space.as_ref(), &manifest.retrain, &settle, session)?;
         let mut found = optimizer.search(&mut search)?;
         let bins = weight_bins(search.parts().network());
         record::write(&session.folder().join(files::WEIGHTS), &bins)?;

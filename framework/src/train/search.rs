@@ -11,11 +11,11 @@ use super::{
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
-use crate::ground::{Parameters, Role};
+use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, Network, Pass, Response, Supernet, Techniques, TimestepGate,
-    exceedance,
+    Architecture, Compression, CostConstants, Design, Network, Pass, Response, SearchSpace, Supernet, Techniques,
+    TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -155,6 +155,7 @@ pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
 /// A search at work.
 pub struct Search<'a, 'b> {
     parts: SearchParts<'a>,
+    space: &'a dyn SearchSpace,
     retrain: &'a Training,
     settle: &'a Settle<'a>,
     /// What is decided and no longer open in the network.
@@ -169,17 +170,41 @@ pub struct Search<'a, 'b> {
 }
 
 impl<'a, 'b> Search<'a, 'b> {
-    /// Joins the supernet with the session that runs its stages. `retrain` and `settle` serve
-    /// [`Search::settle`].
+    /// Joins the supernet of `space` with the session that runs its stages. `retrain` and `settle`
+    /// serve [`Search::settle`].
     pub fn new(
         parts: SearchParts<'a>,
+        space: &'a dyn SearchSpace,
         retrain: &'a Training,
         settle: &'a Settle<'a>,
         session: &'a mut Session<'b>,
     ) -> Result<Search<'a, 'b>> {
         session.begin(Phase::Search, "", &parts.open.parameters)?;
         let (decided, scheduled) = (Compression::new(), Techniques::NONE);
-        Ok(Search { parts, retrain, settle, decided, timesteps: None, trained_at: None, scheduled, session })
+        Ok(Search { parts, space, retrain, settle, decided, timesteps: None, trained_at: None, scheduled, session })
+    }
+
+    /// The search space.
+    pub fn space(&self) -> &'a dyn SearchSpace {
+        self.space
+    }
+
+    /// The random stream of this search for a purpose and an index, under the seed of the trial. An
+    /// interrupted search opens the same streams again.
+    pub fn stream(&self, purpose: &str, index: u64) -> Stream {
+        Stream::open(self.session.seed, &format!("search/{purpose}"), index)
+    }
+
+    /// Random architecture number `index` of the space: the same at every call.
+    pub fn sample(&self, index: u64) -> Architecture {
+        self.space.sample(&mut self.stream("sample", index))
+    }
+
+    /// The final network of an architecture, from new weights, with the timesteps open. A compressor
+    /// finds its decisions in `compression`, and what it does not find there is open. The network
+    /// that is searched stays as it is.
+    pub fn build(&self, architecture: &Architecture, compression: &Compression) -> Result<Open> {
+        (self.settle)(architecture, compression)
     }
 
     /// The network and what belongs to it.
@@ -284,7 +309,7 @@ impl<'a, 'b> Search<'a, 'b> {
                 design
             }
         };
-        self.parts.open = (self.settle)(&design.architecture(), &design.compression)?;
+        self.parts.open = self.build(&design.architecture(), &design.compression)?;
         self.parts.training = self.retrain;
         self.timesteps = self.timesteps.map(|_| design.timesteps);
         self.trained_at = None;

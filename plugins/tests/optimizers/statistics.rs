@@ -36,11 +36,15 @@ fn data() -> Splits {
     }
 }
 
-fn open(data: &Splits) -> Open {
+fn space() -> Box<dyn SearchSpace> {
     let space = json!({ "spike-dhs": {
         "cells": [0, 1], "nodes": 2, "channels": { "search": 2, "retrain": 2 }, "normalisation": "each-timestep"
     }});
-    let space: Box<dyn SearchSpace> = serde_json::from_value(space).unwrap();
+    serde_json::from_value(space).unwrap()
+}
+
+fn open(data: &Splits) -> Open {
+    let space = space();
     let timesteps = json!({ "compressive": { "max": 4, "warmup": 0 } });
     let timesteps: Box<dyn TimestepSearcher> = serde_json::from_value(timesteps).unwrap();
     let mut parameters = Parameters::default();
@@ -71,7 +75,8 @@ fn searched(data: &Splits, timesteps: i64, folder: &Path) -> (Open, Parameters) 
     });
     let settle = |_: &_, _: &_| unreachable!("nothing settles");
     let parts = SearchParts { open: opened, training: &training, max_timesteps: 4, recorder: None };
-    let mut search = Search::new(parts, &training, &settle, &mut session).unwrap();
+    let space = space();
+    let mut search = Search::new(parts, space.as_ref(), &training, &settle, &mut session).unwrap();
     let regime = Regime { active: Techniques::NONE, timesteps: 4, gating: Gating::Off };
     search
         .stage("search", 2, regime, &mut [], |parts, batch, _, _| {
