@@ -9,6 +9,7 @@
 //! | [`Formula`], [`Level`] | what a transform does, in terms that the kernels of a device know |
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
+//! | [`Path`], [`SpikeCount`] | one architecture of a supernet, and the spikes that passes fire |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
 //! | [`EarlyExit`] | images that stop before the last timestep |
 //! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
@@ -35,6 +36,7 @@ mod layer;
 mod mask_code;
 mod memory;
 mod pass;
+mod path;
 mod schedule;
 mod space;
 mod timesteps;
@@ -53,6 +55,7 @@ pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;
 pub use pass::Pass;
+pub use path::{Path, SpikeCount};
 pub use schedule::{Progress, Schedule};
 pub use space::{Misfit, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};

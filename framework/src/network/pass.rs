@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::cache::WeightCache;
 use super::compression::Techniques;
 use super::fused_weights::{self, Recipe, compressed};
+use super::path::{Path, SpikeCount};
 use super::weight::CompressedWeight;
 use crate::spiking::{Precision, Recorder, stack_weights};
 
@@ -27,6 +28,11 @@ pub struct Pass<'a> {
     /// Where compressed weights are kept from one pass to the next. Only for passes between which
     /// no parameter changes, and in which nothing is differentiated.
     pub cache: Option<&'a WeightCache>,
+    /// The operations of a supernet that are computed; `None` for all, weighted by the architecture
+    /// logits. A network of one architecture does not read it.
+    pub path: Option<&'a Path>,
+    /// Told of the spikes of every layer of neurons in the body.
+    pub spikes: Option<&'a SpikeCount>,
     /// Told of every convolution.
     pub recorder: Option<&'a Recorder>,
 }
@@ -42,6 +48,8 @@ impl Pass<'_> {
             active: Techniques::ALL,
             precision: Precision::F32,
             cache: None,
+            path: None,
+            spikes: None,
             recorder: None,
         }
     }
@@ -90,6 +98,14 @@ impl Pass<'_> {
     pub fn fired(&self, weight: &CompressedWeight, spikes: &Tensor) {
         if self.training {
             weight.see(spikes, self.timesteps);
+        }
+        self.count(spikes);
+    }
+
+    /// [`Pass::fired`] of a layer of neurons that no weight drives.
+    pub fn count(&self, spikes: &Tensor) {
+        if let Some(count) = self.spikes {
+            count.add(spikes);
         }
     }
 

@@ -29,12 +29,13 @@ const TOKEN: &str = "token";
 
 /// What is copied to the trial's folder, in this order: the result's presence says that all the
 /// rest is there.
-const PUBLISHED: [&str; 9] = [
+const PUBLISHED: [&str; 10] = [
     files::LOG,
     files::DESIGN,
     files::SETTLED,
     files::HISTORY,
     files::STAGES,
+    files::CANDIDATES,
     files::WEIGHTS,
     files::LAYERS,
     files::EXITS,
@@ -43,7 +44,8 @@ const PUBLISHED: [&str; 9] = [
 
 /// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
-const CARRIED: [&str; 5] = [files::CHECKPOINT, files::HISTORY, files::DESIGN, files::SETTLED, files::WEIGHTS];
+const CARRIED: [&str; 6] =
+    [files::CHECKPOINT, files::HISTORY, files::CANDIDATES, files::DESIGN, files::SETTLED, files::WEIGHTS];
 
 /// The folders that a trial is or was worked on in: its own and those of its attempts.
 pub fn places(trial: &Path) -> Vec<PathBuf> {

@@ -99,6 +99,7 @@ impl Method<'_> {
         {
             let Open { network, parameters, .. } = &supernet;
             let open = OpenDecisions::of(
+                manifest.space.as_ref(),
                 network.network(),
                 parameters,
                 manifest.timesteps.as_ref(),
@@ -116,8 +117,10 @@ impl Method<'_> {
             SearchParts { open: supernet, training, max_timesteps: manifest.timesteps.max(), recorder: self.recorder };
         let mut search = Search::new(parts, manifest.space.as_ref(), &manifest.retrain, &settle, session)?;
         let mut found = optimizer.search(&mut search)?;
-        let bins = weight_bins(search.parts().network());
-        record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        if !search.has_trained_candidates() {
+            let bins = weight_bins(search.parts().network());
+            record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        }
         found.design.network = Some(self.design_network());
         Ok(found)
     }
@@ -157,6 +160,7 @@ impl Method<'_> {
             samples: training.samples.map(NonZeroUsize::get),
             batch_size: training.batch_size,
             augment: training.augment,
+            varies: false,
         };
         let (precision, recorder) = (training.precision, self.recorder);
         let pass = Pass { training: true, precision, recorder, ..Pass::new(timesteps) };

@@ -19,8 +19,16 @@ use crate::{Error, Result};
 
 /// What a finished trial is made of, the result aside; a trial without a search has no weights, one
 /// without early exit no exits.
-const PARTS: [&str; 7] =
-    [files::DESIGN, files::SETTLED, files::HISTORY, files::STAGES, files::WEIGHTS, files::LAYERS, files::EXITS];
+const PARTS: [&str; 8] = [
+    files::DESIGN,
+    files::SETTLED,
+    files::HISTORY,
+    files::STAGES,
+    files::CANDIDATES,
+    files::WEIGHTS,
+    files::LAYERS,
+    files::EXITS,
+];
 
 /// The trials that are on the disk: their folders by the hash in their name.
 #[derive(Debug, Default)]

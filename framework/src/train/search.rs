@@ -14,7 +14,7 @@ use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, Network, Pass, Response, SearchSpace, Supernet, Techniques,
+    Architecture, Compression, CostConstants, Design, Network, Pass, Path, Response, SearchSpace, Supernet, Techniques,
     TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
@@ -34,6 +34,11 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
 
     /// The decisions that the settings leave to chance on purpose, by the roles of their logits.
     fn controls(&self) -> Vec<Role> {
+        Vec::new()
+    }
+
+    /// The decisions that it makes by trying, and not by logits, by the roles of their logits.
+    fn chooses(&self) -> Vec<Role> {
         Vec::new()
     }
 
@@ -104,13 +109,16 @@ impl Searched {
 
 /// What acts in a training pass of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Regime {
+pub struct Regime<'p> {
     /// Techniques of compression that act.
     pub active: Techniques,
     /// Timesteps that are run.
     pub timesteps: i64,
     /// Whether the gate weighs the numbers of timesteps.
     pub gating: Gating,
+    /// The operations of a supernet that are computed ([`Pass::path`]); in the regime of a stage,
+    /// those that are validated.
+    pub path: Option<&'p Path>,
 }
 
 /// What becomes of the gate in a stage.
@@ -154,8 +162,8 @@ pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
 
 /// A search at work.
 pub struct Search<'a, 'b> {
-    parts: SearchParts<'a>,
-    space: &'a dyn SearchSpace,
+    pub(super) parts: SearchParts<'a>,
+    pub(super) space: &'a dyn SearchSpace,
     retrain: &'a Training,
     settle: &'a Settle<'a>,
     /// What is decided and no longer open in the network.
@@ -163,10 +171,14 @@ pub struct Search<'a, 'b> {
     /// The number of timesteps, once it is decided.
     timesteps: Option<i64>,
     /// Timesteps of the last stage of this network: its running statistics are taken over them.
-    trained_at: Option<i64>,
+    pub(super) trained_at: Option<i64>,
     /// Techniques that acted in a stage of this network: their schedules are done.
-    scheduled: Techniques,
-    session: &'a mut Session<'b>,
+    pub(super) scheduled: Techniques,
+    /// Candidates that were tried so far.
+    pub(super) tried: usize,
+    /// Whether networks of candidates were trained in the place of the supernet.
+    pub(super) trained_candidates: bool,
+    pub(super) session: &'a mut Session<'b>,
 }
 
 impl<'a, 'b> Search<'a, 'b> {
@@ -181,7 +193,19 @@ impl<'a, 'b> Search<'a, 'b> {
     ) -> Result<Search<'a, 'b>> {
         session.begin(Phase::Search, "", &parts.open.parameters)?;
         let (decided, scheduled) = (Compression::new(), Techniques::NONE);
-        Ok(Search { parts, space, retrain, settle, decided, timesteps: None, trained_at: None, scheduled, session })
+        Ok(Search {
+            parts,
+            space,
+            retrain,
+            settle,
+            decided,
+            timesteps: None,
+            trained_at: None,
+            scheduled,
+            tried: 0,
+            trained_candidates: false,
+            session,
+        })
     }
 
     /// The search space.
@@ -205,6 +229,16 @@ impl<'a, 'b> Search<'a, 'b> {
     /// that is searched stays as it is.
     pub fn build(&self, architecture: &Architecture, compression: &Compression) -> Result<Open> {
         (self.settle)(architecture, compression)
+    }
+
+    /// The seed of the trial.
+    pub fn seed(&self) -> u64 {
+        self.session.seed
+    }
+
+    /// Tells the user something.
+    pub fn note(&self, text: &str) {
+        self.session.note(text);
     }
 
     /// The network and what belongs to it.
@@ -253,7 +287,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let parts = &self.parts;
         let schedules = Schedules::of(parts.network(), regime.active, self.scheduled);
         self.scheduled = self.scheduled.and(regime.active);
-        let spec = parts.stage_spec(name, epochs)?;
+        let spec = StageSpec { varies: regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
@@ -381,8 +415,8 @@ impl SearchParts<'_> {
     }
 
     /// Everything acts, and the gate weighs the numbers of timesteps.
-    pub fn whole(&self) -> Regime {
-        Regime { active: Techniques::ALL, timesteps: self.max_timesteps, gating: Gating::Warming }
+    pub fn whole(&self) -> Regime<'static> {
+        Regime { active: Techniques::ALL, timesteps: self.max_timesteps, gating: Gating::Warming, path: None }
     }
 
     /// The relative weight of each number of timesteps, `[T]`.
@@ -403,14 +437,16 @@ impl SearchParts<'_> {
             samples: self.training.samples.map(NonZeroUsize::get),
             batch_size: self.training.batch_size,
             augment: self.training.augment,
+            varies: false,
         })
     }
 
-    fn pass(&self, regime: Regime) -> Pass<'_> {
+    pub(super) fn pass<'p>(&'p self, regime: Regime<'p>) -> Pass<'p> {
         Pass {
             active: regime.active,
             precision: self.training.precision,
             recorder: self.recorder,
+            path: regime.path,
             ..Pass::new(regime.timesteps)
         }
     }
@@ -440,8 +476,12 @@ impl SearchParts<'_> {
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
     }
 
-    fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {
-        CostModel::of(self.network(), regime.active, counted, &self.open.constants)
+    pub(super) fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {
+        let whole = CostModel::of(self.network(), regime.active, counted, &self.open.constants);
+        match regime.path.and_then(|path| path.presence(counted.device())) {
+            Some(presence) => CostModel { presence: Some(presence), ..whole },
+            None => whole,
+        }
     }
 
     /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and

@@ -5,8 +5,9 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
+use litesnn_framework::network::Path;
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Descent, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
+    Algorithm, AtRandom, Batch, Descent, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
     decision,
 };
 use schemars::JsonSchema;
@@ -172,6 +173,20 @@ impl TwoPasses {
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
     /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
+        self.stage_along(search, name, epochs, regime, roles, |_, _, _| Ok(None))
+    }
+
+    /// [`TwoPasses::stage`] in which `draw` gives the path that both passes of a step in an epoch
+    /// take in a supernet; where it gives none, they take what the regime has.
+    pub fn stage_along(
+        &self,
+        search: &mut Search,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        roles: &[Role],
+        draw: impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>,
+    ) -> Result<()> {
         let controls = self.controls();
         let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
         let mut descents = self.descents(search, roles);
@@ -179,6 +194,8 @@ impl TwoPasses {
         let clip = search.parts().training.clip;
         search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
+            let path = draw(parts, batch, epoch)?;
+            let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
 
             parts.parameters().zero_grad();
             parts.parameters().train_only(&[Role::Weight]);

@@ -1,14 +1,17 @@
 //! A cell: convolutions and skips on its edges, and its nodes.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place, Population};
+use litesnn_framework::network::{
+    Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Path, Place, Population,
+};
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, kaiming_fan_out, node_spikes, repeat_over_time, side_by_side,
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::edges::{CONVOLUTION, Candidates, Link, Predecessor, SKIP, predecessor_name};
 use super::layers::{Builder, MapShape, halved};
@@ -170,16 +173,21 @@ impl StackedConvolution {
         }
     }
 
-    /// The normalised currents of all its convolutions on `input`; `nodes` are neurons that they
-    /// reach.
-    fn currents(&self, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
-        let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
+    /// The normalised currents of some of its convolutions, neighbours, on `input`; `nodes` are
+    /// neurons that they reach.
+    fn currents(&self, which: Range<usize>, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
+        let convolutions = &self.convolutions[which.clone()];
+        let weights: Vec<&CompressedWeight> = convolutions.iter().map(|convolution| &convolution.weight).collect();
         let weight = pass.stacked_weights(&weights);
         let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
         let current = pass.convolve(&input.spikes, &weight, steps.as_ref(), self.stride, self.padding);
         let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
-        let readers = self.convolutions.len();
-        let norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
+        let readers = convolutions.len();
+        let mut norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
+        if readers < self.convolutions.len() {
+            let width = convolutions[0].shape.outputs;
+            norm = norm.narrow(which.start as i64 * width, readers as i64 * width);
+        }
         Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
 }
@@ -259,10 +267,15 @@ impl SpikingCell {
         let (mut outputs, mut activities) = (Vec::new(), Vec::new());
         for (index, neurons) in self.nodes.iter().enumerate() {
             let driven = std::mem::take(&mut terms[index]);
-            let (spikes, rate) = node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            let (spikes, rate) = match outputs.first() {
+                // A node that a path leaves out.
+                Some(first) if driven.is_empty() => silent(first, pass),
+                _ => node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure),
+            };
             let mut convolutions = self.stacks.iter().flat_map(|stack| &stack.convolutions);
-            if let Some(first) = convolutions.find(|one| one.node == index) {
-                pass.fired(&first.weight, &spikes);
+            match convolutions.find(|one| one.node == index) {
+                Some(first) => pass.fired(&first.weight, &spikes),
+                None => pass.count(&spikes),
             }
             let of_node = rate.map(|rate| pass.activity_of_rate(rate, &spikes));
             activities.extend(of_node.as_ref().map(Activity::shallow_clone));
@@ -287,7 +300,11 @@ impl SpikingCell {
     ) {
         for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
             let input = stack.read(signal, pass);
-            let currents = Rc::new(stack.currents(&input, &self.nodes[0], pass));
+            if let Some(path) = pass.path {
+                self.send_along(path, stack, &input, pass, terms, activity);
+                continue;
+            }
+            let currents = Rc::new(stack.currents(0..stack.convolutions.len(), &input, &self.nodes[0], pass));
             for (index, convolution) in stack.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
@@ -295,7 +312,9 @@ impl SpikingCell {
                 activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
             }
         }
-        for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {
+        let there = |identity: &Identity| pass.path.is_none_or(|path| path.has(identity.choice as usize));
+        let leave = |identity: &&Identity| identity.predecessor == predecessor && there(identity);
+        for identity in self.identities.iter().filter(leave) {
             let spikes = match signal.constant {
                 true => repeat_over_time(&signal.spikes, pass.timesteps),
                 false => signal.spikes.shallow_clone(),
@@ -305,4 +324,31 @@ impl SpikingCell {
             terms[identity.node].push(Term::Spikes { spikes, scale: alpha.map(|_| identity.choice) });
         }
     }
+    /// Adds what leaves `stack` on a path: each convolution is one of its own, and what is not on the
+    /// path is not computed.
+    fn send_along(
+        &self,
+        path: &Path,
+        stack: &StackedConvolution,
+        input: &Signal,
+        pass: &Pass,
+        terms: &mut [Vec<Term>],
+        activity: &mut Vec<Activity>,
+    ) {
+        for (index, convolution) in stack.convolutions.iter().enumerate() {
+            if !path.has(convolution.choice as usize) {
+                activity.extend(pass.no_activity(convolution.shape.input_neurons(), input.spikes.device()));
+                continue;
+            }
+            let currents = Rc::new(stack.currents(index..index + 1, input, &self.nodes[0], pass));
+            terms[convolution.node].push(Term::Part { of: currents, first: 0, scale: None });
+            activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
+        }
+    }
+}
+
+/// The spikes and the rate of a node that nothing drives, which has the maps of another `node`.
+fn silent(node: &Tensor, pass: &Pass) -> (Tensor, Option<Tensor>) {
+    let rate = pass.measure.then(|| Tensor::zeros([pass.timesteps], (Kind::Float, node.device())));
+    (node.detach().zeros_like(), rate)
 }

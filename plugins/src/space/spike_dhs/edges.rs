@@ -1,6 +1,7 @@
 //! The edges of a cell: all that there are, what is on them, and those that a search leaves.
 
 use litesnn_framework::network::{Architecture, Edge};
+use litesnn_framework::{Error, Result};
 
 use super::settings::NAME;
 
@@ -73,6 +74,27 @@ pub fn decode(weights: &[f32], nodes: usize) -> Architecture {
         }
     }
     Architecture { space: NAME.into(), edges }
+}
+
+/// The places in the flattened alpha that the edges of an architecture of the first `nodes` nodes
+/// have.
+pub fn choices(architecture: &Architecture, nodes: usize) -> Result<Vec<usize>> {
+    let all = links(nodes);
+    let place = |Edge { node, from, operation }: &Edge| {
+        let link = all.iter().find(|link| link.node == *node && predecessor_name(link.predecessor) == *from);
+        match (link, operation.as_str()) {
+            (Some(link), SKIP) => Ok(2 * link.index),
+            (Some(link), CONVOLUTION) => Ok(2 * link.index + 1),
+            _ => {
+                let message = format!(
+                    "the supernet has no `{operation}` from `{from}` to node {node}: it has `{SKIP}` and \
+                     `{CONVOLUTION}` from s0, s1 and the nodes before to each of {nodes} nodes"
+                );
+                Err(Error::Plugin { kind: "space", name: NAME.into(), message })
+            }
+        }
+    };
+    architecture.edges.iter().map(place).collect()
 }
 
 #[cfg(test)]

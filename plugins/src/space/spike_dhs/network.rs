@@ -2,11 +2,11 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Path, Response, Supernet, SynapseLayer};
 use tch::{Kind, Tensor};
 
 use super::cell::{CellShape, SpikingCell};
-use super::edges::{Candidates, Link, decode};
+use super::edges::{Candidates, Link, choices, decode};
 use super::head::{Auxiliary, Head};
 use super::layers::{Builder, MapShape, halved};
 use super::stem::Stem;
@@ -68,7 +68,7 @@ pub(super) struct Body {
 
 impl Network for Body {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
-        let alpha = self.presence();
+        let alpha = if pass.path.is_none() { self.presence() } else { None };
         let mut activity = Vec::new();
         // The stem reads the image, the same at every timestep.
         activity.extend(pass.activity_of_constant(images));
@@ -131,5 +131,14 @@ impl Supernet for Body {
     fn decode(&self) -> Architecture {
         let weights = self.presence().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
         decode(&weights.unwrap_or_default(), self.kept_nodes)
+    }
+
+    fn path(&self, architecture: &Architecture) -> Result<Path> {
+        let edges = self.alpha.as_ref().map_or(0, |alpha| alpha.size()[0] as usize);
+        let mut there = vec![false; 2 * edges];
+        for choice in choices(architecture, self.kept_nodes)? {
+            there[choice] = true;
+        }
+        Ok(Path::new(there))
     }
 }
