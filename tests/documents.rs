@@ -17,7 +17,9 @@ use std::process::Command;
 use litesnn_framework::manifest::{Request, load};
 use litesnn_framework::network::SearchSpace;
 use litesnn_framework::plugin::registered;
-use litesnn_framework::record::{EpochRow, ExitRow, LayerRow, Outcome, Row, SCHEMA, StageRow, WeightBin, files};
+use litesnn_framework::record::{
+    CandidateRow, EpochRow, ExitRow, LayerRow, Outcome, Row, SCHEMA, StageRow, WeightBin, files,
+};
 use litesnn_plugins as _;
 use support::{litesnn, root, stderr, stdout, succeed};
 
@@ -373,6 +375,7 @@ fn every_column_of_the_record_is_documented_as_it_is_defined() {
     let tables = [
         (files::HISTORY, EpochRow::ABOUT, columns::<EpochRow>()),
         (files::STAGES, StageRow::ABOUT, columns::<StageRow>()),
+        (files::CANDIDATES, CandidateRow::ABOUT, columns::<CandidateRow>()),
         (files::WEIGHTS, WeightBin::ABOUT, columns::<WeightBin>()),
         (files::LAYERS, LayerRow::ABOUT, columns::<LayerRow>()),
         (files::EXITS, ExitRow::ABOUT, columns::<ExitRow>()),

@@ -109,7 +109,7 @@ impl Reference {
 #[test]
 fn one_search_step_equals_the_reference_in_pytorch() {
     let mut reference = Reference::open();
-    let batch = Batch { images: reference.take("images"), labels: reference.take("labels") };
+    let batch = Batch { images: reference.take("images"), labels: reference.take("labels"), number: 0 };
 
     let space = json!({ "spike-dhs": {
         "cells": [0, 1], "nodes": 2, "channels": { "search": 2, "retrain": 2 }, "stem_stride": 1,

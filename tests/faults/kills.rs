@@ -93,6 +93,7 @@ fn stage(runs: &std::path::Path) -> &'static str {
     match checkpoint.as_ref().map(|checkpoint| checkpoint.phase) {
         None => "before the first checkpoint",
         Some(Phase::Search) => "in the search",
+        Some(Phase::Candidate(_)) => "in the training of a candidate",
         Some(Phase::Settled) => "in the search, after its architecture was settled",
         Some(Phase::Retrain) => "in retraining",
     }

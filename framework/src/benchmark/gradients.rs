@@ -93,7 +93,7 @@ impl Benchmark<'_> {
         let mut stream = Stream::open(method.trial.seed, "bench/gradients", 0);
         let images = stream.normal(&[self.batch as i64, channels, height, width]);
         let labels = Tensor::from_slice(&stream.integers(self.batch, info.classes.len() as i64));
-        Batch { images: images.to_device(self.device), labels: labels.to_device(self.device) }
+        Batch { images: images.to_device(self.device), labels: labels.to_device(self.device), number: 0 }
     }
 }
 

@@ -74,6 +74,22 @@ pub struct Architecture {
     pub edges: Vec<Edge>,
 }
 
+impl Architecture {
+    /// Nodes of the cell: one more than the last that an edge leads to.
+    pub fn nodes(&self) -> usize {
+        self.edges.iter().map(|edge| edge.node + 1).max().unwrap_or(0)
+    }
+
+    /// The edges of this architecture, but those of `other` for the nodes that `taken` names.
+    pub fn mixed(&self, other: &Architecture, taken: impl Fn(usize) -> bool) -> Architecture {
+        let own = self.edges.iter().filter(|edge| !taken(edge.node));
+        let mut edges: Vec<Edge> = own.chain(other.edges.iter().filter(|edge| taken(edge.node))).cloned().collect();
+        // Stable: the edges of a node keep their order.
+        edges.sort_by_key(|edge| edge.node);
+        Architecture { space: self.space.clone(), edges }
+    }
+}
+
 /// The outcome of a search. See the [module](self) for its form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -246,6 +262,18 @@ mod tests {
     fn a_design_survives_writing_and_reading() {
         let text = example().to_toml();
         assert_eq!(Design::parse(&text, Path::new("design.toml")).unwrap(), example(), "{text}");
+    }
+
+    #[test]
+    fn a_mixture_has_the_edges_of_each_node_from_one_of_two() {
+        let of = |operation: &str| {
+            let edge = |node, from: &str| Edge { node, from: from.into(), operation: operation.into() };
+            Architecture { space: "a".into(), edges: vec![edge(0, "s0"), edge(0, "s1"), edge(1, "n0"), edge(2, "s0")] }
+        };
+        let mixed = of("conv3x3").mixed(&of("skip"), |node| node == 1);
+        let shown: Vec<&str> = mixed.edges.iter().map(|edge| edge.operation.as_str()).collect();
+        assert_eq!(shown, ["conv3x3", "conv3x3", "skip", "conv3x3"]);
+        assert_eq!((mixed.nodes(), of("skip").mixed(&of("skip"), |_| true)), (3, of("skip")));
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! | [`Formula`], [`Level`] | what a transform does, in terms that the kernels of a device know |
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
+//! | [`Path`] | one architecture of a supernet |
+//! | [`SpikeTap`], [`SpikeCount`] | who is told of the spikes of a pass, and their number |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
 //! | [`EarlyExit`] | images that stop before the last timestep |
 //! | [`LayerShape`], [`LayerSpec`], [`SynapseLayer`] | a layer with weights |
@@ -37,8 +39,10 @@ mod layer;
 mod mask_code;
 mod memory;
 mod pass;
+mod path;
 mod schedule;
 mod space;
+mod spike_count;
 mod ticket;
 mod timesteps;
 mod weight;
@@ -56,8 +60,10 @@ pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask};
 pub use memory::NetworkSize;
 pub use pass::{Pass, SpikeTap};
+pub use path::Path;
 pub use schedule::{Progress, Schedule};
 pub use space::{Misfit, NamedCompressors, Network, Response, SearchSpace, Supernet, SynapseLayer};
+pub use spike_count::SpikeCount;
 pub use ticket::Ticket;
 pub use timesteps::{TimestepGate, TimestepSearcher, exceedance, prefix_cross_entropy};
 pub use weight::{CompressedWeight, FULL_PRECISION};

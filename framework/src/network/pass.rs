@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::cache::WeightCache;
 use super::compression::Techniques;
 use super::fused_weights::{self, Recipe, compressed};
+use super::path::Path;
 use super::weight::CompressedWeight;
 use crate::spiking::{Precision, Recorder, stack_weights};
 
@@ -27,6 +28,9 @@ pub struct Pass<'a> {
     /// Where compressed weights are kept from one pass to the next. Only for passes between which
     /// no parameter changes, and in which nothing is differentiated.
     pub cache: Option<&'a WeightCache>,
+    /// The operations of a supernet that are computed; `None` for all, weighted by the architecture
+    /// logits. A network of one architecture does not read it.
+    pub path: Option<&'a Path>,
     /// Told of every convolution.
     pub recorder: Option<&'a Recorder>,
     /// Told of the spikes of every layer of neurons.
@@ -55,6 +59,7 @@ impl Pass<'_> {
             active: Techniques::ALL,
             precision: Precision::F32,
             cache: None,
+            path: None,
             recorder: None,
             tap: None,
         }

@@ -7,6 +7,7 @@ use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
 use super::layer::{LayerShape, Place};
 use super::pass::Pass;
+use super::path::Path;
 use super::weight::CompressedWeight;
 use crate::data::DataInfo;
 use crate::ground::{Build, Stream};
@@ -41,6 +42,36 @@ pub trait SearchSpace: std::fmt::Debug + Send + Sync {
     /// only compression and timesteps are left to search.
     fn fixed(&self) -> Option<Architecture> {
         None
+    }
+
+    /// Whether the supernet runs the path of one architecture ([`Supernet::path`]). It is asked
+    /// before anything runs.
+    fn runs_paths(&self) -> bool {
+        self.fixed().is_some()
+    }
+
+    /// A neighbour of an architecture: each node's edges are drawn anew with this `probability`, as
+    /// [`SearchSpace::sample`] draws them, and stay otherwise.
+    ///
+    /// A space whose nodes depend on one another has its own.
+    fn mutate(&self, architecture: &Architecture, probability: f64, random: &mut Stream) -> Architecture {
+        let other = self.sample(random);
+        let nodes = architecture.nodes().max(other.nodes());
+        let drawn = Vec::<f32>::try_from(random.uniform(&[nodes as i64], 0.0, 1.0)).expect("as many numbers as nodes");
+        architecture.mixed(&other, |node| f64::from(drawn[node]) < probability)
+    }
+
+    /// A child of two architectures: the first has the nodes before a random place, and the second
+    /// those from there on.
+    ///
+    /// A space whose nodes depend on one another has its own.
+    fn cross(&self, first: &Architecture, second: &Architecture, random: &mut Stream) -> Architecture {
+        let nodes = first.nodes().max(second.nodes());
+        let cut = match nodes {
+            0 | 1 => 0,
+            _ => 1 + random.integers(1, nodes as i64 - 1)[0] as usize,
+        };
+        first.mixed(second, |node| node >= cut)
     }
 
     /// What of the settings does not fit each other or `data`, of which the shape and the number of
@@ -150,4 +181,11 @@ pub trait Network {
 pub trait Supernet: Network {
     /// The architecture with the largest weights.
     fn decode(&self) -> Architecture;
+
+    /// The path of an architecture of the space, for [`Pass::path`]. A space has it whose
+    /// [`SearchSpace::runs_paths`] says so, unless it has one architecture alone.
+    fn path(&self, architecture: &Architecture) -> Result<Path> {
+        let message = "its supernet does not run the path of one architecture".to_owned();
+        Err(Error::Plugin { kind: "space", name: architecture.space.clone(), message })
+    }
 }

@@ -36,6 +36,7 @@ const PUBLISHED: [&str; 10] = [
     files::SETTLED,
     files::HISTORY,
     files::STAGES,
+    files::CANDIDATES,
     files::WEIGHTS,
     files::LAYERS,
     files::EXITS,
@@ -45,7 +46,7 @@ const PUBLISHED: [&str; 10] = [
 /// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
 const CARRIED: [&str; 6] =
-    [files::CHECKPOINT, files::HISTORY, files::TICKET, files::DESIGN, files::SETTLED, files::WEIGHTS];
+    [files::CHECKPOINT, files::HISTORY, files::CANDIDATES, files::TICKET, files::DESIGN, files::SETTLED, files::WEIGHTS];
 
 /// The folders that a trial is or was worked on in: its own and those of its attempts.
 pub fn places(trial: &Path) -> Vec<PathBuf> {

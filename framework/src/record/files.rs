@@ -12,6 +12,8 @@ pub const SETTLED: &str = "settled.toml";
 pub const HISTORY: &str = "history.parquet";
 /// [`super::StageRow`] rows.
 pub const STAGES: &str = "stages.parquet";
+/// [`super::CandidateRow`] rows; absent where the search tried no candidates.
+pub const CANDIDATES: &str = "candidates.parquet";
 /// [`super::WeightBin`] rows.
 pub const WEIGHTS: &str = "weights.parquet";
 /// [`super::LayerRow`] rows.

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `history.parquet` | one epoch of one stage | [`EpochRow`] |
 //! | `stages.parquet` | one stage of the trial | [`StageRow`] |
-//! | `weights.parquet` | one bin of the weights of a searched layer; absent without a search | [`WeightBin`] |
+//! | `candidates.parquet` | one architecture that the search tried; absent where it tried none | [`CandidateRow`] |
+//! | `weights.parquet` | one bin of the weights of a searched layer; absent without a search, and where candidates were trained | [`WeightBin`] |
 //! | `layers.parquet` | one layer of the final network | [`LayerRow`] |
 //! | `exits.parquet` | one way for images to stop; absent without early exit | [`ExitRow`] |
 //! | `result.parquet` | the trial (one row) | [`Outcome`] |
@@ -41,4 +42,4 @@ pub use point::{Point, order};
 pub use row_name::{RowName, RowNames};
 pub use stage::Stage;
 pub use state::State;
-pub use tables::{EpochRow, ExitRow, LayerRow, Outcome, StageRow, WeightBin};
+pub use tables::{CandidateRow, EpochRow, ExitRow, LayerRow, Outcome, StageRow, WeightBin};

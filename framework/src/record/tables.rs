@@ -57,6 +57,37 @@ table! {
 }
 
 table! {
+    /// One architecture that the search tried, in the order in which they were tried, and what it
+    /// believes of the architecture.
+    pub struct CandidateRow {
+        /// Number of the candidate, from 1.
+        pub candidate: i64,
+        /// The design that the candidate stands for, as in `design.toml`.
+        pub design: String,
+        /// Epochs that the candidate alone was trained for; 0 where it has the weights of a
+        /// supernet.
+        pub epochs: i64,
+        /// Cross-entropy on the validation split.
+        pub validation_loss: f64,
+        /// Accuracy on the validation split, 0..1.
+        pub validation_accuracy: f64,
+        /// Spikes of all neurons between the image and the classifier per image, mean over the
+        /// validation split.
+        pub spikes: f64,
+        /// Bit-SynOps per image by the paper's formula, over the validation split.
+        pub bit_syn_ops: f64,
+        /// Model size of the final network in bytes as the paper counts it: kept weights at their
+        /// bits, normalisation and biases in 32 bits.
+        pub model_size_bytes: f64,
+        /// What the search ranks candidates by: the more, the better. NaN until the search ends.
+        pub fitness: f64,
+        /// Time of the device in seconds that measuring the candidate took, without its training,
+        /// which `history.parquet` has. A time column.
+        pub device_seconds: f64,
+    }
+}
+
+table! {
     /// One bin of the distribution of a searched layer's weights at the end of the search. A bin
     /// without weights has no row.
     pub struct WeightBin {

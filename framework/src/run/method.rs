@@ -102,6 +102,7 @@ impl Method<'_> {
         {
             let Open { network, parameters, .. } = &supernet;
             let open = OpenDecisions::of(
+                manifest.space.as_ref(),
                 network.network(),
                 parameters,
                 manifest.timesteps.as_ref(),
@@ -120,8 +121,10 @@ impl Method<'_> {
         let mut search = Search::new(parts, manifest.space.as_ref(), &manifest.retrain, &settle, session)?;
         let mut found = optimizer.search(&mut search)?;
         let network = search.parts().network();
-        let (bins, needed) = (weight_bins(network), Ticket::is_needed(network));
-        record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        let needed = Ticket::is_needed(network);
+        if !search.has_trained_candidates() {
+            record::write(&session.folder().join(files::WEIGHTS), &weight_bins(network))?;
+        }
         found.design.network = Some(self.design_network());
         match &found.ticket {
             Some(ticket) => found.design.ticket = Some(ticket.digest()),
@@ -170,6 +173,7 @@ impl Method<'_> {
             samples: training.samples.map(NonZeroUsize::get),
             batch_size: training.batch_size,
             augment: training.augment,
+            varies: false,
         };
         let (precision, recorder) = (training.precision, self.recorder);
         let pass = Pass { training: true, precision, recorder, ..Pass::new(timesteps) };

@@ -19,13 +19,14 @@ use crate::train::Checkpoint;
 use crate::{Error, Result};
 
 /// What a finished trial is made of, the result aside; a trial without a search has no weights, one
-/// without early exit no exits, and few have a ticket.
-const PARTS: [&str; 8] = [
+/// without early exit no exits, and few have a ticket or candidates.
+const PARTS: [&str; 9] = [
     files::TICKET,
     files::DESIGN,
     files::SETTLED,
     files::HISTORY,
     files::STAGES,
+    files::CANDIDATES,
     files::WEIGHTS,
     files::LAYERS,
     files::EXITS,

@@ -66,6 +66,19 @@ impl BatchNorm {
         }
     }
 
+    /// The normalisation of `count` channels from `first` on: the same numbers, running statistics
+    /// too.
+    pub fn narrow(&self, first: i64, count: i64) -> BatchNorm {
+        let part = |tensor: &Tensor| tensor.narrow(0, first, count);
+        BatchNorm {
+            statistics: self.statistics,
+            gamma: part(&self.gamma),
+            beta: part(&self.beta),
+            running_mean: part(&self.running_mean),
+            running_variance: part(&self.running_variance),
+        }
+    }
+
     /// Normalises `[T·B, C, ...]`. `scale` (`[C]`) multiplies the output of each channel: it costs
     /// nothing here, because it goes into gamma and beta.
     pub fn forward(&self, x: &Tensor, scale: Option<&Tensor>, timesteps: i64, training: bool) -> Tensor {

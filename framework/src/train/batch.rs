@@ -18,6 +18,8 @@ pub struct Batch {
     pub images: Tensor,
     /// `[B]`, i64 on the device.
     pub labels: Tensor,
+    /// Its number in the epoch, from 0.
+    pub number: usize,
 }
 
 impl Batch {
@@ -142,7 +144,7 @@ impl Iterator for Batches<'_> {
         if let Some(augmentation) = &self.augmentation {
             images = augmentation.erased(images, &index);
         }
-        Some(Batch { images, labels: self.labels.index_select(0, &index) })
+        Some(Batch { images, labels: self.labels.index_select(0, &index), number })
     }
 }
 

@@ -22,6 +22,8 @@ const PARAMETER: &str = "parameter/";
 const DESCENT: &str = "descent/";
 /// The rows of the history, as the bytes of a Parquet file.
 const HISTORY: &str = "history";
+/// The candidates of the search, in the same form.
+const CANDIDATES: &str = "candidates";
 /// What the digest has always covered; checkpoints of older programs have no other keys.
 const FIRST_KEYS: [&str; 5] = ["phase", "stage", "epochs", "finished", "history"];
 
@@ -44,6 +46,8 @@ pub struct Checkpoint {
     pub history: usize,
     /// These rows, as a Parquet file; empty where an older program wrote it.
     pub rows: Vec<u8>,
+    /// What the search believes of its candidates so far, as a Parquet file; empty without any.
+    pub candidates: Vec<u8>,
     /// The design that is trained in this phase, as TOML; empty where nothing is decided yet.
     pub design: String,
     /// What the trial ran on so far, in order; empty where an older program wrote it.
@@ -147,8 +151,10 @@ impl Checkpoint {
                 content.push((format!("{prefix}{name}"), kind, shape, bytes_of(tensor)));
             }
         }
-        if !self.rows.is_empty() {
-            content.push((HISTORY.to_owned(), Dtype::U8, vec![self.rows.len()], self.rows.clone()));
+        for (name, rows) in [(HISTORY, &self.rows), (CANDIDATES, &self.candidates)] {
+            if !rows.is_empty() {
+                content.push((name.to_owned(), Dtype::U8, vec![rows.len()], rows.clone()));
+            }
         }
         content.sort_by(|a, b| order(&a.0).cmp(&order(&b.0)));
         let views: Vec<(&str, TensorView)> = content
@@ -259,6 +265,10 @@ impl Checkpoint {
                 checkpoint.rows = view.data().to_vec();
                 continue;
             }
+            if name == CANDIDATES {
+                checkpoint.candidates = view.data().to_vec();
+                continue;
+            }
             let kind = match view.dtype() {
                 Dtype::F32 => Kind::Float,
                 Dtype::F64 => Kind::Double,
@@ -316,6 +326,7 @@ mod tests {
             epochs,
             begun: Begun { batches: 3, images: 60, loss: 0.1 + 0.2, correct: 7, seconds: 1.5, device_seconds: 2.5 },
             rows: vec![1, 2, 3],
+            candidates: vec![4, 5],
             design: "version = 1\n".into(),
             machines: vec![Machine::here(Device::Cpu)],
             finished: vec![Stage::Search("warm-up".into())],
@@ -339,6 +350,7 @@ mod tests {
         assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, example(2).finished));
         assert_eq!((checkpoint.begun, &checkpoint.machines), (example(2).begun, &example(2).machines));
         assert_eq!((checkpoint.rows, checkpoint.design), (vec![1, 2, 3], "version = 1\n".to_owned()));
+        assert_eq!(checkpoint.candidates, [4, 5]);
         assert_eq!(checkpoint.tensors["b"].double_value(&[2]), 2.0);
         assert_eq!(checkpoint.descent["a/2/b"].kind(), Kind::Double);
     }

@@ -17,6 +17,8 @@ pub struct OpenDecisions<'a> {
     pub roles: Vec<Role>,
     /// Techniques of the compressors that act on the supernet.
     pub techniques: Techniques,
+    /// Whether the supernet runs the path of one architecture.
+    pub paths: bool,
     /// Epochs in which the timestep searcher keeps its logits where they are.
     pub warmup: usize,
     /// `[search]`
@@ -25,7 +27,7 @@ pub struct OpenDecisions<'a> {
     pub retrain: &'a Training,
 }
 
-/// A setting that would leave a decision to chance.
+/// A setting that would leave a decision to chance, or that asks for what the search cannot do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtRandom {
     /// Dotted path of the setting.
@@ -39,6 +41,7 @@ pub struct AtRandom {
 impl<'a> OpenDecisions<'a> {
     /// The decisions that are open in a supernet with these parameters.
     pub fn of(
+        space: &dyn SearchSpace,
         network: &dyn Network,
         parameters: &Parameters,
         timesteps: &dyn TimestepSearcher,
@@ -48,6 +51,7 @@ impl<'a> OpenDecisions<'a> {
         OpenDecisions {
             roles: decided.into_iter().filter(|role| parameters.has_choice(*role)).collect(),
             techniques: network.techniques(),
+            paths: space.runs_paths(),
             warmup: timesteps.warmup(),
             search,
             retrain,
@@ -71,7 +75,7 @@ impl<'a> OpenDecisions<'a> {
         timesteps.attach(&mut build.at("timesteps"))?;
         let supernet = space.supernet(info, compressors, &mut build)?;
         let network: &dyn Network = supernet.as_ref();
-        Ok(OpenDecisions::of(network, &parameters, timesteps, training))
+        Ok(OpenDecisions::of(space, network, &parameters, timesteps, training))
     }
 
     /// Refuses what the optimizer itself refuses, and an open decision whose logits it does not

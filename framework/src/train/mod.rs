@@ -4,6 +4,7 @@
 mod augment;
 mod average;
 mod batch;
+mod candidates;
 mod checkpoint;
 mod course;
 mod decisions;

@@ -8,6 +8,9 @@ pub enum Phase {
     /// The network that is searched.
     #[default]
     Search,
+    /// The final network of an architecture that the search tries, by its number from 1: `candidate
+    /// 17`.
+    Candidate(usize),
     /// The network of the architecture that a search has settled on, with other decisions still
     /// open.
     Settled,
@@ -15,26 +18,41 @@ pub enum Phase {
     Retrain,
 }
 
+const CANDIDATE: &str = "candidate ";
+
 impl Phase {
-    const ALL: [Phase; 3] = [Phase::Search, Phase::Settled, Phase::Retrain];
-
-    /// Its name in checkpoints.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Search => "search",
-            Phase::Settled => "settled",
-            Phase::Retrain => "retrain",
-        }
-    }
-
     /// The phase of a name.
     pub fn named(name: &str) -> Option<Phase> {
-        Phase::ALL.into_iter().find(|phase| phase.name() == name)
+        match name {
+            "search" => Some(Phase::Search),
+            "settled" => Some(Phase::Settled),
+            "retrain" => Some(Phase::Retrain),
+            _ => name.strip_prefix(CANDIDATE)?.parse().ok().map(Phase::Candidate),
+        }
     }
 }
 
 impl fmt::Display for Phase {
+    /// Its name in checkpoints.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Phase::Search => f.write_str("search"),
+            Phase::Candidate(number) => write!(f, "{CANDIDATE}{number}"),
+            Phase::Settled => f.write_str("settled"),
+            Phase::Retrain => f.write_str("retrain"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_is_its_name_and_back() {
+        for phase in [Phase::Search, Phase::Candidate(17), Phase::Settled, Phase::Retrain] {
+            assert_eq!(Phase::named(&phase.to_string()), Some(phase));
+        }
+        assert_eq!(Phase::named("candidate seventeen"), None);
     }
 }

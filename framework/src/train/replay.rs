@@ -80,7 +80,7 @@ impl Replay {
 
 impl Recorded {
     fn of(batch: &Batch, step: &mut impl FnMut(&Batch) -> Result<StepReport>) -> Result<Recorded> {
-        let batch = Batch { images: batch.images.copy(), labels: batch.labels.copy() };
+        let batch = Batch { images: batch.images.copy(), labels: batch.labels.copy(), number: batch.number };
         let (graph, report) = Graph::record(|| step(&batch))?;
         Ok(Recorded { graph, batch, report })
     }

@@ -14,7 +14,7 @@ use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Response, SearchSpace, Supernet,
+    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Response, SearchSpace, Supernet,
     Techniques, Ticket, TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
@@ -123,13 +123,16 @@ impl Searched {
 
 /// What acts in a training pass of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Regime {
+pub struct Regime<'p> {
     /// Techniques of compression that act.
     pub active: Techniques,
     /// Timesteps that are run.
     pub timesteps: i64,
     /// Whether the gate weighs the numbers of timesteps.
     pub gating: Gating,
+    /// The operations of a supernet that are computed ([`Pass::path`]); in the regime of a stage,
+    /// those that are validated.
+    pub path: Option<&'p Path>,
 }
 
 /// What becomes of the gate in a stage.
@@ -173,8 +176,8 @@ pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
 
 /// A search at work.
 pub struct Search<'a, 'b> {
-    parts: SearchParts<'a>,
-    space: &'a dyn SearchSpace,
+    pub(super) parts: SearchParts<'a>,
+    pub(super) space: &'a dyn SearchSpace,
     retrain: &'a Training,
     settle: &'a Settle<'a>,
     /// What is decided and no longer open in the network.
@@ -182,10 +185,14 @@ pub struct Search<'a, 'b> {
     /// The number of timesteps, once it is decided.
     timesteps: Option<i64>,
     /// Timesteps of the last stage of this network: its running statistics are taken over them.
-    trained_at: Option<i64>,
+    pub(super) trained_at: Option<i64>,
     /// Techniques that acted in a stage of this network: their schedules are done.
-    scheduled: Techniques,
-    session: &'a mut Session<'b>,
+    pub(super) scheduled: Techniques,
+    /// Candidates that were tried so far.
+    pub(super) tried: usize,
+    /// Whether networks of candidates were trained in the place of the supernet.
+    pub(super) trained_candidates: bool,
+    pub(super) session: &'a mut Session<'b>,
 }
 
 impl<'a, 'b> Search<'a, 'b> {
@@ -200,7 +207,19 @@ impl<'a, 'b> Search<'a, 'b> {
     ) -> Result<Search<'a, 'b>> {
         session.begin(Phase::Search, "", &parts.open.parameters)?;
         let (decided, scheduled) = (Compression::new(), Techniques::NONE);
-        Ok(Search { parts, space, retrain, settle, decided, timesteps: None, trained_at: None, scheduled, session })
+        Ok(Search {
+            parts,
+            space,
+            retrain,
+            settle,
+            decided,
+            timesteps: None,
+            trained_at: None,
+            scheduled,
+            tried: 0,
+            trained_candidates: false,
+            session,
+        })
     }
 
     /// The search space.
@@ -224,6 +243,11 @@ impl<'a, 'b> Search<'a, 'b> {
     /// that is searched stays as it is.
     pub fn build(&self, architecture: &Architecture, compression: &Compression) -> Result<Open> {
         (self.settle)(architecture, compression)
+    }
+
+    /// The seed of the trial.
+    pub fn seed(&self) -> u64 {
+        self.session.seed
     }
 
     /// The network and what belongs to it.
@@ -272,7 +296,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let parts = &self.parts;
         let schedules = Schedules::of(parts.network(), regime.active, self.scheduled);
         self.scheduled = self.scheduled.and(regime.active);
-        let spec = parts.stage_spec(name, epochs)?;
+        let spec = StageSpec { varies: regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
@@ -474,8 +498,8 @@ impl SearchParts<'_> {
     }
 
     /// Everything acts, and the gate weighs the numbers of timesteps.
-    pub fn whole(&self) -> Regime {
-        Regime { active: Techniques::ALL, timesteps: self.max_timesteps, gating: Gating::Warming }
+    pub fn whole(&self) -> Regime<'static> {
+        Regime { active: Techniques::ALL, timesteps: self.max_timesteps, gating: Gating::Warming, path: None }
     }
 
     /// The relative weight of each number of timesteps, `[T]`.
@@ -496,14 +520,16 @@ impl SearchParts<'_> {
             samples: self.training.samples.map(NonZeroUsize::get),
             batch_size: self.training.batch_size,
             augment: self.training.augment,
+            varies: false,
         })
     }
 
-    fn pass(&self, regime: Regime) -> Pass<'_> {
+    pub(super) fn pass<'p>(&'p self, regime: Regime<'p>) -> Pass<'p> {
         Pass {
             active: regime.active,
             precision: self.training.precision,
             recorder: self.recorder,
+            path: regime.path,
             ..Pass::new(regime.timesteps)
         }
     }
@@ -550,8 +576,12 @@ impl SearchParts<'_> {
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
     }
 
-    fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {
-        CostModel::of(self.network(), regime.active, counted, &self.open.constants)
+    pub(super) fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {
+        let whole = CostModel::of(self.network(), regime.active, counted, &self.open.constants);
+        match regime.path.and_then(|path| path.presence(counted.device())) {
+            Some(presence) => CostModel { presence: Some(presence), ..whole },
+            None => whole,
+        }
     }
 
     /// What L_mem and L_comp are for the searched layers in full precision, with nothing pruned and

@@ -20,7 +20,7 @@ use crate::data::Splits;
 use crate::ground::file::set_aside;
 use crate::ground::{Machine, Parameters};
 use crate::network::Progress;
-use crate::record::{self, EpochRow, Event, Observer, Stage, TrialLabel, files};
+use crate::record::{self, CandidateRow, EpochRow, Event, Observer, Row, Stage, TrialLabel, files};
 use crate::{Error, Result};
 
 /// What a session works on, and where.
@@ -55,6 +55,7 @@ pub struct Session<'a> {
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
     history: Vec<EpochRow>,
+    candidates: Vec<CandidateRow>,
     phase: Phase,
     /// The design that is trained in this phase, as TOML.
     design: String,
@@ -110,10 +111,19 @@ impl<'a> Session<'a> {
                 hint: "move that folder to where it came from; without it the trial starts again".into(),
             });
         }
-        let history = match &resumed {
-            Some(checkpoint) => rows_of(checkpoint, spec.folder, &note)?,
-            None => Vec::new(),
-        };
+        let (mut history, mut candidates) = (Vec::new(), Vec::new());
+        if let Some(checkpoint) = &resumed {
+            let written_in = spec.folder.join(files::CHECKPOINT);
+            let own = |rows: &[u8]| record::from_bytes(rows, &written_in);
+            history = rows_of(checkpoint.history, || own(&checkpoint.rows), &spec.folder.join(files::HISTORY), &note)?;
+            history.truncate(checkpoint.history);
+            if !checkpoint.candidates.is_empty() {
+                let own: Vec<CandidateRow> = record::from_bytes(&checkpoint.candidates, &written_in)?;
+                candidates = rows_of(own.len(), || Ok(own.clone()), &spec.folder.join(files::CANDIDATES), &note)?;
+            } else if spec.folder.join(files::CANDIDATES).exists() {
+                candidates = rows_of(0, || Ok(Vec::new()), &spec.folder.join(files::CANDIDATES), &note)?;
+            }
+        }
         let finished = resumed.as_ref().map(|checkpoint| checkpoint.finished.clone()).unwrap_or_default();
         let mut machines = resumed.as_ref().map(|checkpoint| checkpoint.machines.clone()).unwrap_or_default();
         let here = Machine::here(spec.device);
@@ -135,6 +145,7 @@ impl<'a> Session<'a> {
             observer,
             stop,
             history,
+            candidates,
             phase: Phase::default(),
             design: String::new(),
             finished,
@@ -165,6 +176,37 @@ impl<'a> Session<'a> {
     /// The rows so far.
     pub fn history(&self) -> &[EpochRow] {
         &self.history
+    }
+
+    /// The candidates that the search has tried so far, and after an interruption those of the run
+    /// before, too.
+    pub fn candidates(&self) -> &[CandidateRow] {
+        &self.candidates
+    }
+
+    /// Keeps what was found of a candidate, and forgets all that have a higher number.
+    pub(super) fn keep_candidate(&mut self, row: CandidateRow) -> Result<()> {
+        self.candidates.truncate(row.candidate as usize - 1);
+        self.candidates.push(row);
+        self.write_candidates()
+    }
+
+    /// Gives each of the first candidates its fitness; those after them are forgotten.
+    pub(super) fn rate_candidates(&mut self, fitness: &[f64]) -> Result<()> {
+        self.candidates.truncate(fitness.len());
+        for (row, fitness) in self.candidates.iter_mut().zip(fitness) {
+            row.fitness = *fitness;
+        }
+        self.write_candidates()
+    }
+
+    fn write_candidates(&self) -> Result<()> {
+        record::write(&self.spec.folder.join(files::CANDIDATES), &self.candidates)
+    }
+
+    /// Whether stages are shortened, so that the trial's speed is known without its work.
+    pub fn is_shortened(&self) -> bool {
+        self.shortened.is_some()
     }
 
     /// What the trial ran on, in order.
@@ -348,7 +390,7 @@ impl<'a> Session<'a> {
         for descent in descents.iter_mut() {
             descent.begin_epoch(epoch, work.spec.epochs);
         }
-        let mut replay = Replay::new(self.device, self.spec.graphs);
+        let mut replay = Replay::new(self.device, self.spec.graphs && !work.spec.varies);
         work.idle = Instant::now();
         for batch in work.course.batches(epoch).after(sums.done.batches) {
             self.stop_if_asked(work, epoch, &sums, descents)?;
@@ -512,6 +554,10 @@ impl<'a> Session<'a> {
             finished: self.finished.clone(),
             history: self.history.len(),
             rows: record::to_bytes(&self.history)?,
+            candidates: match self.candidates.is_empty() {
+                true => Vec::new(),
+                false => record::to_bytes(&self.candidates)?,
+            },
             design: self.design.clone(),
             machines: self.machines.clone(),
             ..Checkpoint::default()
@@ -552,23 +598,26 @@ fn put_away(path: &Path, error: Error, note: &dyn Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-/// The history that belongs to a checkpoint: the file's rows, or, where these are not there, the
-/// checkpoint's own.
-fn rows_of(checkpoint: &Checkpoint, folder: &Path, note: &dyn Fn(&str)) -> Result<Vec<EpochRow>> {
-    let path = folder.join(files::HISTORY);
-    let found = if path.symlink_metadata().is_ok() { record::read::<EpochRow>(&path) } else { Ok(Vec::new()) };
+/// The rows of the file at `path`, or, where it does not have the `least` that belong to the trial's
+/// checkpoint, the checkpoint's `own`. A search may have added more.
+fn rows_of<R: Row>(
+    least: usize,
+    own: impl FnOnce() -> Result<Vec<R>>,
+    path: &Path,
+    note: &dyn Fn(&str),
+) -> Result<Vec<R>> {
+    let found = if path.symlink_metadata().is_ok() { record::read::<R>(path) } else { Ok(Vec::new()) };
     let mut rows = match found {
         Ok(rows) => rows,
         Err(error) => {
-            put_away(&path, error, note)?;
+            put_away(path, error, note)?;
             Vec::new()
         }
     };
-    if rows.len() < checkpoint.history {
-        rows = record::from_bytes(&checkpoint.rows, &folder.join(files::CHECKPOINT))?;
-        record::write(&path, &rows)?;
+    if rows.len() < least {
+        rows = own()?;
+        record::write(path, &rows)?;
         note(&format!("`{}` was written again from the checkpoint", path.display()));
     }
-    rows.truncate(checkpoint.history);
     Ok(rows)
 }

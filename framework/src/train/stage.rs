@@ -20,6 +20,8 @@ pub struct StageSpec {
     pub batch_size: usize,
     /// What is done to training images.
     pub augment: Augment,
+    /// Whether steps do not make the same operations: a GPU then replays none.
+    pub varies: bool,
 }
 
 /// Trains on one batch in an epoch (from 0).

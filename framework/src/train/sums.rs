@@ -80,8 +80,11 @@ mod tests {
     fn the_speed_of_a_gpu_is_that_of_the_last_read() {
         let mut sums = Sums::begin(Begun::default(), Device::Cpu);
         sums.device = Device::Cuda(0);
-        let batch =
-            Batch { images: Tensor::zeros([2], (Kind::Float, Device::Cpu)), labels: Tensor::from_slice(&[0i64, 1]) };
+        let batch = Batch {
+            images: Tensor::zeros([2], (Kind::Float, Device::Cpu)),
+            labels: Tensor::from_slice(&[0i64, 1]),
+            number: 0,
+        };
         let logits = Tensor::from_slice(&[1f32, 0.0, 1.0, 0.0]).view([2, 2]);
         let report = StepReport { loss: Tensor::from(0.5f32), logits };
         sums.add(&report, &batch);

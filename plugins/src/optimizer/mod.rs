@@ -1,9 +1,13 @@
 //! Optimizers: how a search moves the parameters of a supernet, and the passes over a batch that
-//! several of them make and the epochs that stages share.
+//! several of them make and the epochs that stages share; or the architectures that it tries, and
+//! how several of them believe one.
 
+pub mod candidates;
+pub mod evolution;
 pub mod hessian_bits;
 pub mod joint;
 pub mod lottery_ticket;
+pub mod random_search;
 pub mod sequential;
 mod shares;
 pub mod training_free;

@@ -258,7 +258,7 @@ fn run_steps(
         search.switch_on(new, step.name());
         if step.concerns(attached, timesteps) {
             let gating = if *step == Step::Timesteps { Gating::Warm } else { Gating::Off };
-            let regime = Regime { active: *active, timesteps: search.timesteps(), gating };
+            let regime = Regime { active: *active, timesteps: search.timesteps(), gating, path: None };
             passes.stage(search, step.name(), epochs.next().unwrap_or(0), regime, roles)?;
         }
         match step {

@@ -5,9 +5,10 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
-use litesnn_framework::network::Techniques;
+use litesnn_framework::network::{Path, Techniques};
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Descent, Gating, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport, clip_gradients,
+    Algorithm, AtRandom, Batch, Descent, Gating, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport,
+    clip_gradients,
     decision,
 };
 use schemars::JsonSchema;
@@ -184,7 +185,7 @@ impl TwoPasses {
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
     /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
-        self.stage_with(search, name, epochs, regime, roles, |_| {})
+        self.steps(search, (name, epochs), regime, roles, (|_, _, _| Ok(None), |_| {}))
     }
 
     /// [`TwoPasses::stage`] with something to do at the end of each step, which is told the step's
@@ -196,7 +197,32 @@ impl TwoPasses {
         epochs: usize,
         regime: Regime,
         roles: &[Role],
-        mut after_step: impl FnMut(usize),
+        after_step: impl FnMut(usize),
+    ) -> Result<()> {
+        self.steps(search, (name, epochs), regime, roles, (|_, _, _| Ok(None), after_step))
+    }
+
+    /// [`TwoPasses::stage`] in which `draw` gives the path that both passes of a step in an epoch
+    /// take in a supernet; where it gives none, they take what the regime has.
+    pub fn stage_along(
+        &self,
+        search: &mut Search,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        roles: &[Role],
+        draw: impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>,
+    ) -> Result<()> {
+        self.steps(search, (name, epochs), regime, roles, (draw, |_| {}))
+    }
+
+    fn steps(
+        &self,
+        search: &mut Search,
+        (name, epochs): (&str, usize),
+        regime: Regime,
+        roles: &[Role],
+        (draw, mut after_step): (impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>, impl FnMut(usize)),
     ) -> Result<()> {
         let controls = self.controls();
         let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
@@ -205,6 +231,8 @@ impl TwoPasses {
         let clip = search.parts().training.clip;
         search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
+            let path = draw(parts, batch, epoch)?;
+            let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
 
             parts.parameters().zero_grad();
             parts.parameters().train_only(&[Role::Weight]);

@@ -73,6 +73,10 @@
 //! `final_nodes = 3`, `skip = "convolution"` and `classifier = "normalised"`. The complete list,
 //! with what has no option and why, is docs/authors-program.md.
 //!
+//! A pass along the [path](litesnn_framework::network::Path) of one architecture computes the
+//! candidates that it has and no other, each unweighted, at the widths of the search. A node that
+//! the final cell leaves out is silent.
+//!
 //! The settings of neurons are those of every space (docs/neurons.md).
 //!
 //! In the search, stem and classifier are neither compressed nor counted, as in the authors'
@@ -165,6 +169,10 @@ impl SearchSpace for SpikeDhs {
             supernet: false,
         };
         Ok(Box::new(builder.body(&candidates, None, build)?))
+    }
+
+    fn runs_paths(&self) -> bool {
+        true
     }
 
     fn sample(&self, random: &mut Stream) -> Architecture {

@@ -145,6 +145,14 @@ impl Desk {
         interruptions
     }
 
+    /// Stages that trained something.
+    pub fn stages(&self) -> usize {
+        let history: Vec<EpochRow> = record::read(&self.trial().join(files::HISTORY)).unwrap();
+        let mut stages: Vec<String> = history.iter().map(|row| row.stage.to_string()).collect();
+        stages.dedup();
+        stages.len()
+    }
+
     /// The tensors of the last checkpoint, by name.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         Checkpoint::newest(&self.trial().join(files::CHECKPOINT)).0.unwrap().tensors

@@ -1,6 +1,7 @@
 //! The optimizers on whole trials: what they decide, in every order and after interruptions, and
 //! what they refuse to decide.
 
+mod candidates;
 mod decisions;
 mod desk;
 mod hessian;

@@ -77,7 +77,7 @@ fn searched(data: &Splits, timesteps: i64, folder: &Path) -> (Open, Parameters) 
     let parts = SearchParts { open: opened, training: &training, max_timesteps: 4, recorder: None };
     let space = space();
     let mut search = Search::new(parts, space.as_ref(), &training, &settle, &mut session).unwrap();
-    let regime = Regime { active: Techniques::NONE, timesteps: 4, gating: Gating::Off };
+    let regime = Regime { active: Techniques::NONE, timesteps: 4, gating: Gating::Off, path: None };
     search
         .stage("search", 2, regime, &mut [], |parts, batch, _, _| {
             let response = tch::no_grad(|| parts.forward(batch, regime, false));

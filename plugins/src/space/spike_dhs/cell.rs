@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, Channels, Pass};
+use litesnn_framework::network::{Activity, Channels, Pass, Path};
 use litesnn_framework::spiking::{Neurons, Term, node_spikes, repeat_over_time, side_by_side};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::edges::{Candidate, Predecessor, predecessor_name};
 use super::layers::{Builder, MapShape, halved};
@@ -157,7 +157,11 @@ impl SpikingCell {
         let (mut outputs, mut activities) = (Vec::new(), Vec::new());
         for (index, neurons) in self.nodes.iter().enumerate() {
             let driven = std::mem::take(&mut terms[index]);
-            let (spikes, rate) = node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure);
+            let (spikes, rate) = match outputs.first() {
+                // A node that a path leaves out.
+                Some(first) if driven.is_empty() => silent(first, pass),
+                _ => node_spikes(neurons, &driven, self.width, alpha, pass.timesteps, pass.measure),
+            };
             let mut convolutions = self.stacks.iter().flat_map(|stack| &stack.convolutions);
             match convolutions.find(|one| one.node == index) {
                 Some(first) => pass.fired(&first.weight, &spikes),
@@ -185,14 +189,24 @@ impl SpikingCell {
         activity: &mut Vec<Activity>,
     ) {
         for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
-            let currents = Rc::new(stack.currents(signal, &self.nodes[0], pass, activity));
+            if let Some(path) = pass.path {
+                self.send_along(path, stack, signal, pass, terms, activity);
+                continue;
+            }
+            let input = stack.read(signal, pass, activity);
+            for _ in &stack.convolutions {
+                activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
+            }
+            let currents = Rc::new(stack.currents(0..stack.convolutions.len(), &input, &self.nodes[0], pass));
             for (index, convolution) in stack.convolutions.iter().enumerate() {
                 let scale = alpha.map(|_| convolution.choice);
                 let part = Term::Part { of: currents.clone(), first: index as i64 * self.width, scale };
                 terms[convolution.node].push(part);
             }
         }
-        let pools: Vec<&Pool> = self.pools.iter().filter(|pool| pool.predecessor == predecessor).collect();
+        let is_there = |choice: i64| pass.path.is_none_or(|path| path.has(choice as usize));
+        let pools = self.pools.iter().filter(|pool| pool.predecessor == predecessor && is_there(pool.choice));
+        let pools: Vec<&Pool> = pools.collect();
         if !pools.is_empty() {
             // Nothing with weights reads the sums: they are not measured.
             let sums = signal.summed(1, &Pass { measure: false, ..*pass });
@@ -202,7 +216,8 @@ impl SpikingCell {
                 terms[pool.node].push(Term::Part { of: Rc::new(currents), first: 0, scale });
             }
         }
-        for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {
+        let leave = |identity: &&Identity| identity.predecessor == predecessor && is_there(identity.choice);
+        for identity in self.identities.iter().filter(leave) {
             let spikes = match signal.constant {
                 true => repeat_over_time(&signal.spikes, pass.timesteps),
                 false => signal.spikes.shallow_clone(),
@@ -212,4 +227,38 @@ impl SpikingCell {
             terms[identity.node].push(Term::Spikes { spikes, scale: alpha.map(|_| identity.choice) });
         }
     }
+    /// Adds what leaves `stack` on a path: each convolution is one of its own, and what is not on the
+    /// path is not computed.
+    fn send_along(
+        &self,
+        path: &Path,
+        stack: &StackedConvolution,
+        signal: &Signal,
+        pass: &Pass,
+        terms: &mut [Vec<Term>],
+        activity: &mut Vec<Activity>,
+    ) {
+        let device = signal.spikes.device();
+        let is_there = |choice: i64| path.has(choice as usize);
+        if !stack.convolutions.iter().any(|one| is_there(one.choice)) {
+            activity.extend(stack.layers().flat_map(|(shape, ..)| pass.no_activity(shape.input_neurons(), device)));
+            return;
+        }
+        let input = stack.read(signal, pass, activity);
+        for (index, convolution) in stack.convolutions.iter().enumerate() {
+            if !is_there(convolution.choice) {
+                activity.extend(pass.no_activity(convolution.shape.input_neurons(), device));
+                continue;
+            }
+            let currents = Rc::new(stack.currents(index..index + 1, &input, &self.nodes[0], pass));
+            terms[convolution.node].push(Term::Part { of: currents, first: 0, scale: None });
+            activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
+        }
+    }
+}
+
+/// The spikes and the rate of a node that nothing drives, which has the maps of another `node`.
+fn silent(node: &Tensor, pass: &Pass) -> (Tensor, Option<Tensor>) {
+    let rate = pass.measure.then(|| Tensor::zeros([pass.timesteps], (Kind::Float, node.device())));
+    (node.detach().zeros_like(), rate)
 }

@@ -1,6 +1,7 @@
 //! The edges of a cell: all that there are, what is on them, and those that a search leaves.
 
 use litesnn_framework::network::{Architecture, Edge};
+use litesnn_framework::{Error, Result};
 
 use super::operation::{Form, Operation, are_of_paper};
 use super::settings::NAME;
@@ -107,6 +108,27 @@ pub fn decode(weights: &[f32], operations: &[Operation], nodes: usize) -> Archit
         }
     }
     Architecture { space: NAME.into(), edges }
+}
+
+/// The places in the flattened alpha that the edges of an architecture have, where a cell of `nodes`
+/// nodes chooses among `operations`.
+pub fn choices(architecture: &Architecture, operations: &[Operation], nodes: usize) -> Result<Vec<usize>> {
+    let all = links(nodes);
+    let place = |Edge { node, from, operation }: &Edge| {
+        let link = all.iter().find(|link| link.node == *node && predecessor_name(link.predecessor) == *from);
+        let column = operations.iter().position(|one| one.name() == operation);
+        let (Some(link), Some(column)) = (link, column) else {
+            let names: Vec<String> = operations.iter().map(|one| format!("`{}`", one.name())).collect();
+            let message = format!(
+                "the supernet has no `{operation}` from `{from}` to node {node}: it has {} from s0, s1 and the nodes \
+                 before to each of {nodes} nodes",
+                names.join(", ")
+            );
+            return Err(Error::Plugin { kind: "space", name: NAME.into(), message });
+        };
+        Ok(operations.len() * link.index + column)
+    };
+    architecture.edges.iter().map(place).collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, LayerShape, Network, Pass, Place, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::{
+    Architecture, LayerShape, Network, Pass, Path, Place, Response, Supernet, SynapseLayer,
+};
 use tch::{Kind, Tensor};
 
 use super::cell::{CellShape, SpikingCell};
-use super::edges::{Candidate, decode};
+use super::edges::{Candidate, choices, decode};
 use super::head::{Auxiliary, Head};
 use super::layers::{Builder, MapShape, halved};
 use super::operation::Operation;
@@ -73,7 +75,7 @@ pub(super) struct Body {
 
 impl Network for Body {
     fn forward(&self, images: &Tensor, pass: &Pass) -> Response {
-        let alpha = self.presence();
+        let alpha = if pass.path.is_none() { self.presence() } else { None };
         let mut activity = Vec::new();
         // The stem reads the image, the same at every timestep.
         activity.extend(pass.activity_of_constant(images));
@@ -136,5 +138,13 @@ impl Supernet for Body {
     fn decode(&self) -> Architecture {
         let weights = self.presence().map(|alpha| Vec::<f32>::try_from(alpha.detach()).unwrap_or_default());
         decode(&weights.unwrap_or_default(), &self.operations, self.kept_nodes)
+    }
+
+    fn path(&self, architecture: &Architecture) -> Result<Path> {
+        let mut there = vec![false; self.alpha.as_ref().map_or(0, Tensor::numel)];
+        for choice in choices(architecture, &self.operations, self.kept_nodes)? {
+            there[choice] = true;
+        }
+        Ok(Path::new(there))
     }
 }

@@ -1,5 +1,7 @@
 //! The convolutions of a cell that read the same spikes and have the same kernel.
 
+use std::ops::Range;
+
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place, Population};
@@ -183,35 +185,36 @@ impl StackedConvolution {
             + depthwise
     }
 
-    /// The normalised currents of all its convolutions on `signal`; `nodes` are neurons that they
-    /// reach. What its layers read is added to `activity`.
-    pub(super) fn currents(
-        &self,
-        signal: &Signal,
-        nodes: &Neurons,
-        pass: &Pass,
-        activity: &mut Vec<Activity>,
-    ) -> Currents {
+    /// What its convolutions read of `signal`. What a depthwise convolution before them reads is
+    /// added to `activity`.
+    pub(super) fn read(&self, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Signal {
         let input = match self.resized {
             Some(size) => signal.resized(size, pass),
             None => signal.shallow_clone(),
         };
-        let input = match &self.reads {
+        match &self.reads {
             Reads::Spikes => input,
             Reads::Sums { stride } => input.summed(*stride, pass),
             Reads::Depthwise(depthwise) => {
                 activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
                 depthwise.forward(&input, pass)
             }
-        };
-        for _ in &self.convolutions {
-            activity.extend(input.activity.as_ref().map(Activity::shallow_clone));
         }
-        let weights: Vec<&CompressedWeight> = self.convolutions.iter().map(|convolution| &convolution.weight).collect();
+    }
+
+    /// The normalised currents of some of its convolutions, neighbours, on the `input` that they read;
+    /// `nodes` are neurons that they reach.
+    pub(super) fn currents(&self, which: Range<usize>, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
+        let convolutions = &self.convolutions[which.clone()];
+        let weights: Vec<&CompressedWeight> = convolutions.iter().map(|convolution| &convolution.weight).collect();
         let current = convolved(&weights, &input.spikes, self.stride, self.padding, pass);
         let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
-        let readers = self.convolutions.len();
-        let norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
+        let readers = convolutions.len();
+        let mut norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
+        if readers < self.convolutions.len() {
+            let width = convolutions[0].shape.outputs;
+            norm = norm.narrow(which.start as i64 * width, readers as i64 * width);
+        }
         Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
 }

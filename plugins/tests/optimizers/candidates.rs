@@ -1,0 +1,118 @@
+//! Searches that try candidates: what they try, what they keep, and what they refuse.
+
+use litesnn_framework::network::Design;
+use litesnn_framework::record::{self, CandidateRow, EpochRow, files};
+
+use crate::desk::Desk;
+
+const FIXED: &str = "timesteps={ fixed = { steps = 2 } }";
+
+fn desk(optimizer: &str, more: &[&str]) -> Desk {
+    let optimizer = format!("optimizer={{ {optimizer} }}");
+    Desk::new(&[&[FIXED, "search.epochs=1", "retrain.epochs=1", &optimizer], more].concat())
+}
+
+fn candidates(desk: &Desk) -> Vec<CandidateRow> {
+    record::read(&desk.trial().join(files::CANDIDATES)).unwrap()
+}
+
+/// All that is believed, in words that differ where one bit does, times aside.
+fn believed(desk: &Desk) -> Vec<String> {
+    let of = |row: CandidateRow| {
+        let numbers = [
+            row.validation_loss,
+            row.validation_accuracy,
+            row.spikes,
+            row.bit_syn_ops,
+            row.model_size_bytes,
+            row.fitness,
+        ];
+        let bits: Vec<String> = numbers.iter().map(|value| format!("{:016x}", value.to_bits())).collect();
+        format!("{} {} {} {}", row.candidate, row.epochs, bits.join(" "), row.design)
+    };
+    candidates(desk).into_iter().map(of).collect()
+}
+
+/// Interrupted between any two candidates, a search believes what it did without an interruption.
+#[test]
+fn an_interrupted_search_believes_what_an_uninterrupted_one_does() {
+    for optimizer in [
+        "evolution = { fitness = \"training\", pool = 2, rounds = 2, budget = { evaluations = 4 } }",
+        "evolution = { fitness = \"supernet\", pool = 2, rounds = 2, budget = { evaluations = 4 } }",
+        "random-search = { budget = { evaluations = 3 } }",
+    ] {
+        let (whole, parts) = (desk(optimizer, &[]), desk(optimizer, &[]));
+        whole.finish();
+        // Before each stage but the first.
+        let stages = whole.stages();
+        assert_eq!(parts.finish_stage_by_stage(), stages - 1, "{optimizer}");
+        assert_eq!(parts.found(), whole.found(), "{optimizer}");
+        assert_eq!(believed(&parts), believed(&whole), "{optimizer}");
+    }
+}
+
+/// A cell of two nodes has five architectures: one way to drive the first node, five to drive the
+/// second. So each is tried once, whatever the budget.
+#[test]
+fn nothing_is_tried_twice_and_a_small_space_is_exhausted() {
+    for optimizer in [
+        "evolution = { fitness = \"supernet\", pool = 3, rounds = 9, budget = { evaluations = 50 } }",
+        "random-search = { fitness = \"supernet\", budget = { evaluations = 50 } }",
+    ] {
+        let desk = desk(optimizer, &[]);
+        desk.finish();
+        let rows = candidates(&desk);
+        let design = |row: &CandidateRow| Design::parse(&row.design, "candidates.parquet".as_ref()).unwrap();
+        let mut tried: Vec<_> = rows.iter().map(|row| format!("{:?}", design(row).edges)).collect();
+        tried.sort();
+        tried.dedup();
+        assert_eq!((rows.len(), tried.len()), (5, 5), "{optimizer}");
+        let best = rows.iter().max_by(|a, b| a.fitness.total_cmp(&b.fitness)).unwrap();
+        let first = rows.iter().find(|row| row.fitness == best.fitness).unwrap();
+        let found = Design::read(&desk.trial().join(files::DESIGN)).unwrap();
+        assert_eq!(found.edges, design(first).edges, "{optimizer}");
+        assert_eq!(found.compression, design(first).compression, "{optimizer}");
+    }
+}
+
+/// The fitness of the record is that of its accuracies and costs.
+#[test]
+fn fitness_is_made_of_what_the_table_has() {
+    let desk = desk("random-search = { fitness = \"supernet\", lambda = -0.5, budget = { evaluations = 4 } }", &[]);
+    desk.finish();
+    let rows = candidates(&desk);
+    let average = rows.iter().map(|row| row.spikes.max(1.0)).sum::<f64>() / rows.len() as f64;
+    for row in &rows {
+        let expected = row.validation_accuracy * (average / row.spikes.max(1.0)).sqrt();
+        assert!((row.fitness - expected).abs() < 1e-12, "{} and {expected}", row.fitness);
+        assert!(row.spikes > 0.0 && row.bit_syn_ops > 0.0 && row.model_size_bytes > 0.0, "{row:?}");
+    }
+}
+
+/// A trained candidate is a stage of the trial, and the epochs of all of them are the search's.
+#[test]
+fn a_trained_candidate_has_its_epochs_in_the_history() {
+    let desk = desk("random-search = { budget = { epochs = 5 } }", &["search.epochs=2"]);
+    desk.finish();
+    let history: Vec<EpochRow> = record::read(&desk.trial().join(files::HISTORY)).unwrap();
+    let stages: Vec<String> = history.iter().map(|row| format!("{} {}", row.stage, row.epoch)).collect();
+    assert_eq!(stages, ["candidate 1 1", "candidate 1 2", "candidate 2 1", "candidate 2 2", "retrain 1"]);
+    for row in candidates(&desk) {
+        let last = history.iter().rfind(|epoch| epoch.stage.name() == format!("candidate {}", row.candidate)).unwrap();
+        assert_eq!((row.epochs, row.validation_accuracy), (2, last.validation_accuracy));
+    }
+    assert!(!desk.trial().join(files::WEIGHTS).exists(), "the weights of which candidate?");
+}
+
+#[test]
+fn what_cannot_end_or_begin_is_refused_before_anything_runs() {
+    let refused = |optimizer: &str| desk(optimizer, &["search.epochs=3"]).plan().unwrap_err();
+    let empty = refused("evolution = { budget = {} }");
+    assert!(empty.starts_with("optimizer.evolution.budget: the budget is empty"), "{empty}");
+    let endless = refused("random-search = { fitness = \"supernet\", budget = { epochs = 9 } }");
+    assert!(endless.contains("not trained, so that epochs never end the search"), "{endless}");
+    let small = refused("random-search = { budget = { epochs = 2 } }");
+    assert!(small.contains("a budget of 2 epochs has no room for the first 3"), "{small}");
+    let left = refused("random-search = { at_random = [\"A\"] }");
+    assert!(left.contains("the architecture is what the search tries out"), "{left}");
+}
