@@ -356,7 +356,8 @@ compressor.test-prune.rate = [0.1, 0.2]
     #[test]
     fn a_comparison_is_no_part_of_a_trial() {
         let (with, without) = (desk("[[compare]]\na = \"large\"\nb = \"small\"\n").plan(), desk("").plan());
-        let settings = |plan: &Plan| plan.trials.iter().map(|trial| trial.manifest_toml(None, None)).collect::<Vec<_>>();
+        let settings =
+            |plan: &Plan| plan.trials.iter().map(|trial| trial.manifest_toml(None, None)).collect::<Vec<_>>();
         assert_eq!(settings(&with), settings(&without));
         let none = desk("[[compare]]\na = \"large\"\nb = \"small\"\n").set("compare=[]").plan();
         assert!(none.comparisons.is_empty());

@@ -29,7 +29,7 @@ const TOKEN: &str = "token";
 
 /// What is copied to the trial's folder, in this order: the result's presence says that all the
 /// rest is there.
-const PUBLISHED: [&str; 10] = [
+const PUBLISHED: [&str; 11] = [
     files::LOG,
     files::TICKET,
     files::DESIGN,
@@ -45,8 +45,15 @@ const PUBLISHED: [&str; 10] = [
 
 /// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
-const CARRIED: [&str; 6] =
-    [files::CHECKPOINT, files::HISTORY, files::CANDIDATES, files::TICKET, files::DESIGN, files::SETTLED, files::WEIGHTS];
+const CARRIED: [&str; 7] = [
+    files::CHECKPOINT,
+    files::HISTORY,
+    files::CANDIDATES,
+    files::TICKET,
+    files::DESIGN,
+    files::SETTLED,
+    files::WEIGHTS,
+];
 
 /// The folders that a trial is or was worked on in: its own and those of its attempts.
 pub fn places(trial: &Path) -> Vec<PathBuf> {

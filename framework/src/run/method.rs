@@ -122,8 +122,9 @@ impl Method<'_> {
         let mut found = optimizer.search(&mut search)?;
         let network = search.parts().network();
         let needed = Ticket::is_needed(network);
-        if !search.has_trained_candidates() {
-            record::write(&session.folder().join(files::WEIGHTS), &weight_bins(network))?;
+        let bins = (!search.has_trained_candidates()).then(|| weight_bins(network));
+        if let Some(bins) = bins {
+            record::write(&session.folder().join(files::WEIGHTS), &bins)?;
         }
         found.design.network = Some(self.design_network());
         match &found.ticket {

@@ -367,25 +367,19 @@ impl<'a, 'b> Search<'a, 'b> {
     pub fn batches(&self, purpose: &str, images: usize, count: usize) -> Result<Vec<Batch>> {
         let spec = StageSpec { batch_size: images, ..self.parts.stage_spec(purpose, 1)? };
         let mut all = Vec::new();
-        let own = |batch: &Batch| Batch { images: batch.images.shallow_clone(), labels: batch.labels.shallow_clone() };
+        let own = |batch: &Batch| Batch {
+            images: batch.images.shallow_clone(),
+            labels: batch.labels.shallow_clone(),
+            number: batch.number,
+        };
         self.session.show(&spec, count, |batch| all.push(own(batch)))?;
         Ok(all)
-    }
-
-    /// How many of `count` candidates are looked at: all of them, or one in a rehearsal of the trial.
-    pub fn candidates(&self, count: usize) -> usize {
-        if self.session.is_shortened() { 1 } else { count }
     }
 
     /// The error [`Interrupted`](crate::Error::Interrupted) where a request to stop is there. A search
     /// that works for long outside of its stages asks now and then.
     pub fn go_on(&self) -> Result<()> {
         self.session.go_on()
-    }
-
-    /// Tells the user something.
-    pub fn note(&self, text: &str) {
-        self.session.note(text);
     }
 
     /// Replaces the logits of a role by those of their largest entry alone: a decision that later

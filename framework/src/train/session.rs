@@ -163,11 +163,6 @@ impl<'a> Session<'a> {
         self.shortened = Some(Shortened { epochs, batch_size });
     }
 
-    /// Whether every stage ends early.
-    pub(super) fn is_shortened(&self) -> bool {
-        self.shortened.is_some()
-    }
-
     /// The error of a request to stop, where there is one.
     pub(super) fn go_on(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }

@@ -137,7 +137,7 @@ impl Optimizer for HessianBits {
     fn search(&self, search: &mut Search) -> Result<Found> {
         let passes = self.passes();
         passes.settle(search)?;
-        let of = |active| Regime { active, timesteps: search.timesteps(), gating: Gating::Off };
+        let of = |active| Regime { active, timesteps: search.timesteps(), gating: Gating::Off, path: None };
         let (train, quantize) = (of(Techniques::only(Technique::Prune)), of(Techniques::ALL));
         let timesteps = search.parts().parameters().has_choice(Role::TimestepLogit);
         let epochs = shares(search.retrain().epochs, stages(timesteps));

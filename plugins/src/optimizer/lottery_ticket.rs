@@ -137,7 +137,8 @@ impl Optimizer for LotteryTicket {
         };
         let last = trainings.len() - 1;
         let early = Rewound::keep(search)?;
-        let compressed = Regime { active: Techniques::ALL, timesteps: search.timesteps(), gating: Gating::Off };
+        let compressed =
+            Regime { active: Techniques::ALL, timesteps: search.timesteps(), gating: Gating::Off, path: None };
         let timesteps = match self.early_time.filter(|_| last > 0) {
             Some(lambda) => early.timesteps(&passes, search, compressed, lambda)?,
             None => compressed.timesteps,

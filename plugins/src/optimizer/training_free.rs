@@ -157,7 +157,8 @@ impl TrainingFree {
         let batches = search.batches("training-free", self.images, self.batches)?;
         let mut seen = HashSet::new();
         let mut best: Option<(f64, u64, Architecture)> = None;
-        let draws = search.candidates(self.architectures) as u64;
+        // One tells how long the others take.
+        let draws = if search.is_rehearsal() { 1 } else { self.architectures as u64 };
         for index in 0..draws {
             search.go_on()?;
             let architecture = search.sample(index);
@@ -319,6 +320,7 @@ mod tests {
         let plugin: TrainingFree = serde_json::from_str(r#"{ "at_random": ["A"] }"#).unwrap();
         let training = serde_json::from_str(r#"{ "epochs": 3 }"#).unwrap();
         let open = OpenDecisions {
+            paths: false,
             roles: vec![Role::ArchitectureLogit],
             techniques: Techniques::NONE,
             warmup: 0,

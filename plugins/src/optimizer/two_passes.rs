@@ -8,8 +8,7 @@ use litesnn_framework::ground::Role;
 use litesnn_framework::network::{Path, Techniques};
 use litesnn_framework::train::{
     Algorithm, AtRandom, Batch, Descent, Gating, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport,
-    clip_gradients,
-    decision,
+    clip_gradients, decision,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -176,7 +175,7 @@ impl TwoPasses {
     pub fn settle(&self, search: &mut Search) -> Result<()> {
         if search.parts().parameters().has_choice(Role::ArchitectureLogit) {
             let (epochs, timesteps) = (search.parts().training.epochs, search.timesteps());
-            let regime = Regime { active: Techniques::NONE, timesteps, gating: Gating::Off };
+            let regime = Regime { active: Techniques::NONE, timesteps, gating: Gating::Off, path: None };
             self.stage(search, "architecture", epochs, regime, &[Role::ArchitectureLogit])?;
         }
         search.settle(Techniques::NONE)
