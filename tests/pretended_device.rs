@@ -89,6 +89,8 @@ fn main() -> ExitCode {
     add("a_stopped_trial_resumes_to_the_bit".into(), Box::new(resumes));
     add("a_trial_learns_what_it_learns_on_the_cpu".into(), Box::new(|| learns_the_same(&[])));
     add("a_trial_in_other_settings_learns_what_it_learns_on_the_cpu".into(), Box::new(|| learns_the_same(&OTHERWISE)));
+    let all = "a_trial_with_all_operations_of_a_cell_learns_what_it_learns_on_the_cpu";
+    add(all.into(), Box::new(|| learns_the_same(&[OPERATIONS])));
     for (number, compressors) in CHANGING.into_iter().enumerate() {
         let set = format!("compressor=[{compressors}]");
         let learns = move || learns_the_same(&[&set, "search.epochs=3"]);
@@ -211,6 +213,10 @@ const OTHERWISE: [&str; 11] = [
     "space.spike-dhs.learn_threshold=true",
     "space.spike-dhs.surrogate=atan",
 ];
+
+/// Kernels of every size, depthwise convolutions and pooling.
+const OPERATIONS: &str = "space.spike-dhs.operations=['skip', 'conv3x3', 'conv5x5', 'conv1x1', 'separable3x3', \
+                          'average-pool3x3', 'none']";
 
 /// The operations of the device round otherwise than the kernels of the CPU, so that a spike may
 /// differ now and then.

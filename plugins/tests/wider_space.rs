@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
-use litesnn_framework::network::{Architecture, Compression, Compressor, Edge, Network, Pass, SearchSpace, Techniques};
+use litesnn_framework::network::cost::CostModel;
+use litesnn_framework::network::{
+    Architecture, Compression, Compressor, CostConstants, Edge, Network, Pass, SearchSpace, Techniques,
+};
 use litesnn_framework::plugin::{Kind as PluginKind, registered};
 use litesnn_framework::run::layer_costs;
 use litesnn_framework::spiking::{NeuronSettings, Neurons, Precision};
@@ -325,6 +328,36 @@ fn a_design_has_the_weights_and_operations_of_its_closed_forms() {
     assert_eq!(sums, ((4 + 2) * 9 * 7 + (4 + 4) * 5 * 4) as f64);
     let totals = layer_costs::totals(&rows, case.network.full_precision_parameters());
     assert_eq!(totals.macs, macs[..9].iter().sum::<f64>());
+}
+
+/// Both halves of a separable convolution are there as far as their operation is, and no layer of
+/// another operation is.
+#[test]
+fn a_search_that_is_sure_counts_the_layers_of_one_operation() {
+    let case = Case::supernet(false);
+    let alpha = case.tensor("architecture_logits");
+    let pass = Pass { training: true, measure: true, ..Pass::new(TIMESTEPS) };
+    let counted = Tensor::ones([TIMESTEPS], (Kind::Double, Device::Cpu));
+    for (column, operation) in OPERATIONS.into_iter().enumerate() {
+        tch::no_grad(|| {
+            let _ = alpha.shallow_clone().fill_(-1e4);
+            let _ = alpha.select(1, column as i64).fill_(0.0);
+        });
+        let activity = case.network.forward(&images(), &pass).activity;
+        let (layers, constants) = (case.network.layers(), CostConstants::default());
+        let model = CostModel::of(case.network.as_ref(), Techniques::ALL, &counted, &constants);
+        let told = model.search_terms(&layers, &activity).1.double_value(&[]);
+        let mut wanted = 0.0;
+        for (layer, activity) in layers.iter().zip(&activity) {
+            if layer.shape.name.split('.').any(|part| part == operation) {
+                let (height, width) = layer.shape.map;
+                let macs = layer.weight.raw().numel() as f64 * (height * width) as f64;
+                wanted += 32.0 * macs * activity.rate.sum(Kind::Double).double_value(&[]);
+            }
+        }
+        assert!((told - wanted).abs() <= 1e-6 * wanted, "`{operation}`: L_comp {told}, by hand {wanted}");
+        assert_eq!(wanted > 0.0, operation != "none", "`{operation}`");
+    }
 }
 
 /// A spike that is in nine windows is added nine times for each connection; one in the corner, four
