@@ -102,7 +102,8 @@ impl Ticket {
 
     /// The file of the ticket that belongs to a design's file.
     pub fn beside(design: &Path) -> PathBuf {
-        design.with_extension("ticket")
+        let stem = design.file_stem().unwrap_or_default();
+        design.with_file_name(format!("{}.ticket", stem.display()))
     }
 
     /// Writes the ticket beside the file of its design.

@@ -52,7 +52,7 @@
 //! initial weights. The authors' program has KL(P_T || P_t) and divides by the largest. The last
 //! training takes over nothing but weights after `rewind_epoch` epochs, and running statistics.
 
-use litesnn_framework::ground::Role;
+use litesnn_framework::ground::{Role, counted};
 use litesnn_framework::network::Techniques;
 use litesnn_framework::train::{AtRandom, Found, Gating, OpenDecisions, Optimizer, Regime, Search};
 use litesnn_framework::{Result, register};
@@ -194,7 +194,19 @@ impl Optimizer for LotteryTicket {
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.passes().check(NAME, open)?;
         let (epochs, trainings) = (open.retrain.epochs, self.trainings(open.retrain.epochs));
-        if trainings.contains(&0) {
+        if trainings[0] > 0 && self.rewind_epoch >= trainings[0] {
+            return Err(AtRandom {
+                key: format!("optimizer.{NAME}.rewind_epoch"),
+                message: format!(
+                    "`optimizer.{NAME}.rewind_epoch` is {}, and the first training has {}: later ones would begin where \
+                     it ends",
+                    self.rewind_epoch,
+                    counted(trainings[0], "epoch")
+                ),
+                help: "rewind to an earlier epoch, or train for more".into(),
+            });
+        }
+        if trainings[trainings.len() - 1] == 0 {
             return Err(AtRandom {
                 key: "retrain.epochs".into(),
                 message: format!(
@@ -202,17 +214,6 @@ impl Optimizer for LotteryTicket {
                     trainings.len()
                 ),
                 help: format!("train for {} epochs or more, or for fewer rounds", trainings.len()),
-            });
-        }
-        if self.rewind_epoch >= trainings[0] {
-            return Err(AtRandom {
-                key: format!("optimizer.{NAME}.rewind_epoch"),
-                message: format!(
-                    "`optimizer.{NAME}.rewind_epoch` is {}, and the first training has {} epochs: later ones would begin \
-                     where it ends",
-                    self.rewind_epoch, trainings[0]
-                ),
-                help: "rewind to an earlier epoch, or train for more".into(),
             });
         }
         Ok(())
