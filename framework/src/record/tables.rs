@@ -257,7 +257,8 @@ table! {
         /// The first timestep whose answer is right, or `timesteps` where none is, mean over the test
         /// split (AET of SEENN); NaN without early exit.
         pub earliest_timestep: f64,
-        /// Bits of a weight, mean over all kept weights; NaN where none is kept.
+        /// Bits of a weight, mean over those that are not removed, zeros of a quantiser among them; NaN
+        /// where all are removed.
         pub mean_bits: f64,
         /// Number of weights.
         pub weights: i64,

@@ -24,6 +24,9 @@ pub struct Totals {
     pub kept_weights: i64,
     /// Storage of the weights in bits.
     pub weight_bits: f64,
+    /// Bits of a weight, mean over those that are not removed, zeros of a quantiser among them; NaN
+    /// where all are removed.
+    pub mean_bits: f64,
     /// The paper's model size in bytes: weights at their bits, everything else in four bytes.
     pub model_size_bytes: f64,
     /// What a file needs, in bytes: kept weights at their bits, masks, everything else in four
@@ -163,6 +166,8 @@ pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
     let sum = |value: fn(&LayerRow) -> f64| layers.iter().filter(works).map(value).sum::<f64>();
     let weights = layers.iter().map(|row| row.weights).sum::<i64>();
     let weight_bits = layers.iter().map(|row| row.memory_bits).sum::<f64>();
+    // density · weights of each layer.
+    let stay: f64 = layers.iter().filter(|row| row.bits > 0.0).map(|row| row.memory_bits / row.bits).sum();
     let (syn_ops, multiplications) = (sum(|row| row.syn_ops), sum(|row| row.multiplications));
     let syn_ops_counted = sum(|row| row.syn_ops_counted);
     let multiplications_counted = sum(|row| row.multiplications_counted);
@@ -172,6 +177,7 @@ pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
         weights,
         kept_weights: layers.iter().map(|row| row.kept_weights).sum(),
         weight_bits,
+        mean_bits: if stay > 0.0 { weight_bits / stay } else { f64::NAN },
         model_size_bytes: model_size_bytes(weight_bits, full_precision_parameters),
         stored_bytes: stored_bytes(weight_bytes, full_precision_parameters),
         macs: sum(|row| if row.place == Place::Classifier.group() { 0.0 } else { row.macs }),

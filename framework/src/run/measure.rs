@@ -73,8 +73,7 @@ pub(super) fn measure(
         timesteps: design.timesteps,
         mean_timesteps: tested.mean_timesteps,
         earliest_timestep: tested.earliest_timestep,
-        // Of no weights there is no mean.
-        mean_bits: if totals.kept_weights > 0 { totals.weight_bits / totals.kept_weights as f64 } else { f64::NAN },
+        mean_bits: totals.mean_bits,
         weights: totals.weights,
         kept_weights: totals.kept_weights,
         weight_bits: totals.weight_bits,
