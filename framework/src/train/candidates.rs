@@ -40,6 +40,15 @@ impl Search<'_, '_> {
         (of_search().count(), trained + measured)
     }
 
+    /// Refuses data without validation images: nothing could be believed of a candidate.
+    pub fn require_validation(&self) -> Result<()> {
+        if !self.session.splits.validation.is_empty() {
+            return Ok(());
+        }
+        let why = "a search that tries candidates measures them on validation images, and the data have none";
+        Err(Error::design(format!("{why}; give the data set a validation split")))
+    }
+
     /// Whether the trial is only rehearsed: its stages end early, and what they find is nothing.
     pub fn is_rehearsal(&self) -> bool {
         self.session.is_shortened()
@@ -128,11 +137,8 @@ impl Search<'_, '_> {
 
     /// Measures a candidate on the validation images, with everything that compresses it.
     fn believe(&self, number: usize, design: Design, path: Option<&Path>, epochs: usize) -> Result<CandidateRow> {
+        self.require_validation()?;
         let splits = self.session.splits;
-        if splits.validation.is_empty() {
-            let why = "a search that tries candidates measures them on validation images, and the data have none";
-            return Err(Error::design(format!("{why}; give the data set a validation split")));
-        }
         let device = self.session.device;
         let watch = Stopwatch::start(device);
         let spikes = SpikeCount::default();

@@ -193,6 +193,7 @@ pub struct Trials<'j> {
 impl<'j> Trials<'j> {
     /// Begins, with the training of a supernet where the judge needs one.
     pub fn begin(judge: &'j Judge, search: &mut Search) -> Result<Trials<'j>> {
+        search.require_validation()?;
         judge.prepare(search)?;
         Ok(Trials { judge, tried: Vec::new(), draws: 0 })
     }
