@@ -209,3 +209,28 @@ fn the_gradients_of_the_cost_terms_are_their_derivatives() {
     // Beta of two cells in both terms, alpha and psi in L_comp.
     assert_eq!(with_gradient, 2 + 2 + 2);
 }
+
+/// A weight that its quantiser rounds to zero is stored at its bits all the same, and one that a mask
+/// removes is not.
+#[test]
+fn the_mean_of_bits_counts_the_zeros_of_a_quantiser_and_not_those_of_a_mask() {
+    let space = space(json!({}));
+    let architecture = space.sample(&mut Stream::open(1, "architecture", 0));
+    let totals = |list: Value| {
+        let compressors = compressors(list);
+        let mut parameters = Parameters::default();
+        let mut build = Build::new(&mut parameters, 5, Device::Cpu);
+        let decided = Default::default();
+        let network = space.network(&architecture, &decided, false, &data(), &named(&compressors), &mut build).unwrap();
+        let rows = layer_costs::layers(network.as_ref(), &[], MAX_TIMESTEPS);
+        let all: f64 = rows.iter().map(|row| row.bits * row.weights as f64).sum();
+        let weights: f64 = rows.iter().map(|row| row.weights as f64).sum();
+        (layer_costs::totals(&rows, 0), all / weights)
+    };
+    let (rounded, mean) = totals(json!([{ "admm-quantize": { "bits": 2 } }]));
+    assert!(rounded.kept_weights < rounded.weights, "levels have a zero");
+    assert!(close(rounded.mean_bits, mean, 1e-12), "{} and {mean}", rounded.mean_bits);
+    let (removed, _) = totals(json!([{ "magnitude-prune": { "rate": 0.5 } }]));
+    assert!(removed.kept_weights < removed.weights);
+    assert_eq!(removed.mean_bits, 32.0);
+}
