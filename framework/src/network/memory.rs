@@ -13,12 +13,13 @@
 //!
 //! B is the batch (no more than the training split), T the largest number of timesteps, `maps` the
 //! numbers in the output maps of all layers for one image and timestep, `largest` those of the
-//! place (a cell) that has most. A teacher runs its own T and the student's batch. Of each weight a descent keeps s numbers: the velocity of SGD or the
-//! two moments of Adam, and an average. A layer of neurons keeps the output maps of its convolutions and
-//! its spikes, and the copy of them in the cell's output; gradients of a cell live beside them, and
-//! buffers of convolutions. So k is 3, which peak resident memory supports: a retraining of
-//! `spike-dhs` takes 3, a search 2 (docs/SPEED.md). Where neurons are tensor operations, on a device
-//! without kernels or in a form without any, autograd keeps potentials and factors of the surrogate besides, and k is 4: a
+//! place (a cell) that has most. A teacher runs its own T and the student's batch. Of each weight a
+//! descent keeps s numbers: the velocity of SGD or the two moments of Adam, and an average. A layer
+//! of neurons keeps the output maps of its convolutions and its spikes, and the copy of them in the
+//! cell's output; gradients of a cell live beside them, and buffers of convolutions. So k is 3,
+//! which peak resident memory supports: a retraining of `spike-dhs` takes 3, a search 2
+//! (docs/SPEED.md). Where neurons are tensor operations, on a device without kernels or in a form
+//! without any, autograd keeps potentials and factors of the surrogate besides, and k is 4: a
 //! search of `spike-dhs` takes 4, and a retraining 2. Everything is f32.
 
 use tch::Device;

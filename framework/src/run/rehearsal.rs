@@ -80,7 +80,8 @@ impl Rehearsal {
 }
 
 /// Runs a short form of the trial at `index`. `needs` is what was found for it; `design` is the one
-/// that it takes over, where it takes one, and `teacher` the design of its teacher, where it has one.
+/// that it takes over, where it takes one, and `teacher` the design of its teacher, where it has
+/// one.
 pub fn rehearse(
     plan: &Plan,
     index: usize,

@@ -42,8 +42,8 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Whether what it finds is retrained from new weights, as `[retrain]` says: no where the search
-    /// itself trains the final weights ([`Found::trained`]).
+    /// Whether what it finds is retrained from new weights, as `[retrain]` says: no where the
+    /// search itself trains the final weights ([`Found::trained`]).
     fn retrains(&self) -> bool {
         true
     }
@@ -286,8 +286,8 @@ impl<'a, 'b> Search<'a, 'b> {
         }
     }
 
-    /// `count` batches of training images, the same whenever they are asked for; `purpose` names their
-    /// order. A request to stop is the error [`Interrupted`](crate::Error::Interrupted).
+    /// `count` batches of training images, the same whenever they are asked for; `purpose` names
+    /// their order. A request to stop is the error [`Interrupted`](crate::Error::Interrupted).
     pub fn batches(&self, purpose: &str, images: usize, count: usize) -> Result<Vec<Batch>> {
         let spec = StageSpec { batch_size: images, ..self.parts.stage_spec(purpose, 1)? };
         let mut all = Vec::new();
@@ -296,13 +296,14 @@ impl<'a, 'b> Search<'a, 'b> {
         Ok(all)
     }
 
-    /// How many of `count` candidates are looked at: all of them, or one in a rehearsal of the trial.
+    /// How many of `count` candidates are looked at: all of them, or one in a rehearsal of the
+    /// trial.
     pub fn candidates(&self, count: usize) -> usize {
         if self.session.is_shortened() { 1 } else { count }
     }
 
-    /// The error [`Interrupted`](crate::Error::Interrupted) where a request to stop is there. A search
-    /// that works for long outside of its stages asks now and then.
+    /// The error [`Interrupted`](crate::Error::Interrupted) where a request to stop is there. A
+    /// search that works for long outside of its stages asks now and then.
     pub fn go_on(&self) -> Result<()> {
         self.session.go_on()
     }
