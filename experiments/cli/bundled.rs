@@ -137,7 +137,7 @@ mod tests {
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
             error.contains(
-                "names: early-exit, precision, quickstart, resnet, teacher, training-free, vgg, wider-space, figure2c-"
+                "names: early-exit, evolution, precision, quickstart, resnet, teacher, training-free, vgg, wider-space, "
             ),
             "{error}"
         );

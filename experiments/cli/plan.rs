@@ -121,8 +121,8 @@ fn rehearsals(
     threads: &Threads,
 ) -> BTreeMap<String, Result<Rehearsal, Error>> {
     let mut all: BTreeMap<String, Result<Rehearsal, Error>> = BTreeMap::new();
-    // A trial whose design another one takes, or which teaches another one, shows the kind of design,
-    // even when it is done.
+    // A trial whose design another one takes, or which teaches another one, shows the kind of
+    // design, even when it is done.
     let taken: BTreeSet<usize> =
         plan.trials.iter().flat_map(|trial| [trial.depends_on, trial.taught_by]).flatten().collect();
     for (index, looked) in surveyed.iter().enumerate() {

@@ -218,8 +218,8 @@ fn refusal(folder: &Path, why: &str, help: &str) -> Failure {
     Failure::new(Exit::Usage, format!("`{}` {why}; nothing was removed", folder.display()), Some(help.into()))
 }
 
-/// The trials that other trials name in their manifests, by their folders: each with those that name
-/// it, and as what.
+/// The trials that other trials name in their manifests, by their folders: each with those that
+/// name it, and as what.
 fn named_trials(runs: &Path) -> BTreeMap<PathBuf, Vec<(PathBuf, &'static str)>> {
     let mut all: BTreeMap<PathBuf, Vec<(PathBuf, &'static str)>> = BTreeMap::new();
     for folder in record::trial_folders(runs) {

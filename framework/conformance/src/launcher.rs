@@ -44,8 +44,8 @@ impl Observer for Silent {
     fn event(&self, _: &Event) {}
 }
 
-/// Four trials; the second takes the first one's design, and the second teaches the fourth. The trial
-/// `failing` fails.
+/// Four trials; the second takes the first one's design, and the second teaches the fourth. The
+/// trial `failing` fails.
 fn launch(launcher: &dyn Launcher, runs: &Path, failing: &str) -> Result<Done> {
     let write = |path: &Path, text: &str| std::fs::write(path, text).map_err(Error::file("write", path));
     let (script, told, result) = (runs.join("program"), runs.join("ran"), runs.join("result"));

@@ -126,22 +126,27 @@ impl Subject {
     }
 
     /// The first example with one setting changed at a time: bounds and what lies near them, short
-    /// lists, every word. Each with what it is.
+    /// lists, every word. Each with what it is, once.
     pub(super) fn variations(&self) -> Kept<Vec<(String, Value)>> {
         let example = self.plugin.examples.first().ok_or_else(|| broken("an example", "there is none"))?;
         let settings = settings_of(self.plugin, example).map_err(|why| broken("the first example reads", why))?;
         let mut all = Vec::new();
         for setting in self.plugin.settings() {
             for value in extremes(&setting.schema, &setting.kind) {
+                let what = format!("{} = {value}", setting.key);
+                if all.iter().any(|(seen, _)| *seen == what) {
+                    continue;
+                }
                 let mut changed = settings.clone();
                 let path: Vec<&str> = setting.key.split('.').collect();
                 let mut at = &mut changed;
                 for key in &path[..path.len() - 1] {
                     at = &mut at[*key];
                 }
-                let what = format!("{} = {value}", setting.key);
                 at[path[path.len() - 1]] = value;
-                all.push((what, changed));
+                if changed != settings {
+                    all.push((what, changed));
+                }
             }
         }
         Ok(all)

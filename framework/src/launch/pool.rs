@@ -33,9 +33,9 @@ struct Running {
 }
 
 impl Pool {
-    /// Runs all trials of a launch. Those that take a design or have a teacher wait for it; one that
-    /// waits for a trial which failed does not run. Trials that are the same work run one after another, so that the second finds
-    /// the first one's result.
+    /// Runs all trials of a launch. Those that take a design or have a teacher wait for it; one
+    /// that waits for a trial which failed does not run. Trials that are the same work run one
+    /// after another, so that the second finds the first one's result.
     pub fn run(&self, launch: &Launch) -> Result<()> {
         let mut places: Vec<Place> = (0..launch.tasks.len())
             .map(|index| if launch.finished(index) { Place::Ended(true) } else { Place::Waiting })

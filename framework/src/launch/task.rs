@@ -60,7 +60,8 @@ pub struct Task {
     /// The folder of the finished trial whose network teaches this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
-    /// The trial of that folder, in the same way as `after`; none where the manifest names a folder.
+    /// The trial of that folder, in the same way as `after`; none where the manifest names a
+    /// folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taught_by: Option<usize>,
     /// Epochs of all stages, as far as the manifest says.

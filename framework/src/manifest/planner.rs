@@ -95,7 +95,8 @@ impl<'a> Planner<'a> {
             .map(|index| Sources { design: self.source(index), teacher: self.teacher(index) })
             .collect();
         self.break_circles(&mut sources);
-        // With the swept keys that concern a variant's sources: they are part of its own points too.
+        // With the swept keys that concern a variant's sources: they are part of its own points
+        // too.
         let mut concerned = own.clone();
         for variant in running_order(&sources) {
             for source in sources[variant].all() {
@@ -175,8 +176,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The trials of one variant. `concerned` has for each variant the swept keys that concern it or
-    /// one that it waits for.
+    /// The trials of one variant. `concerned` has for each variant the swept keys that concern it
+    /// or one that it waits for.
     fn variant(&mut self, index: usize, own: &[bool], sources: Sources, concerned: &[Vec<bool>]) {
         let variant = &self.variants[index];
         let counts: Vec<usize> =
@@ -332,8 +333,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What is wrong with the finished trial that a manifest names as its teacher, and with a teacher
-    /// that a sweep changes.
+    /// What is wrong with the finished trial that a manifest names as its teacher, and with a
+    /// teacher that a sweep changes.
     fn teacher_problem(&self, index: usize, stack: &Stack, resolved: &Resolved) -> Option<Problem> {
         let teaching = resolved.section::<Training>("retrain")?.teacher?;
         if teaching.from != self.variants[index].teacher {

@@ -112,8 +112,8 @@ impl Stack {
         absolute(&named(file, self.folder(&tree::path(["design", "file"])), self.bundled))
     }
 
-    /// The folder of the trial that a manifest names as its teacher: relative to the file that names
-    /// it.
+    /// The folder of the trial that a manifest names as its teacher: relative to the file that
+    /// names it.
     pub(super) fn teacher_trial(&self, folder: &Path) -> PathBuf {
         absolute(&self.folder(&tree::path(["retrain", "teacher", "trial"])).join(folder))
     }

@@ -25,8 +25,8 @@ pub struct Agenda<'a> {
 
 impl<'a> Agenda<'a> {
     /// The trials of some plans. `digest` says which data a data set has. A trial whose data cannot
-    /// be used does not run, nor does one that takes its design or is taught by it; where no trial of a plan can run,
-    /// that is the error of the whole.
+    /// be used does not run, nor does one that takes its design or is taught by it; where no trial
+    /// of a plan can run, that is the error of the whole.
     pub fn of(plans: &'a [Plan], runs: &Path, digest: impl Fn(&dyn Dataset) -> Result<String>) -> Result<Agenda<'a>> {
         let mut agenda = Agenda { tasks: Vec::new(), trials: Vec::new(), sources: Vec::new(), refused: Vec::new() };
         let count = plans.iter().map(|plan| plan.trials.len()).sum();

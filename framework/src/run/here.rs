@@ -11,7 +11,8 @@ use crate::manifest::Trial;
 use crate::record::{End, Event};
 
 /// Runs the tasks in order; what became of each, `None` for those that are open after a request to
-/// stop. A trial that fails does not stop the others, unless they take its design or it teaches them.
+/// stop. A trial that fails does not stop the others, unless they take its design or it teaches
+/// them.
 pub fn run_here(agenda: &Agenda, context: &Context) -> Vec<Option<Finished>> {
     let mut known = agenda.tasks.first().map(|task| KnownWork::look(task.runs())).unwrap_or_default();
     let mut done: Vec<Option<Finished>> = Vec::new();

@@ -70,9 +70,9 @@ impl KnownWork {
     }
 }
 
-/// The last checkpoint, which holds the final weights, for a trial that this one teaches. No file of a
-/// checkpoint is ever written to, so that a link is as good as a copy and takes no room; on file
-/// systems without links it is a copy.
+/// The last checkpoint, which holds the final weights, for a trial that this one teaches. No file
+/// of a checkpoint is ever written to, so that a link is as good as a copy and takes no room; on
+/// file systems without links it is a copy.
 fn link_weights(from: &Path, to: &Path) -> Result<()> {
     let [from, to] = [from, to].map(|folder| folder.join(files::CHECKPOINT));
     let (last, own) = (Checkpoint::last_file(&from), Checkpoint::last_file(&to));

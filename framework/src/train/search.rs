@@ -362,8 +362,8 @@ impl<'a, 'b> Search<'a, 'b> {
         }
     }
 
-    /// `count` batches of training images, the same whenever they are asked for; `purpose` names their
-    /// order. A request to stop is the error [`Interrupted`](crate::Error::Interrupted).
+    /// `count` batches of training images, the same whenever they are asked for; `purpose` names
+    /// their order. A request to stop is the error [`Interrupted`](crate::Error::Interrupted).
     pub fn batches(&self, purpose: &str, images: usize, count: usize) -> Result<Vec<Batch>> {
         let spec = StageSpec { batch_size: images, ..self.parts.stage_spec(purpose, 1)? };
         let mut all = Vec::new();

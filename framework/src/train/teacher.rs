@@ -79,8 +79,8 @@ impl Teaching {
         of_classes * (1.0 - self.alpha) + of_images.mean(None::<Kind>) * (self.alpha * tau * tau)
     }
 
-    /// What a teacher of this design cannot teach about `data`, of which the shape and the number of
-    /// classes count; `None` where it can.
+    /// What a teacher of this design cannot teach about `data`, of which the shape and the number
+    /// of classes count; `None` where it can.
     pub fn misfit(design: &Design, data: &DataInfo) -> Option<String> {
         let Some(network) = &design.network else {
             return Some("its design does not say how wide its network is ([network])".into());
@@ -110,8 +110,8 @@ pub struct Teacher<'a> {
 }
 
 impl<'a> Teacher<'a> {
-    /// The network of a design as it is before training: its answers cost what a trained one's cost.
-    /// `precision` is the student's.
+    /// The network of a design as it is before training: its answers cost what a trained one's
+    /// cost. `precision` is the student's.
     pub fn untrained(
         teaching: &'a Teaching,
         design: &Design,
@@ -153,7 +153,8 @@ impl<'a> Teacher<'a> {
         Ok(Teacher { teaching, network, timesteps: design.timesteps, precision, cache: WeightCache::default() })
     }
 
-    /// Its mean outputs over its timesteps, `[B, K]`, for images `[B, C, H, W]`; without a gradient.
+    /// Its mean outputs over its timesteps, `[B, K]`, for images `[B, C, H, W]`; without a
+    /// gradient.
     pub fn answers(&self, images: &Tensor) -> Tensor {
         let pass = Pass { precision: self.precision, cache: Some(&self.cache), ..Pass::new(self.timesteps) };
         tch::no_grad(|| self.network.forward(images, &pass).logits.mean_dim(0, false, None::<Kind>))
@@ -197,7 +198,8 @@ mod tests {
         assert!((loss.double_value(&[]) - want).abs() < 1e-12, "{loss:?}, not {want}");
     }
 
-    /// The mean over the batch and over the student's timesteps, and the share of the classes' loss.
+    /// The mean over the batch and over the student's timesteps, and the share of the classes'
+    /// loss.
     #[test]
     fn images_and_timesteps_count_on_the_mean() {
         let answers = rows(&[2.0, 0.0, 0.0, 1.0, -1.0, 3.0]);

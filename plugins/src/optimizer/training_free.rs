@@ -15,9 +15,9 @@
 //! score = ln |det K|, mean over the batches
 //! ```
 //!
-//! K is `[images, images]`. Where all images make the same spikes, det K is 0 and the score is minus
-//! infinity. Without the weight 1/e, a layer that fires rarely has small distances whatever it tells
-//! apart.
+//! K is `[images, images]`. Where all images make the same spikes, det K is 0 and the score is
+//! minus infinity. Without the weight 1/e, a layer that fires rarely has small distances whatever
+//! it tells apart.
 //!
 //! The candidates are drawn by `SearchSpace::sample`, and each is scored once, however often it is
 //! drawn. A candidate is the final network with the first weights that the seed gives, without
@@ -39,9 +39,9 @@
 //! - Membrane potentials begin at 0 with every batch.
 //! - The space is the manifest's.
 //!
-//! No checkpoint holds scores: a trial that is interrupted before it has chosen scores its candidates
-//! again, and comes to the same choice. A rehearsal (`litesnn plan --time`) scores one candidate, so
-//! that its estimate leaves the others out.
+//! No checkpoint holds scores: a trial that is interrupted before it has chosen scores its
+//! candidates again, and comes to the same choice. A rehearsal (`litesnn plan --time`) scores one
+//! candidate, so that its estimate leaves the others out.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -265,12 +265,14 @@ mod tests {
         let aware = score(Distance::SparsityAware, 1, &[spikes(&pair)]);
         let want = (16.0 - (4.0 - 1.0 / 2.001f64).powi(2)).ln();
         assert!((aware - want).abs() < 1e-12, "{aware}, not {want}");
-        // Rates of 3/4 and 1/4, which differ in 2: independent neurons would in 4 (9/16 + 1/16) = 2.5.
+        // Rates of 3/4 and 1/4, which differ in 2: independent neurons would in 4 (9/16 + 1/16) =
+        // 2.5.
         let uneven = [[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]];
         let aware = score(Distance::SparsityAware, 1, &[spikes(&uneven)]);
         let want = (16.0 - (4.0 - 1.0 / 2.501f64).powi(2)).ln();
         assert!((aware - want).abs() < 1e-12, "{aware}, not {want}");
-        // A second layer, or a second timestep, in which all images are alike: K is the mean, 4 and 3.
+        // A second layer, or a second timestep, in which all images are alike: K is the mean, 4 and
+        // 3.
         let still = [[0.0; 4]; 2];
         for (timesteps, layers) in
             [(1, vec![spikes(&pair), spikes(&still)]), (2, vec![spikes(&[pair, still].concat())])]

@@ -220,8 +220,8 @@ fn is_slurm(launched: &Launched) -> bool {
     launched.launcher.as_ref().is_some_and(|launcher| launcher.typetag_name() == NAME)
 }
 
-/// Each trial with those that wait for it: its design and its weights are there when they begin, and
-/// one array is enough. A trial that waits for two joins what both are in.
+/// Each trial with those that wait for it: its design and its weights are there when they begin,
+/// and one array is enough. A trial that waits for two joins what both are in.
 fn chains(open: &[usize], sources: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
     let mut chains: Vec<Vec<usize>> = Vec::new();
     for index in open {
