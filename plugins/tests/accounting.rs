@@ -227,7 +227,7 @@ fn the_mean_of_bits_counts_the_zeros_of_a_quantiser_and_not_those_of_a_mask() {
         let weights: f64 = rows.iter().map(|row| row.weights as f64).sum();
         (layer_costs::totals(&rows, 0), all / weights)
     };
-    let (rounded, mean) = totals(json!([{ "admm-quantize": { "bits": 2 } }]));
+    let (rounded, mean) = totals(json!([{ "learned-step-quantize": { "bits": 2 } }]));
     assert!(rounded.kept_weights < rounded.weights, "levels have a zero");
     assert!(close(rounded.mean_bits, mean, 1e-12), "{} and {mean}", rounded.mean_bits);
     let (removed, _) = totals(json!([{ "magnitude-prune": { "rate": 0.5 } }]));
