@@ -5,7 +5,7 @@
 //! with one profile. Trials of a seed that only one of them has are left out and named.
 //!
 //! The difference of a quantity is the first row's value minus the second's, for each seed that both
-//! have; [`statistics`](crate::statistics) says what follows from it. Each quantity is a family of
+//! have; `statistics` says what follows from it. Each quantity is a family of
 //! tests of its own: its values of p are corrected for the number N of its comparisons (Holm), and
 //! what is said of it ("by at least") rests on an interval at 1 − α/N, which holds for all N at
 //! once (Bonferroni).
