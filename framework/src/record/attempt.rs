@@ -29,19 +29,9 @@ const TOKEN: &str = "token";
 
 /// What is copied to the trial's folder, in this order: the result's presence says that all the
 /// rest is there.
-const PUBLISHED: [&str; 11] = [
-    files::LOG,
-    files::TICKET,
-    files::DESIGN,
-    files::SETTLED,
-    files::HISTORY,
-    files::STAGES,
-    files::CANDIDATES,
-    files::WEIGHTS,
-    files::LAYERS,
-    files::EXITS,
-    files::RESULT,
-];
+fn published() -> impl Iterator<Item = &'static str> {
+    [files::LOG].into_iter().chain(files::PARTS).chain([files::RESULT])
+}
 
 /// What a trial resumes from, in the order in which it is copied: a history may be longer than its
 /// checkpoint says, never shorter.
@@ -156,7 +146,7 @@ pub fn settle(trial: &Path) {
         let checkpoint = trial.join(files::CHECKPOINT);
         let _ = std::fs::remove_dir_all(&checkpoint);
         let _ = std::fs::rename(finished.join(files::CHECKPOINT), &checkpoint);
-        for name in PUBLISHED {
+        for name in published() {
             if copy(&finished.join(name), &trial.join(name)).is_err() {
                 return;
             }
@@ -176,7 +166,7 @@ mod tests {
     fn attempt(trial: &Path, token: &str) -> PathBuf {
         let own = trial.join(ATTEMPTS).join(token);
         std::fs::create_dir_all(own.join(files::CHECKPOINT)).unwrap();
-        for name in PUBLISHED {
+        for name in published() {
             std::fs::write(own.join(name), token).unwrap();
         }
         own

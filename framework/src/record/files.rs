@@ -35,3 +35,8 @@ pub const AGAIN: &str = "again";
 pub const THREADS: &str = "threads";
 /// Held while a process works here.
 pub const LOCK: &str = "lock";
+
+/// What a finished trial is made of beside its log and its result, in the order in which it is copied.
+/// A trial without a search has no weights, one without early exit no exits, and few have a ticket or
+/// candidates.
+pub const PARTS: [&str; 9] = [TICKET, DESIGN, SETTLED, HISTORY, STAGES, CANDIDATES, WEIGHTS, LAYERS, EXITS];

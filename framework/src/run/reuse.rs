@@ -18,20 +18,6 @@ use crate::record::{self, Log, Observer, Outcome, TrialFolder, earlier, files};
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 
-/// What a finished trial is made of, the result aside; a trial without a search has no weights, one
-/// without early exit no exits, and few have a ticket or candidates.
-const PARTS: [&str; 9] = [
-    files::TICKET,
-    files::DESIGN,
-    files::SETTLED,
-    files::HISTORY,
-    files::STAGES,
-    files::CANDIDATES,
-    files::WEIGHTS,
-    files::LAYERS,
-    files::EXITS,
-];
-
 /// The trials that are on the disk: their folders by the hash in their name.
 #[derive(Debug, Default)]
 pub(super) struct KnownWork {
@@ -95,7 +81,7 @@ pub(super) fn reuse(
 ) -> Result<Outcome> {
     let folder = TrialFolder::lock(&task.folder)?;
     write_atomically(&folder.file(files::MANIFEST), manifest_text.as_bytes())?;
-    for part in PARTS {
+    for part in files::PARTS {
         let source = from.join(part);
         match std::fs::read(&source) {
             Ok(bytes) => write_atomically(&folder.file(part), &bytes)?,
