@@ -93,13 +93,6 @@ const ATTEMPTS: usize = 1000;
 const REHEARSED: usize = 2;
 
 impl Judge {
-    /// The roles of parameters that move.
-    pub fn moves(&self) -> Vec<Role> {
-        let mut moves = self.passes.moves();
-        moves.retain(|role| *role != Role::ArchitectureLogit);
-        moves
-    }
-
     /// Refuses what the search cannot do, in the settings of optimizer `name`.
     pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), AtRandom> {
         let refuse = |key: &str, message: String, help: &str| {

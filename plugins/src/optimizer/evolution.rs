@@ -166,7 +166,7 @@ impl Optimizer for Evolution {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.judge().moves()
+        self.judge().passes.moves_beside_choice()
     }
 
     fn controls(&self) -> Vec<Role> {
@@ -174,7 +174,7 @@ impl Optimizer for Evolution {
     }
 
     fn decides(&self) -> Vec<Role> {
-        self.moves().into_iter().chain([Role::ArchitectureLogit]).collect()
+        self.judge().passes.decides_by_choice()
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {

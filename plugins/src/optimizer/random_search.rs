@@ -73,7 +73,7 @@ impl Optimizer for RandomSearch {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.judge().moves()
+        self.judge().passes.moves_beside_choice()
     }
 
     fn controls(&self) -> Vec<Role> {
@@ -81,7 +81,7 @@ impl Optimizer for RandomSearch {
     }
 
     fn decides(&self) -> Vec<Role> {
-        self.moves().into_iter().chain([Role::ArchitectureLogit]).collect()
+        self.judge().passes.decides_by_choice()
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {

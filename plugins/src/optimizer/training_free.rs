@@ -120,12 +120,11 @@ impl Optimizer for TrainingFree {
     }
 
     fn moves(&self) -> Vec<Role> {
-        let moves = self.passes().moves().into_iter();
-        moves.filter(|role| *role != Role::ArchitectureLogit).collect()
+        self.passes().moves_beside_choice()
     }
 
     fn decides(&self) -> Vec<Role> {
-        self.moves().into_iter().chain([Role::ArchitectureLogit]).collect()
+        self.passes().decides_by_choice()
     }
 
     fn controls(&self) -> Vec<Role> {

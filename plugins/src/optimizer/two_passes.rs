@@ -138,6 +138,16 @@ impl TwoPasses {
         Role::ALL.into_iter().filter(moves).collect()
     }
 
+    /// The same of an optimizer that chooses the architecture, and moves no logits of it.
+    pub fn moves_beside_choice(&self) -> Vec<Role> {
+        self.moves().into_iter().filter(|role| *role != Role::ArchitectureLogit).collect()
+    }
+
+    /// What such an optimizer decides.
+    pub fn decides_by_choice(&self) -> Vec<Role> {
+        [self.moves_beside_choice(), vec![Role::ArchitectureLogit]].concat()
+    }
+
     /// The decisions that are left to chance, by the roles of their logits.
     pub fn controls(&self) -> Vec<Role> {
         let role = |letter: &char| match letter {
