@@ -368,3 +368,120 @@ fn over_windows(
             of(&mut (0..size[0]).flat_map(|row| (0..size[1]).map(move |column| (row, column))).map(|(r, c)| at(r, c)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{EarlyExit, Image, Logits};
+    use alloc::borrow::ToOwned;
+
+    fn synapses(of: Source, shape: [usize; 4], padding: usize, values: Values) -> Synapses {
+        let (name, scale, bias) = ("layer".to_owned(), vec![], vec![]);
+        Synapses { name, of, shape, groups: 1, stride: 1, padding, values, bits: 2, scale, bias }
+    }
+
+    /// A row of three pixels drives three neurons by a kernel (1, 0, -1); two outputs count them.
+    fn network(neuron: Neuron) -> Network {
+        let kernel = Synapses {
+            scale: vec![0.5],
+            bias: vec![0.25],
+            ..synapses(Source::Image, [1, 1, 1, 3], 1, Values::Full(vec![1.0, 0.0, -1.0]))
+        };
+        // Padding is on every side: the rows above and below the image hold no neurons.
+        let stem = Map {
+            name: "stem".to_owned(),
+            shape: [1, 3, 3],
+            made: Made::Spikes { neuron, currents: vec![Current::Synapses(kernel)] },
+        };
+        let flat = Map { name: "flat".to_owned(), shape: [9, 1, 1], made: Made::Flat(0) };
+        let levels = Values::Levels([[1i16, 1, 1, 3, 0, 0, 1, 1, 1], [0, 0, 0, -1, 2, -1, 0, 0, 0]].concat());
+        Network {
+            image: Image { shape: [1, 1, 3], mean: vec![1.0], std: vec![0.5] },
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            timesteps: 3,
+            maps: vec![stem, flat],
+            logits: Logits { synapses: synapses(Source::Map(1), [2, 9, 1, 1], 0, levels), neuron: None, votes: 1 },
+            exit: None,
+        }
+    }
+
+    /// The input is (x - 1) / 0.5 = (2, 0, 1). The kernel gives (0 - 0, 2 - 1, 0 - 0), so that the
+    /// currents are 0.25 around 0.75 in the middle row, and 0.25 in the rows of padding. With decay
+    /// 0.5 and threshold 0.5 a current of 0.25 gives u = 0.25, 0.375, 0.4375 and no spike, and 0.75
+    /// gives u = 0.75, then again 0.75 after a hard reset: three spikes.
+    #[test]
+    fn a_small_network_agrees_with_numbers_by_hand() {
+        let neuron = Neuron { decay: 0.5, threshold: 0.5, reset: Reset::Hard, gain: None };
+        let network = network(neuron);
+        let mut fired = Vec::new();
+        let outcome = Reference::new(&network).watch(&[2.0, 0.0, 1.0], |_, maps| fired.push(maps[0].clone())).unwrap();
+        assert_eq!(fired, vec![vec![0, 0, 0, 0, 1, 0, 0, 0, 0]; 3]);
+        assert_eq!(outcome.logits_by_timestep, vec![vec![0.0, 2.0]; 3]);
+        assert_eq!((outcome.logits, outcome.class, outcome.timesteps), (vec![0.0, 2.0], 1, 3));
+        assert_eq!(outcome.spikes, [3, 3]);
+        // Two kept weights: the tap to the left is inside for two outputs, and so is that to the right.
+        assert_eq!(outcome.layers[0], Operations { additions: 0, multiplications: 4 });
+        // One kept weight reads the neuron that fires, at three timesteps.
+        assert_eq!(outcome.layers[1], Operations { additions: 3, multiplications: 0 });
+        assert_eq!(Reference::new(&network).run(&[2.0, 1.0, 1.5]).unwrap().spikes, [3, 3]);
+    }
+
+    /// u = 0.75; then 0.5 · (0.75 - 0.5) + 0.75 = 0.875, 0.5 · 0.375 + 0.75 = 0.9375. With a gain of
+    /// a half the current is 0.375: u = 0.375, then 0.5625 with a spike, then 0.5 · 0.0625 + 0.375.
+    #[test]
+    fn a_soft_reset_keeps_what_exceeds_and_a_gain_scales_the_current() {
+        let soft = Neuron { decay: 0.5, threshold: 0.5, reset: Reset::Soft, gain: None };
+        let mut kept = [0.0];
+        let mut run = |neuron: Neuron| -> Vec<(i32, f32)> {
+            kept = [0.0];
+            (0..3).map(|_| (fire(&neuron, &[0.75], &mut kept)[0], kept[0])).collect()
+        };
+        assert_eq!(run(soft), [(1, 0.125), (1, 0.1875), (1, 0.21875)]);
+        let halved = [(0, 0.1875), (1, 0.03125), (0, 0.203125)];
+        assert_eq!(run(Neuron { gain: Some(0.5), ..soft }), halved);
+    }
+
+    #[test]
+    fn a_spike_needs_more_than_the_threshold() {
+        let neuron = Neuron { decay: 0.2, threshold: 0.5, reset: Reset::Hard, gain: None };
+        let mut kept = [0.0];
+        // u = 0.5 (no spike), 0.1 + 0.45 = 0.55 (spike), 0 + 0.4 (no spike)
+        assert_eq!([0.5, 0.45, 0.4].map(|current| fire(&neuron, &[current], &mut kept)[0]), [0, 1, 0]);
+    }
+
+    #[test]
+    fn an_image_that_is_sure_enough_stops_and_is_charged_no_further() {
+        let neuron = Neuron { decay: 0.5, threshold: 0.5, reset: Reset::Hard, gain: None };
+        // Of logits (0, 2) the larger probability is e^2 / (1 + e^2) = 0.8808.
+        let run = |threshold| {
+            let network = Network { exit: Some(EarlyExit::Confidence(threshold)), ..network(neuron) };
+            Reference::new(&network).run_normalised(&[2.0, 0.0, 1.0]).unwrap()
+        };
+        let (early, late) = (run(0.88), run(0.881));
+        assert_eq!((early.timesteps, early.spikes.clone(), early.operations().additions), (1, vec![1, 1], 1));
+        assert_eq!((late.timesteps, late.spikes.clone(), late.operations().additions), (3, vec![3, 3], 3));
+    }
+
+    /// Four rows of 4: each number says its row and column.
+    #[test]
+    fn maps_of_maps_read_the_numbers_that_their_words_say() {
+        let network = network(Neuron { decay: 0.5, threshold: 0.5, reset: Reset::Hard, gain: None });
+        let from = Map { name: "from".to_owned(), shape: [1, 4, 4], made: Made::Flat(0) };
+        let network = Network { maps: vec![from], ..network };
+        let numbers: Vec<i32> = (0..16).map(|place| 10 * (place / 4) + place % 4).collect();
+        let made = |shape: [usize; 3], made: Made| {
+            let map = Map { name: "to".to_owned(), shape, made };
+            let mut out = vec![-1; size(shape)];
+            join(&network, &map, &map.made, &[numbers.clone(), vec![1; 16]], &mut out);
+            out
+        };
+        let window = Window { size: [2, 2], stride: [2, 2], padding: [1, 1] };
+        assert_eq!(made([1, 3, 3], Made::Largest { of: 0, window }), [0, 2, 3, 20, 22, 23, 30, 32, 33]);
+        assert_eq!(made([1, 3, 3], Made::Sums { of: 0, window }), [0, 3, 3, 30, 66, 36, 30, 63, 33]);
+        assert_eq!(made([1, 2, 2], Made::Resized(0)), [0, 2, 20, 22]);
+        assert_eq!(made([1, 3, 3], Made::Resized(0)), [0, 1, 2, 10, 11, 12, 20, 21, 22]);
+        assert_eq!(made([3, 2, 2], Made::Widened { of: 0, stride: 2, zeros: [1, 1] })[3..9], [0, 0, 2, 20, 22, 0]);
+        assert_eq!(made([1, 4, 4], Made::Joined { of: [0, 1], by: Join::Add })[5], 12);
+        assert_eq!(made([1, 4, 4], Made::Joined { of: [0, 1], by: Join::Iand })[5], -10);
+    }
+}
