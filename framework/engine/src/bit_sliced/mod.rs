@@ -1,0 +1,349 @@
+//! Runs a network by counting spikes bit-sliced: 512 outputs, of several pixels and timesteps, to
+//! each operation.
+//!
+//! A map of spikes is bits ([`planes`]). A kept weight adds one bit to each of 512 counts, which
+//! stand upright in planes ([`lanes`]), and costs one full adder for all of them ([`rows`]). The
+//! counts are turned over to numbers, become currents in f32, drive the neurons of all timesteps,
+//! and their spikes are bits again ([`neurons`]). So the time of an image depends on the kept
+//! weights, the places of the maps and the timesteps, and not on the firing rate.
+//!
+//! Results are to the bit those of the [`Reference`](crate::Reference): sums of whole numbers are the
+//! same in any order, and f32 goes the same steps. A layer that reads sums, weights that nothing
+//! quantises, or a map of a few pixels takes the reference's loops. The image is convolved once, in
+//! the reference's order.
+//!
+//! All timesteps are run at once. With early exit, an image that stops is answered, and charged, as
+//! if the later timesteps had not run: that saves no time here.
+
+mod lanes;
+mod neurons;
+mod planes;
+mod rows;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values, Window};
+use crate::outcome::{BadImage, Operations, Outcome, counted, fits, largest, mean, normalised, stops};
+use crate::reference::{fire, for_taps, inside, join, layers, normalise, scale_and_shift, size};
+use lanes::BYTES;
+use neurons::{Drive, Layer, Scratch, Tiles, laid_out};
+use planes::{Taps, pick, row_bytes, spikes};
+use rows::Rows;
+
+/// Pixels from which on a map is worth a tile.
+const PIXELS: usize = 16;
+
+/// A network, made ready to run.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    network: &'a Network,
+    maps: Vec<Ready>,
+    /// What is read of maps of bits, and where the copies lie.
+    taps: Vec<(Taps, usize)>,
+    copies: usize,
+    processor: Processor,
+    threads: usize,
+}
+
+/// How a map is made.
+#[derive(Debug, Default)]
+struct Ready {
+    /// Whether its spikes are bits.
+    bits: bool,
+    /// Whether its numbers are read as numbers.
+    numbers: bool,
+    /// Of a map with neurons.
+    currents: Vec<Way>,
+    tiles: Option<Tiles>,
+}
+
+/// How a current is computed.
+#[derive(Debug)]
+enum Way {
+    /// By counting, from the copies of these taps.
+    Counted { rows: Rows, taps: usize, divisor: f32 },
+    /// Of the image, once.
+    Constant,
+    /// By the reference's loops.
+    Plain,
+}
+
+/// The memory of a run. One serves any number of images.
+#[derive(Debug)]
+pub struct Arena {
+    /// Spikes of each map, `[C, T, H, W]` bits; empty where a map is none of bits.
+    bits: Vec<Vec<u8>>,
+    /// Numbers of each map, `[T, C, H, W]`; empty where nobody reads them.
+    numbers: Vec<Vec<i32>>,
+    copies: Vec<u8>,
+    scratch: Vec<Scratch>,
+    times: Times,
+}
+
+impl Arena {
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        let bits: usize = self.bits.iter().map(Vec::len).sum();
+        let numbers: usize = self.numbers.iter().map(|all| 4 * all.len()).sum();
+        bits + numbers + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+    }
+}
+
+/// Where the time of a run went, in ticks of the clock that it was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The image's convolution.
+    pub image: u64,
+    /// Counting the spikes that kept weights reach.
+    pub counting: u64,
+    /// Turning counts over, and currents.
+    pub currents: u64,
+    /// Potentials, spikes, bits.
+    pub neurons: u64,
+    /// Copies of maps for the taps of kernels, and maps of maps.
+    pub maps: u64,
+    /// Everything that the plain loops do, and the logits.
+    pub plain: u64,
+    /// Counting spikes and operations.
+    pub counts: u64,
+}
+
+/// The instructions that the kernel is compiled for. All give the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processor {
+    /// What every processor of the architecture has.
+    Baseline,
+    /// AVX2.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Avx2,
+    /// AVX-512.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Avx512,
+}
+
+impl<'a> Prepared<'a> {
+    /// Sorts the weights of a sound network into lists.
+    pub fn new(network: &'a Network) -> Prepared<'a> {
+        let mut prepared = Prepared {
+            network,
+            maps: network.maps.iter().map(|_| Ready::default()).collect(),
+            taps: Vec::new(),
+            copies: 0,
+            processor: Processor::best(),
+            threads: 1,
+        };
+        for index in 0..network.maps.len() {
+            prepared.maps[index].bits = prepared.is_of_bits(index);
+            prepared.prepare(index);
+        }
+        // Addresses end with zeros that as many tiles read as the largest map has, and with room.
+        prepared.copies = prepared.silent() + prepared.reach();
+        if let Source::Map(of) = network.logits.synapses.of {
+            prepared.maps[of].numbers = true;
+        }
+        prepared
+    }
+
+    /// Uses so many threads over the output channels of a layer: 1 or more.
+    #[cfg(feature = "std")]
+    pub fn with_threads(self, threads: usize) -> Prepared<'a> {
+        Prepared { threads: threads.max(1), ..self }
+    }
+
+    /// Uses the instructions of a processor that this one has.
+    pub fn with_processor(self, processor: Processor) -> Prepared<'a> {
+        match processor.is_here() {
+            true => Prepared { processor, ..self },
+            false => self,
+        }
+    }
+
+    /// Memory for its runs.
+    pub fn arena(&self) -> Arena {
+        let timesteps = self.network.timesteps;
+        let maps = || self.network.maps.iter().zip(&self.maps);
+        let bits = |map: &Map| map.shape[0] * timesteps * map.shape[1] * row_bytes(map.shape[2]);
+        Arena {
+            bits: maps().map(|(map, ready)| vec![0; if ready.bits { bits(map) } else { 0 }]).collect(),
+            numbers: maps()
+                .map(|(map, ready)| vec![0; if ready.numbers { timesteps * size(map.shape) } else { 0 }])
+                .collect(),
+            copies: vec![0; self.copies],
+            scratch: (0..self.threads).map(|_| Scratch::default()).collect(),
+            times: Times::default(),
+        }
+    }
+
+    /// Bytes of the lists of weights.
+    pub fn bytes(&self) -> usize {
+        let ways = self.maps.iter().flat_map(|map| &map.currents);
+        ways.map(|way| if let Way::Counted { rows, .. } = way { rows.bytes() } else { 0 }).sum()
+    }
+
+    /// What the network answers for pixels from 0 to 1, `[C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// An image of another size, or with a number that is not finite.
+    pub fn run(&self, arena: &mut Arena, pixels: &[f32]) -> Result<Outcome, BadImage> {
+        self.run_normalised(arena, &normalised(self.network, pixels)?)
+    }
+
+    /// What it answers for an input that is normalised already, `[C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_normalised(&self, arena: &mut Arena, input: &[f32]) -> Result<Outcome, BadImage> {
+        fits(self.network, input)?;
+        Ok(self.run_by(arena, input, None))
+    }
+
+    /// As [`run_normalised`](Self::run_normalised), and where the time went, by a clock whose
+    /// numbers never fall.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_timed(
+        &self,
+        arena: &mut Arena,
+        input: &[f32],
+        clock: fn() -> u64,
+    ) -> Result<(Outcome, Times), BadImage> {
+        fits(self.network, input)?;
+        arena.times = Times::default();
+        let outcome = self.run_by(arena, input, Some(clock));
+        Ok((outcome, arena.times))
+    }
+}
+
+/// Preparation.
+impl Prepared<'_> {
+    /// Whether a map's numbers are spikes, and it is large enough to be kept as bits.
+    fn is_of_bits(&self, index: usize) -> bool {
+        let map = &self.network.maps[index];
+        let bits = |of: &usize| self.maps[*of].bits;
+        match &map.made {
+            Made::Spikes { .. } => true,
+            Made::SideBySide(maps) => maps.iter().all(bits),
+            Made::Resized(of) | Made::Largest { of, .. } | Made::Widened { of, .. } => bits(of),
+            Made::Joined { of, by: Join::And | Join::Iand } => of.iter().all(bits),
+            Made::Joined { by: Join::Add, .. } | Made::Sums { .. } | Made::Flat(_) => false,
+        }
+    }
+
+    fn prepare(&mut self, index: usize) {
+        let map = &self.network.maps[index];
+        let Made::Spikes { currents, .. } = &map.made else {
+            if !self.maps[index].bits {
+                self.maps[index].numbers = true;
+                let network = self.network;
+                read(&network.maps[index].made).for_each(|of| self.maps[of].numbers = true);
+            }
+            return;
+        };
+        let mut wanted: Vec<Option<Taps>> = currents.iter().map(|current| self.taps(map, current)).collect();
+        let rows = wanted.iter().flatten().map(Taps::rows_read).max().unwrap_or(map.shape[1]);
+        wanted.iter_mut().flatten().for_each(|taps| taps.rows = rows);
+        let form = Taps {
+            of: index,
+            input: map.shape,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            output: [map.shape[1], map.shape[2]],
+            timesteps: self.network.timesteps,
+            rows,
+        };
+        let ways: Vec<Way> = currents.iter().zip(&wanted).map(|(current, taps)| self.way(map, current, taps)).collect();
+        let ready = &mut self.maps[index];
+        ready.tiles = Some(Tiles::new(&form));
+        ready.currents = ways;
+        for (current, way) in currents.iter().zip(0..) {
+            if let (Way::Plain, Some(of)) = (&self.maps[index].currents[way], source(current)) {
+                self.maps[of].numbers = true;
+            }
+        }
+    }
+
+    /// How a current reads bits, where it can be counted.
+    fn taps(&self, map: &Map, current: &Current) -> Option<Taps> {
+        let output = [map.shape[1], map.shape[2]];
+        let form = |of: usize, window: Window| Taps {
+            of,
+            input: self.network.maps[of].shape,
+            kernel: window.size,
+            stride: window.stride,
+            padding: window.padding,
+            output,
+            timesteps: self.network.timesteps,
+            rows: 0,
+        };
+        if output[0] * output[1] < PIXELS {
+            return None;
+        }
+        let taps = match current {
+            Current::Synapses(Synapses { of: Source::Map(of), shape, stride, padding, values, .. }) => {
+                let window = Window { size: [shape[2], shape[3]], stride: [*stride; 2], padding: [*padding; 2] };
+                matches!(values, Values::Levels(_)).then_some(form(*of, window))
+            }
+            Current::Synapses(_) => None,
+            Current::Scaled { of, .. } => Some(match &self.network.maps[*of].made {
+                Made::Sums { of, window } => form(*of, *window),
+                _ => form(*of, Window { size: [1; 2], stride: [1; 2], padding: [0; 2] }),
+            }),
+        };
+        taps.filter(|taps| self.maps[taps.of].bits)
+    }
+
+    fn way(&mut self, map: &Map, current: &Current, taps: &Option<Taps>) -> Way {
+        if let Current::Synapses(Synapses { of: Source::Image, .. }) = current {
+            return Way::Constant;
+        }
+        let Some(taps) = taps else { return Way::Plain };
+        let (place, base) = match self.taps.iter().position(|(other, _)| other == taps) {
+            Some(place) => (place, self.taps[place].1),
+            None => (self.taps.len(), self.silent()),
+        };
+        let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
+        // The place of silence is known when all copies are: it is put in then.
+        let rows = match current {
+            Current::Synapses(synapses) => {
+                let Values::Levels(levels) = &synapses.values else { return Way::Plain };
+                let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
+                let of_row = |output: usize| {
+                    let kept = (0..within * height * width).map(move |weight| (weight, levels[output * within * height * width + weight]));
+                    let first = output / (outputs / groups) * within;
+                    kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
+                        let channel = first + weight / (height * width);
+                        (level, address(channel, weight / width % height, weight % width))
+                    })
+                };
+                Rows::new((0..outputs).map(of_row))
+            }
+            Current::Scaled { .. } => {
+                let [height, width] = taps.kernel;
+                let of_row = |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
+                Rows::new((0..map.shape[0]).map(of_row))
+            }
+        };
+        let Some(rows) = rows else { return Way::Plain };
+        if place == self.taps.len() {
+            self.taps.push((*taps, base));
+        }
+        let divisor = if let Current::Scaled { divisor, .. } = current { *divisor } else { 1.0 };
+        Way::Counted { rows, taps: place, divisor }
+    }
+
+    /// Where the copies end.
+    fn silent(&self) -> usize {
+        self.taps.last().map_or(0, |(taps, base)| base + taps.bytes())
+    }
+
+    /// Bytes that tiles read behind an address.
+    fn reach(&self) -> usize {
+        self.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0) + BYTES
+    }
+}

@@ -1,0 +1,260 @@
+//! From counts to spikes: currents in f32, membrane potentials, and bits again.
+//!
+//! A tile is 512 outputs, 64 bytes of a copy. Its count n, upright in planes, is turned over to bytes
+//! eight planes at a time. So lane 8 i + j of a tile is number i of row j, and a row's current is
+//! scale · n + bias for 64 numbers side by side. Neurons run over rows as they lie: a row and a byte
+//! are a pixel, in whatever order, and the spikes of row j are bit j of the bytes.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::lanes::{BYTES, Lanes, transposed};
+use super::planes::Taps;
+use super::rows::{PLANES, Rows};
+use crate::network::{Neuron, Reset};
+
+/// Neurons that are worked on together.
+const ABREAST: usize = 16;
+
+/// Where the outputs of a map lie in tiles.
+#[derive(Debug)]
+pub(super) struct Tiles {
+    /// Where each begins in a copy.
+    offsets: Vec<usize>,
+    /// Bytes from a timestep to the next, and bytes of the outputs of a timestep.
+    timestep: usize,
+    pub(super) outputs: usize,
+    pub(super) timesteps: usize,
+    /// Bytes of all tiles, and room to read on.
+    row: usize,
+}
+
+impl Tiles {
+    /// Of copies that all have the form of `taps`. Timesteps follow one another without a gap, or
+    /// each begins a tile: what takes fewer tiles.
+    pub(super) fn new(taps: &Taps) -> Tiles {
+        let (timesteps, outputs) = (taps.timesteps, taps.outputs());
+        let joined = ((timesteps - 1) * taps.timestep() + outputs).div_ceil(BYTES);
+        let apart = outputs.div_ceil(BYTES);
+        let (offsets, timestep): (Vec<usize>, usize) = match joined < timesteps * apart {
+            true => ((0..joined).map(|tile| tile * BYTES).collect(), taps.timestep()),
+            false => {
+                let of_timestep = |t: usize| (0..apart).map(move |tile| t * taps.timestep() + tile * BYTES);
+                ((0..timesteps).flat_map(of_timestep).collect(), apart * BYTES)
+            }
+        };
+        let row = (offsets.len() * BYTES).max((timesteps - 1) * timestep + outputs.next_multiple_of(ABREAST));
+        Tiles { offsets, timestep, outputs, timesteps, row }
+    }
+
+    /// The first byte after the last tile of a copy.
+    pub(super) fn end(&self) -> usize {
+        self.offsets.last().map_or(0, |last| last + BYTES)
+    }
+}
+
+/// A part of what drives the neurons of a map.
+#[derive(Debug)]
+pub(super) enum Drive<'a> {
+    /// scale · (n / divisor) + bias, with n a row's count.
+    Counted { rows: &'a Rows, divisor: f32, scale: &'a [f32], bias: &'a [f32] },
+    /// Currents `[C, 8, outputs]`, the same at every timestep: of channel, bit and byte.
+    Constant(&'a [f32]),
+    /// Currents `[C, T, 8, outputs]`.
+    Varying(&'a [f32]),
+}
+
+/// Memory for a channel.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// `[8, row]`
+    currents: Vec<f32>,
+    /// Bytes of spikes, `[T, outputs]`, filled up.
+    spikes: Vec<u8>,
+    /// Ticks in counting, currents and neurons.
+    pub(super) ticks: [u64; 3],
+}
+
+impl Scratch {
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.currents.len() + self.spikes.len()
+    }
+}
+
+/// The neurons of a map.
+#[derive(Debug)]
+pub(super) struct Layer<'a> {
+    pub(super) neuron: Neuron,
+    pub(super) drives: Vec<Drive<'a>>,
+    pub(super) tiles: &'a Tiles,
+    /// The copies of all maps.
+    pub(super) copies: &'a [u8],
+    /// Bytes of a row of the map, and the pixels in its last byte.
+    pub(super) row: usize,
+    pub(super) last: u8,
+    /// What tells the time, where it is measured.
+    pub(super) clock: Option<fn() -> u64>,
+}
+
+impl Layer<'_> {
+    /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits.
+    #[inline(always)]
+    pub(super) fn run(&self, first: usize, spikes: &mut [u8], scratch: &mut Scratch) {
+        let tiles = self.tiles;
+        let length = tiles.timesteps * tiles.outputs;
+        scratch.currents.resize(8 * tiles.row, 0.0);
+        scratch.spikes.resize(tiles.timesteps * tiles.outputs.next_multiple_of(ABREAST), 0);
+        for (spikes, channel) in spikes.chunks_exact_mut(length).zip(first..) {
+            self.accumulate(channel, scratch);
+            let begin = self.clock.map(|clock| clock());
+            match self.neuron.reset {
+                Reset::Hard => self.fire::<false>(scratch),
+                Reset::Soft => self.fire::<true>(scratch),
+            }
+            let padded = tiles.outputs.next_multiple_of(ABREAST);
+            for (spikes, fired) in spikes.chunks_exact_mut(tiles.outputs).zip(scratch.spikes.chunks_exact(padded)) {
+                spikes.copy_from_slice(&fired[..tiles.outputs]);
+            }
+            if self.last != 0xff {
+                spikes.chunks_exact_mut(self.row).for_each(|row| row[self.row - 1] &= self.last);
+            }
+            if let Some((clock, begin)) = self.clock.zip(begin) {
+                scratch.ticks[2] += clock() - begin;
+            }
+        }
+    }
+
+    /// The sum of all currents of a channel.
+    #[inline(always)]
+    fn accumulate(&self, channel: usize, scratch: &mut Scratch) {
+        let Tiles { offsets, timestep, outputs, timesteps, row } = self.tiles;
+        for (place, drive) in self.drives.iter().enumerate() {
+            match drive {
+                Drive::Counted { rows, divisor, scale, bias } => {
+                    let (constant, planes) = rows.of(channel);
+                    let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(all, none)| all.get(channel).unwrap_or(&none).to_owned());
+                    let current = Current { constant, planes, divisor: *divisor, scale, bias };
+                    let mut total = [Lanes::ZERO; PLANES];
+                    for (tile, offset) in offsets.iter().enumerate() {
+                        let begin = self.clock.map(|clock| clock());
+                        rows.count(channel, self.copies, *offset, &mut total);
+                        let counted = self.clock.map(|clock| clock());
+                        let to = &mut scratch.currents[tile * BYTES..];
+                        match place {
+                            0 => current.write::<true>(&total, to, *row),
+                            _ => current.write::<false>(&total, to, *row),
+                        }
+                        if let (Some(clock), Some(begin), Some(counted)) = (self.clock, begin, counted) {
+                            scratch.ticks[0] += counted - begin;
+                            scratch.ticks[1] += clock() - counted;
+                        }
+                    }
+                }
+                Drive::Constant(all) | Drive::Varying(all) => {
+                    let of_timestep = 8 * outputs;
+                    let varies = usize::from(matches!(drive, Drive::Varying(_)));
+                    let steps = if varies == 1 { *timesteps } else { 1 };
+                    let all = &all[channel * steps * of_timestep..][..steps * of_timestep];
+                    for t in 0..*timesteps {
+                        let currents = all[varies * t * of_timestep..][..of_timestep].chunks_exact(*outputs);
+                        for (from, to) in currents.zip(scratch.currents.chunks_exact_mut(*row)) {
+                            let to = &mut to[t * timestep..][..*outputs];
+                            match place {
+                                0 => to.copy_from_slice(from),
+                                _ => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Potentials and spikes of all timesteps: 16 bytes of each row at a time.
+    #[inline(always)]
+    fn fire<const SOFT: bool>(&self, scratch: &mut Scratch) {
+        let Tiles { timestep, outputs, timesteps, row, .. } = *self.tiles;
+        let Neuron { decay, threshold, gain, .. } = self.neuron;
+        let gain = gain.unwrap_or(1.0);
+        let padded = outputs.next_multiple_of(ABREAST);
+        for byte in (0..outputs).step_by(ABREAST) {
+            let mut kept = [[0f32; ABREAST]; 8];
+            for t in 0..timesteps {
+                let mut bytes = [0u8; ABREAST];
+                for (bit, kept) in kept.iter_mut().enumerate() {
+                    let currents = &scratch.currents[bit * row + t * timestep + byte..];
+                    let currents = currents.first_chunk::<ABREAST>().expect("rows have room to read on");
+                    for lane in 0..ABREAST {
+                        let u = kept[lane] + gain * currents[lane];
+                        let fired = u > threshold;
+                        let left = if SOFT { u - threshold } else { 0.0 };
+                        kept[lane] = if fired { decay * left } else { decay * u };
+                        bytes[lane] |= if fired { 1 << bit } else { 0 };
+                    }
+                }
+                scratch.spikes[t * padded + byte..][..ABREAST].copy_from_slice(&bytes);
+            }
+        }
+    }
+}
+
+/// How a count becomes a current.
+struct Current {
+    constant: i32,
+    planes: usize,
+    divisor: f32,
+    scale: f32,
+    bias: f32,
+}
+
+impl Current {
+    /// Writes the currents of a tile to eight rows, `row` numbers apart, or adds them.
+    #[inline(always)]
+    fn write<const FIRST: bool>(&self, total: &[Lanes; PLANES], to: &mut [f32], row: usize) {
+        let eight = |first: usize| {
+            let planes: [Lanes; 8] = core::array::from_fn(|plane| total.get(first + plane).copied().unwrap_or(Lanes::ZERO));
+            transposed(&planes).map(Lanes::bytes)
+        };
+        let low = eight(0);
+        match self.planes {
+            0..=8 => self.rows::<FIRST>(to, row, |j, i| u32::from(low[j][i])),
+            9..=16 => {
+                let high = eight(8);
+                self.rows::<FIRST>(to, row, |j, i| u32::from(low[j][i]) | u32::from(high[j][i]) << 8);
+            }
+            _ => {
+                let (high, top) = (eight(8), eight(16));
+                let number = |j: usize, i: usize| {
+                    u32::from(low[j][i]) | u32::from(high[j][i]) << 8 | u32::from(top[j][i]) << 16
+                };
+                self.rows::<FIRST>(to, row, number);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rows<const FIRST: bool>(&self, to: &mut [f32], row: usize, count: impl Fn(usize, usize) -> u32) {
+        for j in 0..8 {
+            let to = to[j * row..].first_chunk_mut::<BYTES>().expect("rows have room for a tile");
+            for (i, to) in to.iter_mut().enumerate() {
+                let mut number = (count(j, i) as i32 - self.constant) as f32;
+                if self.divisor != 1.0 {
+                    number /= self.divisor;
+                }
+                let current = number * self.scale + self.bias;
+                *to = if FIRST { current } else { *to + current };
+            }
+        }
+    }
+}
+
+/// Numbers of pixels `[H, W]` in the order of rows and bytes, `[8, outputs]`; 0 where no pixel is.
+pub(super) fn laid_out(pixels: &[f32], width: usize, row: usize, outputs: usize) -> Vec<f32> {
+    let mut all = vec![0.0; 8 * outputs];
+    for (place, pixel) in pixels.iter().enumerate() {
+        let (y, x) = (place / width, place % width);
+        all[x % 8 * outputs + y * row + x / 8] = *pixel;
+    }
+    all
+}

@@ -1,0 +1,273 @@
+//! Maps of spikes as bits, and copies of them that are moved, so that a tap of a kernel is an
+//! address.
+//!
+//! A map `[C, H, W]` of T timesteps is bits `[C][T][H][W]`, each row filled up with zeros to whole
+//! bytes; pixel x is bit x mod 8 of byte x / 8.
+//!
+//! A convolution reads its map through [`Taps`]: for each channel, column of the kernel and phase of
+//! its rows a copy `[T][R][W']` in the form of the output, W' pixels wide,
+//!
+//! copy(t, r, x) = map(t, r · stride + phase - padding, x · stride + column - padding)
+//!
+//! with zeros outside of the map. With r = y + row div stride and phase = row mod stride, output
+//! (y, x) finds its tap (row, column) in row y + row div stride: as many bytes further for every
+//! output, so that 512 neighbouring outputs read 64 bytes at one address. R = H' + (rows of the
+//! kernel - 1) div stride. Outputs in rows from H' on are computed along with the others, and left.
+
+use alloc::vec::Vec;
+
+/// Bytes of a row.
+pub(super) fn row_bytes(width: usize) -> usize {
+    width.div_ceil(8)
+}
+
+/// How a layer reads a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taps {
+    /// The map.
+    pub(super) of: usize,
+    /// Channels, height and width of the map.
+    pub(super) input: [usize; 3],
+    /// Rows and columns of the kernel.
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) padding: [usize; 2],
+    /// Height and width of the output.
+    pub(super) output: [usize; 2],
+    pub(super) timesteps: usize,
+    /// R: [`rows_read`](Self::rows_read), or more where another layer of the neurons reads more.
+    pub(super) rows: usize,
+}
+
+impl Taps {
+    fn phases(&self) -> usize {
+        self.stride[0].min(self.kernel[0])
+    }
+
+    /// Rows of a copy that the taps of a timestep reach.
+    pub(super) fn rows_read(&self) -> usize {
+        self.output[0] + (self.kernel[0] - 1) / self.stride[0]
+    }
+
+    /// Bytes of a timestep.
+    pub(super) fn timestep(&self) -> usize {
+        self.rows * row_bytes(self.output[1])
+    }
+
+    /// Bytes of the outputs of a timestep.
+    pub(super) fn outputs(&self) -> usize {
+        self.output[0] * row_bytes(self.output[1])
+    }
+
+    /// Bytes of a copy.
+    fn plane(&self) -> usize {
+        self.timesteps * self.timestep()
+    }
+
+    /// Bytes of all copies.
+    pub(super) fn bytes(&self) -> usize {
+        self.input[0] * self.kernel[1] * self.phases() * self.plane()
+    }
+
+    /// Where the tap for the first output lies.
+    pub(super) fn address(&self, channel: usize, row: usize, column: usize) -> usize {
+        let copy = (channel * self.kernel[1] + column) * self.phases() + row % self.stride[0];
+        copy * self.plane() + row / self.stride[0] * row_bytes(self.output[1])
+    }
+
+    /// Writes the copies of `map` to `copies`, which held copies of these taps or zeros before.
+    #[inline(always)]
+    pub(super) fn fill(&self, map: &[u8], copies: &mut [u8]) {
+        let [channels, height, width] = self.input;
+        let of_map = self.timesteps * height * row_bytes(width);
+        let of_channel = self.kernel[1] * self.phases() * self.plane();
+        for (map, copies) in map.chunks_exact(of_map).zip(copies.chunks_exact_mut(of_channel)).take(channels) {
+            for (copy, place) in copies.chunks_exact_mut(self.plane()).zip(0..) {
+                let (column, phase) = (place / self.phases(), place % self.phases());
+                self.copy(map, copy, column, phase);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn copy(&self, map: &[u8], copy: &mut [u8], column: usize, phase: usize) {
+        let [_, height, width] = self.input;
+        let (row, out_row) = (row_bytes(width), row_bytes(self.output[1]));
+        let shift = column as isize - self.padding[1] as isize;
+        let whole = self.stride == [1, 1] && width == self.output[1] && width == 8 * row;
+        for (map, copy) in map.chunks_exact(height * row).zip(copy.chunks_exact_mut(self.timestep())) {
+            if whole && matches!(row, 1 | 2 | 4 | 8) {
+                // Rows that are one word each, moved as they stand.
+                let copy = &mut copy[(self.padding[0] * row).min(self.timestep())..];
+                match row {
+                    1 => moved::<1>(map, copy, shift),
+                    2 => moved::<2>(map, copy, shift),
+                    4 => moved::<4>(map, copy, shift),
+                    _ => moved::<8>(map, copy, shift),
+                }
+                continue;
+            }
+            for (copy, y) in copy.chunks_exact_mut(out_row).zip(0..) {
+                let from = (y * self.stride[0] + phase).checked_sub(self.padding[0]).filter(|from| *from < height);
+                if let Some(from) = from {
+                    pick(&map[from * row..][..row], shift, self.stride[1], self.output[1], copy);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of N bytes, each moved by so many pixels towards its beginning.
+#[inline(always)]
+fn moved<const N: usize>(rows: &[u8], to: &mut [u8], by: isize) {
+    let (left, right) = (by.max(0) as u32, (-by).max(0) as u32);
+    for (row, to) in rows.chunks_exact(N).zip(to.chunks_exact_mut(N)) {
+        let mut word = [0; 8];
+        word[..N].copy_from_slice(row);
+        let word = u64::from_le_bytes(word);
+        let word = word.checked_shr(left).unwrap_or(0).checked_shl(right).unwrap_or(0);
+        to.copy_from_slice(&word.to_le_bytes()[..N]);
+    }
+}
+
+/// Writes `count` pixels of a row, from pixel `from` on and `stride` apart, to the head of `to`; what
+/// lies outside of the row is 0.
+#[inline(always)]
+pub(super) fn pick(row: &[u8], from: isize, stride: usize, count: usize, to: &mut [u8]) {
+    for (to, place) in to.chunks_mut(8).zip((0..count).step_by(64)) {
+        let from = from + (place * stride) as isize;
+        let word = match stride {
+            1 => window(row, from),
+            2 => evens(window(row, from)) | evens(window(row, from + 64)) << 32,
+            _ => (0..64).map(|pixel| (window(row, from + (pixel * stride) as isize) & 1) << pixel).sum(),
+        };
+        let there = count - place;
+        let word = if there < 64 { word & ((1 << there) - 1) } else { word };
+        let bytes = to.len();
+        to.copy_from_slice(&word.to_le_bytes()[..bytes]);
+    }
+}
+
+/// 64 pixels from pixel `from` on; 0 outside of the row.
+#[inline(always)]
+fn window(row: &[u8], from: isize) -> u64 {
+    let byte = |at: isize| usize::try_from(at).ok().and_then(|at| row.get(at)).copied().unwrap_or(0);
+    let (first, bit) = (from.div_euclid(8), from.rem_euclid(8) as u32);
+    if row.len() <= 8 {
+        let mut bytes = [0; 8];
+        bytes[..row.len()].copy_from_slice(row);
+        let word = u64::from_le_bytes(bytes);
+        return match from {
+            0..64 => word >> from,
+            -63..0 => word << -from,
+            _ => 0,
+        };
+    }
+    let low = u64::from_le_bytes(core::array::from_fn(|at| byte(first + at as isize)));
+    let high = u64::from(byte(first + 8));
+    low >> bit | high.checked_shl(64 - bit).unwrap_or(0)
+}
+
+/// The bits at even places, side by side.
+#[inline(always)]
+fn evens(word: u64) -> u64 {
+    let mut word = word & 0x5555_5555_5555_5555;
+    for (by, mask) in [
+        (1, 0x3333_3333_3333_3333u64),
+        (2, 0x0f0f_0f0f_0f0f_0f0f),
+        (4, 0x00ff_00ff_00ff_00ff),
+        (8, 0x0000_ffff_0000_ffff),
+        (16, 0x0000_0000_ffff_ffff),
+    ] {
+        word = (word | word >> by) & mask;
+    }
+    word
+}
+
+/// The spikes in some bytes.
+#[inline(always)]
+pub(super) fn spikes(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(8);
+    let rest: u64 = words.remainder().iter().map(|byte| u64::from(byte.count_ones())).sum();
+    let ones = |word: &[u8]| u64::from_le_bytes(core::array::from_fn(|byte| word[byte])).count_ones();
+    rest + words.map(|word| u64::from(ones(word))).sum::<u64>()
+}
+
+impl Taps {
+    /// The inputs inside of the map that spike, for each channel and tap of the kernel, over the
+    /// first `timesteps`.
+    #[inline(always)]
+    pub(super) fn reached(&self, copies: &[u8], timesteps: usize) -> Vec<u32> {
+        let [rows, columns] = self.kernel;
+        let taps = (0..self.input[0] * rows * columns).map(|tap| (tap / (rows * columns), tap / columns % rows, tap % columns));
+        let of_tap = |(channel, row, column)| {
+            let plane = &copies[self.address(channel, row, column)..];
+            let timesteps = (0..timesteps).map(|timestep| &plane[timestep * self.timestep()..][..self.outputs()]);
+            timesteps.map(spikes).sum::<u64>() as u32
+        };
+        taps.map(of_tap).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn bit(row: &[u8], x: isize) -> bool {
+        usize::try_from(x).ok().and_then(|x| row.get(x / 8).map(|byte| byte >> (x % 8) & 1 == 1)).unwrap_or(false)
+    }
+
+    #[test]
+    fn pixels_are_picked_at_any_place_and_stride() {
+        for length in [1usize, 3, 8, 9, 21] {
+            let row: Vec<u8> = (0..length).map(|byte| (byte * 89 + 57) as u8).collect();
+            for (from, stride) in [(0, 1), (-1, 1), (5, 1), (-70, 1), (-3, 2), (1, 2), (2, 3), (-9, 5)] {
+                let count = 8 * length + 3;
+                let mut to = vec![0xff; row_bytes(count)];
+                pick(&row, from, stride, count, &mut to);
+                for x in 0..8 * to.len() {
+                    let want = x < count && bit(&row, from + (x * stride) as isize);
+                    assert_eq!(bit(&to, x as isize), want, "{length} bytes, from {from} by {stride}, pixel {x}");
+                }
+            }
+        }
+    }
+
+    /// Whole words are moved another way than rows of any width: both do what the text says.
+    #[test]
+    fn every_tap_is_where_its_address_says() {
+        for (input, kernel, stride, padding, output) in [
+            ([2, 5, 16], [3, 3], [1, 1], [1, 1], [5, 16]),
+            ([2, 6, 7], [3, 3], [2, 2], [1, 1], [3, 4]),
+            ([1, 4, 8], [1, 1], [1, 1], [0, 0], [4, 8]),
+            ([1, 4, 40], [5, 3], [3, 1], [2, 0], [2, 38]),
+            ([1, 5, 5], [1, 1], [2, 2], [0, 0], [3, 3]),
+        ] {
+            let [channels, height, width] = input;
+            let taps = Taps { of: 0, input, kernel, stride, padding, output, timesteps: 2, rows: 0 };
+            let taps = Taps { rows: taps.rows_read() + kernel[0] % 2, ..taps };
+            let row = row_bytes(width);
+            let mut map: Vec<u8> = (0..channels * 2 * height * row).map(|at| (at * at * 31 + at * 7 + 90) as u8).collect();
+            if width % 8 != 0 {
+                map.chunks_mut(row).for_each(|row| row[width / 8] &= (1 << (width % 8)) - 1);
+            }
+            let mut copies = vec![0; taps.bytes()];
+            taps.fill(&map, &mut copies);
+            let places = (0..channels).flat_map(|c| (0..kernel[0]).flat_map(move |r| (0..kernel[1]).map(move |k| (c, r, k))));
+            let reached = taps.reached(&copies, 2);
+            for ((channel, down, right), reached) in places.zip(reached) {
+                let mut count = 0;
+                for (t, y, x) in (0..2).flat_map(|t| (0..output[0]).flat_map(move |y| (0..output[1]).map(move |x| (t, y, x)))) {
+                    let at = taps.address(channel, down, right) + t * taps.timestep() + y * row_bytes(output[1]);
+                    let from = (y * stride[0] + down).checked_sub(padding[0]).filter(|from| *from < height);
+                    let column = (x * stride[1] + right) as isize - padding[1] as isize;
+                    let want = from.is_some_and(|from| bit(&map[((channel * 2 + t) * height + from) * row..][..row], column));
+                    assert_eq!(bit(&copies[at..], x as isize), want, "{taps:?}: {channel} {down} {right}, {t} {y} {x}");
+                    count += u32::from(want);
+                }
+                assert_eq!(reached, count);
+            }
+        }
+    }
+}

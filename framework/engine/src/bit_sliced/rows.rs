@@ -1,0 +1,241 @@
+//! The kept weights of a layer as lists of taps, and the counting of the spikes that they reach.
+//!
+//! A row is an output channel. Its sum over the taps is
+//!
+//! n = sum over the kept weights of level · spike
+//!
+//! A weight of level -m is one of level m on a spike that is turned over, less m, because
+//! -m s = m (1 - s) - m. So a row counts magnitudes only, and a constant is taken off at the end. Two
+//! orders of counting are there, and a layer takes the one with fewer additions:
+//!
+//! - **by magnitude** m_1 > m_2 > ...: one counter S takes the taps of one magnitude after another.
+//!   After magnitude m_k it holds the spikes of all weights of at least m_k, and
+//!   n = sum over k of (m_k - m_(k+1)) · S_k, with 0 after the last. A tap is counted once.
+//! - **by bit** of the magnitude: a tap is counted once for each bit that is set, in the plane of
+//!   that bit, and nothing is joined.
+//!
+//! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a carry
+//! that ripples through the planes above.
+
+use alloc::vec::Vec;
+
+use super::lanes::{BYTES, Lanes, add, full_adder, ripple};
+
+/// Planes of a sum: 2^24 is the largest, and what fills up lists comes on top.
+pub(super) const PLANES: usize = 26;
+/// Planes of the number of taps of a row.
+const COUNTER: usize = 24;
+/// Lists are filled up to a multiple of so many taps.
+const FILLED: usize = 4;
+
+/// The rows of a layer.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Addresses of the taps: of the first byte of a plane.
+    taps: Vec<u32>,
+    segments: Vec<Segment>,
+    rows: Vec<Row>,
+}
+
+/// An output channel: where its lists begin.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    taps: u32,
+    segments: u32,
+    /// What is taken off its count.
+    constant: i32,
+    /// Planes of its count.
+    planes: u8,
+}
+
+/// Taps that are counted together.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    /// Taps whose spikes count, and after them taps whose silence counts.
+    taps: [u32; 2],
+    /// By bit: the plane of the sum in which they are counted. By magnitude: the difference of this
+    /// magnitude to the next, by which the counter is added to the sum.
+    counts: Counts,
+    /// Planes of the counter after them, or of the sum where no counter is.
+    planes: u8,
+    /// Planes of the sum after them.
+    total: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Counts {
+    Plane(u8),
+    Times(u32),
+}
+
+/// The full adders that joining a counter costs, about.
+const JOIN: usize = 9;
+
+impl Rows {
+    /// Rows of weights (level, address), an iterator for each output channel; at `silent` lie planes
+    /// without a spike. `None` where a sum could need more planes than there are.
+    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>, silent: u32) -> Option<Rows> {
+        let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
+        let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
+        let (mut by_magnitude, mut by_bit) = (0, 0);
+        for row in &rows {
+            let magnitudes = magnitudes(row);
+            let after = magnitudes.iter().skip(1).chain([&0]);
+            let joins: usize = magnitudes.iter().zip(after).map(|(a, b)| (a - b).count_ones() as usize).sum();
+            by_magnitude += row.len() + JOIN * joins;
+            by_bit += row.iter().map(|(level, _)| set(level)).sum::<usize>();
+        }
+        let mut all = Rows::default();
+        for row in &rows {
+            all.push(row, silent, by_magnitude < by_bit)?;
+        }
+        Some(all)
+    }
+
+    fn push(&mut self, row: &[(i16, u32)], silent: u32, by_magnitude: bool) -> Option<()> {
+        let mut head =
+            Row { taps: self.taps.len() as u32, segments: self.segments.len() as u32, constant: 0, planes: 0 };
+        let (mut counted, mut total) = (0u64, 0u64);
+        let magnitudes = magnitudes(row);
+        let lists = match by_magnitude {
+            true => magnitudes.len(),
+            false => magnitudes.first().map_or(0, |largest| 16 - largest.leading_zeros() as usize),
+        };
+        for list in 0..lists {
+            let (value, counts) = match by_magnitude {
+                true => {
+                    let difference = magnitudes[list] - magnitudes.get(list + 1).unwrap_or(&0);
+                    (magnitudes[list], Counts::Times(u32::from(difference)))
+                }
+                false => (1 << list, Counts::Plane(list as u8)),
+            };
+            let belongs = |level: i16| match by_magnitude {
+                true => level.unsigned_abs() == value,
+                false => level.unsigned_abs() & value != 0,
+            };
+            let taps = [true, false].map(|positive| {
+                let before = self.taps.len();
+                let here = row.iter().filter(|(level, _)| (*level > 0) == positive && belongs(*level));
+                self.taps.extend(here.map(|(_, address)| address));
+                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), silent);
+                (self.taps.len() - before) as u32
+            });
+            let here = u64::from(taps[0] + taps[1]);
+            head.constant = head.constant.checked_add((taps[1] * u32::from(value)).try_into().ok()?)?;
+            counted += here;
+            total += here * u64::from(value);
+            let planes = match counts {
+                Counts::Plane(plane) => bits(total).saturating_sub(plane),
+                Counts::Times(_) => bits(counted),
+            };
+            self.segments.push(Segment { taps, counts, planes, total: bits(total) });
+            head.planes = bits(total);
+        }
+        self.rows.push(head);
+        (usize::from(bits(total)) <= PLANES && usize::from(bits(counted)) <= COUNTER).then_some(())
+    }
+
+    /// What is taken off the count of a row, and the planes of the count.
+    pub(super) fn of(&self, row: usize) -> (i32, usize) {
+        (self.rows[row].constant, usize::from(self.rows[row].planes))
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.taps.len() + size_of::<Segment>() * self.segments.len() + size_of::<Row>() * self.rows.len()
+    }
+
+    /// Counts the 512 lanes of a row that begin `offset` bytes into each plane; the planes of the
+    /// count are written to the head of `total`, and the constant is still to be taken off.
+    #[inline(always)]
+    pub(super) fn count(&self, row: usize, planes: &[u8], offset: usize, total: &mut [Lanes; PLANES]) {
+        let Row { taps, segments, planes: used, .. } = self.rows[row];
+        let end = self.rows.get(row + 1).map_or(self.segments.len(), |next| next.segments as usize);
+        let mut taps = &self.taps[taps as usize..];
+        // The first four are counted in whether or not the sum is as large.
+        total[..usize::from(used).next_multiple_of(8).max(8)].fill(Lanes::ZERO);
+        let mut counter = [Lanes::ZERO; COUNTER];
+        for segment in &self.segments[segments as usize..end] {
+            let (spikes, rest) = taps.split_at(segment.taps[0] as usize);
+            let (silences, rest) = rest.split_at(segment.taps[1] as usize);
+            taps = rest;
+            let limit = usize::from(segment.planes);
+            match segment.counts {
+                Counts::Plane(plane) => {
+                    let sum = &mut total[usize::from(plane)..];
+                    count_taps::<false>(sum, limit, planes, spikes, offset);
+                    count_taps::<true>(sum, limit, planes, silences, offset);
+                }
+                Counts::Times(mut times) => {
+                    count_taps::<false>(&mut counter, limit, planes, spikes, offset);
+                    count_taps::<true>(&mut counter, limit, planes, silences, offset);
+                    while times != 0 {
+                        let shift = times.trailing_zeros() as usize;
+                        times &= times - 1;
+                        let end = usize::from(segment.total).min(PLANES);
+                        if shift < end {
+                            add(&mut total[shift..end], &counter[..limit]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The magnitudes of a row's levels, the largest first.
+fn magnitudes(row: &[(i16, u32)]) -> Vec<u16> {
+    let mut all: Vec<u16> = row.iter().map(|(level, _)| level.unsigned_abs()).filter(|level| *level != 0).collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.dedup();
+    all
+}
+
+/// Bits of a number.
+fn bits(number: u64) -> u8 {
+    (u64::BITS - number.leading_zeros()) as u8
+}
+
+/// Adds the spikes at `taps`, or with `SILENCE` what is none, to the number in the first `limit`
+/// planes of `sum`. There are as many taps as a multiple of [`FILLED`], and at least four planes.
+#[inline(always)]
+fn count_taps<const SILENCE: bool>(sum: &mut [Lanes], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
+    let (low, high) = sum.split_at_mut(4);
+    let high = &mut high[..limit.saturating_sub(4)];
+    let [mut ones, mut twos, mut fours, mut eights] = *low else { unreachable!("four planes") };
+    let read = |tap: u32| {
+        let bytes = planes[tap as usize + offset..].first_chunk::<BYTES>().expect("planes end with room for a tile");
+        if SILENCE { !Lanes::load(bytes) } else { Lanes::load(bytes) }
+    };
+    // Four taps: their number over four, and what is left of it in `ones` and `twos`.
+    macro_rules! four {
+        ($taps:expr) => {{
+            let (sum, first) = full_adder(ones, read($taps[0]), read($taps[1]));
+            let (sum, second) = full_adder(sum, read($taps[2]), read($taps[3]));
+            ones = sum;
+            let (sum, carry) = full_adder(twos, first, second);
+            twos = sum;
+            carry
+        }};
+    }
+    let mut sixteens = taps.chunks_exact(16);
+    for taps in &mut sixteens {
+        let (first, second) = (four!(taps[..4]), four!(taps[4..8]));
+        let (sum, eight) = full_adder(fours, first, second);
+        let (first, second) = (four!(taps[8..12]), four!(taps[12..]));
+        let (sum, another) = full_adder(sum, first, second);
+        fours = sum;
+        let (sum, carry) = full_adder(eights, eight, another);
+        eights = sum;
+        ripple(high, carry);
+    }
+    for taps in sixteens.remainder().chunks_exact(FILLED) {
+        let carry = four!(taps);
+        let (both, sum) = (fours & carry, fours ^ carry);
+        fours = sum;
+        let (carry, sum) = (eights & both, eights ^ both);
+        eights = sum;
+        ripple(high, carry);
+    }
+    low.copy_from_slice(&[ones, twos, fours, eights]);
+}
