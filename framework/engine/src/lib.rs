@@ -4,14 +4,19 @@
 //! of other formats read.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
+mod bit_sliced;
 mod network;
 mod outcome;
 mod reference;
 
+pub use bit_sliced::{Arena, Prepared, Processor, Times};
 pub use network::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,
 };

@@ -120,7 +120,7 @@ impl<'a> State<'a> {
                     current[to] += synapses.values.get(weight) * input[from];
                     operations.multiplications += 1;
                 });
-                normalise(synapses, &mut current);
+                scale_and_shift(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
             }
             state.constant.push(current);
             state.layers.push(operations);
@@ -148,7 +148,7 @@ impl<'a> State<'a> {
                     let fired = fire(neuron, &sum, &mut self.kept[index]);
                     self.numbers[index] = fired;
                 }
-                made => join(network, map, made, before, numbers),
+                _ => join(network, map, |of| &before[of], numbers),
             }
             self.spikes[index] +=
                 self.numbers[index].iter().map(|number| u64::from(number.unsigned_abs())).sum::<u64>();
@@ -183,29 +183,36 @@ impl<'a> State<'a> {
             Source::Image => return self.constant[layer].clone(),
             Source::Map(of) => of,
         };
-        let (numbers, additions) = (&self.numbers[of], &mut self.layers[layer].additions);
-        let input = self.network.maps[of].shape;
-        let mut current = match &synapses.values {
-            Values::Levels(levels) => {
-                let mut sums = vec![0i32; size(output)];
-                for_taps(synapses, input, output, |weight, to, from| {
-                    sums[to] += i32::from(levels[weight]) * numbers[from];
-                    *additions += u64::from(numbers[from].unsigned_abs());
-                });
-                sums.into_iter().map(|sum| sum as f32).collect()
-            }
-            Values::Full(weights) => {
-                let mut sums = vec![0f32; size(output)];
-                for_taps(synapses, input, output, |weight, to, from| {
-                    sums[to] += weights[weight] * numbers[from] as f32;
-                    *additions += u64::from(numbers[from].unsigned_abs());
-                });
-                sums
-            }
-        };
-        normalise(synapses, &mut current);
+        let (current, additions) = currents(synapses, &self.numbers[of], self.network.maps[of].shape, output);
+        self.layers[layer].additions += additions;
         current
     }
+}
+
+/// The currents of synapses on the numbers of a map at one timestep, and the additions that they
+/// take.
+pub(crate) fn currents(synapses: &Synapses, numbers: &[i32], input: [usize; 3], output: [usize; 3]) -> (Vec<f32>, u64) {
+    let mut additions = 0;
+    let mut current = match &synapses.values {
+        Values::Levels(levels) => {
+            let mut sums = vec![0i32; size(output)];
+            for_taps(synapses, input, output, |weight, to, from| {
+                sums[to] += i32::from(levels[weight]) * numbers[from];
+                additions += u64::from(numbers[from].unsigned_abs());
+            });
+            sums.into_iter().map(|sum| sum as f32).collect()
+        }
+        Values::Full(weights) => {
+            let mut sums = vec![0f32; size(output)];
+            for_taps(synapses, input, output, |weight, to, from| {
+                sums[to] += weights[weight] * numbers[from] as f32;
+                additions += u64::from(numbers[from].unsigned_abs());
+            });
+            sums
+        }
+    };
+    scale_and_shift(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
+    (current, additions)
 }
 
 /// Every layer with synapses and the shape of its output, in the order of the maps and their
@@ -270,11 +277,7 @@ pub(crate) fn inside(tap: usize, inputs: usize, outputs: usize, stride: usize, p
     first.min(end)..end
 }
 
-/// scale · n + bias of sums `[O, ...]`.
-pub(crate) fn normalise(synapses: &Synapses, sums: &mut [f32]) {
-    scale_and_shift(sums, synapses.shape[0], &synapses.scale, &synapses.bias);
-}
-
+/// scale · n + bias of sums n `[O, ...]`.
 pub(crate) fn scale_and_shift(sums: &mut [f32], channels: usize, scale: &[f32], bias: &[f32]) {
     let places = sums.len() / channels;
     for (channel, sums) in sums.chunks_mut(places).enumerate() {
@@ -303,32 +306,32 @@ pub(crate) fn fire(neuron: &Neuron, currents: &[f32], kept: &mut [f32]) -> Vec<i
 }
 
 /// The numbers of a map without neurons from those of the maps before it.
-pub(crate) fn join(network: &Network, map: &Map, made: &Made, before: &[Vec<i32>], numbers: &mut [i32]) {
+pub(crate) fn join<'a>(network: &Network, map: &Map, before: impl Fn(usize) -> &'a [i32], numbers: &mut [i32]) {
     let [_, height, width] = map.shape;
     let shape = |of: usize| network.maps[of].shape;
     let places = height * width;
-    match made {
+    match &map.made {
         Made::Spikes { .. } => unreachable!("neurons are driven by currents"),
         Made::SideBySide(maps) => {
-            let all = maps.iter().flat_map(|of| &before[*of]);
+            let all = maps.iter().flat_map(|of| before(*of));
             numbers.iter_mut().zip(all).for_each(|(number, from)| *number = *from);
         }
-        Made::Flat(of) => numbers.copy_from_slice(&before[*of]),
+        Made::Flat(of) => numbers.copy_from_slice(before(*of)),
         Made::Resized(of) => {
             let [_, rows, columns] = shape(*of);
             for (place, number) in numbers.iter_mut().enumerate() {
                 let (channel, y, x) = (place / places, place / width % height, place % width);
-                *number = before[*of][(channel * rows + y * rows / height) * columns + x * columns / width];
+                *number = before(*of)[(channel * rows + y * rows / height) * columns + x * columns / width];
             }
         }
         Made::Largest { of, window } => {
-            over_windows(&before[*of], shape(*of), map.shape, window, numbers, |all| all.max().unwrap_or(0));
+            over_windows(before(*of), shape(*of), map.shape, window, numbers, |all| all.max().unwrap_or(0));
         }
         Made::Sums { of, window } => {
-            over_windows(&before[*of], shape(*of), map.shape, window, numbers, |all| all.sum());
+            over_windows(before(*of), shape(*of), map.shape, window, numbers, |all| all.sum());
         }
         Made::Joined { of: [a, s], by } => {
-            for ((number, a), s) in numbers.iter_mut().zip(&before[*a]).zip(&before[*s]) {
+            for ((number, a), s) in numbers.iter_mut().zip(before(*a)).zip(before(*s)) {
                 *number = match by {
                     Join::Add => a + s,
                     Join::And => a * s,
@@ -341,7 +344,7 @@ pub(crate) fn join(network: &Network, map: &Map, made: &Made, before: &[Vec<i32>
             numbers.fill(0);
             for (place, number) in numbers[front * places..][..channels * places].iter_mut().enumerate() {
                 let (channel, y, x) = (place / places, place / width % height, place % width);
-                *number = before[*of][(channel * rows + y * stride) * columns + x * stride];
+                *number = before(*of)[(channel * rows + y * stride) * columns + x * stride];
             }
         }
     }
@@ -472,7 +475,8 @@ mod tests {
         let made = |shape: [usize; 3], made: Made| {
             let map = Map { name: "to".to_owned(), shape, made };
             let mut out = vec![-1; size(shape)];
-            join(&network, &map, &map.made, &[numbers.clone(), vec![1; 16]], &mut out);
+            let before = [numbers.clone(), vec![1; 16]];
+            join(&network, &map, |of| &before[of], &mut out);
             out
         };
         let window = Window { size: [2, 2], stride: [2, 2], padding: [1, 1] };

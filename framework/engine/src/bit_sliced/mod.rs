@@ -18,17 +18,20 @@
 mod lanes;
 mod neurons;
 mod planes;
+mod processor;
 mod rows;
+mod run;
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values, Window};
-use crate::outcome::{BadImage, Operations, Outcome, counted, fits, largest, mean, normalised, stops};
-use crate::reference::{fire, for_taps, inside, join, layers, normalise, scale_and_shift, size};
+use crate::outcome::{BadImage, Outcome, fits, normalised};
+use crate::reference::size;
 use lanes::BYTES;
-use neurons::{Drive, Layer, Scratch, Tiles, laid_out};
-use planes::{Taps, pick, row_bytes, spikes};
+use neurons::{Scratch, Tiles};
+use planes::{Taps, row_bytes};
+pub use processor::Processor;
 use rows::Rows;
 
 /// Pixels from which on a map is worth a tile.
@@ -62,7 +65,14 @@ struct Ready {
 #[derive(Debug)]
 enum Way {
     /// By counting, from the copies of these taps.
-    Counted { rows: Rows, taps: usize, divisor: f32 },
+    Counted {
+        rows: Rows,
+        /// Their place in [`Prepared::taps`].
+        taps: usize,
+        divisor: f32,
+        /// Kept weights of each input channel and tap, `[C, kh, kw]`.
+        kept: Vec<u32>,
+    },
     /// Of the image, once.
     Constant,
     /// By the reference's loops.
@@ -109,19 +119,6 @@ pub struct Times {
     pub counts: u64,
 }
 
-/// The instructions that the kernel is compiled for. All give the same bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Processor {
-    /// What every processor of the architecture has.
-    Baseline,
-    /// AVX2.
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Avx2,
-    /// AVX-512.
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Avx512,
-}
-
 impl<'a> Prepared<'a> {
     /// Sorts the weights of a sound network into lists.
     pub fn new(network: &'a Network) -> Prepared<'a> {
@@ -138,7 +135,13 @@ impl<'a> Prepared<'a> {
             prepared.prepare(index);
         }
         // Addresses end with zeros that as many tiles read as the largest map has, and with room.
-        prepared.copies = prepared.silent() + prepared.reach();
+        let silence = prepared.end();
+        prepared.copies = silence + prepared.reach();
+        for way in prepared.maps.iter_mut().flat_map(|map| &mut map.currents) {
+            if let Way::Counted { rows, .. } = way {
+                rows.fill_up(silence as u32);
+            }
+        }
         if let Source::Map(of) = network.logits.synapses.of {
             prepared.maps[of].numbers = true;
         }
@@ -220,7 +223,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// Preparation.
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
     /// Whether a map's numbers are spikes, and it is large enough to be kept as bits.
     fn is_of_bits(&self, index: usize) -> bool {
         let map = &self.network.maps[index];
@@ -235,12 +238,12 @@ impl Prepared<'_> {
     }
 
     fn prepare(&mut self, index: usize) {
-        let map = &self.network.maps[index];
+        let network: &'a Network = self.network;
+        let map = &network.maps[index];
         let Made::Spikes { currents, .. } = &map.made else {
             if !self.maps[index].bits {
                 self.maps[index].numbers = true;
-                let network = self.network;
-                read(&network.maps[index].made).for_each(|of| self.maps[of].numbers = true);
+                map.made.read().iter().for_each(|of| self.maps[*of].numbers = true);
             }
             return;
         };
@@ -257,14 +260,15 @@ impl Prepared<'_> {
             timesteps: self.network.timesteps,
             rows,
         };
-        let ways: Vec<Way> = currents.iter().zip(&wanted).map(|(current, taps)| self.way(map, current, taps)).collect();
-        let ready = &mut self.maps[index];
-        ready.tiles = Some(Tiles::new(&form));
-        ready.currents = ways;
-        for (current, way) in currents.iter().zip(0..) {
-            if let (Way::Plain, Some(of)) = (&self.maps[index].currents[way], source(current)) {
-                self.maps[of].numbers = true;
+        self.maps[index].tiles = Some(Tiles::new(&form));
+        for (current, taps) in currents.iter().zip(&wanted) {
+            let way = self.way(map, current, taps);
+            if let (Way::Plain, Current::Synapses(Synapses { of: Source::Map(of), .. }) | Current::Scaled { of, .. }) =
+                (&way, current)
+            {
+                self.maps[*of].numbers = true;
             }
+            self.maps[index].currents.push(way);
         }
     }
 
@@ -305,16 +309,16 @@ impl Prepared<'_> {
         let Some(taps) = taps else { return Way::Plain };
         let (place, base) = match self.taps.iter().position(|(other, _)| other == taps) {
             Some(place) => (place, self.taps[place].1),
-            None => (self.taps.len(), self.silent()),
+            None => (self.taps.len(), self.end()),
         };
         let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
-        // The place of silence is known when all copies are: it is put in then.
         let rows = match current {
             Current::Synapses(synapses) => {
                 let Values::Levels(levels) = &synapses.values else { return Way::Plain };
                 let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
                 let of_row = |output: usize| {
-                    let kept = (0..within * height * width).map(move |weight| (weight, levels[output * within * height * width + weight]));
+                    let kept = (0..within * height * width)
+                        .map(move |weight| (weight, levels[output * within * height * width + weight]));
                     let first = output / (outputs / groups) * within;
                     kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
                         let channel = first + weight / (height * width);
@@ -325,7 +329,8 @@ impl Prepared<'_> {
             }
             Current::Scaled { .. } => {
                 let [height, width] = taps.kernel;
-                let of_row = |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
+                let of_row =
+                    |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
                 Rows::new((0..map.shape[0]).map(of_row))
             }
         };
@@ -334,16 +339,44 @@ impl Prepared<'_> {
             self.taps.push((*taps, base));
         }
         let divisor = if let Current::Scaled { divisor, .. } = current { *divisor } else { 1.0 };
-        Way::Counted { rows, taps: place, divisor }
+        Way::Counted { rows, taps: place, divisor, kept: kept(current, taps) }
     }
 
     /// Where the copies end.
-    fn silent(&self) -> usize {
+    fn end(&self) -> usize {
         self.taps.last().map_or(0, |(taps, base)| base + taps.bytes())
     }
 
     /// Bytes that tiles read behind an address.
     fn reach(&self) -> usize {
         self.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0) + BYTES
+    }
+}
+
+/// Kept weights of each input channel and tap.
+fn kept(current: &Current, taps: &Taps) -> Vec<u32> {
+    let of_channel = taps.kernel[0] * taps.kernel[1];
+    let mut kept = vec![0; taps.input[0] * of_channel];
+    if let Current::Synapses(synapses) = current {
+        let [outputs, within, ..] = synapses.shape;
+        let of_output = within * of_channel;
+        for weight in (0..outputs * of_output).filter(|weight| synapses.values.get(*weight) != 0.0) {
+            let group = weight / of_output / (outputs / synapses.groups);
+            kept[group * of_output + weight % of_output] += 1;
+        }
+    }
+    kept
+}
+
+impl Made {
+    /// The maps that a map without neurons reads.
+    fn read(&self) -> &[usize] {
+        match self {
+            Made::Spikes { .. } => &[],
+            Made::SideBySide(maps) => maps,
+            Made::Joined { of, .. } => of,
+            Made::Resized(of) | Made::Largest { of, .. } | Made::Sums { of, .. } => core::slice::from_ref(of),
+            Made::Widened { of, .. } | Made::Flat(of) => core::slice::from_ref(of),
+        }
     }
 }

@@ -133,7 +133,8 @@ impl Layer<'_> {
             match drive {
                 Drive::Counted { rows, divisor, scale, bias } => {
                     let (constant, planes) = rows.of(channel);
-                    let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(all, none)| all.get(channel).unwrap_or(&none).to_owned());
+                    let of = |all: &[f32], none| all.get(channel).copied().unwrap_or(none);
+                    let (scale, bias) = (of(scale, 1.0), of(bias, 0.0));
                     let current = Current { constant, planes, divisor: *divisor, scale, bias };
                     let mut total = [Lanes::ZERO; PLANES];
                     for (tile, offset) in offsets.iter().enumerate() {
@@ -213,7 +214,8 @@ impl Current {
     #[inline(always)]
     fn write<const FIRST: bool>(&self, total: &[Lanes; PLANES], to: &mut [f32], row: usize) {
         let eight = |first: usize| {
-            let planes: [Lanes; 8] = core::array::from_fn(|plane| total.get(first + plane).copied().unwrap_or(Lanes::ZERO));
+            let planes: [Lanes; 8] =
+                core::array::from_fn(|plane| total.get(first + plane).copied().unwrap_or(Lanes::ZERO));
             transposed(&planes).map(Lanes::bytes)
         };
         let low = eight(0);
@@ -225,9 +227,8 @@ impl Current {
             }
             _ => {
                 let (high, top) = (eight(8), eight(16));
-                let number = |j: usize, i: usize| {
-                    u32::from(low[j][i]) | u32::from(high[j][i]) << 8 | u32::from(top[j][i]) << 16
-                };
+                let number =
+                    |j: usize, i: usize| u32::from(low[j][i]) | u32::from(high[j][i]) << 8 | u32::from(top[j][i]) << 16;
                 self.rows::<FIRST>(to, row, number);
             }
         }

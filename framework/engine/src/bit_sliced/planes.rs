@@ -199,7 +199,8 @@ impl Taps {
     #[inline(always)]
     pub(super) fn reached(&self, copies: &[u8], timesteps: usize) -> Vec<u32> {
         let [rows, columns] = self.kernel;
-        let taps = (0..self.input[0] * rows * columns).map(|tap| (tap / (rows * columns), tap / columns % rows, tap % columns));
+        let taps = (0..self.input[0] * rows * columns)
+            .map(|tap| (tap / (rows * columns), tap / columns % rows, tap % columns));
         let of_tap = |(channel, row, column)| {
             let plane = &copies[self.address(channel, row, column)..];
             let timesteps = (0..timesteps).map(|timestep| &plane[timestep * self.timestep()..][..self.outputs()]);
@@ -248,21 +249,26 @@ mod tests {
             let taps = Taps { of: 0, input, kernel, stride, padding, output, timesteps: 2, rows: 0 };
             let taps = Taps { rows: taps.rows_read() + kernel[0] % 2, ..taps };
             let row = row_bytes(width);
-            let mut map: Vec<u8> = (0..channels * 2 * height * row).map(|at| (at * at * 31 + at * 7 + 90) as u8).collect();
+            let mut map: Vec<u8> =
+                (0..channels * 2 * height * row).map(|at| (at * at * 31 + at * 7 + 90) as u8).collect();
             if width % 8 != 0 {
                 map.chunks_mut(row).for_each(|row| row[width / 8] &= (1 << (width % 8)) - 1);
             }
             let mut copies = vec![0; taps.bytes()];
             taps.fill(&map, &mut copies);
-            let places = (0..channels).flat_map(|c| (0..kernel[0]).flat_map(move |r| (0..kernel[1]).map(move |k| (c, r, k))));
+            let places =
+                (0..channels).flat_map(|c| (0..kernel[0]).flat_map(move |r| (0..kernel[1]).map(move |k| (c, r, k))));
             let reached = taps.reached(&copies, 2);
             for ((channel, down, right), reached) in places.zip(reached) {
                 let mut count = 0;
-                for (t, y, x) in (0..2).flat_map(|t| (0..output[0]).flat_map(move |y| (0..output[1]).map(move |x| (t, y, x)))) {
+                for (t, y, x) in
+                    (0..2).flat_map(|t| (0..output[0]).flat_map(move |y| (0..output[1]).map(move |x| (t, y, x))))
+                {
                     let at = taps.address(channel, down, right) + t * taps.timestep() + y * row_bytes(output[1]);
                     let from = (y * stride[0] + down).checked_sub(padding[0]).filter(|from| *from < height);
                     let column = (x * stride[1] + right) as isize - padding[1] as isize;
-                    let want = from.is_some_and(|from| bit(&map[((channel * 2 + t) * height + from) * row..][..row], column));
+                    let want =
+                        from.is_some_and(|from| bit(&map[((channel * 2 + t) * height + from) * row..][..row], column));
                     assert_eq!(bit(&copies[at..], x as isize), want, "{taps:?}: {channel} {down} {right}, {t} {y} {x}");
                     count += u32::from(want);
                 }

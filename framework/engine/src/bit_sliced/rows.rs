@@ -27,6 +27,8 @@ pub(super) const PLANES: usize = 26;
 const COUNTER: usize = 24;
 /// Lists are filled up to a multiple of so many taps.
 const FILLED: usize = 4;
+/// What lists are filled up with, until the place of a plane without spikes is known.
+const SILENCE: u32 = u32::MAX;
 
 /// The rows of a layer.
 #[derive(Debug, Default)]
@@ -72,9 +74,9 @@ enum Counts {
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel; at `silent` lie planes
-    /// without a spike. `None` where a sum could need more planes than there are.
-    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>, silent: u32) -> Option<Rows> {
+    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum could
+    /// need more planes than there are.
+    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>) -> Option<Rows> {
         let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
         let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
         let (mut by_magnitude, mut by_bit) = (0, 0);
@@ -87,12 +89,12 @@ impl Rows {
         }
         let mut all = Rows::default();
         for row in &rows {
-            all.push(row, silent, by_magnitude < by_bit)?;
+            all.push(row, by_magnitude < by_bit)?;
         }
         Some(all)
     }
 
-    fn push(&mut self, row: &[(i16, u32)], silent: u32, by_magnitude: bool) -> Option<()> {
+    fn push(&mut self, row: &[(i16, u32)], by_magnitude: bool) -> Option<()> {
         let mut head =
             Row { taps: self.taps.len() as u32, segments: self.segments.len() as u32, constant: 0, planes: 0 };
         let (mut counted, mut total) = (0u64, 0u64);
@@ -117,7 +119,7 @@ impl Rows {
                 let before = self.taps.len();
                 let here = row.iter().filter(|(level, _)| (*level > 0) == positive && belongs(*level));
                 self.taps.extend(here.map(|(_, address)| address));
-                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), silent);
+                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), SILENCE);
                 (self.taps.len() - before) as u32
             });
             let here = u64::from(taps[0] + taps[1]);
@@ -133,6 +135,11 @@ impl Rows {
         }
         self.rows.push(head);
         (usize::from(bits(total)) <= PLANES && usize::from(bits(counted)) <= COUNTER).then_some(())
+    }
+
+    /// Planes without spikes lie at `silence`.
+    pub(super) fn fill_up(&mut self, silence: u32) {
+        self.taps.iter_mut().filter(|tap| **tap == SILENCE).for_each(|tap| *tap = silence);
     }
 
     /// What is taken off the count of a row, and the planes of the count.
@@ -196,16 +203,16 @@ fn bits(number: u64) -> u8 {
     (u64::BITS - number.leading_zeros()) as u8
 }
 
-/// Adds the spikes at `taps`, or with `SILENCE` what is none, to the number in the first `limit`
+/// Adds the spikes at `taps`, or with `TURNED` what is none, to the number in the first `limit`
 /// planes of `sum`. There are as many taps as a multiple of [`FILLED`], and at least four planes.
 #[inline(always)]
-fn count_taps<const SILENCE: bool>(sum: &mut [Lanes], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
+fn count_taps<const TURNED: bool>(sum: &mut [Lanes], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
     let (low, high) = sum.split_at_mut(4);
     let high = &mut high[..limit.saturating_sub(4)];
     let [mut ones, mut twos, mut fours, mut eights] = *low else { unreachable!("four planes") };
     let read = |tap: u32| {
         let bytes = planes[tap as usize + offset..].first_chunk::<BYTES>().expect("planes end with room for a tile");
-        if SILENCE { !Lanes::load(bytes) } else { Lanes::load(bytes) }
+        if TURNED { !Lanes::load(bytes) } else { Lanes::load(bytes) }
     };
     // Four taps: their number over four, and what is left of it in `ones` and `twos`.
     macro_rules! four {
