@@ -1,118 +1,114 @@
 //! 512 bits side by side, and numbers that stand upright in them: bit b of every lane's number lies
 //! in plane b.
 //!
-//! A full adder takes five operations of 512 bits, and adds one bit to each of 512 numbers. Plain
-//! arrays: a compiler makes vectors of them, as wide as the processor's.
+//! A full adder takes five operations of 512 bits, or two where the processor has operations on
+//! three, and adds one bit to each of 512 numbers. [`Words`] is an array on any processor, and the
+//! feature `std` has vectors of AVX2 and AVX-512 beside it. All compute the same bits.
 
 use core::array::from_fn;
-use core::ops::{BitAnd, BitOr, BitXor, BitXorAssign, Not, Shl, Shr};
 
 /// Bytes of 512 lanes.
 pub(super) const BYTES: usize = 64;
 
 /// One bit of each of 512 lanes. Lane 8 i + j is bit j of byte i.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(64))]
-pub(super) struct Lanes([u64; 8]);
-
-impl Lanes {
-    pub(super) const ZERO: Lanes = Lanes([0; 8]);
-
-    /// The lanes at the head of `bytes`.
-    #[inline(always)]
-    pub(super) fn load(bytes: &[u8; BYTES]) -> Lanes {
-        Lanes(from_fn(|i| u64::from_le_bytes(from_fn(|byte| bytes[8 * i + byte]))))
-    }
-
+pub(super) trait Lanes: Copy {
+    /// The lanes of 64 bytes.
+    fn load(bytes: &[u8; BYTES]) -> Self;
     /// Its bytes.
+    fn bytes(self) -> [u8; BYTES];
+    /// The same 64 lanes eight times.
+    fn splat(word: u64) -> Self;
+    fn and(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    fn not(self) -> Self;
+    /// Every 64 lanes moved up by so many, less than 64.
+    fn up<const BY: u32>(self) -> Self;
+    /// Every 64 lanes moved down.
+    fn down<const BY: u32>(self) -> Self;
+    /// a ^ b ^ c
+    fn parity(a: Self, b: Self, c: Self) -> Self;
+    /// Where two of three are set.
+    fn majority(a: Self, b: Self, c: Self) -> Self;
+
+    /// No lane.
     #[inline(always)]
-    pub(super) fn bytes(self) -> [u8; BYTES] {
+    fn zero() -> Self {
+        Self::splat(0)
+    }
+}
+
+/// 512 lanes in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Words([u64; 8]);
+
+impl Lanes for Words {
+    #[inline(always)]
+    fn load(bytes: &[u8; BYTES]) -> Words {
+        Words(from_fn(|i| u64::from_le_bytes(from_fn(|byte| bytes[8 * i + byte]))))
+    }
+    #[inline(always)]
+    fn bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.0) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         bytes
     }
-
     #[inline(always)]
-    fn splat(word: u64) -> Lanes {
-        Lanes([word; 8])
+    fn splat(word: u64) -> Words {
+        Words([word; 8])
     }
-}
-
-macro_rules! operator {
-    ($name:ident, $method:ident, $operator:tt) => {
-        impl $name for Lanes {
-            type Output = Lanes;
-
-            #[inline(always)]
-            fn $method(self, other: Lanes) -> Lanes {
-                Lanes(from_fn(|i| self.0[i] $operator other.0[i]))
-            }
-        }
-    };
-}
-
-operator!(BitAnd, bitand, &);
-operator!(BitOr, bitor, |);
-operator!(BitXor, bitxor, ^);
-
-impl BitXorAssign for Lanes {
     #[inline(always)]
-    fn bitxor_assign(&mut self, other: Lanes) {
-        *self = *self ^ other;
+    fn and(self, other: Words) -> Words {
+        Words(from_fn(|i| self.0[i] & other.0[i]))
     }
-}
-
-impl Not for Lanes {
-    type Output = Lanes;
-
     #[inline(always)]
-    fn not(self) -> Lanes {
-        Lanes(self.0.map(|word| !word))
+    fn xor(self, other: Words) -> Words {
+        Words(from_fn(|i| self.0[i] ^ other.0[i]))
     }
-}
-
-impl Shl<u32> for Lanes {
-    type Output = Lanes;
-
     #[inline(always)]
-    fn shl(self, by: u32) -> Lanes {
-        Lanes(self.0.map(|word| word << by))
+    fn not(self) -> Words {
+        Words(self.0.map(|word| !word))
     }
-}
-
-impl Shr<u32> for Lanes {
-    type Output = Lanes;
-
     #[inline(always)]
-    fn shr(self, by: u32) -> Lanes {
-        Lanes(self.0.map(|word| word >> by))
+    fn up<const BY: u32>(self) -> Words {
+        Words(self.0.map(|word| word << BY))
+    }
+    #[inline(always)]
+    fn down<const BY: u32>(self) -> Words {
+        Words(self.0.map(|word| word >> BY))
+    }
+    #[inline(always)]
+    fn parity(a: Words, b: Words, c: Words) -> Words {
+        a.xor(b).xor(c)
+    }
+    #[inline(always)]
+    fn majority(a: Words, b: Words, c: Words) -> Words {
+        Words(from_fn(|i| (a.0[i] & b.0[i]) | (c.0[i] & (a.0[i] ^ b.0[i]))))
     }
 }
 
 /// a + b + c of each lane: the sum's bit and the carry.
 #[inline(always)]
-pub(super) fn full_adder(a: Lanes, b: Lanes, c: Lanes) -> (Lanes, Lanes) {
-    let differ = a ^ b;
-    (differ ^ c, (a & b) | (differ & c))
+pub(super) fn full_adder<L: Lanes>(a: L, b: L, c: L) -> (L, L) {
+    (L::parity(a, b, c), L::majority(a, b, c))
 }
 
 /// Adds `carry` to the number in `planes`, which has room for the sum.
 #[inline(always)]
-pub(super) fn ripple(planes: &mut [Lanes], mut carry: Lanes) {
+pub(super) fn ripple<L: Lanes>(planes: &mut [L], mut carry: L) {
     for plane in planes {
-        let both = *plane & carry;
-        *plane ^= carry;
+        let both = plane.and(carry);
+        *plane = plane.xor(carry);
         carry = both;
     }
 }
 
 /// Adds the number in `number` to the one in `planes`, which has room for the sum.
 #[inline(always)]
-pub(super) fn add(planes: &mut [Lanes], number: &[Lanes]) {
+pub(super) fn add<L: Lanes>(planes: &mut [L], number: &[L]) {
     let (low, high) = planes.split_at_mut(number.len().min(planes.len()));
-    let mut carry = Lanes::ZERO;
+    let mut carry = L::zero();
     for (plane, bit) in low.iter_mut().zip(number) {
         (*plane, carry) = full_adder(*plane, *bit, carry);
     }
@@ -122,19 +118,30 @@ pub(super) fn add(planes: &mut [Lanes], number: &[Lanes]) {
 /// Turns eight planes over: byte i of result j has the eight bits that lane 8 i + j has in the
 /// planes, a number from 0 to 255.
 #[inline(always)]
-pub(super) fn transposed(planes: &[Lanes; 8]) -> [Lanes; 8] {
-    const EXCHANGES: [(u32, u64); 3] =
-        [(4, 0x0f0f_0f0f_0f0f_0f0f), (2, 0x3333_3333_3333_3333), (1, 0x5555_5555_5555_5555)];
+pub(super) fn transposed<L: Lanes>(planes: &[L; 8]) -> [L; 8] {
     let mut rows = *planes;
-    for (distance, mask) in EXCHANGES {
-        for low in (0..8).filter(|row| row & distance == 0) {
-            let (low, high) = (low as usize, (low + distance) as usize);
-            let differ = ((rows[low] >> distance) ^ rows[high]) & Lanes::splat(mask);
-            rows[high] ^= differ;
-            rows[low] ^= differ << distance;
-        }
+    // Rows four apart exchange halves of bytes, then rows two apart quarters, then neighbours bits.
+    let masks = [0x0f0f_0f0f_0f0f_0f0f, 0x3333_3333_3333_3333, 0x5555_5555_5555_5555];
+    for row in 0..4 {
+        exchange::<L, 4>(&mut rows, row, masks[0]);
+    }
+    for row in [0, 1, 4, 5] {
+        exchange::<L, 2>(&mut rows, row, masks[1]);
+    }
+    for row in [0, 2, 4, 6] {
+        exchange::<L, 1>(&mut rows, row, masks[2]);
     }
     rows
+}
+
+/// Exchanges the upper bits of a row with the lower bits of the row `BY` after it; the mask has the
+/// lower ones.
+#[inline(always)]
+fn exchange<L: Lanes, const BY: u32>(rows: &mut [L; 8], row: usize, mask: u64) {
+    let (low, high) = (rows[row], rows[row + BY as usize]);
+    let differ = low.down::<BY>().xor(high).and(L::splat(mask));
+    rows[row] = low.xor(differ.up::<BY>());
+    rows[row + BY as usize] = high.xor(differ);
 }
 
 #[cfg(test)]
@@ -142,19 +149,19 @@ mod tests {
     use super::*;
 
     /// Bytes that repeat after 251.
-    fn plane(seed: usize) -> Lanes {
-        Lanes::load(&from_fn(|byte| ((byte * 89 + seed * 57 + byte * byte * seed) % 251) as u8))
+    fn plane(seed: usize) -> Words {
+        Words::load(&from_fn(|byte| ((byte * 89 + seed * 57 + byte * byte * seed) % 251) as u8))
     }
 
-    fn bit(plane: Lanes, lane: usize) -> u32 {
+    fn bit(plane: Words, lane: usize) -> u32 {
         u32::from(plane.bytes()[lane / 8] >> (lane % 8) & 1)
     }
 
     #[test]
     fn planes_hold_a_number_for_each_lane() {
-        let (a, b): ([Lanes; 5], [Lanes; 3]) = (from_fn(plane), from_fn(|place| plane(place + 9)));
-        let number = |planes: &[Lanes], lane| (0..planes.len()).map(|p| bit(planes[p], lane) << p).sum::<u32>();
-        let mut sum = [Lanes::ZERO; 6];
+        let (a, b): ([Words; 5], [Words; 3]) = (from_fn(plane), from_fn(|place| plane(place + 9)));
+        let number = |planes: &[Words], lane| (0..planes.len()).map(|p| bit(planes[p], lane) << p).sum::<u32>();
+        let mut sum = [Words::zero(); 6];
         add(&mut sum, &a);
         add(&mut sum, &b);
         ripple(&mut sum[1..], a[0]);
@@ -166,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_byte_of_turned_planes_is_the_number_of_a_lane() {
-        let planes: [Lanes; 8] = from_fn(plane);
-        let turned = transposed(&planes).map(Lanes::bytes);
+        let planes: [Words; 8] = from_fn(plane);
+        let turned = transposed(&planes).map(Words::bytes);
         for lane in 0..512 {
             let want = (0..8).map(|p| bit(planes[p], lane) << p).sum::<u32>();
             assert_eq!(u32::from(turned[lane % 8][lane / 8]), want, "lane {lane}");

@@ -21,6 +21,8 @@ mod planes;
 mod processor;
 mod rows;
 mod run;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod vectors;
 
 use alloc::vec;
 use alloc::vec::Vec;

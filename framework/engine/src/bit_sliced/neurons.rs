@@ -100,13 +100,13 @@ pub(super) struct Layer<'a> {
 impl Layer<'_> {
     /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits.
     #[inline(always)]
-    pub(super) fn run(&self, first: usize, spikes: &mut [u8], scratch: &mut Scratch) {
+    pub(super) fn run<L: Lanes>(&self, first: usize, spikes: &mut [u8], scratch: &mut Scratch) {
         let tiles = self.tiles;
         let length = tiles.timesteps * tiles.outputs;
         scratch.currents.resize(8 * tiles.row, 0.0);
         scratch.spikes.resize(tiles.timesteps * tiles.outputs.next_multiple_of(ABREAST), 0);
         for (spikes, channel) in spikes.chunks_exact_mut(length).zip(first..) {
-            self.accumulate(channel, scratch);
+            self.accumulate::<L>(channel, scratch);
             let begin = self.clock.map(|clock| clock());
             match self.neuron.reset {
                 Reset::Hard => self.fire::<false>(scratch),
@@ -127,7 +127,7 @@ impl Layer<'_> {
 
     /// The sum of all currents of a channel.
     #[inline(always)]
-    fn accumulate(&self, channel: usize, scratch: &mut Scratch) {
+    fn accumulate<L: Lanes>(&self, channel: usize, scratch: &mut Scratch) {
         let Tiles { offsets, timestep, outputs, timesteps, row } = self.tiles;
         for (place, drive) in self.drives.iter().enumerate() {
             match drive {
@@ -136,15 +136,15 @@ impl Layer<'_> {
                     let of = |all: &[f32], none| all.get(channel).copied().unwrap_or(none);
                     let (scale, bias) = (of(scale, 1.0), of(bias, 0.0));
                     let current = Current { constant, planes, divisor: *divisor, scale, bias };
-                    let mut total = [Lanes::ZERO; PLANES];
+                    let mut total = [L::zero(); PLANES];
                     for (tile, offset) in offsets.iter().enumerate() {
                         let begin = self.clock.map(|clock| clock());
                         rows.count(channel, self.copies, *offset, &mut total);
                         let counted = self.clock.map(|clock| clock());
                         let to = &mut scratch.currents[tile * BYTES..];
                         match place {
-                            0 => current.write::<true>(&total, to, *row),
-                            _ => current.write::<false>(&total, to, *row),
+                            0 => current.write::<L, true>(&total, to, *row),
+                            _ => current.write::<L, false>(&total, to, *row),
                         }
                         if let (Some(clock), Some(begin), Some(counted)) = (self.clock, begin, counted) {
                             scratch.ticks[0] += counted - begin;
@@ -212,21 +212,16 @@ struct Current {
 impl Current {
     /// Writes the currents of a tile to eight rows, `row` numbers apart, or adds them.
     #[inline(always)]
-    fn write<const FIRST: bool>(&self, total: &[Lanes; PLANES], to: &mut [f32], row: usize) {
-        let eight = |first: usize| {
-            let planes: [Lanes; 8] =
-                core::array::from_fn(|plane| total.get(first + plane).copied().unwrap_or(Lanes::ZERO));
-            transposed(&planes).map(Lanes::bytes)
-        };
-        let low = eight(0);
+    fn write<L: Lanes, const FIRST: bool>(&self, total: &[L; PLANES], to: &mut [f32], row: usize) {
+        let low = eight(total, 0);
         match self.planes {
             0..=8 => self.rows::<FIRST>(to, row, |j, i| u32::from(low[j][i])),
             9..=16 => {
-                let high = eight(8);
+                let high = eight(total, 8);
                 self.rows::<FIRST>(to, row, |j, i| u32::from(low[j][i]) | u32::from(high[j][i]) << 8);
             }
             _ => {
-                let (high, top) = (eight(8), eight(16));
+                let (high, top) = (eight(total, 8), eight(total, 16));
                 let number =
                     |j: usize, i: usize| u32::from(low[j][i]) | u32::from(high[j][i]) << 8 | u32::from(top[j][i]) << 16;
                 self.rows::<FIRST>(to, row, number);
@@ -248,6 +243,22 @@ impl Current {
             }
         }
     }
+}
+
+/// Eight planes of a count turned over; zeros where it has none.
+// No closure: one would be compiled without the instructions of the function around it.
+#[inline(always)]
+fn eight<L: Lanes>(total: &[L; PLANES], first: usize) -> [[u8; BYTES]; 8] {
+    let mut planes = [L::zero(); 8];
+    for (plane, from) in planes.iter_mut().zip(&total[first..]) {
+        *plane = *from;
+    }
+    let mut bytes = [[0; BYTES]; 8];
+    let turned = transposed(&planes);
+    for (bytes, row) in bytes.iter_mut().zip(turned) {
+        *bytes = row.bytes();
+    }
+    bytes
 }
 
 /// Numbers of pixels `[H, W]` in the order of rows and bytes, `[8, outputs]`; 0 where no pixel is.

@@ -5,6 +5,7 @@
 //! To call a function that was compiled for instructions which a processor may lack is what Rust
 //! calls unsafe: those calls stand here, behind the question whether the processor has them.
 
+use super::lanes::{Lanes, Words};
 use super::neurons::{Layer, Scratch};
 use super::planes::{Taps, spikes};
 
@@ -35,9 +36,9 @@ pub(super) enum Work<'a> {
 
 impl Work<'_> {
     #[inline(always)]
-    fn done(self) {
+    fn done<L: Lanes>(self) {
         match self {
-            Work::Channels(layer, first, to, scratch) => layer.run(first, to, scratch),
+            Work::Channels(layer, first, to, scratch) => layer.run::<L>(first, to, scratch),
             Work::Copies(taps, map, copies) => taps.fill(map, copies),
             Work::Spikes(bytes, every, first, count) => {
                 *count = bytes.chunks_exact(every).map(|bytes| spikes(&bytes[..first])).sum();
@@ -81,13 +82,13 @@ impl Processor {
     /// Does the work by its instructions. The processor has to have them.
     pub(super) fn does(self, work: Work) {
         match self {
-            Processor::Baseline => work.done(),
+            Processor::Baseline => work.done::<Words>(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             #[allow(unsafe_code)]
             Processor::Avx2 => {
                 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
                 unsafe fn done(work: Work) {
-                    work.done();
+                    work.done::<super::vectors::Two>();
                 }
                 assert!(self.is_here(), "a processor without AVX2");
                 // SAFETY: the processor has these instructions.
@@ -98,7 +99,7 @@ impl Processor {
             Processor::Avx512 => {
                 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
                 unsafe fn done(work: Work) {
-                    work.done();
+                    work.done::<super::vectors::One>();
                 }
                 assert!(self.is_here(), "a processor without AVX-512");
                 // SAFETY: the processor has these instructions.

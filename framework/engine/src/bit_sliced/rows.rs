@@ -155,13 +155,13 @@ impl Rows {
     /// Counts the 512 lanes of a row that begin `offset` bytes into each plane; the planes of the
     /// count are written to the head of `total`, and the constant is still to be taken off.
     #[inline(always)]
-    pub(super) fn count(&self, row: usize, planes: &[u8], offset: usize, total: &mut [Lanes; PLANES]) {
+    pub(super) fn count<L: Lanes>(&self, row: usize, planes: &[u8], offset: usize, total: &mut [L; PLANES]) {
         let Row { taps, segments, planes: used, .. } = self.rows[row];
         let end = self.rows.get(row + 1).map_or(self.segments.len(), |next| next.segments as usize);
         let mut taps = &self.taps[taps as usize..];
         // The first four are counted in whether or not the sum is as large.
-        total[..usize::from(used).next_multiple_of(8).max(8)].fill(Lanes::ZERO);
-        let mut counter = [Lanes::ZERO; COUNTER];
+        total[..usize::from(used).next_multiple_of(8).max(8)].fill(L::zero());
+        let mut counter = [L::zero(); COUNTER];
         for segment in &self.segments[segments as usize..end] {
             let (spikes, rest) = taps.split_at(segment.taps[0] as usize);
             let (silences, rest) = rest.split_at(segment.taps[1] as usize);
@@ -170,12 +170,12 @@ impl Rows {
             match segment.counts {
                 Counts::Plane(plane) => {
                     let sum = &mut total[usize::from(plane)..];
-                    count_taps::<false>(sum, limit, planes, spikes, offset);
-                    count_taps::<true>(sum, limit, planes, silences, offset);
+                    count_taps::<L, false>(sum, limit, planes, spikes, offset);
+                    count_taps::<L, true>(sum, limit, planes, silences, offset);
                 }
                 Counts::Times(mut times) => {
-                    count_taps::<false>(&mut counter, limit, planes, spikes, offset);
-                    count_taps::<true>(&mut counter, limit, planes, silences, offset);
+                    count_taps::<L, false>(&mut counter, limit, planes, spikes, offset);
+                    count_taps::<L, true>(&mut counter, limit, planes, silences, offset);
                     while times != 0 {
                         let shift = times.trailing_zeros() as usize;
                         times &= times - 1;
@@ -206,19 +206,23 @@ fn bits(number: u64) -> u8 {
 /// Adds the spikes at `taps`, or with `TURNED` what is none, to the number in the first `limit`
 /// planes of `sum`. There are as many taps as a multiple of [`FILLED`], and at least four planes.
 #[inline(always)]
-fn count_taps<const TURNED: bool>(sum: &mut [Lanes], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
+fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
     let (low, high) = sum.split_at_mut(4);
     let high = &mut high[..limit.saturating_sub(4)];
     let [mut ones, mut twos, mut fours, mut eights] = *low else { unreachable!("four planes") };
-    let read = |tap: u32| {
-        let bytes = planes[tap as usize + offset..].first_chunk::<BYTES>().expect("planes end with room for a tile");
-        if TURNED { !Lanes::load(bytes) } else { Lanes::load(bytes) }
-    };
     // Four taps: their number over four, and what is left of it in `ones` and `twos`.
     macro_rules! four {
         ($taps:expr) => {{
-            let (sum, first) = full_adder(ones, read($taps[0]), read($taps[1]));
-            let (sum, second) = full_adder(sum, read($taps[2]), read($taps[3]));
+            let (sum, first) = full_adder(
+                ones,
+                read::<L, TURNED>(planes, $taps[0], offset),
+                read::<L, TURNED>(planes, $taps[1], offset),
+            );
+            let (sum, second) = full_adder(
+                sum,
+                read::<L, TURNED>(planes, $taps[2], offset),
+                read::<L, TURNED>(planes, $taps[3], offset),
+            );
             ones = sum;
             let (sum, carry) = full_adder(twos, first, second);
             twos = sum;
@@ -238,11 +242,18 @@ fn count_taps<const TURNED: bool>(sum: &mut [Lanes], limit: usize, planes: &[u8]
     }
     for taps in sixteens.remainder().chunks_exact(FILLED) {
         let carry = four!(taps);
-        let (both, sum) = (fours & carry, fours ^ carry);
+        let (both, sum) = (fours.and(carry), fours.xor(carry));
         fours = sum;
-        let (carry, sum) = (eights & both, eights ^ both);
+        let (carry, sum) = (eights.and(both), eights.xor(both));
         eights = sum;
         ripple(high, carry);
     }
     low.copy_from_slice(&[ones, twos, fours, eights]);
+}
+
+/// The spikes of a tap, or what is none.
+#[inline(always)]
+fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32, offset: usize) -> L {
+    let bytes = planes[tap as usize + offset..].first_chunk::<BYTES>().expect("planes end with room for a tile");
+    if TURNED { L::load(bytes).not() } else { L::load(bytes) }
 }
