@@ -21,6 +21,22 @@ pub(super) fn row_bytes(width: usize) -> usize {
     width.div_ceil(8)
 }
 
+/// Moves rows that are one word each by so many pixels towards their beginning.
+macro_rules! moved {
+    ($word:ty, $rows:expr, $to:expr, $by:expr) => {{
+        let (left, right) = ($by.max(0) as u32, (-$by).max(0) as u32);
+        let rows = $rows.chunks_exact(size_of::<$word>()).zip($to.chunks_exact_mut(size_of::<$word>()));
+        if left >= <$word>::BITS || right >= <$word>::BITS {
+            rows.for_each(|(_, to)| to.fill(0));
+        } else {
+            for (row, to) in rows {
+                let word = <$word>::from_le_bytes(row.try_into().expect("a row is a word"));
+                to.copy_from_slice(&(word >> left << right).to_le_bytes());
+            }
+        }
+    }};
+}
+
 /// How a layer reads a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taps {
@@ -100,10 +116,10 @@ impl Taps {
                 // Rows that are one word each, moved as they stand.
                 let copy = &mut copy[(self.padding[0] * row).min(self.timestep())..];
                 match row {
-                    1 => moved::<1>(map, copy, shift),
-                    2 => moved::<2>(map, copy, shift),
-                    4 => moved::<4>(map, copy, shift),
-                    _ => moved::<8>(map, copy, shift),
+                    1 => moved!(u8, map, copy, shift),
+                    2 => moved!(u16, map, copy, shift),
+                    4 => moved!(u32, map, copy, shift),
+                    _ => moved!(u64, map, copy, shift),
                 }
                 continue;
             }
@@ -114,19 +130,6 @@ impl Taps {
                 }
             }
         }
-    }
-}
-
-/// Rows of N bytes, each moved by so many pixels towards its beginning.
-#[inline(always)]
-fn moved<const N: usize>(rows: &[u8], to: &mut [u8], by: isize) {
-    let (left, right) = (by.max(0) as u32, (-by).max(0) as u32);
-    for (row, to) in rows.chunks_exact(N).zip(to.chunks_exact_mut(N)) {
-        let mut word = [0; 8];
-        word[..N].copy_from_slice(row);
-        let word = u64::from_le_bytes(word);
-        let word = word.checked_shr(left).unwrap_or(0).checked_shl(right).unwrap_or(0);
-        to.copy_from_slice(&word.to_le_bytes()[..N]);
     }
 }
 
@@ -199,14 +202,16 @@ impl Taps {
     #[inline(always)]
     pub(super) fn reached(&self, copies: &[u8], timesteps: usize) -> Vec<u32> {
         let [rows, columns] = self.kernel;
-        let taps = (0..self.input[0] * rows * columns)
-            .map(|tap| (tap / (rows * columns), tap / columns % rows, tap % columns));
-        let of_tap = |(channel, row, column)| {
-            let plane = &copies[self.address(channel, row, column)..];
-            let timesteps = (0..timesteps).map(|timestep| &plane[timestep * self.timestep()..][..self.outputs()]);
-            timesteps.map(spikes).sum::<u64>() as u32
-        };
-        taps.map(of_tap).collect()
+        let mut reached = alloc::vec![0; self.input[0] * rows * columns];
+        for (channel, reached) in reached.chunks_exact_mut(rows * columns).enumerate() {
+            for (tap, reached) in reached.iter_mut().enumerate() {
+                let at = self.address(channel, tap / columns, tap % columns);
+                let of_timestep =
+                    |timestep: usize| spikes(&copies[at + timestep * self.timestep()..][..self.outputs()]);
+                *reached = (0..timesteps).map(of_timestep).sum::<u64>() as u32;
+            }
+        }
+        reached
     }
 }
 

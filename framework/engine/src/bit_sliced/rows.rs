@@ -158,6 +158,7 @@ impl Rows {
     pub(super) fn count<L: Lanes>(&self, row: usize, planes: &[u8], offset: usize, total: &mut [L; PLANES]) {
         let Row { taps, segments, planes: used, .. } = self.rows[row];
         let end = self.rows.get(row + 1).map_or(self.segments.len(), |next| next.segments as usize);
+        let planes = &planes[offset..];
         let mut taps = &self.taps[taps as usize..];
         // The first four are counted in whether or not the sum is as large.
         total[..usize::from(used).next_multiple_of(8).max(8)].fill(L::zero());
@@ -170,12 +171,12 @@ impl Rows {
             match segment.counts {
                 Counts::Plane(plane) => {
                     let sum = &mut total[usize::from(plane)..];
-                    count_taps::<L, false>(sum, limit, planes, spikes, offset);
-                    count_taps::<L, true>(sum, limit, planes, silences, offset);
+                    count_taps::<L, false>(sum, limit, planes, spikes);
+                    count_taps::<L, true>(sum, limit, planes, silences);
                 }
                 Counts::Times(mut times) => {
-                    count_taps::<L, false>(&mut counter, limit, planes, spikes, offset);
-                    count_taps::<L, true>(&mut counter, limit, planes, silences, offset);
+                    count_taps::<L, false>(&mut counter, limit, planes, spikes);
+                    count_taps::<L, true>(&mut counter, limit, planes, silences);
                     while times != 0 {
                         let shift = times.trailing_zeros() as usize;
                         times &= times - 1;
@@ -206,23 +207,17 @@ fn bits(number: u64) -> u8 {
 /// Adds the spikes at `taps`, or with `TURNED` what is none, to the number in the first `limit`
 /// planes of `sum`. There are as many taps as a multiple of [`FILLED`], and at least four planes.
 #[inline(always)]
-fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes: &[u8], taps: &[u32], offset: usize) {
+fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes: &[u8], taps: &[u32]) {
     let (low, high) = sum.split_at_mut(4);
     let high = &mut high[..limit.saturating_sub(4)];
     let [mut ones, mut twos, mut fours, mut eights] = *low else { unreachable!("four planes") };
     // Four taps: their number over four, and what is left of it in `ones` and `twos`.
     macro_rules! four {
         ($taps:expr) => {{
-            let (sum, first) = full_adder(
-                ones,
-                read::<L, TURNED>(planes, $taps[0], offset),
-                read::<L, TURNED>(planes, $taps[1], offset),
-            );
-            let (sum, second) = full_adder(
-                sum,
-                read::<L, TURNED>(planes, $taps[2], offset),
-                read::<L, TURNED>(planes, $taps[3], offset),
-            );
+            let (sum, first) =
+                full_adder(ones, read::<L, TURNED>(planes, $taps[0]), read::<L, TURNED>(planes, $taps[1]));
+            let (sum, second) =
+                full_adder(sum, read::<L, TURNED>(planes, $taps[2]), read::<L, TURNED>(planes, $taps[3]));
             ones = sum;
             let (sum, carry) = full_adder(twos, first, second);
             twos = sum;
@@ -253,7 +248,10 @@ fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes:
 
 /// The spikes of a tap, or what is none.
 #[inline(always)]
-fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32, offset: usize) -> L {
-    let bytes = planes[tap as usize + offset..].first_chunk::<BYTES>().expect("planes end with room for a tile");
+fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32) -> L {
+    // One comparison: the sum of an u32 and 64 does not overflow.
+    let (first, end) = (tap as usize, tap as usize + BYTES);
+    let bytes = planes.get(first..end).and_then(|bytes| bytes.try_into().ok());
+    let bytes: &[u8; BYTES] = bytes.expect("planes end with room for a tile");
     if TURNED { L::load(bytes).not() } else { L::load(bytes) }
 }
