@@ -244,6 +244,14 @@ impl Values {
             Values::Full(weights) => weights[place],
         }
     }
+
+    /// Whether the weight at a place is none.
+    pub(crate) fn is_zero(&self, place: usize) -> bool {
+        match self {
+            Values::Levels(levels) => levels[place] == 0,
+            Values::Full(weights) => weights[place] == 0.0,
+        }
+    }
 }
 
 /// Calls `visit` with the place of a weight, of an output and of an input for every tap of a kept
@@ -256,15 +264,25 @@ pub(crate) fn for_taps(
     mut visit: impl FnMut(usize, usize, usize),
 ) {
     let Synapses { shape: [outputs, within, height, width], groups, stride, padding, .. } = *synapses;
-    for weight in (0..outputs * within * height * width).filter(|weight| synapses.values.get(*weight) != 0.0) {
-        let (channel, row, column) = (weight / (within * height * width), weight / width % height, weight % width);
-        let from = channel / (outputs / groups) * within + weight / (height * width) % within;
-        let columns = inside(column, input[2], output[2], stride, padding);
-        for y in inside(row, input[1], output[1], stride, padding) {
-            let to = (channel * output[1] + y) * output[2];
-            let from = (from * input[1] + y * stride + row - padding) * input[2];
-            for x in columns.clone() {
-                visit(weight, to + x, from + x * stride + column - padding);
+    let taps = |axis: usize, taps: usize| -> Vec<Range<usize>> {
+        (0..taps).map(|tap| inside(tap, input[axis], output[axis], stride, padding)).collect()
+    };
+    let (rows, columns) = (taps(1, height), taps(2, width));
+    let mut weight = 0;
+    for channel in 0..outputs {
+        let first = channel / (outputs / groups) * within;
+        for from in first..first + within {
+            for (row, rows) in rows.iter().enumerate() {
+                for (column, columns) in columns.iter().enumerate() {
+                    if !synapses.values.is_zero(weight) {
+                        for y in rows.clone() {
+                            let to = (channel * output[1] + y) * output[2];
+                            let from = (from * input[1] + y * stride + row - padding) * input[2];
+                            columns.clone().for_each(|x| visit(weight, to + x, from + x * stride + column - padding));
+                        }
+                    }
+                    weight += 1;
+                }
             }
         }
     }
@@ -325,10 +343,10 @@ pub(crate) fn join<'a>(network: &Network, map: &Map, before: impl Fn(usize) -> &
             }
         }
         Made::Largest { of, window } => {
-            over_windows(before(*of), shape(*of), map.shape, window, numbers, |all| all.max().unwrap_or(0));
+            over_windows(before(*of), shape(*of), map.shape, window, numbers, i32::MIN, i32::max);
         }
         Made::Sums { of, window } => {
-            over_windows(before(*of), shape(*of), map.shape, window, numbers, |all| all.sum());
+            over_windows(before(*of), shape(*of), map.shape, window, numbers, 0, |a, b| a + b);
         }
         Made::Joined { of: [a, s], by } => {
             for ((number, a), s) in numbers.iter_mut().zip(before(*a)).zip(before(*s)) {
@@ -350,25 +368,31 @@ pub(crate) fn join<'a>(network: &Network, map: &Map, before: impl Fn(usize) -> &
     }
 }
 
-/// What `of` makes of the numbers of each window; what lies outside of the map is 0.
+/// The numbers of each window, joined two by two from `start` on; where a window reaches outside of
+/// the map, a 0 is among them.
 fn over_windows(
     from: &[i32],
     [_, rows, columns]: [usize; 3],
     [_, height, width]: [usize; 3],
     window: &Window,
     numbers: &mut [i32],
-    of: impl Fn(&mut dyn Iterator<Item = i32>) -> i32,
+    start: i32,
+    join: impl Fn(i32, i32) -> i32,
 ) {
-    let Window { size, stride, padding } = *window;
+    let part = |axis: usize, place: usize, inputs: usize| {
+        let first = place * window.stride[axis];
+        let end = first + window.size[axis];
+        first.saturating_sub(window.padding[axis])..end.saturating_sub(window.padding[axis]).min(inputs)
+    };
     for (place, number) in numbers.iter_mut().enumerate() {
         let (channel, y, x) = (place / (height * width), place / width % height, place % width);
-        let at = |row: usize, column: usize| {
-            let row = (y * stride[0] + row).checked_sub(padding[0]).filter(|row| *row < rows);
-            let column = (x * stride[1] + column).checked_sub(padding[1]).filter(|column| *column < columns);
-            row.zip(column).map_or(0, |(row, column)| from[(channel * rows + row) * columns + column])
-        };
-        *number =
-            of(&mut (0..size[0]).flat_map(|row| (0..size[1]).map(move |column| (row, column))).map(|(r, c)| at(r, c)));
+        let (down, right) = (part(0, y, rows), part(1, x, columns));
+        let whole = down.len() == window.size[0] && right.len() == window.size[1];
+        *number = if whole { start } else { join(start, 0) };
+        for row in down {
+            let row = &from[(channel * rows + row) * columns..][..columns];
+            *number = row.get(right.clone()).unwrap_or(&[]).iter().copied().fold(*number, &join);
+        }
     }
 }
 
