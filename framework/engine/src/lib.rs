@@ -11,6 +11,7 @@ extern crate alloc;
 mod network;
 mod outcome;
 mod reference;
+pub mod sample;
 
 pub use network::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,
