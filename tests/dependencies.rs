@@ -48,12 +48,15 @@ fn packages_know_whom_they_may() {
     assert_eq!(known_by("framework"), names(&[]));
     assert_eq!(known_by("framework/conformance"), names(&["litesnn-framework"]));
     assert_eq!(known_by("plugins"), names(&["litesnn-conformance", "litesnn-framework"]));
-    assert_eq!(known_by("reports"), names(&["litesnn-framework"]));
+    assert_eq!(known_by("framework/engine"), names(&[]));
+    assert_eq!(known_by("framework/engine/wasm"), names(&["litesnn-engine"]));
+    assert_eq!(known_by("framework/engine/microcontroller"), names(&["litesnn-engine"]));
+    assert_eq!(known_by("reports"), names(&["litesnn-engine", "litesnn-framework"]));
     assert_eq!(
         known_by("tests/outside"),
         names(&["litesnn", "litesnn-conformance", "litesnn-framework", "litesnn-plugins"])
     );
-    assert_eq!(known_by("."), names(&["litesnn-framework", "litesnn-plugins", "litesnn-reports"]));
+    assert_eq!(known_by("."), names(&["litesnn-engine", "litesnn-framework", "litesnn-plugins", "litesnn-reports"]));
 }
 
 /// Rust sources below a folder, each with its lines of code: no comments, nothing after the unit

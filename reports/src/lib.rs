@@ -20,6 +20,7 @@ mod settings;
 mod statistics;
 pub mod table;
 pub mod trials;
+mod try_it;
 
 use std::path::{Path, PathBuf};
 

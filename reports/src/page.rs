@@ -9,6 +9,7 @@ use crate::figure::{Figure, MOST_ROWS};
 use crate::statistics::binomial_error;
 use crate::table::{Table, html};
 use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
+use crate::try_it::{self, PackedNetwork};
 use crate::{Error, metric};
 use litesnn_framework::ground::counted;
 use litesnn_framework::record::files;
@@ -21,6 +22,7 @@ pub struct Section {
     tables: Vec<TablePart>,
     figures: Vec<FigurePart>,
     rows: Vec<RowPart>,
+    networks: Vec<PackedNetwork>,
     groups: Vec<GroupPart>,
 }
 
@@ -182,6 +184,7 @@ impl Section {
             tables: Vec::new(),
             figures: Vec::new(),
             rows: Vec::new(),
+            networks: experiment.groups.iter().filter_map(PackedNetwork::of).collect(),
             groups: groups.collect(),
         }
     }
@@ -209,8 +212,11 @@ impl Section {
 pub fn render(sections: &[Section], unfinished: &[(PathBuf, String)]) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_template("page.html", include_str!("page.html"))?;
+    for (name, text) in [("page.html", include_str!("page.html"))].into_iter().chain(try_it::TEMPLATES) {
+        environment.add_template(name, text)?;
+    }
+    let engine = sections.iter().any(|section| !section.networks.is_empty()).then(try_it::engine);
     let unfinished: Vec<(String, &String)> =
         unfinished.iter().map(|(folder, reason)| (folder.display().to_string(), reason)).collect();
-    Ok(environment.get_template("page.html")?.render(context! { sections, unfinished })?)
+    Ok(environment.get_template("page.html")?.render(context! { sections, unfinished, engine })?)
 }

@@ -15,6 +15,7 @@ mod bit_sliced;
 mod network;
 mod outcome;
 mod reference;
+pub mod sample;
 
 pub use bit_sliced::{Arena, Prepared, Processor, Times};
 pub use network::{

@@ -45,7 +45,16 @@ impl<'a> Reference<'a> {
     ///
     /// An image of another size, or with a number that is not finite.
     pub fn run(&self, pixels: &[f32]) -> Result<Outcome, BadImage> {
-        self.run_normalised(&normalised(self.network, pixels)?)
+        self.run_normalised(&self.normalised(pixels)?)
+    }
+
+    /// The input that pixels from 0 to 1 become, `[C, H, W]`: (pixel - mean) / std.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn normalised(&self, pixels: &[f32]) -> Result<Vec<f32>, BadImage> {
+        normalised(self.network, pixels)
     }
 
     /// What it answers for an input that is normalised already, `[C, H, W]`.

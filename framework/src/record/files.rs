@@ -20,6 +20,8 @@ pub const WEIGHTS: &str = "weights.parquet";
 pub const LAYERS: &str = "layers.parquet";
 /// [`super::ExitRow`] rows; absent without early exit.
 pub const EXITS: &str = "exits.parquet";
+/// The trained network as a packed file; absent until it is exported.
+pub const NETWORK: &str = "network.packed";
 /// One [`super::Outcome`] row; its presence means that the trial is finished.
 pub const RESULT: &str = "result.parquet";
 /// Folder of checkpoints.
