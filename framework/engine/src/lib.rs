@@ -12,11 +12,15 @@ extern crate alloc;
 extern crate std;
 
 mod bit_sliced;
+mod check;
+pub mod file;
+pub mod mask;
 mod network;
 mod outcome;
 mod reference;
 pub mod sample;
 
+pub use check::Flaw;
 pub use bit_sliced::{Arena, Prepared, Processor, Times};
 pub use network::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,

@@ -98,7 +98,7 @@ pub(crate) fn normalised(network: &Network, pixels: &[f32]) -> Result<Vec<f32>, 
 /// Whether `input` is as long as an image of the network, and finite.
 pub(crate) fn fits(network: &Network, input: &[f32]) -> Result<(), BadImage> {
     let shape = network.image.shape;
-    if input.len() != shape.iter().product() {
+    if input.len() != shape.iter().product::<usize>() {
         return Err(BadImage::Size { shape, numbers: input.len() });
     }
     match input.iter().position(|number| !number.is_finite()) {

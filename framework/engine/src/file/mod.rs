@@ -1,0 +1,291 @@
+//! The packed file of a network. `docs/packed-file.md` describes it for readers in other languages.
+//!
+//! It is a file of safetensors with three tensors:
+//!
+//! | tensor | type | what |
+//! |---|---|---|
+//! | `graph` | U8 | JSON: maps, layers, classes, where accuracy was measured (`graph.rs`) |
+//! | `numbers` | F32 | means and deviations of the image; then, of each layer in the order of the graph, scales, biases, and the kept weights of a layer that nothing quantises |
+//! | `weights` | U8 | of each layer in the same order, the mask, then the codes of the kept weights, each from a whole byte on |
+//!
+//! A code q of b bits stands for the level first + step · q. The mask is coded in the shortest way
+//! ([`mask`](crate::mask)). The key `litesnn packed 1` of the metadata has the SHA-256 of the three
+//! tensors' bytes. A reader refuses everything that it does not know, and every number that does not
+//! fit the others, before it allocates for it.
+
+mod graph;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+use crate::check::Flaw;
+use crate::mask::{self, BitReader, BitWriter, Coding};
+use crate::network::{Current, Made, Network, Synapses, Values};
+use graph::{Graph, Grid, Layer, Weights};
+
+/// Where a network comes from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Provenance {
+    /// What made the file, such as `litesnn 0.1.0`.
+    pub producer: String,
+    /// The trial, or the name of the design.
+    pub name: String,
+    /// Accuracy, 0 to 1, as it was measured; NaN where it was not.
+    pub accuracy: f64,
+    /// On what: data set, split and number of images.
+    pub measured_on: String,
+    /// The paper's model size in bytes, which counts no masks.
+    pub claimed_bytes: f64,
+}
+
+/// The key of the metadata, with the version of the format in it.
+const KEY: &str = "litesnn packed 1";
+/// What [`read`] allocates for weights at most, in bytes.
+pub const LIMIT: usize = 1 << 30;
+
+/// Why a file is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no packed file, or one of another version.
+    Format(String),
+    /// Its bytes are not those that were written.
+    Damaged(String),
+    /// A layer does not fit its own numbers.
+    Layer {
+        /// The layer.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// It holds a network that is not sound.
+    Flaw(Flaw),
+    /// It needs more memory than the limit.
+    TooLarge {
+        /// Bytes that its weights need.
+        needed: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Unreadable::Format(what) => write!(f, "this is no packed network that can be read: {what}"),
+            Unreadable::Damaged(what) => write!(f, "the file is damaged: {what}"),
+            Unreadable::Layer { name, what } => write!(f, "the file is damaged: layer `{name}`: {what}"),
+            Unreadable::Flaw(flaw) => write!(f, "the file holds a network that cannot run: {flaw}"),
+            Unreadable::TooLarge { needed, limit } => {
+                write!(f, "its weights need {needed} bytes of memory, and {limit} are allowed")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Unreadable {}
+
+/// The file of a sound network.
+///
+/// # Errors
+///
+/// A flaw of the network, or levels that no 16 bits hold.
+pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw> {
+    network.check()?;
+    let (mut numbers, mut weights) = (Vec::<f32>::new(), Vec::new());
+    numbers.extend(&network.image.mean);
+    numbers.extend(&network.image.std);
+    let mut layers = Vec::new();
+    for synapses in each_layer(network) {
+        layers.push(write_layer(synapses, &mut numbers, &mut weights));
+    }
+    let graph = Graph::of(network, layers, provenance);
+    let graph = serde_json::to_vec(&graph).expect("a graph is plain data");
+    let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let digest = digest([&graph, &numbers, &weights]);
+    let parts = [("graph", Dtype::U8, &graph), ("numbers", Dtype::F32, &numbers), ("weights", Dtype::U8, &weights)];
+    let views = parts.map(|(name, kind, bytes)| {
+        let count = if kind == Dtype::F32 { bytes.len() / 4 } else { bytes.len() };
+        (name, TensorView::new(kind, vec![count], bytes).expect("as many bytes as numbers"))
+    });
+    let metadata = core::iter::once((KEY.to_string(), digest)).collect();
+    let flaw = |error: safetensors::SafeTensorError| Flaw { place: String::new(), what: error.to_string() };
+    safetensors::serialize(views, Some(metadata)).map_err(flaw)
+}
+
+/// The network of a file, and where it comes from.
+///
+/// # Errors
+///
+/// A file that is not one, that is damaged, or whose weights need more than [`LIMIT`] bytes.
+pub fn read(file: &[u8]) -> Result<(Network, Provenance), Unreadable> {
+    read_within(file, LIMIT)
+}
+
+/// [`read`] with another limit, in bytes.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), Unreadable> {
+    let format = |what: String| Unreadable::Format(what);
+    let (_, metadata) = SafeTensors::read_metadata(file).map_err(|error| format(format!("{error}")))?;
+    let keys = metadata.metadata().as_ref();
+    let Some(told) = keys.and_then(|keys| keys.get(KEY)).filter(|_| keys.is_some_and(|keys| keys.len() == 1)) else {
+        return Err(format(format!("its metadata has not the key `{KEY}` alone")));
+    };
+    let tensors = SafeTensors::deserialize(file).map_err(|error| format(format!("{error}")))?;
+    if tensors.len() != 3 {
+        return Err(format(format!("it has {} tensors, and not `graph`, `numbers` and `weights`", tensors.len())));
+    }
+    let part = |name: &str, kind: Dtype| match tensors.tensor(name) {
+        Ok(tensor) if tensor.dtype() == kind && tensor.shape().len() == 1 => Ok(tensor.data()),
+        _ => Err(format(format!("it has no tensor `{name}` of one axis of {kind:?}"))),
+    };
+    let (graph, numbers, weights) =
+        (part("graph", Dtype::U8)?, part("numbers", Dtype::F32)?, part("weights", Dtype::U8)?);
+    if digest([graph, numbers, weights]) != *told {
+        return Err(Unreadable::Damaged("its bytes have another SHA-256 than its metadata tells".into()));
+    }
+    let graph: Graph = serde_json::from_slice(graph).map_err(|error| format(format!("its graph: {error}")))?;
+    let needed = graph.bytes().ok_or_else(|| format("its layers are larger than any memory".into()))?;
+    if needed > limit {
+        return Err(Unreadable::TooLarge { needed, limit });
+    }
+    let numbers = numbers.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    let mut rest = Rest { numbers: &numbers.collect::<Vec<f32>>(), weights };
+    let (network, provenance) = graph.network(&mut rest)?;
+    if !rest.numbers.is_empty() || !rest.weights.is_empty() {
+        return Err(Unreadable::Damaged("it holds more than its layers take".into()));
+    }
+    network.check().map_err(Unreadable::Flaw)?;
+    Ok((network, provenance))
+}
+
+/// What no layer has taken yet.
+struct Rest<'a> {
+    numbers: &'a [f32],
+    weights: &'a [u8],
+}
+
+impl<'a> Rest<'a> {
+    fn numbers(&mut self, count: usize) -> Option<Vec<f32>> {
+        let (taken, rest) = self.numbers.split_at_checked(count)?;
+        self.numbers = rest;
+        Some(taken.to_vec())
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.weights.split_at_checked(count)?;
+        self.weights = rest;
+        Some(taken)
+    }
+}
+
+/// All layers, in the order of the maps and their currents, that of the logits last.
+fn each_layer(network: &Network) -> impl Iterator<Item = &Synapses> {
+    let of_maps = network.maps.iter().flat_map(|map| match &map.made {
+        Made::Spikes { currents, .. } => currents.as_slice(),
+        _ => &[],
+    });
+    let synapses = of_maps.filter_map(|current| match current {
+        Current::Synapses(synapses) => Some(synapses),
+        Current::Scaled { .. } => None,
+    });
+    synapses.chain([&network.logits.synapses])
+}
+
+/// Numbers of which all are the first are written once.
+fn write_numbers(numbers: &[f32], to: &mut Vec<f32>) -> usize {
+    let same = numbers.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
+    let count = if same { numbers.len().min(1) } else { numbers.len() };
+    to.extend(&numbers[..count]);
+    count
+}
+
+fn write_layer(synapses: &Synapses, numbers: &mut Vec<f32>, weights: &mut Vec<u8>) -> Layer {
+    let scales = write_numbers(&synapses.scale, numbers);
+    let biases = write_numbers(&synapses.bias, numbers);
+    let stored = match &synapses.values {
+        Values::Full(values) => {
+            let kept: Vec<bool> = values.iter().map(|value| value.to_bits() != 0).collect();
+            let (coding, mask) = write_mask(&kept, weights);
+            numbers.extend(values.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(value, _)| value));
+            let kept = kept.iter().filter(|kept| **kept).count();
+            Weights { kept, coding, mask, grid: None }
+        }
+        Values::Levels(levels) => {
+            // A zero of the quantiser's own grid needs no place of its own, and is written as removed.
+            let kept: Vec<bool> = levels.iter().map(|level| *level != 0).collect();
+            let dense = Grid::of(levels.iter().copied());
+            let sparse = Grid::of(levels.iter().copied().filter(|level| *level != 0));
+            let (coding, mask_bits) = mask::coding(&kept);
+            let count = kept.iter().filter(|kept| **kept).count();
+            let length = |grid: &Grid, count: usize| (count as u64 * u64::from(grid.bits)).div_ceil(8);
+            let masked = mask_bits.div_ceil(8) + length(&sparse, count);
+            // Few zeros are cheaper as codes.
+            if coding != Coding::None && length(&dense, levels.len()) <= masked {
+                write_codes(levels, &dense, weights);
+                return Layer {
+                    scales,
+                    biases,
+                    weights: Weights { kept: levels.len(), coding: graph::NO_MASK, mask: 0, grid: Some(dense) },
+                };
+            }
+            let (coding, mask) = write_mask(&kept, weights);
+            let kept: Vec<i16> = levels.iter().copied().filter(|level| *level != 0).collect();
+            write_codes(&kept, &sparse, weights);
+            Weights { kept: count, coding, mask, grid: Some(sparse) }
+        }
+    };
+    Layer { scales, biases, weights: stored }
+}
+
+fn write_mask(kept: &[bool], weights: &mut Vec<u8>) -> (i32, usize) {
+    let (coding, _) = mask::coding(kept);
+    let bytes = mask::write(kept, coding);
+    weights.extend(&bytes);
+    (graph::number_of(coding), bytes.len())
+}
+
+fn write_codes(levels: &[i16], grid: &Grid, weights: &mut Vec<u8>) {
+    let mut bits = BitWriter::default();
+    levels.iter().for_each(|level| bits.push(grid.code(*level), grid.bits));
+    weights.extend(&bits.bytes);
+}
+
+/// The values of a layer of so many weights.
+fn read_values(layer: &Layer, count: usize, rest: &mut Rest) -> Result<Values, &'static str> {
+    let Weights { kept, coding, mask, grid } = &layer.weights;
+    let short = "the file ends within its weights";
+    if *kept > count {
+        return Err("it keeps more weights than it has");
+    }
+    let coding = graph::coding_of(*coding).ok_or("its mask has a coding that is not known")?;
+    let mask = mask::read(rest.bytes(*mask).ok_or(short)?, coding, count, *kept)?;
+    let Some(grid) = grid else {
+        let mut values = rest.numbers(*kept).ok_or(short)?.into_iter();
+        let mut next = |kept: &bool| if *kept { values.next().unwrap_or_default() } else { 0.0 };
+        return Ok(Values::Full(mask.iter().map(&mut next).collect()));
+    };
+    let bytes = (*kept as u64 * u64::from(grid.bits)).div_ceil(8);
+    let mut codes = BitReader::new(rest.bytes(bytes as usize).ok_or(short)?);
+    let mut levels = vec![0; count];
+    for (level, _) in levels.iter_mut().zip(&mask).filter(|(_, kept)| **kept) {
+        *level = grid.level(codes.next(grid.bits).ok_or(short)?).ok_or("a level that no 16 bits hold")?;
+    }
+    codes.end()?;
+    Ok(Values::Levels(levels))
+}
+
+/// SHA-256 of the parts, one after another, in hexadecimal digits.
+fn digest(parts: [&[u8]; 3]) -> String {
+    let mut all = Sha256::new();
+    parts.iter().for_each(|part| all.update(part));
+    all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
