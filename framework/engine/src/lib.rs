@@ -9,7 +9,11 @@
 extern crate alloc;
 
 mod network;
+mod outcome;
+mod reference;
 
 pub use network::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,
 };
+pub use outcome::{BadImage, Operations, Outcome};
+pub use reference::Reference;
