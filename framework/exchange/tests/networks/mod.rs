@@ -1,7 +1,9 @@
 //! Networks with random weights that have every kind of map, current and neuron.
 //!
-//! Scales and biases are multiples of 1/64, and so are means and pixels: sums of the image are then
-//! exact in f32, whatever their order, and many potentials are exactly the threshold.
+//! Pixels are multiples of 1/64, and so are means and deviations: sums of the image are then exact in
+//! f32, whatever their order. Scale and bias of every third output are short binary fractions, so
+//! that potentials are the threshold itself now and then; those of all others fill an f32, so that
+//! each operation rounds.
 
 #![allow(dead_code)] // Each test uses its part.
 
@@ -103,8 +105,12 @@ impl Growing {
         // A level has a variance near 4^bits / 3; about a quarter of the inputs is 1.
         let deviation = (taps as f64 * self.kept as f64 / 400.0 * f64::powi(4.0, bits as i32) / 3.0).sqrt();
         let unit = (0.5 / deviation).log2().ceil().exp2() as f32;
-        let scale = (0..out).map(|_| unit * (1 + self.random.below(3)) as f32).collect();
-        let bias = (0..out).map(|_| (self.random.below(33) as f32 - 16.0) / 64.0).collect();
+        let mut multiple = |of: usize, first: f32, parts: u64, steps: f32| match of % 3 {
+            0 => first + self.random.below(parts + 1) as f32 / steps,
+            _ => first + self.random.below(1 << 24) as f32 / (1 << 24) as f32 * (parts as f32 / steps),
+        };
+        let scale = (0..out).map(|of| unit * multiple(of, 1.0, 2, 1.0)).collect();
+        let bias = (0..out).map(|of| multiple(of, -0.25, 32, 64.0)).collect();
         let shape = [out, within, kernel, kernel];
         Synapses { name: name.to_owned(), of, shape, groups, stride, padding: kernel / 2, values, bits, scale, bias }
     }
@@ -180,7 +186,7 @@ fn cells(
     let window = Window { size: [height, width], stride: [1, 1], padding: [0, 0] };
     let sums = growing.map("sums", [depth, 1, 1], Made::Sums { of: last, window });
     let divisor = (shape[1] * shape[2]) as f32;
-    let (scale, bias) = (vec![2.5; depth], vec![0.015625; depth]);
+    let (scale, bias) = (vec![1.3; depth], vec![0.07; depth]);
     let means = growing.spikes("means", vec![Current::Scaled { of: sums, divisor, scale, bias }]);
     growing.finished(means, 10, 1, None)
 }
@@ -237,11 +243,12 @@ pub fn joins() -> Network {
     growing.finished(sums, 4, 3, None)
 }
 
-/// The smallest: one neuron for each pixel, one timestep, and weights beyond eight bits.
+/// The smallest: one timestep, and levels beyond eight bits.
 pub fn wide() -> Network {
-    let mut growing = Growing::new(5, [1, 2, 2], 1, LITE);
-    let stem = growing.layer("stem", Source::Image, 2, 1, 1, 9);
-    let flat = growing.map("flat", [8, 1, 1], Made::Flat(stem));
+    let mut growing = Growing::new(5, [1, 4, 4], 1, LITE);
+    growing.kept = 100;
+    let stem = growing.layer("stem", Source::Image, 4, 1, 1, 9);
+    let flat = growing.map("flat", [64, 1, 1], Made::Flat(stem));
     growing.finished(flat, 2, 1, None)
 }
 
