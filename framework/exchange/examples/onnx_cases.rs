@@ -1,5 +1,6 @@
-//! Writes a network as large as LitE-SNN's design of medium scale as ONNX, with what the engine
-//! answers, for `framework/benches/peers/onnx_witness.py`:
+//! Writes networks as ONNX files with what the engine answers, for
+//! `framework/benches/peers/onnx_witness.py`: the samples of the tests, and a network as large as
+//! LitE-SNN's design of medium scale.
 //!
 //!     cargo run --release -p litesnn-exchange --example onnx_cases FOLDER
 //!
@@ -15,6 +16,11 @@ fn main() {
     let folder = std::env::args_os().nth(1).expect("a folder is given: onnx_cases FOLDER");
     let folder = std::path::Path::new(&folder);
     let mut random = networks::Random(1);
+    for (name, network) in networks::samples() {
+        let size = network.image.shape.iter().product();
+        let images: Vec<Vec<f32>> = (0..3).map(|_| random.pixels(size)).collect();
+        cases::write_case(&folder.join(name), &network, &images, &cases::WIDTHS);
+    }
     let medium = networks::medium();
     let exact = vec![random.pixels(3 * 32 * 32)];
     cases::write_case(&folder.join("medium"), &medium, &exact, &cases::WIDTHS);

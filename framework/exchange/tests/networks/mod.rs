@@ -88,6 +88,15 @@ impl Growing {
         self.grouped(name, of, out, kernel, stride, bits, 1)
     }
 
+    /// Synapses of f32 that are multiples of 1/64, so that their sums are exact.
+    fn full(&mut self, name: &str, of: Source, out: usize, kernel: usize, stride: usize) -> Synapses {
+        let synapses = self.synapses(name, of, out, kernel, stride, 5);
+        let Values::Levels(levels) = &synapses.values else { unreachable!("they have levels") };
+        let values = Values::Full(levels.iter().map(|level| f32::from(*level) / 64.0).collect());
+        let scale = synapses.scale.iter().map(|scale| scale * 64.0).collect();
+        Synapses { values, scale, bits: 32, ..synapses }
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn grouped(
         &mut self,
@@ -220,21 +229,23 @@ pub fn pools() -> Network {
     growing.finished(hidden, 3, 4, Some(LITE))
 }
 
-/// Blocks with joins of spikes, a widened shortcut, a convolution of each channel alone, currents of
-/// the image beside those of maps, and votes of outputs without neurons.
+/// Blocks with joins of spikes, a widened shortcut, a convolution of each channel alone, weights of
+/// f32, a node with three currents of which one is the image's, and votes of outputs without neurons.
 pub fn joins() -> Network {
     let mut growing = Growing::new(4, [3, 8, 8], 3, LITE);
     growing.kept = 70;
     let stem = growing.layer("pixels", Source::Image, 4, 3, 1, 2);
     let each = growing.grouped("each", Source::Map(stem), 4, 3, 1, 2, 4);
-    let again = growing.synapses("again", Source::Image, 4, 3, 1, 2);
-    let block = growing.spikes("block", vec![Current::Synapses(again), Current::Synapses(each)]);
+    let again = growing.full("again", Source::Image, 4, 3, 1);
+    let means = Current::Scaled { of: stem, divisor: 3.0, scale: vec![0.7, 0.3, -0.4, 0.1], bias: vec![0.03; 4] };
+    let block = growing.spikes("block", vec![Current::Synapses(again), Current::Synapses(each), means]);
     let sum = growing.map("sum", [4, 8, 8], Made::Joined { of: [block, stem], by: Join::Add });
     let both = growing.map("both", [4, 8, 8], Made::Joined { of: [sum, stem], by: Join::And });
     let iand = growing.map("iand", [4, 8, 8], Made::Joined { of: [both, sum], by: Join::Iand });
     let window = Window { size: [2, 2], stride: [1, 1], padding: [1, 1] };
     let largest = growing.map("largest", [4, 9, 9], Made::Largest { of: iand, window });
-    let strided = growing.layer("strided", Source::Map(largest), 6, 3, 2, 4);
+    let strided = growing.full("strided.conv", Source::Map(largest), 6, 3, 2);
+    let strided = growing.spikes("strided", vec![Current::Synapses(strided)]);
     let widened = growing.map("widened", [6, 5, 5], Made::Widened { of: largest, stride: 2, zeros: [1, 1] });
     let last = growing.map("last", [6, 5, 5], Made::Joined { of: [strided, widened], by: Join::Add });
     let plain = growing.map("plain", [7, 5, 5], Made::Widened { of: last, stride: 1, zeros: [0, 1] });
@@ -252,6 +263,15 @@ pub fn wide() -> Network {
     growing.finished(flat, 2, 1, None)
 }
 
+/// More timesteps than two of libtorch's blocks of 16.
+pub fn long() -> Network {
+    let mut growing = Growing::new(6, [1, 4, 4], 35, Neuron { decay: 0.9, ..LITE });
+    let stem = growing.layer("stem", Source::Image, 4, 3, 1, 4);
+    let next = growing.layer("next", Source::Map(stem), 4, 3, 1, 4);
+    let flat = growing.map("flat", [64, 1, 1], Made::Flat(next));
+    growing.finished(flat, 5, 1, None)
+}
+
 /// A network that stops early.
 pub fn early() -> Network {
     Network { exit: Some(EarlyExit::Confidence(0.9)), ..wide() }
@@ -259,5 +279,5 @@ pub fn early() -> Network {
 
 /// All but the large one.
 pub fn samples() -> Vec<(&'static str, Network)> {
-    vec![("cells", small_cells()), ("pools", pools()), ("joins", joins()), ("wide", wide())]
+    vec![("cells", small_cells()), ("pools", pools()), ("joins", joins()), ("long", long()), ("wide", wide())]
 }
