@@ -2,11 +2,12 @@
 
     onnx_witness.py FOLDER [--time]
 
-FOLDER has a folder for each network, which litesnn's tests write (framework/exchange/tests/cases/mod.rs
-says what is in it). Each file goes through onnx.checker with full shape inference, and runs with the
-optimiser off and on, for all images at once and for each alone. Exit status 1 where bits differ. Two
-kinds may differ, and are reported alone: `photographs`, because the sums of pixels are rounded, and
-f32 levels with the optimiser on, which folds scale and bias into the weights.
+FOLDER has a folder for each network, which litesnn's tests write;
+framework/exchange/tests/cases/mod.rs says what is in it. Each file goes through onnx.checker with
+full shape inference, and runs with the optimiser off and on, for all images at once and for each
+alone. Exit status 1 where bits differ. Two kinds may differ, and are reported alone: `photographs`,
+because the sums of pixels are rounded, and f32 levels with the optimiser on, which folds scale and
+bias into the weights.
 
 --time runs the first image with one thread, and prints the least of five times; processor time does
 not count what other work takes.

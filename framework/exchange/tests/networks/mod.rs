@@ -239,6 +239,11 @@ pub fn joins() -> Network {
     let again = growing.full("again", Source::Image, 4, 3, 1);
     let means = Current::Scaled { of: stem, divisor: 3.0, scale: vec![0.7, 0.3, -0.4, 0.1], bias: vec![0.03; 4] };
     let block = growing.spikes("block", vec![Current::Synapses(again), Current::Synapses(each), means]);
+    // Beside 2^24 a current of 1 is lost, unless what is added before it takes 2^24 away.
+    let much = 16_777_216.0;
+    let order = [[much, much, -much, 1.0], [1.0, -much, much, -much], [-much, 1.0, 1.0, much]];
+    let order = order.map(|bias| Current::Scaled { of: stem, divisor: 1.0, scale: vec![0.0; 4], bias: bias.to_vec() });
+    growing.spikes("order", order.to_vec());
     let sum = growing.map("sum", [4, 8, 8], Made::Joined { of: [block, stem], by: Join::Add });
     let both = growing.map("both", [4, 8, 8], Made::Joined { of: [sum, stem], by: Join::And });
     let iand = growing.map("iand", [4, 8, 8], Made::Joined { of: [both, sum], by: Join::Iand });
@@ -263,10 +268,11 @@ pub fn wide() -> Network {
     growing.finished(flat, 2, 1, None)
 }
 
-/// More timesteps than two of libtorch's blocks of 16.
+/// More timesteps than two of libtorch's blocks of 16, and neurons with two currents of the image.
 pub fn long() -> Network {
     let mut growing = Growing::new(6, [1, 4, 4], 35, Neuron { decay: 0.9, ..LITE });
-    let stem = growing.layer("stem", Source::Image, 4, 3, 1, 4);
+    let currents = [3, 5].map(|size| growing.synapses(&format!("stem.conv{size}"), Source::Image, 4, size, 1, 4));
+    let stem = growing.spikes("stem", currents.map(Current::Synapses).to_vec());
     let next = growing.layer("next", Source::Map(stem), 4, 3, 1, 4);
     let flat = growing.map("flat", [64, 1, 1], Made::Flat(next));
     growing.finished(flat, 5, 1, None)
