@@ -47,6 +47,8 @@ fn packages_know_whom_they_may() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
     assert_eq!(known_by("framework"), names(&[]));
     assert_eq!(known_by("framework/conformance"), names(&["litesnn-framework"]));
+    assert_eq!(known_by("framework/engine"), names(&[]));
+    assert_eq!(known_by("framework/exchange"), names(&["litesnn-engine"]));
     assert_eq!(known_by("plugins"), names(&["litesnn-conformance", "litesnn-framework"]));
     assert_eq!(known_by("framework/engine"), names(&[]));
     assert_eq!(known_by("framework/engine/wasm"), names(&["litesnn-engine"]));
