@@ -166,7 +166,10 @@ impl Network {
         let Synapses { groups, stride, padding, .. } = *synapses;
         let bounded = [outputs, inputs, rows, columns, groups, stride].iter().all(|side| (1..=LARGEST).contains(side));
         if !bounded || padding > LARGEST {
-            return flaw(format!("weights {:?} in {groups} groups, stride {stride}, padding {padding}", synapses.shape));
+            return flaw(format!(
+                "weights {:?} in {groups} groups, stride {stride}, padding {padding}",
+                synapses.shape
+            ));
         }
         let weights = [outputs, inputs, rows, columns].iter().try_fold(1usize, |all, side| all.checked_mul(*side));
         let Some(weights) = weights.filter(|weights| *weights <= MOST_NUMBERS) else {
@@ -299,7 +302,9 @@ mod tests {
         let changed = said(|network| synapses(network, 1).scale.push(1.0));
         assert_eq!(changed, "`cell0.n0.s0.conv3x3`: 9 scales for 8 channels");
         assert!(said(|network| synapses(network, 1).stride = 2).contains("and the map that it drives is"));
-        assert!(said(|network| synapses(network, 1).values = Values::Full(vec![])).contains("0 weights, and its shape"));
+        assert!(
+            said(|network| synapses(network, 1).values = Values::Full(vec![])).contains("0 weights, and its shape")
+        );
         let wide = said(|network| synapses(network, 1).shape = [1, 24 * 8, 3, 3]);
         assert!(wide.contains("do not read 24 channels"), "{wide}");
         assert!(said(|network| network.logits.votes = 2).contains("10 outputs, and 10 classes have 2 votes each"));
@@ -329,7 +334,8 @@ mod tests {
             network.image.shape = [1, 64, 64];
             network.classes.truncate(1);
             network.maps.truncate(2);
-            network.maps[0] = Map { shape: [1, 64, 64], made: Made::Spikes { neuron, currents }, ..network.maps[0].clone() };
+            network.maps[0] =
+                Map { shape: [1, 64, 64], made: Made::Spikes { neuron, currents }, ..network.maps[0].clone() };
             network.maps[1] = Map { shape: [1; 3], made: Made::Sums { of: 0, window }, ..network.maps[1].clone() };
             network.logits.synapses = layer("classifier", Source::Map(1), level);
             network

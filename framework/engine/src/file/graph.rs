@@ -306,7 +306,8 @@ impl Graph {
         let mean = rest.numbers(self.image[0]).ok_or_else(short)?;
         let std = rest.numbers(self.image[0]).ok_or_else(short)?;
         let neurons: Vec<Neuron> = self.neurons.iter().map(NeuronEntry::neuron).collect();
-        let neuron = |index: usize| neurons.get(index).copied().ok_or_else(|| damaged("it names neurons that are not there"));
+        let neuron =
+            |index: usize| neurons.get(index).copied().ok_or_else(|| damaged("it names neurons that are not there"));
         let mut maps = Vec::new();
         for MapEntry { name, shape, of } in self.maps {
             let made = match of {
@@ -316,8 +317,7 @@ impl Graph {
                         currents.push(match entry {
                             CurrentEntry::Layer(layer) => Current::Synapses(layer.synapses(rest)?),
                             CurrentEntry::Scaled(of, divisor, numbers) => {
-                                let [scale, bias] =
-                                    numbers.map(|bits| bits.into_iter().map(f32::from_bits).collect());
+                                let [scale, bias] = numbers.map(|bits| bits.into_iter().map(f32::from_bits).collect());
                                 Current::Scaled { of, divisor: divisor as f32, scale, bias }
                             }
                         });
@@ -401,7 +401,9 @@ impl LayerEntry {
         let channels = self.shape[0];
         let mut numbers = |count: usize| match count {
             0 => Ok(Vec::new()),
-            _ if count != 1 && count != channels => Err(wrong("it has another number of scales or biases than channels")),
+            _ if count != 1 && count != channels => {
+                Err(wrong("it has another number of scales or biases than channels"))
+            }
             _ => {
                 let numbers = rest.numbers(count).ok_or_else(|| wrong("the file ends within its numbers"))?;
                 Ok(if count == 1 { vec![numbers[0]; channels] } else { numbers })

@@ -9,8 +9,8 @@
 //! | `weights` | U8 | of each layer in the same order, the mask, then the codes of the kept weights, each from a whole byte on |
 //!
 //! A code q of b bits stands for the level first + step · q. The mask is coded in the shortest way
-//! ([`mask`](crate::mask)). The key `litesnn packed 1` of the metadata has the SHA-256 of the three
-//! tensors' bytes. A reader refuses everything that it does not know, and every number that does not
+//! ([`mask`](crate::mask)). The key `litesnn packed 1` of the metadata has the SHA-256 of all bytes
+//! behind the header: `numbers`, `graph`, `weights`. A reader refuses everything that it does not know, and every number that does not
 //! fit the others, before it allocates for it.
 
 mod graph;
@@ -107,7 +107,7 @@ pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw
     let graph = Graph::of(network, layers, provenance);
     let graph = serde_json::to_vec(&graph).expect("a graph is plain data");
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let digest = digest([&graph, &numbers, &weights]);
+    let digest = digest([&numbers, &graph, &weights]);
     let parts = [("graph", Dtype::U8, &graph), ("numbers", Dtype::F32, &numbers), ("weights", Dtype::U8, &weights)];
     let views = parts.map(|(name, kind, bytes)| {
         let count = if kind == Dtype::F32 { bytes.len() / 4 } else { bytes.len() };
@@ -149,7 +149,7 @@ pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), U
     };
     let (graph, numbers, weights) =
         (part("graph", Dtype::U8)?, part("numbers", Dtype::F32)?, part("weights", Dtype::U8)?);
-    if digest([graph, numbers, weights]) != *told {
+    if digest([numbers, graph, weights]) != *told {
         return Err(Unreadable::Damaged("its bytes have another SHA-256 than its metadata tells".into()));
     }
     let graph: Graph = serde_json::from_slice(graph).map_err(|error| format(format!("its graph: {error}")))?;

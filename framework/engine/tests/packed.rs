@@ -1,0 +1,126 @@
+//! The packed file: networks come back as they were, and a damaged file is refused.
+
+#[path = "../../exchange/tests/networks/mod.rs"]
+mod networks;
+
+use std::time::Instant;
+
+use litesnn_engine::file::{Provenance, Unreadable, read, read_within, write};
+use litesnn_engine::{Network, Reference, sample};
+use networks::Random;
+
+fn provenance() -> Provenance {
+    Provenance {
+        producer: "litesnn".into(),
+        name: "trial".into(),
+        accuracy: 0.4567,
+        measured_on: "1000 images".into(),
+        claimed_bytes: 5300.0,
+    }
+}
+
+fn all() -> Vec<(&'static str, Network)> {
+    let mut all = networks::samples();
+    all.extend([("early", networks::early()), ("sample", sample::network())]);
+    all
+}
+
+#[test]
+fn networks_come_back_as_they_were() {
+    for (name, network) in all() {
+        let file = write(&network, &provenance()).unwrap_or_else(|flaw| panic!("{name}: {flaw}"));
+        assert_eq!(file, write(&network, &provenance()).unwrap(), "{name}: the same bytes at every call");
+        let (again, from) = read(&file).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert!(again == network, "{name}");
+        assert_eq!(from, provenance());
+    }
+}
+
+/// Of each weight as many bits as its levels and the mask take, and of each scale and bias four bytes.
+#[test]
+fn a_file_is_as_large_as_its_parts() {
+    let network = networks::medium();
+    let file = write(&network, &provenance()).unwrap();
+    let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let end = file[header..].windows(1).len();
+    // 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each weight.
+    let kilobytes = end as f64 / 1000.0;
+    assert!((2300.0..2800.0).contains(&kilobytes), "{kilobytes} kB");
+}
+
+#[test]
+fn what_is_not_known_is_refused() {
+    let file = write(&sample::network(), &provenance()).unwrap();
+    let said = |file: &[u8]| read(file).unwrap_err().to_string();
+    assert!(said(b"").starts_with("this is no packed network"));
+    assert!(said(&file[..file.len() - 1]).starts_with("this is no packed network"));
+    let newer = replaced(&file, b"litesnn packed 1", b"litesnn packed 2");
+    assert!(said(&newer).contains("has not the key `litesnn packed 1` alone"), "{}", said(&newer));
+    let mut flipped = file.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(said(&flipped).contains("another SHA-256"), "{}", said(&flipped));
+    let limit = read_within(&file, 1000).unwrap_err();
+    assert!(matches!(limit, Unreadable::TooLarge { limit: 1000, .. }), "{limit}");
+}
+
+fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = file.windows(from.len()).position(|window| window == from).expect("it is there");
+    [&file[..at], to, &file[at + to.len()..]].concat()
+}
+
+/// Changes bytes of a file, and gives it the digest that it then has: what is behind the digest is
+/// reached.
+fn mutated(file: &[u8], random: &mut Random) -> Vec<u8> {
+    let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut changed = file.to_vec();
+    for _ in 0..1 + random.below(3) {
+        // Most of what can go wrong is in the graph.
+        let graph = file.windows(11).position(|window| window == b"{\"producer\"").expect("it begins so");
+        let (from, to) = match random.below(8) {
+            0 => (0, changed.len()),
+            1..=2 => (header, changed.len()),
+            _ => (graph, (graph + 6000).min(changed.len())),
+        };
+        let at = from + random.below((to - from) as u64) as usize;
+        changed[at] = match random.below(4) {
+            0 => random.below(256) as u8,
+            1 => b"0123456789"[random.below(10) as usize],
+            2 => changed[at] ^ 1 << random.below(8),
+            _ => b"[]{},:\"-"[random.below(8) as usize],
+        };
+    }
+    let told = file[..header].windows(64).position(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if let (Some(at), true) = (told, changed[..8] == file[..8]) {
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::digest(&changed[header..]);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        changed[at..at + 64].copy_from_slice(digest.as_bytes());
+    }
+    changed
+}
+
+/// `LITESNN_FUZZ=SECONDS` goes on for so long: a file is refused, or it holds a network that runs.
+#[test]
+fn a_changed_file_is_refused_or_holds_a_network_that_runs() {
+    let seconds: u64 = std::env::var("LITESNN_FUZZ").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    let files: Vec<Vec<u8>> =
+        all().iter().map(|(_, network)| write(network, &provenance()).expect("they are sound")).collect();
+    let mut random = Random(seconds);
+    let (begin, mut count, mut accepted) = (Instant::now(), 0u64, 0u64);
+    while count < 3000 || begin.elapsed().as_secs() < seconds {
+        let file = mutated(&files[count as usize % files.len()], &mut random);
+        if let Ok((network, from)) = read_within(&file, 1 << 24) {
+            accepted += 1;
+            assert_eq!(network.check(), Ok(()));
+            let again = write(&network, &from).expect("what is read is sound");
+            assert!(read(&again).expect("what is written is read").0 == network);
+            if accepted % 64 == 0 && network.maps.iter().all(|map| map.shape.iter().product::<usize>() < 10_000) {
+                let image = vec![0.5; network.image.shape.iter().product()];
+                Reference::new(&network).run(&image).expect("an image of its size");
+            }
+        }
+        count += 1;
+    }
+    println!("{count} files, of which {accepted} hold a network");
+    assert!(accepted > 0 && accepted < count, "{accepted} of {count}");
+}
