@@ -38,7 +38,7 @@ use super::compression::Techniques;
 use super::constants::CostConstants;
 use super::factor::{self, Factor};
 use super::layer::{Input, LayerShape};
-use super::mask_code::StoredMask;
+use super::mask_code::{StoredMask, expected_mask_bits};
 use super::space::{Network, SynapseLayer};
 use super::weight::FULL_PRECISION;
 
@@ -112,6 +112,32 @@ impl<'a> CostModel<'a> {
     pub fn search_terms(&self, layers: &[SynapseLayer], activity: &[Activity]) -> (Tensor, Tensor) {
         let costs = self.searched(layers, activity);
         (costs.memory_bits.sum(Kind::Double), costs.bit_syn_ops.sum(Kind::Double))
+    }
+
+    /// What a file needs for the layers that a search counts, masks included, in bits, and L_comp,
+    /// both of what is there: f64 scalars with the gradients of [`CostModel::search_terms`] and, for
+    /// the bits, to architecture logits.
+    ///
+    /// ```text
+    /// sum of presence · (density · b + m(density)) · weights
+    /// ```
+    ///
+    /// m is the expected length of a random mask ([`expected_mask_bits`]), 0 where nothing prunes.
+    pub fn stored_terms(&self, layers: &[SynapseLayer], activity: &[Activity]) -> (Tensor, Tensor) {
+        let all = layers.iter().enumerate().filter(|(_, layer)| layer.searched);
+        let all: Vec<Counted> = all.map(|(index, layer)| (layer, activity.get(index))).collect();
+        let costs = self.costs(&all);
+        let mask = |layer: &SynapseLayer| match layer.weight.is_pruned(self.active) {
+            true => expected_mask_bits(layer.weight.density(self.active).number()) * layer.shape.weights(),
+            false => 0.0,
+        };
+        let masks = all.iter().map(|(layer, _)| mask(layer)).collect();
+        let stored = &costs.memory_bits + self.constants.vector("masks", masks, self.counted.device());
+        let stored = match self.presences(&all) {
+            Some(presence) => stored * presence,
+            None => stored,
+        };
+        (stored.sum(Kind::Double), costs.bit_syn_ops.sum(Kind::Double))
     }
 
     fn costs(&self, layers: &[Counted]) -> LayerCosts {
