@@ -14,8 +14,8 @@ use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms, stored_bytes};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Place, Response, SearchSpace, Supernet,
-    SynapseLayer, Techniques, Ticket, TimestepGate, exceedance,
+    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Place, Response, SearchSpace,
+    Supernet, SynapseLayer, Techniques, Ticket, TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;

@@ -175,10 +175,8 @@ impl Joint {
         regime: Regime,
     ) -> Result<Tensor> {
         let (memory, compute) = self.two_passes().lambdas(parts);
-        let weighted = [
-            (&losses.memory, memory, self.target_stored_bytes),
-            (&losses.compute, compute, self.target_bit_syn_ops),
-        ];
+        let weighted =
+            [(&losses.memory, memory, self.target_stored_bytes), (&losses.compute, compute, self.target_bit_syn_ops)];
         let mut total = losses.cross_entropy.shallow_clone();
         for (term, lambda, target) in weighted {
             if target.is_none() {
@@ -203,7 +201,8 @@ impl Joint {
             ("memory", self.lambda_memory != default.lambda_memory, "target_stored_bytes", self.target_stored_bytes),
             ("compute", self.lambda_compute != default.lambda_compute, "target_bit_syn_ops", self.target_bit_syn_ops),
         ];
-        let Some((cost, _, target, _)) = both.into_iter().find(|(_, given, _, target)| *given && target.is_some()) else {
+        let Some((cost, _, target, _)) = both.into_iter().find(|(_, given, _, target)| *given && target.is_some())
+        else {
             return Ok(());
         };
         Err(AtRandom {
@@ -240,8 +239,13 @@ mod tests {
         let read = |settings: &str| serde_json::from_str::<Joint>(settings).unwrap();
         assert!(read(r#"{ "target_stored_bytes": 1e4 }"#).refuse_two_weights().is_ok());
         assert!(read(r#"{ "lambda_memory": 1e-9, "target_bit_syn_ops": 1e6 }"#).refuse_two_weights().is_ok());
-        let refused = read(r#"{ "lambda_compute": 1e-9, "target_bit_syn_ops": 1e6 }"#).refuse_two_weights().unwrap_err();
+        let refused =
+            read(r#"{ "lambda_compute": 1e-9, "target_bit_syn_ops": 1e6 }"#).refuse_two_weights().unwrap_err();
         assert_eq!(refused.key, "optimizer.joint.lambda_compute");
-        assert!(refused.message.contains("`lambda_compute` and `target_bit_syn_ops` both weigh"), "{}", refused.message);
+        assert!(
+            refused.message.contains("`lambda_compute` and `target_bit_syn_ops` both weigh"),
+            "{}",
+            refused.message
+        );
     }
 }

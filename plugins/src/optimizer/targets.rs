@@ -49,12 +49,7 @@ enum Cost {
 
 impl Targets {
     /// The targets that are there. It is called before the first stage.
-    pub fn new(
-        search: &mut Search,
-        stored_bytes: Option<f64>,
-        bit_syn_ops: Option<f64>,
-        rate: f64,
-    ) -> Result<Targets> {
+    pub fn new(search: &mut Search, stored_bytes: Option<f64>, bit_syn_ops: Option<f64>, rate: f64) -> Result<Targets> {
         let mut given = Vec::new();
         if let Some(at_most) = stored_bytes {
             given.push(("stored_bytes", Cost::StoredBytes { settled: search.settled_bytes()? }, at_most));
@@ -67,7 +62,8 @@ impl Targets {
         }
         let weights = search.parts().parameters().of(&[Role::Weight]).next();
         let device = weights.map_or(Device::Cpu, |weight| weight.tensor.device());
-        let zero = |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, device)));
+        let zero =
+            |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, device)));
         let names = given.iter().flat_map(|(name, ..)| [zero("multiplier", name), zero("last", name)]);
         let mut buffers = search.keep(names.collect())?.into_iter();
         let mut next = || buffers.next().expect("a buffer for each name");
