@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use tch::{Kind, Tensor};
 
 use super::{
-    Algorithm, AtRandom, Batch, Descent, EpochNotes, OpenDecisions, Phase, Rate, Schedules, Session, StageSpec,
-    StepReport, Training, evaluate,
+    Algorithm, AtRandom, Batch, Descent, EpochNotes, HeldOut, OpenDecisions, Phase, Rate, Schedules, Session,
+    StageSpec, StepReport, Training, evaluate,
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
@@ -192,6 +192,8 @@ pub struct Search<'a, 'b> {
     pub(super) tried: usize,
     /// Whether networks of candidates were trained in the place of the supernet.
     pub(super) trained_candidates: bool,
+    /// Whether steps read other images than those of their batch.
+    varies: bool,
     pub(super) session: &'a mut Session<'b>,
 }
 
@@ -218,6 +220,7 @@ impl<'a, 'b> Search<'a, 'b> {
             scheduled,
             tried: 0,
             trained_candidates: false,
+            varies: false,
             session,
         })
     }
@@ -312,7 +315,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let parts = &self.parts;
         let schedules = Schedules::of(parts.network(), regime.active, self.scheduled);
         self.scheduled = self.scheduled.and(regime.active);
-        let spec = StageSpec { varies: regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
+        let spec = StageSpec { varies: self.varies || regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
@@ -357,6 +360,19 @@ impl<'a, 'b> Search<'a, 'b> {
     /// [`CompressedWeight::ticket`]: crate::network::CompressedWeight::ticket
     pub fn ticket(&self) -> Option<Ticket> {
         Ticket::of(self.parts.network())
+    }
+
+    /// The training images that the weights do not see in the stage `name`, for its other parameters.
+    /// The stage then has no fixed input that a GPU could replay.
+    ///
+    /// # Errors
+    ///
+    /// No image is left: `samples` of the section takes all of them.
+    pub fn held_out(&mut self, name: &str) -> Result<HeldOut<'b>> {
+        self.varies = true;
+        let section = if matches!(self.parts.open.network, Searched::Supernet(_)) { "search" } else { "retrain" };
+        let spec = self.parts.stage_spec(name, 1)?;
+        HeldOut::new(self.session.splits, self.session.device, self.session.seed, spec, section)
     }
 
     /// Shows `see` the first `count` batches of training images, augmented and in the order of the

@@ -31,6 +31,8 @@
 //! - `passes = "one"`: the gradient of the whole loss moves all parameters, the weights too, at about
 //!   half the time of a step. L_comp then has no gradient to the weights either, since its firing
 //!   rates are constants.
+//! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
+//!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
 //! - `target_stored_bytes`, `target_bit_syn_ops`: a cost at most, in place of a lambda for it;
 //!   `targets.rs` has the formulas.
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
@@ -56,6 +58,9 @@ two_pass_settings! {
         /// How many passes over a batch a step makes.
         #[serde(skip_serializing_if = "Passes::is_default")]
         pub passes: Passes = Passes::Two,
+        /// Whether the second pass reads the training images that `samples` leaves out.
+        #[serde(skip_serializing_if = "is_off")]
+        pub held_out: bool = false,
         /// What the file of the network takes at most, masks included, in place of `lambda_memory`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bytes"))]
@@ -83,6 +88,10 @@ const MULTIPLIER_RATE: f64 = 0.02;
 
 fn is_default_rate(rate: &f64) -> bool {
     *rate == MULTIPLIER_RATE
+}
+
+fn is_off(option: &bool) -> bool {
+    !option
 }
 
 fn is_zero(weight: &f64) -> bool {
@@ -122,15 +131,18 @@ impl Optimizer for Joint {
         let total = |parts: &SearchParts, losses: &Losses, response: &Response, epoch: usize, regime: Regime| {
             self.total(&targets, parts, losses, response, epoch, regime)
         };
-        let way = Way { passes: self.passes, total: &total };
-        self.two_passes().stage_by(search, "search", epochs - hardened, regime, &roles, &way)?;
+        let stage = |search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]| {
+            let held_out = self.held_out.then(|| search.held_out(name)).transpose()?;
+            let way = Way { passes: self.passes, total: &total, held_out: held_out.as_ref() };
+            self.two_passes().stage_by(search, name, epochs, regime, roles, &way)
+        };
+        stage(search, "search", epochs - hardened, regime, &roles)?;
         if hardened > 0 {
             if !search.has_begun("hardened") {
                 [Role::ArchitectureLogit, Role::BitLogit].into_iter().for_each(|role| search.harden(role));
             }
             let regime = Regime { gating: Gating::Warm, ..regime };
-            let roles = [Role::Score, Role::TimestepLogit];
-            self.two_passes().stage_by(search, "hardened", hardened, regime, &roles, &way)?;
+            stage(search, "hardened", hardened, regime, &[Role::Score, Role::TimestepLogit])?;
         }
         if let Some(reached) = targets.reached() {
             search.note(&reached);
@@ -148,6 +160,7 @@ impl Optimizer for Joint {
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.refuse_two_weights()?;
+        self.refuse_one_pass_over_two_batches()?;
         self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
     }
@@ -161,7 +174,11 @@ impl Joint {
     /// Whether an option acts that the paper does not have.
     fn differs(&self) -> bool {
         let targets = self.target_stored_bytes.is_some() || self.target_bit_syn_ops.is_some();
-        targets || self.passes != Passes::Two || self.architecture_entropy > 0.0 || self.hardened_epochs > 0
+        targets
+            || self.held_out
+            || self.passes != Passes::Two
+            || self.architecture_entropy > 0.0
+            || self.hardened_epochs > 0
     }
 
     /// The whole loss: each cost has a target or else a lambda.
@@ -192,6 +209,18 @@ impl Joint {
             }
         }
         Ok(total)
+    }
+
+    /// Refuses held-out images for a second pass that there is none of.
+    fn refuse_one_pass_over_two_batches(&self) -> Result<(), AtRandom> {
+        if !self.held_out || self.passes == Passes::Two {
+            return Ok(());
+        }
+        Err(AtRandom {
+            key: "optimizer.joint.held_out".into(),
+            message: "`held_out` gives images to a second pass, and `passes` is \"one\"".into(),
+            help: "leave one of the two out".into(),
+        })
     }
 
     /// Refuses a cost that has both a lambda, other than the default, and a target.

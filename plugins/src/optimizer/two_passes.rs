@@ -7,8 +7,8 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{Path, Response, Techniques};
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Batch, Descent, Gating, Losses, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport,
-    clip_gradients, decision,
+    Algorithm, AtRandom, Batch, Descent, Gating, HeldOut, Losses, OpenDecisions, Rate, Regime, Search, SearchParts,
+    StepReport, clip_gradients, decision,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -137,11 +137,13 @@ impl Passes {
 pub type Total<'a> = dyn Fn(&SearchParts, &Losses, &Response, usize, Regime) -> Result<Tensor> + 'a;
 
 /// How a stage differs from [`TwoPasses::stage`].
-pub struct Way<'a> {
+pub struct Way<'a, 'i> {
     /// How many passes a step makes.
     pub passes: Passes,
     /// The whole loss.
     pub total: &'a Total<'a>,
+    /// Images for the second pass, in place of those of the first.
+    pub held_out: Option<&'a HeldOut<'i>>,
 }
 
 /// The letter of a decision.
@@ -286,7 +288,7 @@ impl TwoPasses {
             let terms = terms.map(|(term, lambda)| term.to_kind(Kind::Float) * lambda);
             Ok(terms.into_iter().fold(losses.cross_entropy.shallow_clone(), |total, term| total + term))
         };
-        let of_paper = Way { passes: Passes::Two, total: &weighted };
+        let of_paper = Way { passes: Passes::Two, total: &weighted, held_out: None };
         let way = way.unwrap_or(&of_paper);
         let clip = search.parts().training.clip;
         search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
@@ -295,19 +297,19 @@ impl TwoPasses {
             let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
             let decides = others.iter().any(|descent| descent.tensors().next().is_some());
             let at_once = decides && way.passes == Passes::One;
-            let forward = |roles: &[Role], measure: bool| {
+            let forward = |roles: &[Role], batch: &Batch, measure: bool| {
                 parts.parameters().zero_grad();
                 parts.parameters().train_only(roles);
                 parts.forward(batch, regime, measure)
             };
 
             let (response, loss) = if at_once {
-                let response = forward(&[&[Role::Weight], roles].concat(), true);
+                let response = forward(&[&[Role::Weight], roles].concat(), batch, true);
                 let losses = parts.losses(&response, batch, epoch, regime);
                 (way.total)(parts, &losses, &response, epoch, regime)?.f_backward()?;
                 (response, losses.cross_entropy)
             } else {
-                let response = forward(&[Role::Weight], false);
+                let response = forward(&[Role::Weight], batch, false);
                 let loss = parts.cross_entropy(&response, batch, epoch, regime);
                 loss.f_backward()?;
                 (response, loss)
@@ -316,7 +318,9 @@ impl TwoPasses {
             weights.step();
 
             if decides && !at_once {
-                let second = forward(roles, true);
+                let other = way.held_out.map(|images| images.batch(epoch, batch.number));
+                let batch = other.as_ref().unwrap_or(batch);
+                let second = forward(roles, batch, true);
                 let losses = parts.losses(&second, batch, epoch, regime);
                 let total = (way.total)(parts, &losses, &second, epoch, regime)?;
                 // A compressor without scores, or one that does not act yet, leads to none of them.

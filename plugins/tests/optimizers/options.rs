@@ -24,6 +24,9 @@ fn interrupted_before_every_stage_it_finds_the_same() {
         "optimizer.joint.target_bit_syn_ops=1000",
         "optimizer.joint.architecture_entropy=0.1",
         "optimizer.joint.hardened_epochs=2",
+        "optimizer.joint.held_out=true",
+        "search.samples=5",
+        "search.batch_size=2",
     ];
     let (whole, parts) = (Desk::new(&settings), Desk::new(&settings));
     whole.finish();
@@ -54,4 +57,21 @@ fn a_cost_with_a_lambda_and_a_target_is_refused() {
     let both = ["optimizer.joint.lambda_memory=1e-6", "optimizer.joint.target_stored_bytes=300"];
     let refused = Desk::new(&both).plan().unwrap_err();
     assert!(refused.contains("optimizer.joint.lambda_memory: `lambda_memory` and `target_stored_bytes`"), "{refused}");
+}
+
+/// The weights' first step sees the same images; what decides has moved on others after it.
+#[test]
+fn held_out_images_move_what_decides_and_not_the_weights() {
+    let of = |held_out: &str| history(&["search.samples=4", held_out]);
+    let [plain, held_out] = ["false", "true"].map(|on| of(&format!("optimizer.joint.held_out={on}")));
+    assert_eq!(plain[0].train_loss.to_bits(), held_out[0].train_loss.to_bits());
+    assert_ne!(plain[0].validation_loss.to_bits(), held_out[0].validation_loss.to_bits());
+}
+
+#[test]
+fn held_out_images_need_a_second_pass_and_images_that_are_left() {
+    let refused = Desk::new(&["optimizer.joint.held_out=true", "optimizer.joint.passes=\"one\""]).plan().unwrap_err();
+    assert!(refused.starts_with("optimizer.joint.held_out: `held_out` gives images to a second pass"), "{refused}");
+    let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
+    assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
 }
