@@ -17,15 +17,17 @@
 //! The search's quantities are f64 tensors, so that the same lines serve gradients and reports.
 //! They are vectors over layers: a step of a search counts a network of any depth by some 25
 //! operations.
-//! Layers that read the image do multiplications (weights · H W · T · density) and no SynOps. A sum
-//! of spikes ([`Input::Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
-//! over the whole map ([`Input::Pooled`]) counts in the size alone, as in the paper.
+//! Layers that read the image, or real numbers, do multiplications (weights · H W · T · density) and no SynOps. A sum
+//! of spikes ([`Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
+//! over the whole map ([`Pooled`]) counts in the size alone, as in the paper.
 //!
 //! A layer that reads a map of which whole channels are removed ([`Channels`]) has the input neurons
 //! that are there: s is the mean over these, and density leaves out the weights of the others. So a
 //! network with channels removed costs what the narrower network does.
 //!
 //! [`Channels`]: super::Channels
+//! [`Sums`]: super::layer::Input::Sums
+//! [`Pooled`]: super::layer::Input::Pooled
 //!
 //! The paper's formulas are estimates. Eq. 12 lets every tap of a kernel count, those on the padding
 //! too, and takes all neurons for equally active; [`counted_operations`] counts what a spike really
@@ -37,7 +39,7 @@ use super::activity::Activity;
 use super::compression::Techniques;
 use super::constants::CostConstants;
 use super::factor::{self, Factor};
-use super::layer::{Input, LayerShape};
+use super::layer::LayerShape;
 use super::mask_code::{StoredMask, expected_mask_bits};
 use super::space::{Network, SynapseLayer};
 use super::weight::FULL_PRECISION;
@@ -168,8 +170,8 @@ impl<'a> CostModel<'a> {
             None => &density * &spikes,
         };
         let syn_ops = read * &macs;
-        let of_images = of_shape("images", &|shape| f64::from(u8::from(shape.reads == Input::Image)));
-        let multiplications = match layers.iter().any(|(layer, _)| layer.shape.reads == Input::Image) {
+        let of_images = of_shape("images", &|shape| f64::from(u8::from(shape.reads.is_real())));
+        let multiplications = match layers.iter().any(|(layer, _)| layer.shape.reads.is_real()) {
             true => tch::no_grad(|| &macs * &density * counted.sum(Kind::Double) * of_images),
             false => of_images,
         };

@@ -12,6 +12,7 @@ mod descent;
 mod diagnosis;
 mod evaluate;
 mod exits;
+mod features;
 mod held_out;
 mod loss;
 mod multi_tensor;
