@@ -163,7 +163,7 @@ fn a_student_that_is_interrupted_resumes_to_the_bit() {
 #[test]
 fn a_network_without_spikes_teaches_by_its_hidden_maps() {
     let desk = Desk::new();
-    let ann = "compressor = [], timesteps.fixed.steps = 1, space.layers.neurons.activation = \"relu\"";
+    let ann = "compressor = [], timesteps.fixed.steps = 1, space.layers.activation = \"relu\"";
     let variants = format!(
         "variant=[{{ name = \"ann\", set = {{ {ann} }} }}, {{ name = \"by-answers\", set = {{ retrain.teacher.from = \"ann\" }} }}, \
          {{ name = \"by-maps\", set = {{ retrain.teacher = {{ from = \"ann\", features = 1 }} }} }}]"
