@@ -353,7 +353,7 @@ fn settings_come_back_as_they_were_written() {
             "a decay that is learned (`learn_decay`) begins between 0 and 1, and this one is 1",
         ),
         (r#"{ "decay": 0.2 }"#, "unknown field `decay`"),
-        (r#"{ "activation": "relu", "tau": 0.2 }"#, "nothing reads `tau`: neurons with the activation `relu` have no"),
+        (r#"{ "activation": "relu", "tau": 0.5 }"#, "nothing reads `tau`: neurons with the activation `relu` have no"),
         (r#"{ "activation": "relu", "threshold": 1.0 }"#, "nothing reads `threshold`"),
     ] {
         let error = read(text).unwrap_err();
