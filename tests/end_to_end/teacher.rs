@@ -146,7 +146,7 @@ fn a_student_that_is_interrupted_resumes_to_the_bit() {
         "--set",
         "retrain.epochs=12",
         "--set",
-        "variant=[{ name = \"wide\" }, { name = \"student\", set = { retrain.teacher.from = \"wide\" } }]",
+        "variant=[{ name = \"wide\" }, { name = \"student\", set = { retrain.teacher = { from = \"wide\", features = 0.5 } } }]",
     ];
     succeed(desk.run("whole").args(many));
     for _ in 0..2 {
@@ -159,12 +159,40 @@ fn a_student_that_is_interrupted_resumes_to_the_bit() {
     assert_all_same(&all_numbers(&desk.path("runs"), "taught"), &all_numbers(&desk.path("whole"), "taught"));
 }
 
+/// KDSNN's teacher: neurons that do not spike, one timestep, hidden maps.
+#[test]
+fn a_network_without_spikes_teaches_by_its_hidden_maps() {
+    let desk = Desk::new();
+    let ann = "compressor = [], timesteps.fixed.steps = 1, space.layers.activation = \"relu\"";
+    let variants = format!(
+        "variant=[{{ name = \"ann\", set = {{ {ann} }} }}, {{ name = \"by-answers\", set = {{ retrain.teacher.from = \"ann\" }} }}, \
+         {{ name = \"by-maps\", set = {{ retrain.teacher = {{ from = \"ann\", features = 1 }} }} }}]"
+    );
+    succeed(desk.run("runs").args(["--set", &variants]));
+    let folder = |variant: &str| trial(&desk.path("runs"), "taught", variant);
+    let losses = |variant: &str| floats(&table(&folder(variant).join("history.parquet")), "train_loss");
+    let (answers, maps) = (losses("by-answers"), losses("by-maps"));
+    assert!(answers.iter().zip(&maps).all(|(answers, maps)| answers < maps), "{answers:?} and with maps {maps:?}");
+
+    // Every connection is a multiplication, and none waits for a spike.
+    let layers = table(&folder("ann").join("layers.parquet"));
+    let [macs, multiplications, syn_ops] = ["macs", "multiplications", "syn_ops"].map(|name| floats(&layers, name));
+    assert_eq!((macs, vec![0.0; 3]), (multiplications, syn_ops));
+
+    // Maps that nothing pairs.
+    let strided = "space.layers.layers=[{ conv = 4, stride = 3 }, { global_average = true }, { classifier = 1 }]";
+    let apart = variants.replace(ann, &format!("{ann}, {}", strided.replace("layers=", "layers = ")));
+    let failed = desk.run("apart").args(["--set", &apart]).output().unwrap();
+    let said = stderr(&failed);
+    assert!(said.contains("the teacher's maps are 10 x 10 and those of this network 14 x 14, 7 x 7"), "{said}");
+}
+
 /// The accuracy of a teacher's answers on the test images, whose classes they are.
 fn accuracy(teacher: &Teacher, splits: &Splits) -> f64 {
     let order = (0..splits.test.len() as i64).collect();
     let batches = Batches::new(&splits.test, &splits.normalisation, order, 20, Device::Cpu);
     let right = batches.map(|batch| {
-        let right = teacher.answers(&batch.images).argmax(1, false).eq_tensor(&batch.labels);
+        let right = teacher.lesson(&batch.images).answers.argmax(1, false).eq_tensor(&batch.labels);
         right.sum(Kind::Int64).int64_value(&[])
     });
     right.sum::<i64>() as f64 / splits.test.len() as f64
@@ -187,7 +215,7 @@ fn a_teacher_answers_as_its_result_says() {
         .replace("[timesteps.fixed]\nsteps = 2\n", searched)
         .replace("magnitude-prune", "score-prune");
     succeed(&mut run(&desk.write("searched.toml", &sequential), &desk.path("runs")));
-    let teaching = Teaching { from: None, trial: None, alpha: 0.5, temperature: 4.0 };
+    let teaching = Teaching { from: None, trial: None, alpha: 0.5, temperature: 4.0, features: 0.0 };
     let plan = load(&Request { manifest: desk.path("taught.toml"), ..Request::default() }).unwrap();
     let Manifest { dataset, .. } = &plan.trials[0].manifest;
     let splits = DataStore::new(vec![crate::support::root().join("experiments/data")]).open(dataset.as_ref()).unwrap();

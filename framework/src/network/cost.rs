@@ -17,15 +17,17 @@
 //! The search's quantities are f64 tensors, so that the same lines serve gradients and reports.
 //! They are vectors over layers: a step of a search counts a network of any depth by some 25
 //! operations.
-//! Layers that read the image do multiplications (weights · H W · T · density) and no SynOps. A sum
-//! of spikes ([`Input::Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
-//! over the whole map ([`Input::Pooled`]) counts in the size alone, as in the paper.
+//! Layers that read the image, or real numbers, do multiplications (weights · H W · T · density) and no SynOps. A sum
+//! of spikes ([`Sums`]) counts as the spikes in it. A classifier that reads spikes averaged
+//! over the whole map ([`Pooled`]) counts in the size alone, as in the paper.
 //!
 //! A layer that reads a map of which whole channels are removed ([`Channels`]) has the input neurons
 //! that are there: s is the mean over these, and density leaves out the weights of the others. So a
 //! network with channels removed costs what the narrower network does.
 //!
 //! [`Channels`]: super::Channels
+//! [`Sums`]: super::layer::Input::Sums
+//! [`Pooled`]: super::layer::Input::Pooled
 //!
 //! The paper's formulas are estimates. Eq. 12 lets every tap of a kernel count, those on the padding
 //! too, and takes all neurons for equally active; [`counted_operations`] counts what a spike really
@@ -37,8 +39,8 @@ use super::activity::Activity;
 use super::compression::Techniques;
 use super::constants::CostConstants;
 use super::factor::{self, Factor};
-use super::layer::{Input, LayerShape};
-use super::mask_code::StoredMask;
+use super::layer::LayerShape;
+use super::mask_code::{StoredMask, expected_mask_bits};
 use super::space::{Network, SynapseLayer};
 use super::weight::FULL_PRECISION;
 
@@ -114,6 +116,32 @@ impl<'a> CostModel<'a> {
         (costs.memory_bits.sum(Kind::Double), costs.bit_syn_ops.sum(Kind::Double))
     }
 
+    /// What a file needs for the layers that a search counts, masks included, in bits, and L_comp,
+    /// both of what is there: f64 scalars with the gradients of [`CostModel::search_terms`] and, for
+    /// the bits, to architecture logits.
+    ///
+    /// ```text
+    /// sum of presence · (density · b + m(density)) · weights
+    /// ```
+    ///
+    /// m is the expected length of a random mask ([`expected_mask_bits`]), 0 where nothing prunes.
+    pub fn stored_terms(&self, layers: &[SynapseLayer], activity: &[Activity]) -> (Tensor, Tensor) {
+        let all = layers.iter().enumerate().filter(|(_, layer)| layer.searched);
+        let all: Vec<Counted> = all.map(|(index, layer)| (layer, activity.get(index))).collect();
+        let costs = self.costs(&all);
+        let mask = |layer: &SynapseLayer| match layer.weight.is_pruned(self.active) {
+            true => expected_mask_bits(layer.weight.density(self.active).number()) * layer.shape.weights(),
+            false => 0.0,
+        };
+        let masks = all.iter().map(|(layer, _)| mask(layer)).collect();
+        let stored = &costs.memory_bits + self.constants.vector("masks", masks, self.counted.device());
+        let stored = match self.presences(&all) {
+            Some(presence) => stored * presence,
+            None => stored,
+        };
+        (stored.sum(Kind::Double), costs.bit_syn_ops.sum(Kind::Double))
+    }
+
     fn costs(&self, layers: &[Counted]) -> LayerCosts {
         let device = self.counted.device();
         let of_shape = |name: &'static str, number: &dyn Fn(&LayerShape) -> f64| {
@@ -142,8 +170,8 @@ impl<'a> CostModel<'a> {
             None => &density * &spikes,
         };
         let syn_ops = read * &macs;
-        let of_images = of_shape("images", &|shape| f64::from(u8::from(shape.reads == Input::Image)));
-        let multiplications = match layers.iter().any(|(layer, _)| layer.shape.reads == Input::Image) {
+        let of_images = of_shape("images", &|shape| f64::from(u8::from(shape.reads.is_real())));
+        let multiplications = match layers.iter().any(|(layer, _)| layer.shape.reads.is_real()) {
             true => tch::no_grad(|| &macs * &density * counted.sum(Kind::Double) * of_images),
             false => of_images,
         };

@@ -1,6 +1,7 @@
 //! A layer with weights: where it stands, its dimensions.
 
 use super::channels::Population;
+use crate::spiking::{Activation, NeuronSettings};
 
 /// Where in the network a layer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,9 @@ pub struct LayerSpec {
 pub enum Input {
     /// Real numbers: every connection is a multiplication.
     Image,
+    /// Real numbers of neurons that do not spike: every connection is a multiplication, at every
+    /// timestep.
+    Reals,
     /// Spikes: a connection costs an addition for each spike.
     Spikes,
     /// Sums of spikes, as average pooling and residual additions make them: a connection costs an
@@ -65,6 +69,20 @@ pub enum Input {
 }
 
 impl Input {
+    /// The same where these neurons hand it on: outputs of neurons without spikes, and their sums, are
+    /// real numbers.
+    pub fn of(self, neurons: &NeuronSettings) -> Input {
+        match (neurons.activation, self) {
+            (Activation::Relu, Input::Spikes | Input::Sums) => Input::Reals,
+            _ => self,
+        }
+    }
+
+    /// Whether every connection is a multiplication.
+    pub fn is_real(self) -> bool {
+        matches!(self, Input::Image | Input::Reals)
+    }
+
     /// Whether spikes arrive, one by one or as sums, each of which is an addition.
     pub fn is_spiking(self) -> bool {
         matches!(self, Input::Spikes | Input::Sums)

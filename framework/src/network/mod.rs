@@ -57,7 +57,7 @@ pub use early_exit::{EarlyExit, first_timestep, prefix_means, running};
 pub use factor::Factor;
 pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
-pub use mask_code::{Coding, StoredMask};
+pub use mask_code::{Coding, StoredMask, expected_mask_bits};
 pub use memory::NetworkSize;
 pub use pass::{Pass, SpikeTap};
 pub use path::Path;

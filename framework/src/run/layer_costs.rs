@@ -128,8 +128,8 @@ struct Operations {
 fn counted_by_kind(shape: &LayerShape, weight: &Tensor, activity: Option<&Activity>, counted: &Tensor) -> Operations {
     let count = |map: &Tensor| counted_operations(shape, weight, map);
     match shape.reads {
-        Input::Image => {
-            // Every number of the image counts at every timestep, whatever was measured.
+        Input::Image | Input::Reals => {
+            // Every number counts at every timestep, whatever was measured.
             let map = Activity::uniform(counted.shallow_clone(), shape.input_neurons()).map;
             Operations { additions: 0.0, multiplications: map.as_ref().map_or(f64::NAN, count) }
         }

@@ -138,6 +138,18 @@ impl Method<'_> {
         Ok(found)
     }
 
+    /// Pairs the hidden maps of a teacher with those of the final network, whose `parameters` get what
+    /// that takes; see [`Teacher::attach`].
+    pub(crate) fn attach(
+        &self,
+        teacher: &mut Teacher,
+        (network, parameters): (&dyn Network, &mut Parameters),
+        design: &Design,
+    ) -> Result<()> {
+        let mut build = Build::new(parameters, self.trial.seed, self.device);
+        teacher.attach(network, design.timesteps, &self.splits.info, &mut build)
+    }
+
     pub(crate) fn build(&self, design: &Design) -> Result<(Box<dyn Network>, Parameters)> {
         let manifest = self.manifest();
         let mut parameters = Parameters::default();
@@ -181,16 +193,22 @@ impl Method<'_> {
         let splits = self.splits;
         let step = |batch: &Batch, _: usize, descents: &mut [Descent]| {
             parameters.zero_grad();
-            let taught = teacher.map(|teacher| (teacher.teaching(), teacher.answers(&batch.images)));
+            let taught = teacher.map(|teacher| (teacher, teacher.lesson(&batch.images)));
             let of = |outputs: &Tensor| {
                 let of_classes = training.loss(outputs, &batch.labels);
                 match &taught {
-                    Some((teaching, answers)) => teaching.loss(of_classes, outputs, answers),
+                    Some((teacher, lesson)) => teacher.teaching().loss(of_classes, outputs, &lesson.answers),
                     None => of_classes,
                 }
             };
-            let response = network.forward(&batch.images, &pass);
+            let (response, of_maps) = match &taught {
+                Some((teacher, lesson)) => teacher.listen(network, &batch.images, &pass, lesson),
+                None => (network.forward(&batch.images, &pass), None),
+            };
             let mut loss = of(&response.logits);
+            if let Some(of_maps) = of_maps {
+                loss += of_maps;
+            }
             if let Some((auxiliary, weight)) = &response.auxiliary {
                 loss += of(auxiliary) * *weight;
             }

@@ -146,12 +146,15 @@ pub fn rehearse(
                 (Design { timesteps, ..found.design }, found.trained.is_some())
             }
         };
-        let (network, parameters) = method.build(&design)?;
+        let (network, mut parameters) = method.build(&design)?;
         if !trained {
             let teaching = manifest.retrain.teacher.as_ref().zip(teacher);
             let precision = manifest.retrain.precision;
             let untrained = |(teaching, design)| Teacher::untrained(teaching, design, device, precision);
-            let teacher = teaching.map(untrained).transpose()?;
+            let mut teacher = teaching.map(untrained).transpose()?;
+            if let Some(teacher) = &mut teacher {
+                method.attach(teacher, (network.as_ref(), &mut parameters), &design)?;
+            }
             method.retrain(&mut session, (network.as_ref(), &parameters), &design, teacher.as_ref())?;
         }
         Ok(design)

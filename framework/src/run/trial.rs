@@ -233,7 +233,7 @@ impl<'a> Job<'a> {
         let mut session = Session::open(spec, self.task.label(), log, self.context.stop)?;
         let method = Method { trial: self.trial, splits: &self.splits, device: self.context.device, recorder: None };
         let Found { design, trained, ticket } = self.design(method, &mut session, &folder.file(files::DESIGN))?;
-        let (network, parameters) = method.build(&design)?;
+        let (network, mut parameters) = method.build(&design)?;
         match trained {
             Some(trained) => {
                 parameters.copy_from(&trained).map_err(Error::Record)?;
@@ -247,7 +247,10 @@ impl<'a> Job<'a> {
                     None if Ticket::is_needed(network.as_ref()) => return Err(Ticket::missing(network.as_ref())),
                     None => {}
                 }
-                let teacher = self.teacher()?;
+                let mut teacher = self.teacher()?;
+                if let Some(teacher) = &mut teacher {
+                    method.attach(teacher, (network.as_ref(), &mut parameters), &design)?;
+                }
                 method.retrain(&mut session, (network.as_ref(), &parameters), &design, teacher.as_ref())?;
             }
         }

@@ -26,7 +26,7 @@ pub(crate) use function::panic_on_failure;
 pub use function::{changed, custom_function, straight_through, version};
 pub use lif::Lif;
 pub use maps::{channels_last, side_by_side, stack_weights};
-pub use neuron::{Dspike, NeuronSettings, Neurons, Reset, Surrogate};
+pub use neuron::{Activation, Dspike, NeuronSettings, Neurons, Reset, Surrogate};
 pub use node::{Currents, Drives, Term, node_spikes};
 pub use precision::Precision;
 pub use recorder::{ConvolutionCall, Recorder};

@@ -37,7 +37,7 @@ pub(super) fn diverged(loss: f64) -> bool {
 
 /// The stage that diverged.
 pub(super) struct Watched<'a> {
-    pub(super) course: &'a Course<'a>,
+    pub(super) course: &'a Course<'a, 'a>,
     pub(super) spec: &'a StageSpec,
     pub(super) parameters: &'a Parameters,
     pub(super) schedules: &'a Schedules<'a>,

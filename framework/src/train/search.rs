@@ -6,16 +6,16 @@ use std::num::NonZeroUsize;
 use tch::{Kind, Tensor};
 
 use super::{
-    Algorithm, AtRandom, Batch, Descent, EpochNotes, OpenDecisions, Phase, Rate, Schedules, Session, StageSpec,
-    StepReport, Training, evaluate,
+    Algorithm, AtRandom, Batch, Descent, EpochNotes, HeldOut, OpenDecisions, Phase, Rate, Schedules, Session,
+    StageSpec, StepReport, Training, evaluate,
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
-use crate::network::cost::{CostModel, dense_terms};
+use crate::network::cost::{CostModel, dense_terms, stored_bytes};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Response, SearchSpace, Supernet,
-    Techniques, Ticket, TimestepGate, exceedance,
+    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Place, Response, SearchSpace,
+    Supernet, SynapseLayer, Techniques, Ticket, TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -192,6 +192,8 @@ pub struct Search<'a, 'b> {
     pub(super) tried: usize,
     /// Whether networks of candidates were trained in the place of the supernet.
     pub(super) trained_candidates: bool,
+    /// Whether steps read other images than those of their batch.
+    varies: bool,
     pub(super) session: &'a mut Session<'b>,
 }
 
@@ -218,6 +220,7 @@ impl<'a, 'b> Search<'a, 'b> {
             scheduled,
             tried: 0,
             trained_candidates: false,
+            varies: false,
             session,
         })
     }
@@ -243,6 +246,22 @@ impl<'a, 'b> Search<'a, 'b> {
     /// that is searched stays as it is.
     pub fn build(&self, architecture: &Architecture, compression: &Compression) -> Result<Open> {
         (self.settle)(architecture, compression)
+    }
+
+    /// Bytes of what a search does not decide about, in the network of the architecture that the
+    /// supernet decodes to now: stem and classifier, and four for each parameter outside of weights.
+    pub fn settled_bytes(&self) -> Result<f64> {
+        let design = self.decode();
+        let open = self.build(&design.architecture(), &design.compression)?;
+        let network = open.network.network();
+        let layers = network.layers();
+        let works = |layer: &&SynapseLayer| !layer.shape.place.is_body() && layer.shape.place != Place::Auxiliary;
+        let bits = |layer: &SynapseLayer| {
+            let weight = layer.weight;
+            layer.shape.weights() * weight.density(Techniques::ALL).number() * weight.bits(Techniques::ALL).number()
+        };
+        let weights = layers.iter().filter(works).map(bits).sum::<f64>() / 8.0;
+        Ok(stored_bytes(weights, network.full_precision_parameters()))
     }
 
     /// The seed of the trial.
@@ -296,7 +315,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let parts = &self.parts;
         let schedules = Schedules::of(parts.network(), regime.active, self.scheduled);
         self.scheduled = self.scheduled.and(regime.active);
-        let spec = StageSpec { varies: regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
+        let spec = StageSpec { varies: self.varies || regime.path.is_some(), ..parts.stage_spec(name, epochs)? };
         let (splits, device) = (self.session.splits, self.session.device);
         self.session.stage(
             &spec,
@@ -341,6 +360,19 @@ impl<'a, 'b> Search<'a, 'b> {
     /// [`CompressedWeight::ticket`]: crate::network::CompressedWeight::ticket
     pub fn ticket(&self) -> Option<Ticket> {
         Ticket::of(self.parts.network())
+    }
+
+    /// The training images that the weights do not see in the stage `name`, for its other parameters.
+    /// The stage then has no fixed input that a GPU could replay.
+    ///
+    /// # Errors
+    ///
+    /// No image is left: `samples` of the section takes all of them.
+    pub fn held_out(&mut self, name: &str) -> Result<HeldOut<'b>> {
+        self.varies = true;
+        let section = if matches!(self.parts.open.network, Searched::Supernet(_)) { "search" } else { "retrain" };
+        let spec = self.parts.stage_spec(name, 1)?;
+        HeldOut::new(self.session.splits, self.session.device, self.session.seed, spec, section)
     }
 
     /// Shows `see` the first `count` batches of training images, augmented and in the order of the
@@ -568,6 +600,31 @@ impl SearchParts<'_> {
         let model = self.cost_model(regime, &counted);
         let (memory, compute) = model.search_terms(&self.network().layers(), &response.activity);
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
+    }
+
+    /// What the architecture that the supernet decodes to now costs: bits of its searched layers in a
+    /// file, masks included, and Bit-SynOps an image (f64 scalars); the response has to be measured.
+    ///
+    /// The layers of that architecture count whole and all others not at all; the gradient to the
+    /// architecture logits is that of the softmax (straight-through). Bits and timesteps count as
+    /// expected, and firing rates are those of the supernet.
+    ///
+    /// # Errors
+    ///
+    /// A space whose supernet does not know the path of an architecture ([`Supernet::path`]).
+    pub fn decoded_costs(&self, response: &Response, epoch: usize, regime: Regime) -> Result<(Tensor, Tensor)> {
+        let device = response.logits.device();
+        let counted = exceedance(&self.timestep_weights(epoch, regime, device));
+        let model = self.cost_model(regime, &counted);
+        let presence = match (&model.presence, &self.open.network) {
+            (Some(soft), Searched::Supernet(supernet)) => {
+                let decoded = supernet.path(&supernet.decode())?.presence(device);
+                decoded.map(|there| there + soft - soft.detach())
+            }
+            _ => None,
+        };
+        let model = CostModel { presence, ..model };
+        Ok(model.stored_terms(&self.network().layers(), &response.activity))
     }
 
     pub(super) fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {

@@ -77,7 +77,7 @@ struct Shortened {
 /// A stage at work.
 struct Work<'s> {
     spec: &'s StageSpec,
-    course: &'s Course<'s>,
+    course: &'s Course<'s, 's>,
     parameters: &'s Parameters,
     schedules: &'s Schedules<'s>,
     /// Whether all that was done is in a checkpoint.

@@ -19,11 +19,13 @@
 //! early exit. No tensor of it changes, so that each of its weights is compressed once in a
 //! retraining, and nothing of it is in the student's checkpoints.
 //!
+//! `features` adds a distance between hidden maps of the two networks; `features.rs` has the formula.
+//!
 //! Source: Hinton et al., Distilling the Knowledge in a Neural Network, arXiv:1503.02531, 2015; for
 //! spiking students KDSNN, Xu et al., Constructing Deep Spiking Neural Networks from Artificial
-//! Neural Networks with Knowledge Distillation, CVPR 2023 (its response-based loss). KDSNN's
-//! teachers are networks without spikes. Here they are spiking networks: dense, wider or longer
-//! ones.
+//! Neural Networks with Knowledge Distillation, CVPR 2023. KDSNN's teachers are networks without
+//! spikes, which `activation = "relu"` makes of the neurons of a space; dense, wider or longer spiking
+//! networks teach as well.
 
 use std::path::{Path, PathBuf};
 
@@ -31,10 +33,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::features::Features;
 use super::{Checkpoint, Phase};
 use crate::data::DataInfo;
 use crate::ground::{Build, Parameters};
-use crate::network::{Design, Network, Pass, WeightCache};
+use crate::network::{Design, Network, Pass, Response, SpikeTap, WeightCache};
 use crate::record::{self, Stage, files};
 use crate::spiking::Precision;
 use crate::{Error, Result};
@@ -58,6 +61,14 @@ pub struct Teaching {
     #[serde(default = "four")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub temperature: f64,
+    /// Weight of the distance between hidden maps; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0.0))]
+    pub features: f64,
+}
+
+fn is_zero(weight: &f64) -> bool {
+    *weight == 0.0
 }
 
 fn half() -> f64 {
@@ -107,6 +118,16 @@ pub struct Teacher<'a> {
     timesteps: i64,
     precision: Precision,
     cache: WeightCache,
+    /// What its hidden maps teach; see [`Teacher::attach`].
+    features: Option<Features>,
+}
+
+/// What a teacher says of a batch.
+pub struct Lesson {
+    /// Mean outputs over its timesteps, `[B, K]`.
+    pub answers: Tensor,
+    /// Mean maps of the layers that are paired.
+    maps: Vec<Tensor>,
 }
 
 impl<'a> Teacher<'a> {
@@ -119,7 +140,26 @@ impl<'a> Teacher<'a> {
         precision: Precision,
     ) -> Result<Teacher<'a>> {
         let network = design.build(&mut Build::new(&mut Parameters::default(), 0, device))?;
-        Ok(Teacher { teaching, network, timesteps: design.timesteps, precision, cache: WeightCache::default() })
+        Ok(Teacher::new(teaching, network, design.timesteps, precision))
+    }
+
+    fn new(teaching: &'a Teaching, network: Box<dyn Network>, timesteps: i64, precision: Precision) -> Teacher<'a> {
+        Teacher { teaching, network, timesteps, precision, cache: WeightCache::default(), features: None }
+    }
+
+    /// Pairs its hidden maps with those of its student, which runs so many timesteps, where the manifest
+    /// asks for it. What makes the maps of one of those of the other is trained with the student, and
+    /// so belongs to its parameters.
+    ///
+    /// # Errors
+    ///
+    /// No map of the one has the height and width of a map of the other.
+    pub fn attach(&mut self, student: &dyn Network, timesteps: i64, data: &DataInfo, build: &mut Build) -> Result<()> {
+        if self.teaching.features > 0.0 {
+            let pair = ((student, timesteps), (self.network.as_ref(), self.timesteps));
+            self.features = Some(Features::new(pair.0, pair.1, data.shape, build)?);
+        }
+        Ok(())
     }
 
     /// The network of the finished trial in `folder`, with its final weights, for a student on
@@ -150,14 +190,39 @@ impl<'a> Teacher<'a> {
         weights
             .restore_parameters(&parameters)
             .map_err(|why| refused(format!("does not fit its own design: its last checkpoint {why}"), FORGOTTEN))?;
-        Ok(Teacher { teaching, network, timesteps: design.timesteps, precision, cache: WeightCache::default() })
+        Ok(Teacher::new(teaching, network, design.timesteps, precision))
     }
 
-    /// Its mean outputs over its timesteps, `[B, K]`, for images `[B, C, H, W]`; without a
-    /// gradient.
-    pub fn answers(&self, images: &Tensor) -> Tensor {
+    /// What it says of images `[B, C, H, W]`, without a gradient.
+    pub fn lesson(&self, images: &Tensor) -> Lesson {
         let pass = Pass { precision: self.precision, cache: Some(&self.cache), ..Pass::new(self.timesteps) };
-        tch::no_grad(|| self.network.forward(images, &pass).logits.mean_dim(0, false, None::<Kind>))
+        let answer = |pass: &Pass| self.network.forward(images, pass).logits.mean_dim(0, false, None::<Kind>);
+        tch::no_grad(|| match &self.features {
+            Some(features) => {
+                let (answers, maps) =
+                    features.of_teacher(self.timesteps, |tap| answer(&Pass { tap: Some(tap), ..pass }));
+                Lesson { answers, maps }
+            }
+            None => Lesson { answers: answer(&pass), maps: Vec::new() },
+        })
+    }
+
+    /// A training pass of the student over images, and what its hidden maps cost beside those of the
+    /// lesson, where they cost something.
+    pub fn listen(
+        &self,
+        student: &dyn Network,
+        images: &Tensor,
+        pass: &Pass,
+        lesson: &Lesson,
+    ) -> (Response, Option<Tensor>) {
+        let Some(features) = &self.features else { return (student.forward(images, pass), None) };
+        let (response, maps) = features.of_student(pass.timesteps, |tap: SpikeTap| {
+            let pass = Pass { tap: Some(tap), ..*pass };
+            student.forward(images, &pass)
+        });
+        let distance = features.distance(&maps, &lesson.maps) * self.teaching.features;
+        (response, Some(distance))
     }
 
     /// How much its answers count.
@@ -175,7 +240,7 @@ mod tests {
     use super::*;
 
     fn teaching(alpha: f64, temperature: f64) -> Teaching {
-        Teaching { from: None, trial: None, alpha, temperature }
+        Teaching { from: None, trial: None, alpha, temperature, features: 0.0 }
     }
 
     fn rows(values: &[f64]) -> Tensor {

@@ -23,17 +23,84 @@
 //! Logits that do not move would decide at random, so a rate of 0 is refused where there is
 //! something to decide. The "joint without A" of an ablation is `at_random = ["A"]`: it decodes an
 //! architecture from the random initial alpha.
+//!
+//! # Options that the paper does not have
+//!
+//! All are off by default, and then a search is the paper's to the bit.
+//!
+//! - `passes = "one"`: the gradient of the whole loss moves all parameters, the weights too, at about
+//!   half the time of a step. L_comp then has no gradient to the weights either, since its firing
+//!   rates are constants.
+//! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
+//!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
+//! - `target_stored_bytes`, `target_bit_syn_ops`: a cost at most, in place of a lambda for it;
+//!   `targets.rs` has the formulas.
+//! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
+//!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
+//! - `hardened_epochs`: the last epochs of the search go on with the choices of architecture and bits
+//!   that are made then, so that scores and timesteps are searched for what is decoded.
 
-use super::two_passes::TwoPasses;
+use super::targets::Targets;
+use super::two_passes::{Passes, TwoPasses, Way, two_pass_settings};
 use litesnn_framework::ground::Role;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search};
+use litesnn_framework::network::Response;
+use litesnn_framework::train::{
+    AtRandom, Found, Gating, Losses, OpenDecisions, Optimizer, Regime, Search, SearchParts,
+};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
 
-/// Settings of `joint`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Joint(pub TwoPasses);
+two_pass_settings! {
+    /// Settings of `joint`.
+    pub struct Joint {
+        /// How many passes over a batch a step makes.
+        #[serde(skip_serializing_if = "Passes::is_default")]
+        pub passes: Passes = Passes::Two,
+        /// Whether the second pass reads the training images that `samples` leaves out.
+        #[serde(skip_serializing_if = "is_off")]
+        pub held_out: bool = false,
+        /// What the file of the network takes at most, masks included, in place of `lambda_memory`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bytes"))]
+        pub target_stored_bytes: Option<f64> = None,
+        /// Bit-SynOps of an image at most, in place of `lambda_compute`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
+        pub target_bit_syn_ops: Option<f64> = None,
+        /// How fast a target's multiplier moves in a step.
+        #[serde(skip_serializing_if = "is_default_rate")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        pub multiplier_rate: f64 = MULTIPLIER_RATE,
+        /// Weight of the entropy of the architecture logits.
+        #[serde(skip_serializing_if = "is_zero")]
+        #[schemars(range(min = 0.0))]
+        pub architecture_entropy: f64 = 0.0,
+        /// Epochs, of those of the search, at the end of which architecture and bits are decided.
+        #[serde(skip_serializing_if = "is_none")]
+        pub hardened_epochs: usize = 0,
+    }
+}
+
+/// `multiplier_rate` where a manifest has none.
+const MULTIPLIER_RATE: f64 = 0.02;
+
+fn is_default_rate(rate: &f64) -> bool {
+    *rate == MULTIPLIER_RATE
+}
+
+fn is_off(option: &bool) -> bool {
+    !option
+}
+
+fn is_zero(weight: &f64) -> bool {
+    *weight == 0.0
+}
+
+fn is_none(epochs: &usize) -> bool {
+    *epochs == 0
+}
 
 register! {
     kind: Optimizer,
@@ -45,6 +112,7 @@ register! {
     examples: [
         "[optimizer.joint]\nlambda_memory = 5e-10\nlambda_compute = 1.5e-12",
         "[optimizer.joint]\nlambda_memory = 0.5\nlambda_compute = 1.0\nlambda_unit = \"relative\"",
+        "[optimizer.joint]\npasses = \"one\"\ntarget_stored_bytes = 20_000\ntarget_bit_syn_ops = 1e6",
     ],
     file: "joint.rs",
 }
@@ -53,21 +121,160 @@ register! {
 impl Optimizer for Joint {
     fn search(&self, search: &mut Search) -> Result<Found> {
         let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
-        let all = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
-        self.0.stage(search, "search", epochs, regime, &all)?;
+        let hardened = self.hardened_epochs.min(epochs);
+        let roles = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
+        if !self.differs() {
+            self.two_passes().stage(search, "search", epochs, regime, &roles)?;
+            return Ok(search.decode().into());
+        }
+        let targets = Targets::new(search, self.target_stored_bytes, self.target_bit_syn_ops, self.multiplier_rate)?;
+        let total = |parts: &SearchParts, losses: &Losses, response: &Response, epoch: usize, regime: Regime| {
+            self.total(&targets, parts, losses, response, epoch, regime)
+        };
+        let stage = |search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]| {
+            let held_out = self.held_out.then(|| search.held_out(name)).transpose()?;
+            let way = Way { passes: self.passes, total: &total, held_out: held_out.as_ref() };
+            self.two_passes().stage_by(search, name, epochs, regime, roles, &way)
+        };
+        stage(search, "search", epochs - hardened, regime, &roles)?;
+        if hardened > 0 {
+            if !search.has_begun("hardened") {
+                [Role::ArchitectureLogit, Role::BitLogit].into_iter().for_each(|role| search.harden(role));
+            }
+            let regime = Regime { gating: Gating::Warm, ..regime };
+            stage(search, "hardened", hardened, regime, &[Role::Score, Role::TimestepLogit])?;
+        }
+        if let Some(reached) = targets.reached() {
+            search.note(&reached);
+        }
         Ok(search.decode().into())
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.0.moves()
+        self.two_passes().moves()
     }
 
     fn controls(&self) -> Vec<Role> {
-        self.0.controls()
+        self.two_passes().controls()
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
-        self.0.check("joint", open)?;
+        self.refuse_two_weights()?;
+        self.refuse_one_pass_over_two_batches()?;
+        self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
+    }
+}
+
+impl Joint {
+    fn two_passes(&self) -> TwoPasses {
+        two_pass_settings!(of self)
+    }
+
+    /// Whether an option acts that the paper does not have.
+    fn differs(&self) -> bool {
+        let targets = self.target_stored_bytes.is_some() || self.target_bit_syn_ops.is_some();
+        targets
+            || self.held_out
+            || self.passes != Passes::Two
+            || self.architecture_entropy > 0.0
+            || self.hardened_epochs > 0
+    }
+
+    /// The whole loss: each cost has a target or else a lambda.
+    fn total(
+        &self,
+        targets: &Targets,
+        parts: &SearchParts,
+        losses: &Losses,
+        response: &Response,
+        epoch: usize,
+        regime: Regime,
+    ) -> Result<Tensor> {
+        let (memory, compute) = self.two_passes().lambdas(parts);
+        let weighted =
+            [(&losses.memory, memory, self.target_stored_bytes), (&losses.compute, compute, self.target_bit_syn_ops)];
+        let mut total = losses.cross_entropy.shallow_clone();
+        for (term, lambda, target) in weighted {
+            if target.is_none() {
+                total += term.to_kind(Kind::Float) * lambda;
+            }
+        }
+        if let Some(penalty) = targets.penalty(parts, response, epoch, regime)? {
+            total += penalty;
+        }
+        if self.architecture_entropy > 0.0 {
+            for alpha in parts.parameters().of(&[Role::ArchitectureLogit]) {
+                total += entropy(&alpha.tensor) * self.architecture_entropy;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Refuses held-out images for a second pass that there is none of.
+    fn refuse_one_pass_over_two_batches(&self) -> Result<(), AtRandom> {
+        if !self.held_out || self.passes == Passes::Two {
+            return Ok(());
+        }
+        Err(AtRandom {
+            key: "optimizer.joint.held_out".into(),
+            message: "`held_out` gives images to a second pass, and `passes` is \"one\"".into(),
+            help: "leave one of the two out".into(),
+        })
+    }
+
+    /// Refuses a cost that has both a lambda, other than the default, and a target.
+    fn refuse_two_weights(&self) -> Result<(), AtRandom> {
+        let default = TwoPasses::default();
+        let both = [
+            ("memory", self.lambda_memory != default.lambda_memory, "target_stored_bytes", self.target_stored_bytes),
+            ("compute", self.lambda_compute != default.lambda_compute, "target_bit_syn_ops", self.target_bit_syn_ops),
+        ];
+        let Some((cost, _, target, _)) = both.into_iter().find(|(_, given, _, target)| *given && target.is_some())
+        else {
+            return Ok(());
+        };
+        Err(AtRandom {
+            key: format!("optimizer.joint.lambda_{cost}"),
+            message: format!("`lambda_{cost}` and `{target}` both weigh the same cost"),
+            help: format!("keep one: `{target}` finds the weight itself"),
+        })
+    }
+}
+
+/// Mean over the rows of alpha `[edges, operations]` of -sum p ln p, p = softmax: a scalar.
+fn entropy(alpha: &Tensor) -> Tensor {
+    let (p, logarithm) = (alpha.softmax(-1, Kind::Float), alpha.log_softmax(-1, Kind::Float));
+    // p ln p is 0 where p is, and not NaN.
+    -(p * logarithm.clamp_min(f64::from(f32::MIN))).sum_dim_intlist(-1, false, Kind::Float).mean(Kind::Float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ln 4 of four equal ones, and -(3/4 ln 3/4 + 1/4 ln 1/4) of two that are ln 3 apart.
+    #[test]
+    fn the_entropy_of_an_edge_has_its_closed_values() {
+        let of = |rows: &[f32], columns: i64| entropy(&Tensor::from_slice(rows).view([-1, columns])).double_value(&[]);
+        assert!((of(&[0.0; 8], 4) - 4f64.ln()).abs() < 1e-6);
+        let unequal = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((of(&[3f32.ln(), 0.0], 2) - unequal).abs() < 1e-6);
+        assert_eq!(of(&[0.0, litesnn_framework::network::NEVER as f32], 2), 0.0);
+    }
+
+    #[test]
+    fn a_cost_has_a_lambda_or_a_target() {
+        let read = |settings: &str| serde_json::from_str::<Joint>(settings).unwrap();
+        assert!(read(r#"{ "target_stored_bytes": 1e4 }"#).refuse_two_weights().is_ok());
+        assert!(read(r#"{ "lambda_memory": 1e-9, "target_bit_syn_ops": 1e6 }"#).refuse_two_weights().is_ok());
+        let refused =
+            read(r#"{ "lambda_compute": 1e-9, "target_bit_syn_ops": 1e6 }"#).refuse_two_weights().unwrap_err();
+        assert_eq!(refused.key, "optimizer.joint.lambda_compute");
+        assert!(
+            refused.message.contains("`lambda_compute` and `target_bit_syn_ops` both weigh"),
+            "{}",
+            refused.message
+        );
     }
 }

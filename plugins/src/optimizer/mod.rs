@@ -1,5 +1,5 @@
 //! Optimizers: how a search moves the parameters of a supernet, and the passes over a batch that
-//! several of them make and the epochs that stages share; or the architectures that it tries, and
+//! several of them make, the targets that a cost may have and the epochs that stages share; or the architectures that it tries, and
 //! how several of them believe one.
 
 pub mod candidates;
@@ -10,5 +10,6 @@ pub mod lottery_ticket;
 pub mod random_search;
 pub mod sequential;
 mod shares;
+pub mod targets;
 pub mod training_free;
 pub mod two_passes;

@@ -1,18 +1,18 @@
 //! Two passes over every batch of a search: the first moves the weights, the second all other
-//! parameters.
+//! parameters. A stage may also make one pass ([`Way`]).
 //!
 //! Source and formulas are those of `joint`.
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
-use litesnn_framework::network::{Path, Techniques};
+use litesnn_framework::network::{Path, Response, Techniques};
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Batch, Descent, Gating, OpenDecisions, Rate, Regime, Search, SearchParts, StepReport,
-    clip_gradients, decision,
+    Algorithm, AtRandom, Batch, Descent, Gating, HeldOut, Losses, OpenDecisions, Rate, Regime, Search, SearchParts,
+    StepReport, clip_gradients, decision,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 /// The settings of the two passes, written once for every plugin whose search makes them.
 ///
@@ -114,6 +114,38 @@ pub enum TimestepAlgorithm {
     Adam,
 }
 
+/// How many passes move the parameters of a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Passes {
+    /// The gradient of L_CE moves the weights; that of the whole loss, with the new weights, moves
+    /// everything else (paper, Algorithm 1).
+    #[default]
+    Two,
+    /// The gradient of the whole loss moves all parameters: about half the time of a step.
+    One,
+}
+
+impl Passes {
+    /// Whether a manifest need not name it.
+    pub fn is_default(&self) -> bool {
+        *self == Passes::default()
+    }
+}
+
+/// The whole loss of a pass, in f32: of its terms, its response, the epoch (from 0) and the regime.
+pub type Total<'a> = dyn Fn(&SearchParts, &Losses, &Response, usize, Regime) -> Result<Tensor> + 'a;
+
+/// How a stage differs from [`TwoPasses::stage`].
+pub struct Way<'a, 'i> {
+    /// How many passes a step makes.
+    pub passes: Passes,
+    /// The whole loss.
+    pub total: &'a Total<'a>,
+    /// Images for the second pass, in place of those of the first.
+    pub held_out: Option<&'a HeldOut<'i>>,
+}
+
 /// The letter of a decision.
 fn letter(role: Role) -> char {
     match role {
@@ -194,7 +226,20 @@ impl TwoPasses {
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
     /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, (|_, _, _| Ok(None), |_| {}))
+        self.steps(search, (name, epochs), regime, roles, None, (|_, _, _| Ok(None), |_| {}))
+    }
+
+    /// [`TwoPasses::stage`] in another way.
+    pub fn stage_by(
+        &self,
+        search: &mut Search,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        roles: &[Role],
+        way: &Way,
+    ) -> Result<()> {
+        self.steps(search, (name, epochs), regime, roles, Some(way), (|_, _, _| Ok(None), |_| {}))
     }
 
     /// [`TwoPasses::stage`] with something to do at the end of each step, which is told the step's
@@ -208,7 +253,7 @@ impl TwoPasses {
         roles: &[Role],
         after_step: impl FnMut(usize),
     ) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, (|_, _, _| Ok(None), after_step))
+        self.steps(search, (name, epochs), regime, roles, None, (|_, _, _| Ok(None), after_step))
     }
 
     /// [`TwoPasses::stage`] in which `draw` gives the path that both passes of a step in an epoch
@@ -222,7 +267,7 @@ impl TwoPasses {
         roles: &[Role],
         draw: impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>,
     ) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, (draw, |_| {}))
+        self.steps(search, (name, epochs), regime, roles, None, (draw, |_| {}))
     }
 
     fn steps(
@@ -231,38 +276,59 @@ impl TwoPasses {
         (name, epochs): (&str, usize),
         regime: Regime,
         roles: &[Role],
+        way: Option<&Way>,
         (draw, mut after_step): (impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>, impl FnMut(usize)),
     ) -> Result<()> {
         let controls = self.controls();
         let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
         let mut descents = self.descents(search, roles);
         let (memory, compute) = self.lambdas(search.parts());
+        let weighted = |_: &SearchParts, losses: &Losses, _: &Response, _: usize, _: Regime| {
+            let terms = [(&losses.memory, memory), (&losses.compute, compute)];
+            let terms = terms.map(|(term, lambda)| term.to_kind(Kind::Float) * lambda);
+            Ok(terms.into_iter().fold(losses.cross_entropy.shallow_clone(), |total, term| total + term))
+        };
+        let of_paper = Way { passes: Passes::Two, total: &weighted, held_out: None };
+        let way = way.unwrap_or(&of_paper);
         let clip = search.parts().training.clip;
         search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
             let path = draw(parts, batch, epoch)?;
             let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
+            let decides = others.iter().any(|descent| descent.tensors().next().is_some());
+            let at_once = decides && way.passes == Passes::One;
+            let forward = |roles: &[Role], batch: &Batch, measure: bool| {
+                parts.parameters().zero_grad();
+                parts.parameters().train_only(roles);
+                parts.forward(batch, regime, measure)
+            };
 
-            parts.parameters().zero_grad();
-            parts.parameters().train_only(&[Role::Weight]);
-            let response = parts.forward(batch, regime, false);
-            let loss = parts.cross_entropy(&response, batch, epoch, regime);
-            loss.f_backward()?;
+            let (response, loss) = if at_once {
+                let response = forward(&[&[Role::Weight], roles].concat(), batch, true);
+                let losses = parts.losses(&response, batch, epoch, regime);
+                (way.total)(parts, &losses, &response, epoch, regime)?.f_backward()?;
+                (response, losses.cross_entropy)
+            } else {
+                let response = forward(&[Role::Weight], batch, false);
+                let loss = parts.cross_entropy(&response, batch, epoch, regime);
+                loss.f_backward()?;
+                (response, loss)
+            };
             clip_gradients(weights.tensors(), clip);
             weights.step();
 
-            if others.iter().any(|descent| descent.tensors().next().is_some()) {
-                parts.parameters().zero_grad();
-                parts.parameters().train_only(roles);
-                let second = parts.forward(batch, regime, true);
+            if decides && !at_once {
+                let other = way.held_out.map(|images| images.batch(epoch, batch.number));
+                let batch = other.as_ref().unwrap_or(batch);
+                let second = forward(roles, batch, true);
                 let losses = parts.losses(&second, batch, epoch, regime);
-                let total = losses.cross_entropy
-                    + losses.memory.to_kind(Kind::Float) * memory
-                    + losses.compute.to_kind(Kind::Float) * compute;
+                let total = (way.total)(parts, &losses, &second, epoch, regime)?;
                 // A compressor without scores, or one that does not act yet, leads to none of them.
                 if total.requires_grad() {
                     total.f_backward()?;
                 }
+            }
+            if decides {
                 others.iter_mut().for_each(|descent| descent.step());
             }
 
@@ -301,7 +367,7 @@ impl TwoPasses {
     }
 
     /// What L_mem and L_comp, in bits and bit-operations, are multiplied with.
-    fn lambdas(&self, parts: &SearchParts) -> (f64, f64) {
+    pub fn lambdas(&self, parts: &SearchParts) -> (f64, f64) {
         let (memory_unit, compute_unit) = match self.lambda_unit {
             LambdaUnit::Absolute => (1.0, 1.0),
             LambdaUnit::Relative => parts.dense_cost(),

@@ -6,6 +6,7 @@ mod decisions;
 mod desk;
 mod hessian;
 mod one_image;
+mod options;
 mod orders;
 mod statistics;
 mod tickets;

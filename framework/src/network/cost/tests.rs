@@ -7,7 +7,7 @@ use super::*;
 use crate::Result;
 use crate::ground::{Build, Parameters, Role, Stream};
 use crate::network::{
-    CompressedWeight, Compression, Compressor, Decisions, LayerSpec, Place, Technique, WeightTransform,
+    CompressedWeight, Compression, Compressor, Decisions, Input, LayerSpec, Place, Technique, WeightTransform,
 };
 
 /// Bits under a choice of 1, 2 or 4, shared by layers of one place; half of the weights stay.
@@ -66,7 +66,7 @@ fn example() -> Example {
     for (index, reads) in READS.into_iter().enumerate() {
         let place = match reads {
             Input::Image => Place::Stem,
-            Input::Spikes | Input::Sums => Place::Cell(index / 3),
+            Input::Spikes | Input::Sums | Input::Reals => Place::Cell(index / 3),
             Input::Pooled => Place::Classifier,
         };
         let kernel = if reads == Input::Pooled { (1, 1) } else { (3, 3) };

@@ -3,8 +3,9 @@
 use tch::{Kind, Tensor};
 
 use super::super::lif::Lif;
+use super::super::time::{repeat_over_time, unfold_time};
 use super::operations::{Dynamics, Number, spikes};
-use super::settings::NeuronSettings;
+use super::settings::{Activation, NeuronSettings};
 use crate::ground::{Build, Role};
 
 /// A layer of neurons.
@@ -55,6 +56,10 @@ impl Neurons {
     }
 
     fn run(&self, current: &Tensor, timesteps: i64, constant: bool) -> Tensor {
+        if self.settings.activation == Activation::Relu {
+            let handed_on = current.relu();
+            return if constant { unfold_time(&repeat_over_time(&handed_on, timesteps), timesteps) } else { handed_on };
+        }
         match self.fused() {
             Some(lif) => lif.run(current, timesteps, constant),
             None => {

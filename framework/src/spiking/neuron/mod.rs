@@ -39,6 +39,8 @@
 //! Each layer of neurons has an a and a V_th of its own, trained with the weights and without weight
 //! decay.
 //!
+//! With `activation = "relu"` there is no potential, and s(t) = max(0, x(t)): a network without spikes.
+//!
 //! The neuron of the paper (hard reset with its gradient, input that is not scaled, nothing learned,
 //! Dspike) is computed by [`Lif`](super::Lif), in kernels. All others are tensor operations over
 //! timesteps in one autograd node, which keeps the currents and computes the potentials again.
@@ -52,5 +54,5 @@ mod tests;
 
 pub use layer::Neurons;
 pub(super) use operations::{Dynamics, Number, spikes};
-pub use settings::{NeuronSettings, Reset};
+pub use settings::{Activation, NeuronSettings, Reset};
 pub use surrogate::{Dspike, Surrogate};

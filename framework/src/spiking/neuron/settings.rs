@@ -25,6 +25,8 @@ use super::surrogate::{Dspike, Surrogate};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Given", into = "Given")]
 pub struct NeuronSettings {
+    /// What they hand on.
+    pub activation: Activation,
     /// How the membrane potential decays.
     pub leak: Leak,
     /// Whether the decay is learned, one for each layer of neurons (PLIF).
@@ -41,6 +43,18 @@ pub struct NeuronSettings {
     pub detach_reset: bool,
     /// The surrogate gradient.
     pub surrogate: Surrogate,
+}
+
+/// What neurons hand on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// Spikes.
+    #[default]
+    Spike,
+    /// max(0, current) at each timestep: a network without spikes and without memory, such as an
+    /// ANN that teaches (KDSNN). It is as good with one timestep as with more.
+    Relu,
 }
 
 /// How the membrane potential decays.
@@ -77,6 +91,7 @@ pub enum Reset {
 impl Default for NeuronSettings {
     fn default() -> NeuronSettings {
         NeuronSettings {
+            activation: Activation::Spike,
             leak: Leak::Decay(0.2),
             learn_decay: false,
             scaled_input: false,
@@ -93,7 +108,11 @@ impl NeuronSettings {
     /// The neuron for the kernels, where it has the form of the paper's.
     pub fn fused(&self) -> Option<Lif> {
         let NeuronSettings { leak, threshold, reset, surrogate, .. } = *self;
-        let special = self.learn_decay || self.scaled_input || self.learn_threshold || self.detach_reset;
+        let special = self.activation != Activation::Spike
+            || self.learn_decay
+            || self.scaled_input
+            || self.learn_threshold
+            || self.detach_reset;
         match surrogate {
             Surrogate::Dspike(surrogate) if reset == Reset::Hard && !special => {
                 Some(Lif { tau: leak.decay(), threshold, surrogate })
@@ -114,6 +133,11 @@ impl From<Lif> for NeuronSettings {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Given {
+    /// What neurons hand on: `relu` makes a network without spikes, and reads no other setting of
+    /// neurons.
+    #[serde(skip_serializing_if = "is_spike")]
+    #[schemars(extend("default" = "spike"))]
+    activation: Activation,
     /// Decay of the membrane potential: what is left of it at the next timestep, 1 for neurons
     /// without leak (paper: 0.2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +207,10 @@ enum Name {
     Sigmoid,
 }
 
+fn is_spike(activation: &Activation) -> bool {
+    *activation == Activation::Spike
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -206,6 +234,9 @@ impl TryFrom<Given> for NeuronSettings {
     type Error = String;
 
     fn try_from(given: Given) -> Result<NeuronSettings, String> {
+        if given.activation == Activation::Relu {
+            return given.of_relu();
+        }
         let leak = match (given.tau, given.time_constant) {
             (Some(_), Some(_)) => {
                 return Err("`tau` and `time_constant` both set the decay; leave one of them".into());
@@ -221,6 +252,7 @@ impl TryFrom<Given> for NeuronSettings {
             ));
         }
         Ok(NeuronSettings {
+            activation: Activation::Spike,
             leak,
             learn_decay: given.learn_decay,
             scaled_input: given.scaled_input,
@@ -234,6 +266,19 @@ impl TryFrom<Given> for NeuronSettings {
 }
 
 impl Given {
+    /// The settings of neurons that do not spike.
+    fn of_relu(&self) -> Result<NeuronSettings, String> {
+        let relu = NeuronSettings { activation: Activation::Relu, ..NeuronSettings::default() };
+        // A setting may be written out where it says what it says without being there.
+        let (own, written) = (serde_json::json!(self), serde_json::json!(Given::from(NeuronSettings::default())));
+        let own = own.as_object().expect("settings are a table");
+        let is_read = |key: &str| key == "activation";
+        match own.iter().find(|(key, value)| !is_read(key) && written.get(*key) != Some(*value)) {
+            Some((key, _)) => Err(format!("nothing reads `{key}`: neurons with the activation `relu` have no spikes")),
+            None => Ok(relu),
+        }
+    }
+
     fn surrogate(&self) -> Result<Surrogate, String> {
         let settings = [("temperature", self.temperature), ("alpha", self.alpha), ("reach", self.reach)];
         let own = |name: &str, default: f64| {
@@ -263,6 +308,9 @@ fn refuse_unless(holds: bool, name: &str, value: f64, range: &str) -> Result<f64
 
 impl From<NeuronSettings> for Given {
     fn from(settings: NeuronSettings) -> Given {
+        if settings.activation == Activation::Relu {
+            return Given { activation: Activation::Relu, ..Given::default() };
+        }
         let (tau, time_constant) = match settings.leak {
             Leak::Decay(decay) => (Some(decay), None),
             Leak::TimeConstant(steps) => (None, Some(steps)),
@@ -275,6 +323,7 @@ impl From<NeuronSettings> for Given {
             Surrogate::Sigmoid { alpha } => (Name::Sigmoid, None, Some(alpha), None),
         };
         Given {
+            activation: settings.activation,
             tau,
             time_constant,
             learn_decay: settings.learn_decay,

@@ -21,6 +21,7 @@ fn forms(surrogate: Surrogate) -> Vec<NeuronSettings> {
             reset: if is(3) { Reset::Soft } else { Reset::Hard },
             detach_reset: is(4),
             surrogate,
+            ..NeuronSettings::default()
         });
     }
     all
@@ -274,6 +275,7 @@ fn gradients_of_decay_and_threshold_agree_with_finite_differences() {
         reset: Reset::Hard,
         detach_reset: true,
         surrogate: Surrogate::Rectangle { reach: REACH },
+        ..NeuronSettings::default()
     };
     let mut parameters = Parameters::default();
     let neurons = Neurons::new(&settings, &mut Build::new(&mut parameters, 0, Device::Cpu));
@@ -307,6 +309,22 @@ fn gradients_of_decay_and_threshold_agree_with_finite_differences() {
     }
 }
 
+/// Every timestep is by itself, and the gradient is that of max(0, x).
+#[test]
+fn without_spikes_a_current_above_zero_is_handed_on() {
+    let settings = NeuronSettings { activation: Activation::Relu, ..NeuronSettings::default() };
+    let neurons = Neurons::new(&settings, &mut Build::new(&mut Parameters::default(), 0, Device::Cpu));
+    assert!(!neurons.are_fused());
+    let x = Tensor::from_slice(&[0.25f32, -3.0, 0.0, 7.5]).view([2, 2, 1, 1]).set_requires_grad(true);
+    let handed_on = neurons.spikes(&x.unsqueeze(1));
+    assert_eq!(Vec::<f32>::try_from(handed_on.flatten(0, -1)).unwrap(), [0.25, 0.0, 0.0, 7.5]);
+    let repeated = neurons.spikes_of_constant(&x, 3);
+    assert_eq!(repeated.size(), [3, 2, 2, 1, 1]);
+    assert!((0..3).all(|step| repeated.get(step).equal(&x.detach().relu())));
+    repeated.sum(Kind::Float).backward();
+    assert_eq!(Vec::<f32>::try_from(x.grad().flatten(0, -1)).unwrap(), [3.0, 0.0, 0.0, 3.0]);
+}
+
 #[test]
 fn settings_come_back_as_they_were_written() {
     let read = |text: &str| serde_json::from_str::<NeuronSettings>(text).map_err(|error| error.to_string());
@@ -314,7 +332,9 @@ fn settings_come_back_as_they_were_written() {
     // As trials of today have it: their hash covers this text.
     let paper = serde_json::json!({ "tau": 0.2, "threshold": 0.5, "temperature": 3.0 });
     assert_eq!(written(read("{}").unwrap()), paper);
-    for settings in ALL.into_iter().flat_map(forms) {
+    let relu = NeuronSettings { activation: Activation::Relu, ..NeuronSettings::default() };
+    assert_eq!(written(relu), serde_json::json!({ "activation": "relu", "threshold": 0.5 }));
+    for settings in ALL.into_iter().flat_map(forms).chain([relu]) {
         let text = written(settings).to_string();
         assert_eq!(read(&text), Ok(settings), "{text}");
     }
@@ -333,6 +353,8 @@ fn settings_come_back_as_they_were_written() {
             "a decay that is learned (`learn_decay`) begins between 0 and 1, and this one is 1",
         ),
         (r#"{ "decay": 0.2 }"#, "unknown field `decay`"),
+        (r#"{ "activation": "relu", "tau": 0.5 }"#, "nothing reads `tau`: neurons with the activation `relu` have no"),
+        (r#"{ "activation": "relu", "threshold": 1.0 }"#, "nothing reads `threshold`"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(want), "{text}: {error}");

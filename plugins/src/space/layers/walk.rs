@@ -3,6 +3,7 @@
 
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::network::{Input, LayerShape, Misfit, Place, Population};
+use litesnn_framework::spiking::Activation;
 
 use super::settings::{Connect, Kind, Layer, Layers, Shortcut};
 
@@ -219,7 +220,7 @@ impl Walk<'_> {
                 Kind::AveragePool(window) => self.average_pool(window)?,
                 Kind::GlobalAverage => self.average(self.map.size),
                 Kind::Dropout(rate) => self.pieces.push(Piece::Dropout { rate, name: format!("dropout{}", self.at) }),
-                Kind::Classifier(votes) => self.classifier(layer, votes),
+                Kind::Classifier(votes) => self.classifier(layer, votes)?,
             }
         }
         Ok(())
@@ -258,7 +259,7 @@ impl Walk<'_> {
             stride,
             padding,
             map: (0, 0),
-            reads: map.reads,
+            reads: map.reads.of(&self.settings.neurons),
         };
         let (height, width) = map.size;
         if height + 2 * padding < kernel || width + 2 * padding < kernel {
@@ -302,7 +303,7 @@ impl Walk<'_> {
             stride: 1,
             padding: 0,
             map: (1, 1),
-            reads: self.map.reads,
+            reads: self.map.reads.of(&self.settings.neurons),
         }
     }
 
@@ -315,14 +316,24 @@ impl Walk<'_> {
         self.pieces.push(Piece::Neurons(unit));
     }
 
-    fn classifier(&mut self, layer: &Layer, votes: i64) {
+    fn classifier(&mut self, layer: &Layer, votes: i64) -> Fits<()> {
+        let spiking = layer.spiking.unwrap_or(false);
+        if spiking && self.settings.neurons.activation == Activation::Relu {
+            let message = "its outputs would be neurons whose spikes vote, and those of this network do not spike";
+            return Err(self.misfit("spiking", message, Some("leave `spiking` out, or the activation `relu`")));
+        }
         let shape = self.flat("classifier".into(), Place::Classifier, self.classes * votes);
         let bias = layer.bias.unwrap_or(true);
         let unit = Unit { shape, linear: true, bias, norm: false, population: None };
-        self.pieces.push(Piece::Classifier { unit, votes, spiking: layer.spiking.unwrap_or(false) });
+        self.pieces.push(Piece::Classifier { unit, votes, spiking });
+        Ok(())
     }
 
     fn block(&mut self, layer: &Layer, channels: i64, stride: i64, connect: Option<Connect>) -> Fits<()> {
+        if connect.is_some() && self.settings.neurons.activation == Activation::Relu {
+            let message = "the functions of `sew` join spikes, and the neurons of this network do not spike";
+            return Err(self.misfit("sew", message, Some("use `basic`, or leave out the activation `relu`")));
+        }
         let read = self.map.clone();
         let (place, begin) = self.next_place();
         let inner = layer.inner.map_or(channels, |inner| self.scaled(inner));

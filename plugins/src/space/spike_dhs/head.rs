@@ -147,7 +147,7 @@ impl Block {
             stride: 1,
             padding: 0,
             map: (map, map),
-            reads: Input::Spikes,
+            reads: Input::Spikes.of(&builder.space.neurons),
         };
         let mut at = build.at(name);
         let weight = builder.weight(&shape, None, builder.outside(), kaiming_fan_out, &mut at)?;

@@ -102,7 +102,7 @@ impl StackedConvolution {
             stride,
             padding: kernel / 2,
             map,
-            reads: Input::Spikes,
+            reads: Input::Spikes.of(&builder.space.neurons),
         };
         // Where weights, normalisation and neurons of a candidate that has both halves lie.
         let own = format!("n{}.{operation}", link.node);
@@ -121,7 +121,8 @@ impl StackedConvolution {
             let shape = match form {
                 Form::Convolution(kernel) => shape(named(one), kernel),
                 Form::PooledConvolution => {
-                    LayerShape { input_map: map, stride: 1, reads: Input::Sums, ..shape(named(one), 1) }
+                    let reads = Input::Sums.of(&builder.space.neurons);
+                    LayerShape { input_map: map, stride: 1, reads, ..shape(named(one), 1) }
                 }
                 _ => LayerShape { input_map: map, stride: 1, ..shape(named(one) + ".pointwise", 1) },
             };

@@ -1,0 +1,77 @@
+//! The options of `joint` that the paper does not have.
+
+use litesnn_framework::record::{self, EpochRow, files};
+
+use super::desk::Desk;
+
+fn history(settings: &[&str]) -> Vec<EpochRow> {
+    let desk = Desk::new(settings);
+    desk.finish();
+    record::read(&desk.trial().join(files::HISTORY)).unwrap()
+}
+
+/// Bits of a weight after the last epoch of the search, where bit logits move fast.
+fn searched_bits(target: &str) -> f64 {
+    let rows = history(&["optimizer.joint.compression_rate=1", target]);
+    rows.iter().rev().find(|row| row.stage.to_string() == "search").unwrap().mean_bits
+}
+
+/// Guards the multipliers, which a checkpoint has to hold, and what is decided between the stages.
+#[test]
+fn interrupted_before_every_stage_it_finds_the_same() {
+    let settings = [
+        "optimizer.joint.target_stored_bytes=300",
+        "optimizer.joint.target_bit_syn_ops=1000",
+        "optimizer.joint.architecture_entropy=0.1",
+        "optimizer.joint.hardened_epochs=2",
+        "optimizer.joint.held_out=true",
+        "search.samples=5",
+        "search.batch_size=2",
+    ];
+    let (whole, parts) = (Desk::new(&settings), Desk::new(&settings));
+    whole.finish();
+    assert_eq!(parts.finish_stage_by_stage(), 2, "search, hardened, retrain");
+    assert_eq!(parts.found(), whole.found());
+}
+
+/// A target that is met weighs nothing, and one that cannot be met draws every weight to fewer bits.
+#[test]
+fn a_target_below_the_cost_takes_bits_away() {
+    let (low, high) = ("optimizer.joint.target_stored_bytes=1", "optimizer.joint.target_stored_bytes=1e9");
+    let (low, high) = (searched_bits(low), searched_bits(high));
+    assert!(low < high - 0.5, "{low} bits under a target of one byte, {high} under one of a gigabyte");
+}
+
+/// Firing rates have no gradient, so that the first step of both kinds moves the weights alike: the
+/// loss of the second epoch is that after one step, all eight images being one batch.
+#[test]
+fn one_pass_moves_the_weights_as_two_passes_do() {
+    let [two, one] = ["two", "one"].map(|passes| history(&[&format!("optimizer.joint.passes=\"{passes}\"")]));
+    let apart = (two[0].train_loss - one[0].train_loss).abs();
+    assert!(apart < 1e-6, "the same weights have losses that are {apart} apart");
+    assert_ne!(two[0].validation_loss.to_bits(), one[0].validation_loss.to_bits(), "the other parameters moved alike");
+}
+
+#[test]
+fn a_cost_with_a_lambda_and_a_target_is_refused() {
+    let both = ["optimizer.joint.lambda_memory=1e-6", "optimizer.joint.target_stored_bytes=300"];
+    let refused = Desk::new(&both).plan().unwrap_err();
+    assert!(refused.contains("optimizer.joint.lambda_memory: `lambda_memory` and `target_stored_bytes`"), "{refused}");
+}
+
+/// The weights' first step sees the same images; what decides has moved on others after it.
+#[test]
+fn held_out_images_move_what_decides_and_not_the_weights() {
+    let of = |held_out: &str| history(&["search.samples=4", held_out]);
+    let [plain, held_out] = ["false", "true"].map(|on| of(&format!("optimizer.joint.held_out={on}")));
+    assert_eq!(plain[0].train_loss.to_bits(), held_out[0].train_loss.to_bits());
+    assert_ne!(plain[0].validation_loss.to_bits(), held_out[0].validation_loss.to_bits());
+}
+
+#[test]
+fn held_out_images_need_a_second_pass_and_images_that_are_left() {
+    let refused = Desk::new(&["optimizer.joint.held_out=true", "optimizer.joint.passes=\"one\""]).plan().unwrap_err();
+    assert!(refused.starts_with("optimizer.joint.held_out: `held_out` gives images to a second pass"), "{refused}");
+    let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
+    assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
+}
