@@ -18,6 +18,11 @@ pub trait EarlyExit {
     /// The answer of timestep t depends on the image's own O(1), ..., O(t) and on nothing else. That
     /// of the last timestep is not asked for: every image stops there.
     fn stops(&self, logits: &Tensor, threshold: f64) -> Tensor;
+
+    /// The same rule for the engine; `None` where it has none.
+    fn packed(&self) -> Option<litesnn_engine::EarlyExit> {
+        None
+    }
 }
 
 /// Mean logits of every prefix, f_t = (1/t) sum_{i<=t} O(i): `[T, B, K]` to `[T, B, K]`. Each is to

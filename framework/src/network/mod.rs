@@ -38,6 +38,7 @@ mod fused_weights;
 mod layer;
 mod mask_code;
 mod memory;
+mod packing;
 mod pass;
 mod path;
 mod schedule;
@@ -46,6 +47,9 @@ mod spike_count;
 mod ticket;
 mod timesteps;
 mod weight;
+
+/// What a packed file holds and the engine runs.
+pub use litesnn_engine as engine;
 
 pub use activity::Activity;
 pub use cache::WeightCache;
@@ -59,6 +63,7 @@ pub use formula::{Formula, Level};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask, expected_mask_bits};
 pub use memory::NetworkSize;
+pub use packing::{Packer, Written, packed};
 pub use pass::{Pass, SpikeTap};
 pub use path::Path;
 pub use schedule::{Progress, Schedule};

@@ -1,11 +1,13 @@
 //! Search spaces and the networks they build.
 
+use litesnn_engine::Logits;
 use tch::Tensor;
 
 use super::activity::Activity;
 use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
 use super::layer::{LayerShape, Place};
+use super::packing::Packer;
 use super::pass::Pass;
 use super::path::Path;
 use super::weight::CompressedWeight;
@@ -162,6 +164,16 @@ pub trait Network {
         let layers = self.layers();
         let act = |technique| layers.iter().any(|layer| layer.weight.is_compressed(Techniques::only(technique)));
         Techniques { prune: act(Technique::Prune), quantize: act(Technique::Quantize) }
+    }
+
+    /// Writes down what a final network is, for the engine and for other programs: its maps to
+    /// `packer`, and its logits.
+    ///
+    /// # Errors
+    ///
+    /// What the engine has no form for. A space without this method says that it has none.
+    fn packed(&self, _packer: &mut Packer) -> Result<Logits> {
+        Err(Error::design("its search space does not say what its networks are made of, so that none can leave as a file"))
     }
 
     /// What the compressors of these stages decided, by their names; the first layer of a group

@@ -144,6 +144,18 @@ impl BatchNorm {
         (values(&self.running_mean), values(&self.running_variance))
     }
 
+    /// By running statistics, y = factor · x + shift: factor = gamma / sqrt(var + eps) and shift =
+    /// beta - mean · factor, `[C]` each, in the f32 operations of the kernels.
+    pub fn coefficients(&self) -> (Vec<f32>, Vec<f32>) {
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach()).expect("gamma and beta are f32");
+        let (mean, variance) = self.running();
+        let inverse = variance.iter().map(|variance| 1.0 / (variance + Self::EPSILON as f32).sqrt());
+        let factor: Vec<f32> = values(&self.gamma).iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let shift = values(&self.beta).iter().zip(mean.iter().zip(&factor)).map(|(beta, (mean, factor))| beta - mean * factor);
+        let shift = shift.collect();
+        (factor, shift)
+    }
+
     /// Mean and (biased) variance, `[T, C]` or `[1, C]`, by which maps with these `moments`
     /// `[T, C]` over `rows` values each are normalised. The running statistics are updated with the
     /// unbiased variance, at each timestep or once.

@@ -24,6 +24,7 @@
 //! by < and > as here; SEENN's paper stops at max p >= threshold.
 
 use litesnn_framework::ground::Build;
+use litesnn_framework::network::engine;
 use litesnn_framework::network::{EarlyExit as Rules, TimestepGate, TimestepSearcher};
 use litesnn_framework::plugin::checked;
 use litesnn_framework::{Result, register};
@@ -138,6 +139,14 @@ impl TimestepSearcher for EarlyExit {
 }
 
 impl Rules for EarlyExit {
+    fn packed(&self) -> Option<engine::EarlyExit> {
+        match (self.rule, self.average) {
+            (_, Average::Sum) => None,
+            (Rule::Entropy, Average::Mean) => Some(engine::EarlyExit::Entropy(self.threshold)),
+            (Rule::Confidence, Average::Mean) => Some(engine::EarlyExit::Confidence(self.threshold)),
+        }
+    }
+
     fn threshold(&self) -> f64 {
         self.threshold
     }

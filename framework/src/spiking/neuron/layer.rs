@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::super::lif::Lif;
 use super::super::time::{repeat_over_time, unfold_time};
 use super::operations::{Dynamics, Number, spikes};
-use super::settings::{Activation, NeuronSettings};
+use super::settings::{Activation, NeuronSettings, Reset};
 use crate::ground::{Build, Role};
 
 /// A layer of neurons.
@@ -68,6 +68,31 @@ impl Neurons {
                 spikes(dynamics, [&self.decay(), &self.limit()], current, timesteps, constant)
             }
         }
+    }
+
+    /// What the engine runs in their place; why it cannot.
+    pub fn packed(&self) -> Result<litesnn_engine::Neuron, String> {
+        let number = |number: Number| match number {
+            Number::Fixed(value) => value as f32,
+            Number::Learned(value) => value.double_value(&[0]) as f32,
+        };
+        let NeuronSettings { activation, scaled_input, reset, .. } = self.settings;
+        if activation == Activation::Relu {
+            return Err("its neurons do not spike (`activation = \"relu\"`), and the engine runs spikes alone".into());
+        }
+        let decay = number(self.decay());
+        Ok(litesnn_engine::Neuron {
+            decay,
+            threshold: number(self.limit()),
+            reset: match reset {
+                Reset::Hard => litesnn_engine::Reset::Hard,
+                Reset::Soft => litesnn_engine::Reset::Soft,
+            },
+            gain: scaled_input.then(|| match self.decay() {
+                Number::Fixed(decay) => (1.0 - decay) as f32,
+                Number::Learned(_) => 1.0 - decay,
+            }),
+        })
     }
 
     fn decay(&self) -> Number {

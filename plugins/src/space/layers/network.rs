@@ -2,7 +2,8 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Architecture, Channels, Network, Pass, Response, Supernet, SynapseLayer};
+use litesnn_framework::network::engine::{Logits, Window};
+use litesnn_framework::network::{Architecture, Channels, Network, Packer, Pass, Response, Supernet, SynapseLayer};
 use litesnn_framework::spiking::Dropout;
 use tch::Tensor;
 
@@ -117,6 +118,27 @@ impl Network for Body {
             searched: self.open && shape.place.is_body(),
         })
         .collect()
+    }
+
+    fn packed(&self, packer: &mut Packer) -> Result<Logits> {
+        let mut last = self.stem.packed(None, packer)?;
+        for (index, part) in self.parts.iter().enumerate() {
+            last = match part {
+                Part::Neurons(synapses) => synapses.packed(Some(last), packer)?,
+                Part::Block(block) => block.packed(last, packer)?,
+                &Part::MaxPool { window, stride, padding } => {
+                    let [size, stride, padding] = [window, stride, padding].map(|side| [side as usize; 2]);
+                    packer.largest(format!("pool{index}"), last, Window { size, stride, padding })
+                }
+                &Part::AveragePool(rows, columns) => {
+                    let size = [rows as usize, columns as usize];
+                    let window = Window { size, stride: size, padding: [0; 2] };
+                    packer.sums(format!("pool{index}"), last, window, (rows * columns) as f32)
+                }
+                Part::Dropout(_) => last,
+            };
+        }
+        self.classifier.packed(last, packer)
     }
 
     fn full_precision_parameters(&self) -> u64 {

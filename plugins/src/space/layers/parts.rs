@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
+use litesnn_framework::network::engine::{self as packed, Current};
 use litesnn_framework::network::{
-    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Pass,
+    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass, Techniques,
+    Written,
 };
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
@@ -141,6 +143,28 @@ impl Synapses {
         Signal::new(spikes, None)
     }
 
+    /// Written for the engine; without a map it reads the image.
+    fn packed_current(&self, of: Option<Written>, packer: &mut Packer) -> packed::Synapses {
+        let of = match of {
+            Some(of) if self.weight.raw().dim() == 2 => Some(packer.flat(format!("{}.flat", self.shape.name), of)),
+            of => of,
+        };
+        packer.synapses(&self.shape, &self.weight, of, self.norm(&Pass::new(1)).as_ref(), self.bias.as_ref())
+    }
+
+    /// The spikes of its neurons, which other currents may drive, too.
+    fn packed_with(&self, of: Option<Written>, others: Vec<Current>, packer: &mut Packer) -> Result<Written> {
+        let mut currents = vec![Current::Synapses(self.packed_current(of, packer))];
+        currents.extend(others);
+        let shape = [self.shape.outputs, self.shape.map.0, self.shape.map.1].map(|side| side as usize);
+        packer.spikes(format!("{}.spikes", self.shape.name), shape, self.neurons(), currents)
+    }
+
+    /// The spikes of its neurons, written for the engine; without a map it reads the image.
+    pub fn packed(&self, of: Option<Written>, packer: &mut Packer) -> Result<Written> {
+        self.packed_with(of, Vec::new(), packer)
+    }
+
     /// Parameters outside of the weight, of the channels that are there.
     pub fn full_precision_parameters(&self) -> u64 {
         let channels = self.weight.channels().count(self.shape.outputs) as u64;
@@ -223,6 +247,43 @@ impl Block {
         }
     }
 
+    /// Its output, written for the engine.
+    pub fn packed(&self, input: Written, packer: &mut Packer) -> Result<Written> {
+        let [first, second] = &self.convolutions;
+        let middle = first.packed(Some(input), packer)?;
+        let name = &second.shape.name;
+        let handed_on = |packer: &mut Packer| match self.shortcut {
+            ShortcutPart::ZeroPadding { stride, channels } => {
+                packer.widened(format!("{name}.shortcut"), input, stride as usize, channels.map(|count| count as usize))
+            }
+            _ => input,
+        };
+        let Some(connect) = self.connect else {
+            let shortcut = match &self.shortcut {
+                ShortcutPart::Projection(projection) => {
+                    Current::Synapses(projection.packed_current(Some(input), packer))
+                }
+                _ => {
+                    let kept = second.weight.channels().mask(Techniques::ALL);
+                    let kept = kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
+                    handed_on(packer).handed_on(kept)
+                }
+            };
+            return second.packed_with(Some(middle), vec![shortcut], packer);
+        };
+        let spikes = second.packed(Some(middle), packer)?;
+        let shortcut = match &self.shortcut {
+            ShortcutPart::Projection(projection) => projection.packed(Some(input), packer)?,
+            _ => handed_on(packer),
+        };
+        let by = match connect {
+            Connect::Add => packed::Join::Add,
+            Connect::And => packed::Join::And,
+            Connect::Iand => packed::Join::Iand,
+        };
+        packer.joined(format!("{name}.joined"), [spikes, shortcut], by)
+    }
+
     /// What a shortcut without weights hands on.
     fn handed_on(&self, signal: &Signal) -> Tensor {
         match &self.shortcut {
@@ -269,6 +330,13 @@ impl Classifier {
         build: &mut Build,
     ) -> Result<Classifier> {
         Ok(Classifier { synapses: Synapses::new(unit, spiking, reads, builder, build)?, votes })
+    }
+
+    /// Its logits, written for the engine.
+    pub fn packed(&self, of: Written, packer: &mut Packer) -> Result<packed::Logits> {
+        let synapses = self.synapses.packed_current(Some(of), packer);
+        let neuron = self.synapses.neurons.as_ref().map(|neurons| packer.neuron(neurons)).transpose()?;
+        Ok(packed::Logits { synapses, neuron, votes: self.votes as usize })
     }
 
     /// Logits `[T, B, K]`.

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, Channels, Pass, Path};
+use litesnn_framework::network::engine::Current;
+use litesnn_framework::network::{Activity, Channels, Packer, Pass, Path, Techniques, Written};
 use litesnn_framework::spiking::{Neurons, Term, node_spikes, repeat_over_time, side_by_side};
 use tch::{Kind, Tensor};
 
@@ -176,6 +177,51 @@ impl SpikingCell {
         // All nodes have the same number of neurons.
         let activity = pass.measure.then(|| Activity::side_by_side(&activities));
         Signal { spikes: side_by_side(&outputs), constant: false, activity }
+    }
+
+    /// Its output on two inputs, written for the engine. Currents stand in the order in which
+    /// [`SpikingCell::forward`] adds them.
+    pub(super) fn packed(&self, name: &str, inputs: [Written; 2], packer: &mut Packer) -> Result<Written> {
+        let mut currents: Vec<Vec<Current>> = self.nodes.iter().map(|_| Vec::new()).collect();
+        for (predecessor, input) in inputs.into_iter().enumerate() {
+            self.pack_from(name, predecessor, input, packer, &mut currents)?;
+        }
+        let (width, (height, columns)) = (self.width as usize, self.map);
+        let mut nodes = Vec::new();
+        for (node, neurons) in self.nodes.iter().enumerate() {
+            let shape = [width, height as usize, columns as usize];
+            let spikes = packer.spikes(format!("{name}.n{node}"), shape, neurons, std::mem::take(&mut currents[node]))?;
+            self.pack_from(name, node + 2, spikes, packer, &mut currents)?;
+            nodes.push(spikes);
+        }
+        Ok(packer.side_by_side(name.to_owned(), &nodes))
+    }
+
+    /// Adds what leaves `predecessor`, whose spikes are `input`, to the currents of the nodes.
+    fn pack_from(
+        &self,
+        name: &str,
+        predecessor: Predecessor,
+        input: Written,
+        packer: &mut Packer,
+        currents: &mut [Vec<Current>],
+    ) -> Result<()> {
+        let from = predecessor_name(predecessor);
+        for stack in self.stacks.iter().filter(|stack| stack.predecessor == predecessor) {
+            for (node, current) in stack.packed(&format!("{name}.{from}"), input, packer)? {
+                currents[node].push(current);
+            }
+        }
+        for pool in self.pools.iter().filter(|pool| pool.predecessor == predecessor) {
+            let name = format!("{name}.n{}.{from}.pool", pool.node);
+            currents[pool.node].push(pool.packed(&name, input, &self.channels[pool.node], packer)?);
+        }
+        for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {
+            let kept = self.channels[identity.node].mask(Techniques::ALL);
+            let kept = kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
+            currents[identity.node].push(input.handed_on(kept));
+        }
+        Ok(())
     }
 
     /// Adds what leaves `predecessor` to what drives the nodes that it reaches.

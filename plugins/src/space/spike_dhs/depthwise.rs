@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Stream};
-use litesnn_framework::network::{Channels, CompressedWeight, LayerShape, Pass};
+use litesnn_framework::network::engine::Current;
+use litesnn_framework::network::{Channels, CompressedWeight, LayerShape, Packer, Pass, Techniques, Written};
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, Term, node_spikes};
 use tch::Tensor;
 
@@ -35,6 +36,14 @@ impl Depthwise {
     pub(super) fn full_precision_parameters(&self) -> u64 {
         let channels = self.weight.channels().count(self.shape.outputs) as u64;
         BatchNorm::PARAMETERS * channels + self.neurons.parameters()
+    }
+
+    /// The spikes of its neurons, written for the engine.
+    pub(super) fn packed(&self, input: Written, packer: &mut Packer) -> Result<Written> {
+        let norm = self.norm.keeping(self.weight.channels().mask(Techniques::ALL).as_ref());
+        let current = Current::Synapses(packer.synapses(&self.shape, &self.weight, Some(input), Some(&norm), None));
+        let map = [self.shape.outputs, self.shape.map.0, self.shape.map.1].map(|side| side as usize);
+        packer.spikes(format!("{}.spikes", self.shape.name), map, &self.neurons, vec![current])
     }
 
     /// The spikes of its neurons.

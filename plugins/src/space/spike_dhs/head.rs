@@ -2,7 +2,10 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
-use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place};
+use litesnn_framework::network::engine::Logits;
+use litesnn_framework::network::{
+    Activity, Channels, CompressedWeight, Input, LayerShape, Packer, Pass, Place, Written,
+};
 use litesnn_framework::spiking::{BatchNorm, Neurons, kaiming_fan_out, unfold_time};
 use tch::{Kind, Tensor};
 
@@ -91,6 +94,21 @@ impl Head {
         let linear = Linear::new(builder, Place::Classifier, "classifier", features, reads, biased, build)?;
         let neurons = spiking.then(|| builder.neurons(build));
         Ok(Head { neurons, linear })
+    }
+
+    /// Its logits, written for the engine.
+    pub(super) fn packed(&self, spikes: Written, packer: &mut Packer) -> Result<Logits> {
+        let mut features = packer.mean("features".into(), spikes);
+        if let Some(neurons) = &self.neurons {
+            let shape = packer.shape(features);
+            features = packer.spikes("features.spikes".into(), shape, neurons, vec![features.handed_on(None)])?;
+        }
+        let Linear { shape, weight, end } = &self.linear;
+        let synapses = match end {
+            End::Bias(bias) => packer.synapses(shape, weight, Some(features), None, Some(bias)),
+            End::Norm(norm) => packer.synapses(shape, weight, Some(features), Some(norm), None),
+        };
+        Ok(Logits { synapses, neuron: None, votes: 1 })
     }
 
     /// Spikes `[T·B, C, H, W]` to logits `[T, B, K]`; what the linear layer reads is added to

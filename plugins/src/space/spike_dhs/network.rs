@@ -2,8 +2,9 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
+use litesnn_framework::network::engine::Logits;
 use litesnn_framework::network::{
-    Architecture, LayerShape, Network, Pass, Path, Place, Response, Supernet, SynapseLayer,
+    Architecture, LayerShape, Network, Packer, Pass, Path, Place, Response, Supernet, SynapseLayer,
 };
 use tch::{Kind, Tensor};
 
@@ -116,6 +117,16 @@ impl Network for Body {
 
     fn other_maps(&self) -> Vec<(Place, f64)> {
         self.cells.iter().enumerate().map(|(index, cell)| (Place::Cell(index), cell.sums())).collect()
+    }
+
+    fn packed(&self, packer: &mut Packer) -> Result<Logits> {
+        let stem = self.stem.packed(packer)?;
+        let (mut before, mut last) = (stem, stem);
+        for (index, cell) in self.cells.iter().enumerate() {
+            let output = cell.packed(&format!("cell{index}"), [before, last], packer)?;
+            before = std::mem::replace(&mut last, output);
+        }
+        self.head.packed(last, packer)
     }
 
     fn has_fused_neurons(&self) -> bool {

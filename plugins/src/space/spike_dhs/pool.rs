@@ -1,11 +1,14 @@
 //! `average-pool3x3` between two nodes: sums of spikes, normalised.
 
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Channels, Pass};
+use litesnn_framework::Result;
+use litesnn_framework::network::engine::Current;
+use litesnn_framework::network::{Channels, Packer, Pass, Techniques, Written};
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons};
 
 use super::edges::{Candidate, Predecessor};
 use super::layers::Builder;
+use super::stack::window_of_3x3;
 use super::signal::Signal;
 
 /// An edge between nodes that hands on means of spikes. It has no weights.
@@ -32,6 +35,20 @@ impl Pool {
     /// What is stored of it; the node that it leads to has so many channels.
     pub(super) fn full_precision_parameters(&self, channels: i64) -> u64 {
         BatchNorm::PARAMETERS * channels as u64 + self.candidates.as_ref().map_or(0, Neurons::parameters)
+    }
+
+    /// Its current on spikes, written for the engine.
+    pub(super) fn packed(&self, name: &str, input: Written, there: &Channels, packer: &mut Packer) -> Result<Current> {
+        let sums = packer.sums(name.to_owned(), input, window_of_3x3(1), 1.0);
+        let (scale, bias) = self.norm.keeping(there.mask(Techniques::ALL).as_ref()).coefficients();
+        let current = Current::Scaled { of: sums.map, divisor: 1.0, scale, bias };
+        match &self.candidates {
+            None => Ok(current),
+            Some(neurons) => {
+                let shape = packer.shape(sums);
+                Ok(packer.spikes(format!("{name}.spikes"), shape, neurons, vec![current])?.handed_on(None))
+            }
+        }
     }
 
     /// The normalised currents on `sums`; `nodes` are neurons that they reach, with the channels

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{Activity, Channels, CompressedWeight, Input, LayerShape, Pass, Place, Population};
+use litesnn_framework::network::engine::{Current, Window};
+use litesnn_framework::network::{
+    Activity, Channels, CompressedWeight, Input, LayerShape, Packer, Pass, Place, Population, Techniques, Written,
+};
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, kaiming_fan_out};
 
 use super::cell::CellShape;
@@ -186,6 +189,35 @@ impl StackedConvolution {
             + depthwise
     }
 
+    /// Its currents with the nodes that they drive, written for the engine.
+    pub(super) fn packed(&self, name: &str, input: Written, packer: &mut Packer) -> Result<Vec<(usize, Current)>> {
+        let kernel = self.convolutions[0].shape.kernel.0;
+        let input = match self.resized {
+            Some(size) => packer.resized(format!("{name}.{kernel}x{kernel}.resized"), input, size),
+            None => input,
+        };
+        let input = match &self.reads {
+            Reads::Spikes => input,
+            Reads::Sums { stride } => packer.sums(format!("{name}.sums"), input, window_of_3x3(*stride), 1.0),
+            Reads::Depthwise(depthwise) => depthwise.packed(input, packer)?,
+        };
+        let norm = self.norm.keeping(self.channels.mask(Techniques::ALL).as_ref());
+        let mut all = Vec::new();
+        for (index, Convolution { weight, shape, node, .. }) in self.convolutions.iter().enumerate() {
+            let norm = norm.narrow(index as i64 * shape.outputs, shape.outputs);
+            let current = Current::Synapses(packer.synapses(shape, weight, Some(input), Some(&norm), None));
+            let current = match &self.candidates {
+                None => current,
+                Some(neurons) => {
+                    let map = [shape.outputs, shape.map.0, shape.map.1].map(|side| side as usize);
+                    packer.spikes(format!("{}.spikes", shape.name), map, neurons, vec![current])?.handed_on(None)
+                }
+            };
+            all.push((*node, current));
+        }
+        Ok(all)
+    }
+
     /// What its convolutions read of `signal`. What a depthwise convolution before them reads is
     /// added to `activity`.
     pub(super) fn read(&self, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Signal {
@@ -218,4 +250,9 @@ impl StackedConvolution {
         }
         Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
+}
+
+/// Windows of 3x3 that are `stride` apart, with silence around the map.
+pub(super) fn window_of_3x3(stride: i64) -> Window {
+    Window { size: [3; 2], stride: [stride as usize; 2], padding: [1; 2] }
 }

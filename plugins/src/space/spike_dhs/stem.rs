@@ -2,7 +2,10 @@
 
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
-use litesnn_framework::network::{CompressedWeight, Input, LayerShape, Pass, Place, Population};
+use litesnn_framework::network::engine::Current;
+use litesnn_framework::network::{
+    CompressedWeight, Input, LayerShape, Packer, Pass, Place, Population, Techniques, Written,
+};
 use litesnn_framework::spiking::{BatchNorm, Neurons, channels_last, fold_time, kaiming_fan_out};
 use tch::Tensor;
 
@@ -51,6 +54,16 @@ impl Stem {
     pub(super) fn full_precision_parameters(&self) -> u64 {
         let channels = self.weight.channels().count(self.shape.outputs) as u64;
         BatchNorm::PARAMETERS * channels + self.neurons.as_ref().map_or(0, Neurons::parameters)
+    }
+
+    /// Its spikes, written for the engine.
+    pub(super) fn packed(&self, packer: &mut Packer) -> Result<Written> {
+        let neurons = self.neurons.as_ref().expect("the stem of a final network spikes");
+        let norm = self.norm.keeping(self.weight.channels().mask(Techniques::ALL).as_ref());
+        let synapses = packer.synapses(&self.shape, &self.weight, None, Some(&norm), None);
+        let (height, width) = self.shape.map;
+        let shape = [self.shape.outputs, height, width].map(|side| side as usize);
+        packer.spikes("stem.spikes".into(), shape, neurons, vec![Current::Synapses(synapses)])
     }
 
     pub(super) fn forward(&self, images: &Tensor, pass: &Pass) -> Signal {
