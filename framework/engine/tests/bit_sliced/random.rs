@@ -165,7 +165,7 @@ impl Draw {
                 _ => {
                     let (first, shape) = self.synapses(Source::Map(of), input, None);
                     let mut currents = vec![];
-                    if self.below(2) == 0 {
+                    if shape[0] * input[0] < 1000 && self.below(2) == 0 {
                         currents.push(Current::Synapses(self.synapses(Source::Map(of), input, Some(&first)).0));
                     }
                     currents.push(Current::Synapses(first));
@@ -183,7 +183,8 @@ impl Draw {
                     (shape, Made::Spikes { neuron: self.neuron(), currents })
                 }
             };
-            if shape.iter().product::<usize>() <= 20_000 {
+            // Layers of a few thousand neurons, which take milliseconds.
+            if shape.iter().product::<usize>() <= 4_000 {
                 network.push(shape, made);
             }
         }
