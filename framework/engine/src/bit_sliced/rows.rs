@@ -255,3 +255,51 @@ fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32) -> L {
     let bytes: &[u8; BYTES] = bytes.expect("planes end with room for a tile");
     if TURNED { L::load(bytes).not() } else { L::load(bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bit_sliced::lanes::Words;
+
+    /// 40 planes of bytes that repeat after 251, and silence after them; rows of levels of one size
+    /// and sign, of all half steps, and so many large ones that a sum takes 17 bits.
+    #[test]
+    fn both_orders_count_what_a_plain_sum_counts() {
+        let noise = (0..40 * BYTES).map(|at| ((at * at * 31 + at * 7) % 251) as u8);
+        let planes: Vec<u8> = noise.chain([0; 2 * BYTES]).collect();
+        let silence = 40 * BYTES as u32;
+        let levels: [fn(usize) -> i16; 5] = [
+            |_| 1,
+            |_| -1,
+            |tap| 2 * (tap % 16) as i16 - 15,
+            |tap| (tap * 37 % 255) as i16 - 127,
+            |tap| if tap % 3 == 0 { -2047 } else { 1023 },
+        ];
+        for (case, level) in levels.iter().enumerate() {
+            for (taps, by_magnitude) in
+                [0, 1, 15, 16, 75, 200].into_iter().flat_map(|taps| [(taps, true), (taps, false)])
+            {
+                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
+                let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
+                let mut rows = Rows::default();
+                rows.push(&row, by_magnitude).expect("the sum is small enough");
+                rows.fill_up(silence);
+                // What a count finds in the planes is not what it leaves there.
+                let mut total = [Words::splat(u64::MAX); PLANES];
+                rows.count(0, &planes, 0, &mut total);
+                let (constant, used) = rows.of(0);
+                for lane in 0..512 {
+                    let bit = |bytes: &[u8]| i32::from(bytes[lane / 8] >> (lane % 8) & 1);
+                    let used = total[..used.next_multiple_of(8)].iter().enumerate();
+                    let counted = used.map(|(place, plane)| bit(&plane.bytes()) << place).sum::<i32>() - constant;
+                    let wanted: i32 =
+                        row.iter().map(|(level, at)| i32::from(*level) * bit(&planes[*at as usize..])).sum();
+                    assert_eq!(
+                        counted, wanted,
+                        "levels {case}, {taps} taps, by magnitude: {by_magnitude}, lane {lane}"
+                    );
+                }
+            }
+        }
+    }
+}
