@@ -4,6 +4,8 @@
 //! names these types, and asks before whether it has.
 
 #![allow(unsafe_code)]
+// Operations of AVX-512 are there from Rust 1.89 on, and so is the feature `std`.
+#![allow(clippy::incompatible_msrv)]
 
 use core::arch::x86_64::*;
 
