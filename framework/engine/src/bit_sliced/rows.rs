@@ -249,10 +249,13 @@ fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes:
 /// The spikes of a tap, or what is none.
 #[inline(always)]
 fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32) -> L {
+    const NONE: [u8; BYTES] = [0; BYTES];
     // One comparison: the sum of an u32 and 64 does not overflow.
-    let (first, end) = (tap as usize, tap as usize + BYTES);
-    let bytes = planes.get(first..end).and_then(|bytes| bytes.try_into().ok());
-    let bytes: &[u8; BYTES] = bytes.expect("planes end with room for a tile");
+    let bytes = planes.get(tap as usize..tap as usize + BYTES).and_then(|bytes| bytes.first_chunk());
+    let bytes = match L::CHOOSES {
+        true => bytes.unwrap_or(&NONE),
+        false => bytes.expect("planes end with room for a tile"),
+    };
     if TURNED { L::load(bytes).not() } else { L::load(bytes) }
 }
 

@@ -16,6 +16,8 @@ use super::lanes::{BYTES, Lanes};
 pub(super) struct Two([__m256i; 2]);
 
 impl Lanes for Two {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> Two {
         // SAFETY: the processor has AVX2.
@@ -81,6 +83,8 @@ impl Lanes for Two {
 pub(super) struct One(__m512i);
 
 impl Lanes for One {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> One {
         // SAFETY: the processor has AVX-512.
