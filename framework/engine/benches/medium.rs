@@ -1,5 +1,5 @@
-//! How long the engine takes for an image: the shapes of `lite-snn-medium` (Liu et al., LitE-SNN, IJCAI
-//! 2024) on CIFAR-10, with random masks and levels.
+//! How long the engine takes for an image: the shapes of `lite-snn-medium` (Liu et al., LitE-SNN,
+//! IJCAI 2024) on CIFAR-10, with random masks and levels.
 //!
 //! Prints the tables of docs/engine.md, in Markdown. Every time is the least of several runs on one
 //! thread. Masks, levels and images are drawn; neither the counts of kept weights nor the time

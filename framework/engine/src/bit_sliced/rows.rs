@@ -5,8 +5,8 @@
 //! n = sum over the kept weights of level · spike
 //!
 //! A weight of level -m is one of level m on a spike that is turned over, less m, because
-//! -m s = m (1 - s) - m. So a row counts magnitudes only, and a constant is taken off at the end. Two
-//! orders of counting are there, and a layer takes the one with fewer additions:
+//! -m s = m (1 - s) - m. So a row counts magnitudes only, and a constant is taken off at the end.
+//! Two orders of counting are there, and a layer takes the one with fewer additions:
 //!
 //! - **by magnitude** m_1 > m_2 > ...: one counter S takes the taps of one magnitude after another.
 //!   After magnitude m_k it holds the spikes of all weights of at least m_k, and
@@ -14,8 +14,8 @@
 //! - **by bit** of the magnitude: a tap is counted once for each bit that is set, in the plane of
 //!   that bit, and nothing is joined.
 //!
-//! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a carry
-//! that ripples through the planes above.
+//! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a
+//! carry that ripples through the planes above.
 
 use alloc::vec::Vec;
 
@@ -74,8 +74,8 @@ enum Counts {
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum could
-    /// need more planes than there are.
+    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum
+    /// could need more planes than there are.
     pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>) -> Option<Rows> {
         let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
         let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
