@@ -8,8 +8,8 @@
 //! timesteps, then the blocks, then what is left of the last block before them. The class is the
 //! first largest of f_t.
 //!
-//! Early exit decides in f64, as `evaluate` does: with p = softmax(f_t), an image stops at the first
-//! t with - sum p_k ln p_k / ln K below a threshold (entropy), or with max p_k above one
+//! Early exit decides in f64, as `evaluate` does: with p = softmax(f_t), an image stops at the
+//! first t with - sum p_k ln p_k / ln K below a threshold (entropy), or with max p_k above one
 //! (confidence), and at T. exp and ln are those of `libm`, so that a rule that lies within rounding
 //! of its threshold could be decided otherwise elsewhere.
 
@@ -172,8 +172,8 @@ mod tests {
         }
     }
 
-    /// 2^24 + 1 rounds to 2^24. So sixteen ones after 2^24, each added alone, would be lost: but the
-    /// first block is 2^24 and fifteen ones that are lost, and the second is a whole 16.
+    /// 2^24 + 1 rounds to 2^24. So sixteen ones after 2^24, each added alone, would be lost: but
+    /// the first block is 2^24 and fifteen ones that are lost, and the second is a whole 16.
     #[test]
     fn timesteps_are_added_in_blocks_of_sixteen() {
         let mut logits = vec![vec![1f32]; 32];

@@ -455,15 +455,17 @@ mod tests {
         assert_eq!(outcome.logits_by_timestep, vec![vec![0.0, 2.0]; 3]);
         assert_eq!((outcome.logits, outcome.class, outcome.timesteps), (vec![0.0, 2.0], 1, 3));
         assert_eq!(outcome.spikes, [3, 3]);
-        // Two kept weights: the tap to the left is inside for two outputs, and so is that to the right.
+        // Two kept weights: the tap to the left is inside for two outputs, and so is that to the
+        // right.
         assert_eq!(outcome.layers[0], Operations { additions: 0, multiplications: 4 });
         // One kept weight reads the neuron that fires, at three timesteps.
         assert_eq!(outcome.layers[1], Operations { additions: 3, multiplications: 0 });
         assert_eq!(Reference::new(&network).run(&[2.0, 1.0, 1.5]).unwrap().spikes, [3, 3]);
     }
 
-    /// u = 0.75; then 0.5 · (0.75 - 0.5) + 0.75 = 0.875, 0.5 · 0.375 + 0.75 = 0.9375. With a gain of
-    /// a half the current is 0.375: u = 0.375, then 0.5625 with a spike, then 0.5 · 0.0625 + 0.375.
+    /// u = 0.75; then 0.5 · (0.75 - 0.5) + 0.75 = 0.875, 0.5 · 0.375 + 0.75 = 0.9375. With a gain
+    /// of a half the current is 0.375: u = 0.375, then 0.5625 with a spike, then 0.5 · 0.0625 +
+    /// 0.375.
     #[test]
     fn a_soft_reset_keeps_what_exceeds_and_a_gain_scales_the_current() {
         let soft = Neuron { decay: 0.5, threshold: 0.5, reset: Reset::Soft, gain: None };

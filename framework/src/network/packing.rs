@@ -66,7 +66,8 @@ pub fn packed(
     tch::no_grad(|| {
         let mut packer = Packer::default();
         let logits = network.packed(&mut packer)?;
-        let exit = exit.map(|exit| exit.packed().ok_or_else(|| refused("its rule of early exit has no form in a file")));
+        let exit =
+            exit.map(|exit| exit.packed().ok_or_else(|| refused("its rule of early exit has no form in a file")));
         let packed = engine::Network {
             image: engine::Image {
                 shape: data.shape.map(|side| side as usize),
@@ -214,7 +215,11 @@ impl Packer {
             let bias = vector(bias);
             shift = match shift.is_empty() {
                 true => bias,
-                false => shift.iter().zip(bias.iter().zip(&scale)).map(|(shift, (bias, scale))| shift + bias * scale).collect(),
+                false => shift
+                    .iter()
+                    .zip(bias.iter().zip(&scale))
+                    .map(|(shift, (bias, scale))| shift + bias * scale)
+                    .collect(),
             };
         }
         scale.iter_mut().zip(&units).for_each(|(scale, unit)| *scale *= unit / divisor);

@@ -173,7 +173,9 @@ pub trait Network {
     ///
     /// What the engine has no form for. A space without this method says that it has none.
     fn packed(&self, _packer: &mut Packer) -> Result<Logits> {
-        Err(Error::design("its search space does not say what its networks are made of, so that none can leave as a file"))
+        Err(Error::design(
+            "its search space does not say what its networks are made of, so that none can leave as a file",
+        ))
     }
 
     /// What the compressors of these stages decided, by their names; the first layer of a group

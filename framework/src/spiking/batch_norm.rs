@@ -150,9 +150,10 @@ impl BatchNorm {
         let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach()).expect("gamma and beta are f32");
         let (mean, variance) = self.running();
         let inverse = variance.iter().map(|variance| 1.0 / (variance + Self::EPSILON as f32).sqrt());
-        let factor: Vec<f32> = values(&self.gamma).iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-        let shift = values(&self.beta).iter().zip(mean.iter().zip(&factor)).map(|(beta, (mean, factor))| beta - mean * factor);
-        let shift = shift.collect();
+        let (gamma, beta) = (values(&self.gamma), values(&self.beta));
+        let factor: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let products = mean.iter().zip(&factor).map(|(mean, factor)| mean * factor);
+        let shift = beta.iter().zip(products).map(|(beta, product)| beta - product).collect();
         (factor, shift)
     }
 

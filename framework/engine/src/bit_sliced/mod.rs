@@ -7,10 +7,10 @@
 //! and their spikes are bits again ([`neurons`]). So the time of an image depends on the kept
 //! weights, the places of the maps and the timesteps, and not on the firing rate.
 //!
-//! Results are to the bit those of the [`Reference`](crate::Reference): sums of whole numbers are the
-//! same in any order, and f32 goes the same steps. A layer that reads sums, weights that nothing
-//! quantises, or a map of a few pixels takes the reference's loops. The image is convolved once, in
-//! the reference's order.
+//! Results are to the bit those of the [`Reference`](crate::Reference): sums of whole numbers are
+//! the same in any order, and f32 goes the same steps. A layer that reads sums, weights that
+//! nothing quantises, or a map of a few pixels takes the reference's loops. The image is convolved
+//! once, in the reference's order.
 //!
 //! All timesteps are run at once. With early exit, an image that stops is answered, and charged, as
 //! if the later timesteps had not run: that saves no time here.

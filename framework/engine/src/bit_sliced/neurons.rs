@@ -1,9 +1,9 @@
 //! From counts to spikes: currents in f32, membrane potentials, and bits again.
 //!
-//! A tile is 512 outputs, 64 bytes of a copy. Its count n, upright in planes, is turned over to bytes
-//! eight planes at a time. So lane 8 i + j of a tile is number i of row j, and a row's current is
-//! scale · n + bias for 64 numbers side by side. Neurons run over rows as they lie: a row and a byte
-//! are a pixel, in whatever order, and the spikes of row j are bit j of the bytes.
+//! A tile is 512 outputs, 64 bytes of a copy. Its count n, upright in planes, is turned over to
+//! bytes eight planes at a time. So lane 8 i + j of a tile is number i of row j, and a row's
+//! current is scale · n + bias for 64 numbers side by side. Neurons run over rows as they lie: a
+//! row and a byte are a pixel, in whatever order, and the spikes of row j are bit j of the bytes.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -4,8 +4,8 @@
 //! A map `[C, H, W]` of T timesteps is bits `[C][T][H][W]`, each row filled up with zeros to whole
 //! bytes; pixel x is bit x mod 8 of byte x / 8.
 //!
-//! A convolution reads its map through [`Taps`]: for each channel, column of the kernel and phase of
-//! its rows a copy `[T][R][W']` in the form of the output, W' pixels wide,
+//! A convolution reads its map through [`Taps`]: for each channel, column of the kernel and phase
+//! of its rows a copy `[T][R][W']` in the form of the output, W' pixels wide,
 //!
 //! copy(t, r, x) = map(t, r · stride + phase - padding, x · stride + column - padding)
 //!
@@ -133,8 +133,8 @@ impl Taps {
     }
 }
 
-/// Writes `count` pixels of a row, from pixel `from` on and `stride` apart, to the head of `to`; what
-/// lies outside of the row is 0.
+/// Writes `count` pixels of a row, from pixel `from` on and `stride` apart, to the head of `to`;
+/// what lies outside of the row is 0.
 #[inline(always)]
 pub(super) fn pick(row: &[u8], from: isize, stride: usize, count: usize, to: &mut [u8]) {
     for (to, place) in to.chunks_mut(8).zip((0..count).step_by(64)) {

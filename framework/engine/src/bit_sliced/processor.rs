@@ -1,9 +1,10 @@
 //! The loops of the kernel, compiled for several processors.
 //!
-//! Without the feature `std` there is one version, for what every processor of the architecture has.
-//! With it, and on x86-64, the widest that the processor has is chosen when a network is prepared.
-//! To call a function that was compiled for instructions which a processor may lack is what Rust
-//! calls unsafe: those calls stand here, behind the question whether the processor has them.
+//! Without the feature `std` there is one version, for what every processor of the architecture
+//! has. With it, and on x86-64, the widest that the processor has is chosen when a network is
+//! prepared. To call a function that was compiled for instructions which a processor may lack is
+//! what Rust calls unsafe: those calls stand here, behind the question whether the processor has
+//! them.
 
 use super::lanes::{Lanes, Words};
 use super::neurons::{Layer, Scratch};

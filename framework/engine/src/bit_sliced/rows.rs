@@ -5,8 +5,8 @@
 //! n = sum over the kept weights of level · spike
 //!
 //! A weight of level -m is one of level m on a spike that is turned over, less m, because
-//! -m s = m (1 - s) - m. So a row counts magnitudes only, and a constant is taken off at the end. Two
-//! orders of counting are there, and a layer takes the one with fewer additions:
+//! -m s = m (1 - s) - m. So a row counts magnitudes only, and a constant is taken off at the end.
+//! Two orders of counting are there, and a layer takes the one with fewer additions:
 //!
 //! - **by magnitude** m_1 > m_2 > ...: one counter S takes the taps of one magnitude after another.
 //!   After magnitude m_k it holds the spikes of all weights of at least m_k, and
@@ -14,8 +14,8 @@
 //! - **by bit** of the magnitude: a tap is counted once for each bit that is set, in the plane of
 //!   that bit, and nothing is joined.
 //!
-//! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a carry
-//! that ripples through the planes above.
+//! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a
+//! carry that ripples through the planes above.
 
 use alloc::vec::Vec;
 
@@ -74,8 +74,8 @@ enum Counts {
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum could
-    /// need more planes than there are.
+    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum
+    /// could need more planes than there are.
     pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>) -> Option<Rows> {
         let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
         let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
@@ -249,9 +249,60 @@ fn count_taps<L: Lanes, const TURNED: bool>(sum: &mut [L], limit: usize, planes:
 /// The spikes of a tap, or what is none.
 #[inline(always)]
 fn read<L: Lanes, const TURNED: bool>(planes: &[u8], tap: u32) -> L {
+    const NONE: [u8; BYTES] = [0; BYTES];
     // One comparison: the sum of an u32 and 64 does not overflow.
-    let (first, end) = (tap as usize, tap as usize + BYTES);
-    let bytes = planes.get(first..end).and_then(|bytes| bytes.try_into().ok());
-    let bytes: &[u8; BYTES] = bytes.expect("planes end with room for a tile");
+    let bytes = planes.get(tap as usize..tap as usize + BYTES).and_then(|bytes| bytes.first_chunk());
+    let bytes = match L::CHOOSES {
+        true => bytes.unwrap_or(&NONE),
+        false => bytes.expect("planes end with room for a tile"),
+    };
     if TURNED { L::load(bytes).not() } else { L::load(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bit_sliced::lanes::Words;
+
+    /// 40 planes of bytes that repeat after 251, and silence after them; rows of levels of one size
+    /// and sign, of all half steps, and so many large ones that a sum takes 17 bits.
+    #[test]
+    fn both_orders_count_what_a_plain_sum_counts() {
+        let noise = (0..40 * BYTES).map(|at| ((at * at * 31 + at * 7) % 251) as u8);
+        let planes: Vec<u8> = noise.chain([0; 2 * BYTES]).collect();
+        let silence = 40 * BYTES as u32;
+        let levels: [fn(usize) -> i16; 5] = [
+            |_| 1,
+            |_| -1,
+            |tap| 2 * (tap % 16) as i16 - 15,
+            |tap| (tap * 37 % 255) as i16 - 127,
+            |tap| if tap % 3 == 0 { -2047 } else { 1023 },
+        ];
+        for (case, level) in levels.iter().enumerate() {
+            for (taps, by_magnitude) in
+                [0, 1, 15, 16, 75, 200].into_iter().flat_map(|taps| [(taps, true), (taps, false)])
+            {
+                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
+                let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
+                let mut rows = Rows::default();
+                rows.push(&row, by_magnitude).expect("the sum is small enough");
+                rows.fill_up(silence);
+                // What a count finds in the planes is not what it leaves there.
+                let mut total = [Words::splat(u64::MAX); PLANES];
+                rows.count(0, &planes, 0, &mut total);
+                let (constant, used) = rows.of(0);
+                for lane in 0..512 {
+                    let bit = |bytes: &[u8]| i32::from(bytes[lane / 8] >> (lane % 8) & 1);
+                    let used = total[..used.next_multiple_of(8)].iter().enumerate();
+                    let counted = used.map(|(place, plane)| bit(&plane.bytes()) << place).sum::<i32>() - constant;
+                    let wanted: i32 =
+                        row.iter().map(|(level, at)| i32::from(*level) * bit(&planes[*at as usize..])).sum();
+                    assert_eq!(
+                        counted, wanted,
+                        "levels {case}, {taps} taps, by magnitude: {by_magnitude}, lane {lane}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! names these types, and asks before whether it has.
 
 #![allow(unsafe_code)]
+// Operations of AVX-512 are there from Rust 1.89 on, and so is the feature `std`.
+#![allow(clippy::incompatible_msrv)]
 
 use core::arch::x86_64::*;
 
@@ -14,6 +16,8 @@ use super::lanes::{BYTES, Lanes};
 pub(super) struct Two([__m256i; 2]);
 
 impl Lanes for Two {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> Two {
         // SAFETY: the processor has AVX2.
@@ -79,6 +83,8 @@ impl Lanes for Two {
 pub(super) struct One(__m512i);
 
 impl Lanes for One {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> One {
         // SAFETY: the processor has AVX-512.

@@ -35,7 +35,7 @@ fn agree(network: &Network, images: &[Vec<f32>]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
     #[test]
     fn the_kernel_gives_the_bits_of_the_reference(seed: u64, maps in 1usize..8) {

@@ -63,7 +63,8 @@ impl Draw {
         }
     }
 
-    /// Synapses on a map of this shape, and the shape of their output: that of `like`, where it is given.
+    /// Synapses on a map of this shape, and the shape of their output: that of `like`, where it is
+    /// given.
     fn synapses(&mut self, of: Source, input: [usize; 3], like: Option<&Synapses>) -> (Synapses, [usize; 3]) {
         let padding = self.below(3);
         let mut side = |inputs: usize| match self.below(2) {
@@ -112,7 +113,7 @@ impl Draw {
 
     /// A network of so many maps.
     pub fn network(&mut self, maps: usize) -> Network {
-        let image = [1 + self.below(3), 1 + self.below(20), 1 + self.below(45)];
+        let image = [1 + self.below(3), 1 + self.below(20), 1 + self.below(75)];
         let mut network = Network {
             image: Image { shape: image, mean: vec![0.4; image[0]], std: vec![0.25; image[0]] },
             classes: vec!["a".into(), "b".into(), "c".into()],
@@ -165,7 +166,7 @@ impl Draw {
                 _ => {
                     let (first, shape) = self.synapses(Source::Map(of), input, None);
                     let mut currents = vec![];
-                    if self.below(2) == 0 {
+                    if shape[0] * input[0] < 1000 && self.below(2) == 0 {
                         currents.push(Current::Synapses(self.synapses(Source::Map(of), input, Some(&first)).0));
                     }
                     currents.push(Current::Synapses(first));
@@ -183,7 +184,8 @@ impl Draw {
                     (shape, Made::Spikes { neuron: self.neuron(), currents })
                 }
             };
-            if shape.iter().product::<usize>() <= 20_000 {
+            // Layers of a few thousand neurons, which take milliseconds.
+            if shape.iter().product::<usize>() <= 4_000 {
                 network.push(shape, made);
             }
         }

@@ -6,8 +6,8 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
 use litesnn_framework::network::engine::{self as packed, Current};
 use litesnn_framework::network::{
-    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass, Techniques,
-    Written,
+    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass,
+    Techniques, Written,
 };
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
@@ -265,7 +265,8 @@ impl Block {
                 }
                 _ => {
                     let kept = second.weight.channels().mask(Techniques::ALL);
-                    let kept = kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
+                    let kept =
+                        kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
                     handed_on(packer).handed_on(kept)
                 }
             };

@@ -190,7 +190,8 @@ impl SpikingCell {
         let mut nodes = Vec::new();
         for (node, neurons) in self.nodes.iter().enumerate() {
             let shape = [width, height as usize, columns as usize];
-            let spikes = packer.spikes(format!("{name}.n{node}"), shape, neurons, std::mem::take(&mut currents[node]))?;
+            let spikes =
+                packer.spikes(format!("{name}.n{node}"), shape, neurons, std::mem::take(&mut currents[node]))?;
             self.pack_from(name, node + 2, spikes, packer, &mut currents)?;
             nodes.push(spikes);
         }

@@ -1,15 +1,15 @@
 //! `average-pool3x3` between two nodes: sums of spikes, normalised.
 
-use litesnn_framework::ground::Build;
 use litesnn_framework::Result;
+use litesnn_framework::ground::Build;
 use litesnn_framework::network::engine::Current;
 use litesnn_framework::network::{Channels, Packer, Pass, Techniques, Written};
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons};
 
 use super::edges::{Candidate, Predecessor};
 use super::layers::Builder;
-use super::stack::window_of_3x3;
 use super::signal::Signal;
+use super::stack::window_of_3x3;
 
 /// An edge between nodes that hands on means of spikes. It has no weights.
 pub(super) struct Pool {
