@@ -1,0 +1,178 @@
+//! Final networks in a packed file: the engine answers as libtorch's evaluation does.
+
+use litesnn_framework::data::{DataInfo, Normalisation};
+use litesnn_framework::ground::{Build, Parameters, Role, Stream};
+use litesnn_framework::network::engine::file::{Provenance, read, write};
+use litesnn_framework::network::engine::{Current, Made, Network as Packed, Prepared, Reference, Values};
+use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
+use litesnn_plugins as _;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+const SHAPE: [i64; 3] = [2, 12, 12];
+const CLASSES: usize = 5;
+const TIMESTEPS: i64 = 4;
+
+/// The final network of a random architecture, with parameters and running statistics at random.
+fn network(space: &Value, compressors: &[Value]) -> Box<dyn Network> {
+    let space: Box<dyn SearchSpace> = serde_json::from_value(space.clone()).unwrap();
+    let named: Vec<(String, Box<dyn Compressor>)> = compressors
+        .iter()
+        .map(|one| {
+            let name = one.as_object().unwrap().keys().next().unwrap().clone();
+            (name, serde_json::from_value(one.clone()).unwrap())
+        })
+        .collect();
+    let compressors: Vec<(&str, &dyn Compressor)> =
+        named.iter().map(|(name, one)| (name.as_str(), one.as_ref())).collect();
+    let mut parameters = Parameters::default();
+    let architecture = space.fixed().unwrap_or_else(|| space.sample(&mut Stream::open(3, "architecture", 0)));
+    let data = DataInfo::of_form((SHAPE, CLASSES));
+    let mut build = Build::new(&mut parameters, 5, Device::Cpu);
+    let network = space.network(&architecture, &Compression::new(), false, &data, &compressors, &mut build).unwrap();
+    tch::no_grad(|| {
+        for (index, (name, tensor)) in parameters.buffers().iter().enumerate() {
+            let mut stream = Stream::open(11, "statistics", index as u64);
+            let drawn = stream.uniform(&tensor.size(), 0.2, 0.6);
+            if name.ends_with("running_mean") {
+                tensor.shallow_clone().copy_(&(drawn - 0.4));
+            } else if name.ends_with("running_variance") {
+                tensor.shallow_clone().copy_(&drawn);
+            }
+        }
+        for (index, parameter) in parameters.of(&[Role::Weight]).enumerate() {
+            if parameter.name.ends_with("beta") || parameter.name.ends_with("gamma") || parameter.name.ends_with("bias")
+            {
+                let drawn = Stream::open(13, "norms", index as u64).uniform(&parameter.tensor.size(), -0.2, 0.3);
+                let mut tensor = parameter.tensor.shallow_clone();
+                let _ = tensor.g_add_(&drawn);
+            }
+        }
+    });
+    network
+}
+
+/// Compares logits of every timestep on ten images, and what the kernel gives with the reference;
+/// the network as the file holds it.
+fn compare(space: &Value, compressors: &[Value]) -> Packed {
+    let title = format!("{space} {compressors:?}");
+    let network = network(space, compressors);
+    let data = DataInfo::of_form((SHAPE, CLASSES));
+    let normalisation = Normalisation { mean: vec![0.4, 0.5], std: vec![0.25, 0.3] };
+    let built = packed(network.as_ref(), &data, &normalisation, TIMESTEPS, None)
+        .unwrap_or_else(|error| panic!("{title}: {error}"));
+    let file = write(&built, &Provenance::default()).unwrap();
+    let (engine, _) = read(&file).unwrap();
+    assert!(engine == built, "{title}");
+
+    let images = Stream::open(7, "images", 0).uniform(&[10, 2, 12, 12], -1.5, 1.5);
+    let logits = tch::no_grad(|| network.forward(&images, &Pass::new(TIMESTEPS)).logits).to_kind(Kind::Float);
+    let (prepared, mut fired, mut far) = (Prepared::new(&engine), 0, 0);
+    let mut arena = prepared.arena();
+    for image in 0..10 {
+        let input = Vec::<f32>::try_from(images.get(image).flatten(0, -1)).unwrap();
+        let outcome = Reference::new(&engine).run_normalised(&input).unwrap();
+        assert_eq!(prepared.run_normalised(&mut arena, &input).unwrap().logits, outcome.logits, "{title}");
+        fired += outcome.spikes.iter().sum::<u64>();
+        for (step, found) in outcome.logits_by_timestep.iter().enumerate() {
+            let want = Vec::<f32>::try_from(logits.get(step as i64).get(image)).unwrap();
+            far += found
+                .iter()
+                .zip(&want)
+                .filter(|(found, want)| (**found - **want).abs() > 1e-4 * want.abs().max(1.0))
+                .count();
+        }
+    }
+    assert!(fired > 100, "{title}: {fired} spikes say nothing");
+    // libtorch rounds its sums, so that a potential beside the threshold may fall on the other side.
+    assert!(far <= 10, "{title}: {far} of {} logits differ", 10 * TIMESTEPS as usize * CLASSES);
+    engine
+}
+
+fn cells(settings: Value) -> Value {
+    let mut space = json!({ "cells": [0, 1], "nodes": 2, "channels": { "search": 2, "retrain": 3 }, "auxiliary": 0 });
+    space.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    json!({ "spike-dhs": space })
+}
+
+/// Layers whose weights have levels, and all layers.
+fn with_levels(network: &Packed) -> (usize, usize) {
+    let of_maps = network.maps.iter().flat_map(|map| match &map.made {
+        Made::Spikes { currents, .. } => currents.as_slice(),
+        _ => &[],
+    });
+    let synapses = of_maps.filter_map(|current| match current {
+        Current::Synapses(synapses) => Some(synapses),
+        Current::Scaled { .. } => None,
+    });
+    let all: Vec<bool> =
+        synapses.chain([&network.logits.synapses]).map(|layer| matches!(layer.values, Values::Levels(_))).collect();
+    (all.iter().filter(|levels| **levels).count(), all.len())
+}
+
+#[test]
+fn cells_of_every_form_answer_as_libtorch_does() {
+    let compressed =
+        [json!({ "gaussian-quantize": { "bits": [2], "outside_bits": 4 } }), json!({ "score-prune": { "rate": 0.5 } })];
+    for settings in [
+        json!({}),
+        json!({ "candidates": "spike", "downsampling": "resize", "pooling": "spiking", "classifier": "normalised" }),
+        json!({ "stem_stride": 2, "normalisation": "each-timestep", "skip": "convolution" }),
+        json!({ "time_constant": 2.0, "scaled_input": true, "reset": "soft", "surrogate": "atan", "threshold": 0.4 }),
+        json!({ "operations": ["conv3x3", "conv5x5", "conv1x1", "separable3x3", "average-pool3x3", "skip", "none"] }),
+        json!({ "operations": ["separable3x3", "average-pool3x3"], "candidates": "spike" }),
+    ] {
+        let (levels, layers) = with_levels(&compare(&cells(settings), &compressed));
+        assert_eq!(levels, layers, "every layer is quantised");
+    }
+}
+
+#[test]
+fn networks_of_layers_answer_as_libtorch_does() {
+    let compressed = [json!({ "rescale-quantize": { "bits": [4] } }), json!({ "magnitude-prune": { "rate": 0.5 } })];
+    let end = json!([{ "global_average": true }, { "classifier": 2 }]);
+    for layers in [
+        json!([{ "conv": 4 }, { "max_pool": 2 }, { "conv": 6, "bias": true }, { "average_pool": 2 }, { "conv": 6, "norm": false, "bias": true }]),
+        json!([{ "conv": 4 }, { "basic": 4 }, { "basic": 8, "stride": 2 }, { "basic": 8, "shortcut": "projection" }]),
+        json!([{ "conv": 4 }, { "basic": 8, "stride": 2, "shortcut": "zero-padding" }, { "linear": 12 }]),
+        json!([{ "conv": 4 }, { "sew": 4 }, { "sew": 4, "connect": "and" }, { "sew": 6, "connect": "iand", "stride": 2 }]),
+    ] {
+        let mut all = layers.as_array().unwrap().clone();
+        all.extend(end.as_array().unwrap().clone());
+        compare(&json!({ "layers": { "layers": all } }), &compressed);
+    }
+    let vote = json!([{ "conv": 4 }, { "average_pool": 2 }, { "classifier": 3, "spiking": true }]);
+    compare(&json!({ "layers": { "layers": vote } }), &compressed);
+}
+
+#[test]
+fn weights_of_every_quantiser_have_levels_and_others_stay_as_they_are() {
+    let space = cells(json!({}));
+    for (compressor, has_levels) in [
+        (json!({ "gaussian-quantize": { "bits": [1], "outside_bits": 4 } }), true),
+        (json!({ "gaussian-quantize": { "bits": [4], "outside_bits": 4 } }), true),
+        (json!({ "rescale-quantize": { "bits": [2], "outside_bits": 8 } }), true),
+        (json!({ "binary-standardize": {} }), true),
+        (json!({ "learned-step-quantize": { "bits": 2 } }), true),
+        (json!({ "admm-quantize": { "bits": 3 } }), true),
+        (json!({ "binary-connect": {} }), true),
+        (json!({ "magnitude-prune": { "rate": 0.9 } }), false),
+        (json!({ "nm-prune": {} }), false),
+        (json!({ "channel-rank-prune": { "rate": 0.5 } }), false),
+    ] {
+        let (levels, layers) = with_levels(&compare(&space, &[compressor.clone()]));
+        let said = format!("{compressor}: {levels} of {layers} layers have levels");
+        assert_eq!(levels > 0, has_levels, "{said}");
+        println!("{said}");
+    }
+}
+
+#[test]
+fn what_the_engine_has_no_form_for_is_refused() {
+    let data = DataInfo::of_form((SHAPE, CLASSES));
+    let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
+    let ann =
+        network(&json!({ "layers": { "layers": [{ "conv": 4 }, { "classifier": 1 }], "activation": "relu" } }), &[]);
+    let error = packed(ann.as_ref(), &data, &normalisation, 1, None).unwrap_err().to_string();
+    assert!(error.contains("cannot leave as a file") && error.contains("do not spike"), "{error}");
+}
