@@ -47,10 +47,11 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
     let mut page = Page { origins: origins_of(&base), text: String::new() };
     page.title(request);
     page.sections(&base, &tree);
-    for (axis, value, tree) in Axes::of(&base, &merged, &mut Vec::new()).values() {
-        page.axis(&base, axis, value, tree);
+    let variants = variants.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    for (axis, value, tree) in Axes::of(&base, &merged, &mut Vec::new()).read(variants) {
+        page.axis(&base, axis, value, &tree);
     }
-    for variant in variants.as_ref().and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+    for variant in variants.iter().filter_map(Json::as_object) {
         page.variant(&base, variant);
     }
     page.sweep(&sweep(&base, &merged, &mut Vec::new()));
