@@ -138,8 +138,8 @@ fn what_is_wrong_with_an_axis_is_told_with_its_place() {
     let wrong = Desk::good(&TABLE.replace("rate = 0.5,", "rate = \"a\",")).headline();
     assert_eq!(wrong, "a.toml:31:18: `compressor.test-prune.rate` is the string \"a\", expected a number");
     assert_eq!(
-        headline("remove = [\"optimizer\"", "remove = [\"optimiser\""),
-        "a.toml:36:21: nothing sets `optimiser`, so that it cannot be removed"
+        headline("\"search\"]", "\"search\", \"none\"]"),
+        "a.toml:36:44: nothing sets `none`, so that it cannot be removed"
     );
     let refused = headline("set = { compressor = [] }", "set = { \"axis.way\" = 1 }");
     assert!(refused.ends_with("a variant cannot change `axis.way`"), "{refused}");
