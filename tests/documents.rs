@@ -575,6 +575,7 @@ fn manifests_in_the_documents_load() {
         ("docs/joint-against-sequential.md: order.toml", 3),
         ("docs/joint-against-sequential.md: parts.toml", 4),
         ("docs/manifests.md: ablation.toml", 15),
+        ("docs/manifests.md: axes.toml", 7),
         ("docs/manifests.md: compare.toml", 9),
         ("docs/manifests.md: experiment.toml", 2),
         ("docs/manifests.md: plain.toml", 1),

@@ -143,6 +143,19 @@ say!(
     TO_RUN
 );
 say!(several_at_once, Desk::changed("nodes = 2\nchannels", "nodes = 0\nchanels"), TO_RUN);
+say!(
+    axis_that_is_not_there,
+    Desk::with("[axis.scale]\nsmall = { rate = 0.9 }\n[[variant]]\nname = \"x-{scle}\"\n"),
+    TO_RUN
+);
+say!(
+    key_of_an_axis_that_is_not_there,
+    Desk::with(
+        "[axis.scale]\nsmall = { rate = 0.9 }\n[[variant]]\nname = \"x-{scale}\"\n\
+         set = { \"compressor.score-prune.rate\" = \"{scale.rat}\" }\n"
+    ),
+    TO_RUN
+);
 say!(variant_that_is_not_there, Desk::changed("from = \"lite-snn\"", "from = \"lite\""), TO_RUN);
 say!(not_toml, Desk::changed("epochs = 2", "epochs = = 2"), TO_RUN);
 say!(value_of_toml_cut_short, Desk::changed("cells = [0, 1]", "cells = [0, 1"), TO_RUN);

@@ -6,6 +6,8 @@ mod support;
 use std::fs::{self, File};
 use std::path::Path;
 
+use litesnn_framework::manifest::{Request, load};
+use litesnn_plugins as _;
 use serde_json::Value;
 use support::{files, floats, integers, litesnn, manifest, run, stderr, stdout, succeed, table};
 
@@ -216,4 +218,41 @@ fn a_network_without_cells_needs_no_search() {
         let text: Vec<&str> = text.split_whitespace().filter(|word| *word != "│").collect();
         assert!(text.join(" ").contains(said), "{said}: {}", text.join(" "));
     }
+}
+
+/// The names of Table 4 are those of folders with finished results: its axes have to give the trials
+/// that its variants were when each was written out.
+#[test]
+fn table_4_has_its_rows_with_every_profile() {
+    let path = support::root().join("experiments/paper/table4-joint-vs-sequential.toml");
+    let trials = |profile: Option<&str>| {
+        let request = Request { manifest: path.clone(), profile: profile.map(str::to_owned), ..Request::default() };
+        load(&request).unwrap().trials
+    };
+    let parts = ["a", "p", "q", "t"].map(|part| format!("joint-without-{part}"));
+    let ways = ["joint", "sequential", "sequential-retrained", "random"];
+    let rows = |scales: &[&str]| -> Vec<String> {
+        let named = |way: &&str| scales.iter().map(|scale| format!("{way}-{scale}")).collect::<Vec<_>>();
+        ways.iter().flat_map(named).chain(parts.clone()).collect()
+    };
+    let all = ["large", "medium", "small"];
+    for (profile, scales, seeds) in
+        [(None, all.as_slice(), 3), (Some("bench"), &all, 1), (Some("smoke"), &["medium"], 1)]
+    {
+        let names: Vec<String> = trials(profile).iter().map(|trial| trial.variant.clone()).collect();
+        let wanted: Vec<String> = rows(scales).into_iter().flat_map(|row| vec![row; seeds]).collect();
+        assert_eq!(names, wanted, "profile {profile:?}");
+    }
+    let bench = trials(Some("bench"));
+    let setting = |variant: &str, pointer: &str| {
+        let trial = bench.iter().find(|trial| trial.variant == variant).unwrap();
+        trial.settings.pointer(pointer).cloned().unwrap_or_default()
+    };
+    assert_eq!(setting("sequential-large", "/optimizer/sequential/lambda_memory"), 2e-7);
+    assert_eq!(setting("sequential-large", "/optimizer/sequential/architecture_rate"), 0.01);
+    assert_eq!(setting("joint-small", "/optimizer/joint/lambda_compute"), 2e-8);
+    assert_eq!(setting("joint-without-a", "/optimizer/joint/lambda_memory"), 1e-6);
+    assert_eq!(setting("random-large", "/design/from"), "joint-large");
+    assert_eq!(setting("random-large", "/compressor/1/score-prune/rate"), 0.5);
+    assert_eq!(setting("joint-without-t", "/timesteps/fixed/steps"), 4);
 }

@@ -84,6 +84,14 @@ fn refusals(root: &Value, schema: &Value, value: &Value, path: &str) -> Vec<Stri
             "exclusiveMaximum" => number.is_none_or(|number| number < wanted.as_f64().unwrap()),
             "minLength" => value.as_str().is_none_or(|it| it.chars().count() as u64 >= wanted.as_u64().unwrap()),
             "maxLength" => value.as_str().is_none_or(|it| it.chars().count() as u64 <= wanted.as_u64().unwrap()),
+            // The one pattern that the schema has.
+            "pattern" => {
+                assert_eq!(wanted, r"^\{[A-Za-z0-9_.-]+\}$", "{path}");
+                let name = value.as_str().and_then(|text| text.strip_prefix('{')?.strip_suffix('}'));
+                let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+                value.is_string() && name.is_some_and(|name| !name.is_empty() && name.chars().all(fits))
+                    || !value.is_string()
+            }
             "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap()),
             "uniqueItems" => {
                 let once =

@@ -58,6 +58,14 @@ fn manifest(plugins: &[&Descriptor]) -> Value {
             "description": "Rows of a table: named changes of the manifest.",
         }),
     );
+    layer.insert("axis".into(), axes());
+    definitions.insert(
+        "placeholder".into(),
+        described(
+            json!({ "type": "string", "pattern": "^\\{[A-Za-z0-9_.-]+\\}$" }),
+            "The value of an axis, or a key of it.",
+        ),
+    );
     for (path, schema) in swept(&nodes) {
         definitions.insert(path, schema);
     }
@@ -180,7 +188,8 @@ fn below(path: &[String], pointer: &str, table: Shape, all: &mut Vec<Node>) {
 fn variant(nodes: &[Node]) -> Value {
     let name = json!({ "type": "string", "description": "Its name, and that of its folders." });
     // A key of `set` is a dotted path; written without quotes, it is a table within a table.
-    let mut set: Map<String, Value> = nodes.iter().map(|node| (node.dotted(), node.schema.clone())).collect();
+    let filled = |node: &Node| json!({ "anyOf": [node.schema, refer("placeholder")] });
+    let mut set: Map<String, Value> = nodes.iter().map(|node| (node.dotted(), filled(node))).collect();
     set.insert(
         "experiment".into(),
         object(Map::from_iter([("seeds".to_owned(), refer("experiment/properties/seeds"))])),
@@ -200,6 +209,20 @@ fn variant(nodes: &[Node]) -> Value {
     ]));
     schema["required"] = json!(["name"]);
     described(schema, "A row of a table: named changes of the manifest.")
+}
+
+/// The axes by name, and in each the values by name.
+fn axes() -> Value {
+    let value = json!({
+        "type": "object",
+        "properties": { "set": refer("variant/properties/set"), "remove": refer("variant/properties/remove") },
+        "description": "What it changes, and by key what placeholders read.",
+    });
+    let values = json!({ "type": "object", "additionalProperties": { "anyOf": [value, { "const": false }] } });
+    described(
+        json!({ "type": "object", "additionalProperties": values }),
+        "What rows differ in: a variant whose name has `{AXIS}` is one variant for each value.",
+    )
 }
 
 /// Two rows, or one that all others are compared with.

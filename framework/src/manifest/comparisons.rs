@@ -10,7 +10,8 @@
 //! ```
 //!
 //! - A name is a variant's, or a row's as `litesnn plan` prints it, without the seed. A variant's
-//!   name stands for all its points of the sweep. Where both names are variants', the points are
+//!   name stands for all its points of the sweep, and a name with placeholders for a comparison at
+//!   each combination of the [axes](super::axes). Where both names are variants', the points are
 //!   compared that agree in every swept key which both have.
 //! - A layer that replaces the variants leaves the comparisons of the layers below it behind, and
 //!   names its own: a profile with a `[[variant]]`, or a manifest that extends another one.
@@ -23,6 +24,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::axes::{Axes, Choice, Unfilled};
 use super::file::Mark;
 use super::overlay::Overlay;
 use super::spelling::{did_you_mean, listed};
@@ -62,16 +64,22 @@ pub(super) fn comparisons(
         return Vec::new();
     }
     let Some(origin) = base.origin(&section) else { return Vec::new() };
+    // What is wrong with the axes is told where the variants are read.
+    let axes = Axes::of(base, merged, &mut Vec::new());
     let mut reader = Reader { origin, problems };
-    let asked: Vec<Option<Asked>> =
-        elements.iter().enumerate().map(|(index, element)| reader.read(index, element)).collect();
+    let mut asked: Vec<(usize, Asked)> = Vec::new();
+    for (index, element) in elements.iter().enumerate() {
+        if let Some(pattern) = reader.read(index, element) {
+            asked.extend(reader.filled(index, &pattern, &axes).into_iter().map(|asked| (index, asked)));
+        }
+    }
     if !reader.problems.is_empty() {
         return Vec::new();
     }
     let rows = rows(trials);
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
-    for (index, asked) in asked.iter().enumerate().filter_map(|(index, asked)| Some((index, asked.as_ref()?))) {
-        let pairs = reader.pairs(index, asked, &rows);
+    for (index, asked) in &asked {
+        let pairs = reader.pairs(*index, asked, &rows);
         let before = all.len();
         for (a, b) in &pairs {
             if seen.insert((a.trial.min(b.trial), a.trial.max(b.trial))) {
@@ -172,6 +180,34 @@ impl Reader<'_> {
                 let message = "a comparison has either `a` and `b`, or `baseline` alone".into();
                 self.report(&[&index], Mark::Value, message, Some(FORM.into()));
                 None
+            }
+        }
+    }
+
+    /// What an element asks for, for each combination of the axes in its names.
+    fn filled(&mut self, index: usize, pattern: &Asked, axes: &Axes) -> Vec<Asked> {
+        let names: Vec<(&str, &str)> = match pattern {
+            Asked::Pair(a, b) => vec![("a", a), ("b", b)],
+            Asked::Baseline(baseline) => vec![("baseline", baseline)],
+        };
+        for (key, name) in &names {
+            if let Err(Unfilled { message, help }) = axes.choices(&[name]) {
+                self.report(&[&index.to_string(), key], Mark::Value, message, help);
+                return Vec::new();
+            }
+        }
+        let names: Vec<&str> = names.into_iter().map(|(_, name)| name).collect();
+        let fill = |choice: &Choice| {
+            Ok(match pattern {
+                Asked::Pair(a, b) => Asked::Pair(choice.text(a)?, choice.text(b)?),
+                Asked::Baseline(baseline) => Asked::Baseline(choice.text(baseline)?),
+            })
+        };
+        match axes.choices(&names).and_then(|choices| choices.iter().map(fill).collect()) {
+            Ok(asked) => asked,
+            Err(Unfilled { message, help }) => {
+                self.report(&[&index.to_string()], Mark::Value, message, help);
+                Vec::new()
             }
         }
     }

@@ -79,7 +79,7 @@ impl AsWritten {
         let alike = |a: Option<&Value>, b: Option<&Value>| a.zip(b).is_some_and(|(a, b)| work(a) == work(b));
         let changed = |path: &[String]| match below {
             // They change which trials there are.
-            _ if matches!(path[0].as_str(), "variant" | "sweep") => true,
+            _ if matches!(path[0].as_str(), "axis" | "variant" | "sweep") => true,
             Some(below) => at(below, path) != at(settings, path),
             None => true,
         };

@@ -13,6 +13,9 @@
 //! remove = ["optimizer", "search"]                    # sections or keys
 //! set = { "compressor" = [], "timesteps.fixed.steps" = 4, "design.from" = "searched", "design.keep" = ["architecture"] }
 //!
+//! [axis.scale]                                        # for `name = "joint-{scale}"`: a variant for each value
+//! small = { set = { "compressor.score-prune.rate" = 0.9 } }
+//!
 //! [sweep]                                             # the cross product
 //! "optimizer.joint.lambda_memory" = [1e-9, 5e-9]
 //!
@@ -31,6 +34,7 @@
 //! - All [`Problem`](crate::ground::Problem)s of a manifest are reported at once, each with its place and the layer that
 //!   set the value.
 
+mod axes;
 mod check;
 mod comparisons;
 mod device;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::layers::{Request, stack};
+use super::overlay::Overlay;
 use super::resolve::resolve;
 use super::sections::{below, documentation, kind_of, section_names};
 use super::spelling::did_you_mean;
@@ -147,7 +148,7 @@ fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String])
         let there = lookup(&variant.stack.merged(), table).is_some();
         match variant.stack.origin(path) {
             Some(overlay) if overlay.layer == layer() => {
-                all.push((layer(), overlay.get(path).map(toml::text)));
+                all.push((layer(), overlay.get(path).map(|value| toml::text(value) + &from_axis(overlay, path))));
             }
             None if base.sets(path) || (base.sets(table) && !there) => all.push((layer(), None)),
             _ => {}
@@ -158,6 +159,14 @@ fn changed(base: &Stack, variants: &[Variant], sweep: &[Swept], path: &[String])
         all.push((ConfigLayer::Sweep, Some(values.join(", "))));
     }
     all
+}
+
+/// The value of an axis that has a setting of a variant, in brackets.
+fn from_axis(overlay: &Overlay, path: &[String]) -> String {
+    let at = overlay.place(path).map_or_else(Vec::new, |(_, at)| at);
+    let is_axis = |at: &[String]| matches!(at, [first, ..] if first == "axis");
+    let of_profile = matches!(at.as_slice(), [first, _, rest @ ..] if first == "profile" && is_axis(rest));
+    if is_axis(&at) || of_profile { format!(" ({})", at.join(".")) } else { String::new() }
 }
 
 /// The origins of a stack of layers, by key.

@@ -27,7 +27,12 @@ pub(super) struct Overlay {
     at: Vec<String>,
     /// Outside of files: what the user wrote.
     written: Option<Written>,
+    /// Settings that stand elsewhere: what a placeholder took from an axis.
+    elsewhere: Vec<(Vec<String>, Place)>,
 }
+
+/// A file, and a path in it.
+pub(super) type Place = (Rc<ManifestFile>, Vec<String>);
 
 /// A setting as it stands on the command line or in the environment: `KEY=VALUE`.
 #[derive(Clone)]
@@ -64,18 +69,23 @@ impl Written {
 impl Overlay {
     /// A layer that is a whole tree: a file (`at` is empty) or a profile in it.
     pub(super) fn whole(layer: ConfigLayer, tree: Tree, file: &Rc<ManifestFile>, at: Vec<String>) -> Overlay {
-        Overlay { layer, tree, order: None, file: Some(Rc::clone(file)), base: Vec::new(), at, written: None }
+        Overlay {
+            layer,
+            tree,
+            order: None,
+            file: Some(Rc::clone(file)),
+            base: Vec::new(),
+            at,
+            written: None,
+            elsewhere: Vec::new(),
+        }
     }
 
     /// A layer that sets one path.
-    pub(super) fn entry(
-        layer: ConfigLayer,
-        path: &[String],
-        value: Value,
-        place: Option<(Rc<ManifestFile>, Vec<String>)>,
-    ) -> Overlay {
+    pub(super) fn entry(layer: ConfigLayer, path: &[String], value: Value, place: Option<Place>) -> Overlay {
         let (file, at) = place.map_or((None, Vec::new()), |(file, at)| (Some(file), at));
-        Overlay { layer, tree: single(path, value), order: None, file, base: path.to_vec(), at, written: None }
+        let (tree, base, elsewhere) = (single(path, value), path.to_vec(), Vec::new());
+        Overlay { layer, tree, order: None, file, base, at, written: None, elsewhere }
     }
 
     /// The same layer, which a user wrote on the command line or in the environment.
@@ -83,16 +93,31 @@ impl Overlay {
         Overlay { written: Some(written), ..self }
     }
 
-    /// Where a path of the manifest is in the layer's file.
-    pub(super) fn place(&self, path: &[String]) -> Option<(Rc<ManifestFile>, Vec<String>)> {
+    /// The same layer, with settings that stand elsewhere.
+    pub(super) fn taken_from(self, elsewhere: Vec<(Vec<String>, Place)>) -> Overlay {
+        Overlay { elsewhere, ..self }
+    }
+
+    /// Where a path of the manifest is in the layer's file, or in the file that it was taken from.
+    pub(super) fn place(&self, path: &[String]) -> Option<Place> {
+        let taken =
+            self.elsewhere.iter().find_map(|(taken, place)| Some((path.strip_prefix(taken.as_slice())?, place)));
+        if let Some((rest, (file, at))) = taken {
+            return Some((Rc::clone(file), [at, rest].concat()));
+        }
         let file = self.file.as_ref()?;
         let rest = path.strip_prefix(self.base.as_slice()).unwrap_or_default();
         Some((Rc::clone(file), [&self.at, rest].concat()))
     }
 
+    /// The layer's file.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path())
+    }
+
     /// The folder of the layer's file.
     pub(super) fn folder(&self) -> Option<&Path> {
-        self.file.as_ref()?.path().parent()
+        self.file()?.parent()
     }
 
     /// The layer's file as a whole.

@@ -38,8 +38,10 @@ pub(super) fn lost_overrides(base: &Stack, variants: &[Variant], sweep: &[Swept]
     let above: Vec<&Overlay> = of_variants.chain(of_sweep).collect();
     let mut problems = Vec::new();
     for overlay in base.overlays().iter().filter(|overlay| by_user(overlay)) {
-        for leaf in
-            overlay.leaves().into_iter().filter(|leaf| !matches!(leaf[0].as_str(), "variant" | "sweep" | "compare"))
+        for leaf in overlay
+            .leaves()
+            .into_iter()
+            .filter(|leaf| !matches!(leaf[0].as_str(), "axis" | "variant" | "sweep" | "compare"))
         {
             let key = leaf.join(".");
             let message = match above.iter().find(|above| overlaps(above, &leaf)) {

@@ -63,6 +63,7 @@ pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan>
         problems.sort_by_key(|problem| {
             problem.location.as_ref().map_or((true, PathBuf::new(), 0), |at| (false, at.path.clone(), at.offset))
         });
+        problems.dedup_by(|one, other| same(one, other));
         return Err(Error::Manifest(problems));
     }
     let (profile, source) = (request.profile.clone(), request.manifest.clone());
@@ -85,7 +86,7 @@ fn unknown_publication(request: &Request, base: &Stack, merged: &Tree) -> Option
 fn gather(found: Vec<(usize, Problem)>, variants: &[Variant], problems: &mut Vec<Problem>) {
     let mut distinct: Vec<(Problem, Vec<usize>)> = Vec::new();
     for (variant, problem) in found {
-        match distinct.iter_mut().find(|(other, _)| *other == problem) {
+        match distinct.iter_mut().find(|(other, _)| same(other, &problem)) {
             Some((_, concerned)) if concerned.contains(&variant) => {}
             Some((_, concerned)) => concerned.push(variant),
             None => distinct.push((problem, vec![variant])),
@@ -100,6 +101,13 @@ fn gather(found: Vec<(usize, Problem)>, variants: &[Variant], problems: &mut Vec
             problems.push(problem);
         }
     }
+}
+
+/// Whether two problems are one: what several variants take from one axis is wrong once.
+fn same(one: &Problem, other: &Problem) -> bool {
+    let of_variant = |problem: &Problem| matches!(problem.layer, ConfigLayer::Variant(_));
+    let one_place = one.location.is_some() && one.location == other.location && one.message == other.message;
+    one == other || one_place && of_variant(one) && of_variant(other)
 }
 
 /// Whether a problem is not there in every variant that has the same setting.

@@ -190,7 +190,7 @@ impl<'a> Planner<'a> {
         let mut seen: HashMap<blake3::Hash, Vec<Option<usize>>> = HashMap::new();
         // No trial has these, and a long sweep would be copied for each of its points.
         let mut bare = variant.stack.clone();
-        for section in ["sweep", "variant", "compare"] {
+        for section in ["sweep", "axis", "variant", "compare"] {
             bare.remove(&path([section]));
         }
         for choice in points(&counts) {

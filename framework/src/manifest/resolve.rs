@@ -48,7 +48,7 @@ impl Resolved {
 /// Reads the sections of a stack of layers.
 pub(super) fn resolve(stack: &Stack) -> Resolved {
     let mut given = stack.merged();
-    for key in ["variant", "sweep", "compare"] {
+    for key in ["axis", "variant", "sweep", "compare"] {
         given.remove(key);
     }
     let mut reader = Reader { stack, problems: Vec::new() };
@@ -86,7 +86,7 @@ impl Reader<'_> {
     /// missing is the same problem.
     fn unknown_sections(&mut self, given: &Tree) -> Vec<String> {
         let known = section_names();
-        let near = [known.as_slice(), &path(["extends", "profile", "variant", "sweep", "compare"])].concat();
+        let near = [known.as_slice(), &path(["extends", "profile", "axis", "variant", "sweep", "compare"])].concat();
         let mut meant = Vec::new();
         for (key, value) in given.iter().filter(|(key, _)| !known.contains(key)) {
             let table = value.is_object() || value.is_array();

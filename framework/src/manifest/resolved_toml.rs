@@ -1,7 +1,10 @@
 //! The resolved manifest as TOML, each setting with the layer that set it.
 
+use std::path::Path;
+
 use serde_json::{Map, Value as Json};
 
+use super::axes::Axes;
 use super::comparisons::hold;
 use super::layers::{Request, stack};
 use super::origins::{Origin, origins_of};
@@ -10,6 +13,7 @@ use super::resolve::resolve;
 use super::sections::{Holds, SECTIONS};
 use super::stack::{Stack, absolute};
 use super::sweep::{Swept, sweep};
+use super::tree::path;
 use crate::Result;
 use crate::ground::{ConfigLayer, toml};
 
@@ -17,8 +21,8 @@ use crate::ground::{ConfigLayer, toml};
 const WIDTH: usize = 44;
 
 /// The manifest with all its layers merged and every default, as TOML that loads to the same plan.
-/// A comment behind each setting says where it comes from and what it overrode; variants, sweep and
-/// comparisons stay as they are. It fails where the manifest does.
+/// A comment behind each setting says where it comes from and what it overrode; axes, variants, sweep
+/// and comparisons stay as they are. It fails where the manifest does.
 pub fn resolved_toml(request: &Request) -> Result<String> {
     let plan = load(request)?;
     let base = stack(request, &mut Vec::new()).map_err(crate::Error::Manifest)?;
@@ -43,7 +47,11 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
     let mut page = Page { origins: origins_of(&base), text: String::new() };
     page.title(request);
     page.sections(&base, &tree);
-    for variant in variants.as_ref().and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+    let variants = variants.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    for (axis, value, tree) in Axes::of(&base, &merged, &mut Vec::new()).read(variants) {
+        page.axis(&base, axis, value, &tree);
+    }
+    for variant in variants.iter().filter_map(Json::as_object) {
         page.variant(&base, variant);
     }
     page.sweep(&sweep(&base, &merged, &mut Vec::new()));
@@ -166,9 +174,27 @@ impl Page {
                 self.line(&format!("{key} = {value}"));
             }
         }
-        let Some(settings) = variant.get("set").and_then(Json::as_object) else { return };
-        self.line("[variant.set]");
-        let folder = base.folder(&["variant".to_owned()]);
+        if let Some(settings) = variant.get("set").and_then(Json::as_object) {
+            self.set("[variant.set]", base.folder(&path(["variant"])), settings);
+        }
+    }
+
+    fn axis(&mut self, base: &Stack, axis: &str, value: &str, tree: &Map<String, Json>) {
+        let heading = [axis, value].map(|key| toml_edit::Key::new(key).to_string()).join(".");
+        self.line(&format!("\n[axis.{heading}]"));
+        for (key, value) in tree.iter().filter(|(key, _)| *key != "set") {
+            if let Some(value) = toml::of_json(value) {
+                self.line(&format!("{} = {value}", toml_edit::Key::new(key)));
+            }
+        }
+        if let Some(settings) = tree.get("set").and_then(Json::as_object) {
+            self.set(&format!("[axis.{heading}.set]"), base.folder(&path(["axis", axis, value, "set"])), settings);
+        }
+    }
+
+    /// What a variant, or the value of an axis, sets. A relative path begins in `folder`.
+    fn set(&mut self, heading: &str, folder: &Path, settings: &Map<String, Json>) {
+        self.line(heading);
         for (key, value) in settings {
             let mut value = value.clone();
             let file = match key.as_str() {

@@ -107,6 +107,12 @@ impl Stack {
         folder.unwrap_or(Path::new(""))
     }
 
+    /// The file that has the last word on a path; the manifest where no layer sets it.
+    pub(super) fn file(&self, path: &[String]) -> Option<&Path> {
+        let main = || self.overlays.iter().find(|overlay| overlay.layer == ConfigLayer::File);
+        self.origin(path).or_else(main).and_then(Overlay::file)
+    }
+
     /// The path of the design file that a manifest names: relative to the file that names it.
     pub(super) fn design_file(&self, file: &Path) -> PathBuf {
         absolute(&named(file, self.folder(&tree::path(["design", "file"])), self.bundled))
@@ -137,6 +143,13 @@ impl Stack {
     pub(super) fn rank(&self, path: &[String]) -> (usize, usize) {
         let layer = self.overlays.iter().rposition(|overlay| overlay.sets(path)).unwrap_or_default();
         (layer, self.location(path).map_or(0, |location| location.offset))
+    }
+
+    /// Sorts what stands in files in the order in which it is written first, the lowest layer first.
+    pub(super) fn first(&self, path: &[String]) -> (usize, usize) {
+        let layer = self.overlays.iter().position(|overlay| overlay.sets(path)).unwrap_or_default();
+        let place = self.overlays.get(layer).and_then(|overlay| overlay.place(path));
+        (layer, place.map_or(0, |(file, at)| file.locate(&at, Mark::Key).offset))
     }
 
     /// The place of the value at a path.

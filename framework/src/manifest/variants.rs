@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::axes::{Axes, Choice, Unfilled};
 use super::check::unfit_for_folder;
 use super::file::Mark;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Place};
 use super::sections::Section;
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
@@ -27,9 +28,11 @@ pub(super) struct Variant {
 /// The variants of a manifest; one, named as the experiment, where it has none.
 pub(super) fn variants(base: &Stack, merged: &Tree, problems: &mut Vec<Problem>) -> Vec<Variant> {
     let section = path(["variant"]);
+    let axes = Axes::of(base, merged, problems);
     let elements = match merged.get("variant") {
         Some(Value::Array(elements)) if !elements.is_empty() => elements.as_slice(),
         Some(Value::Array(_)) | None => {
+            axes.unread(&[], problems);
             let name = lookup(merged, &path(["experiment", "name"])).and_then(Value::as_str);
             return vec![Variant {
                 name: name.unwrap_or("variant").to_owned(),
@@ -45,13 +48,11 @@ pub(super) fn variants(base: &Stack, merged: &Tree, problems: &mut Vec<Problem>)
             return Vec::new();
         }
     };
-    let Some(origin) = base.origin(&section) else { return Vec::new() };
+    axes.unread(elements, problems);
     let mut variants: Vec<Variant> = Vec::new();
     for (index, element) in elements.iter().enumerate() {
-        let mut reader = VariantReader { origin, at: path(["variant", &index.to_string()]), problems };
-        if let Some(variant) = reader.read(base, element, &variants) {
-            variants.push(variant);
-        }
+        let mut reader = VariantReader { base, at: path(["variant", &index.to_string()]), problems };
+        reader.read(element, &axes, &mut variants);
     }
     variants
 }
@@ -67,8 +68,8 @@ fn named_at<const N: usize>(stack: &Stack, setting: &[&str; N]) -> Option<String
 }
 
 struct VariantReader<'a> {
-    origin: &'a Overlay,
-    /// Path of the variant.
+    base: &'a Stack,
+    /// Path of the variant, or of the value of an axis.
     at: Vec<String>,
     problems: &'a mut Vec<Problem>,
 }
@@ -78,42 +79,71 @@ impl VariantReader<'_> {
         self.at.iter().cloned().chain(segments.iter().map(|segment| (*segment).to_owned())).collect()
     }
 
+    /// Variants of one name with placeholders share what is wrong with them.
     fn report(&mut self, segments: &[&str], mark: Mark, message: String, help: Option<String>) {
-        let problem = self.origin.problem(&self.below(segments), mark, message, help);
-        self.problems.push(problem);
+        let problem = self.base.problem(&self.below(segments), mark, message, help);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
-    fn read(&mut self, base: &Stack, element: &Value, earlier: &[Variant]) -> Option<Variant> {
+    /// Adds the variants of an element: one for each combination of the axes in its name.
+    fn read(&mut self, element: &Value, axes: &Axes, variants: &mut Vec<Variant>) {
         let Value::Object(table) = element else {
             self.report(&[], Mark::Value, "a variant is not a table".into(), None);
-            return None;
+            return;
         };
         let known = ["name", "set", "remove"].map(str::to_owned);
         for key in table.keys().filter(|key| !known.contains(key)) {
             let message = format!("unknown key `{key}` in [[variant]]{}", did_you_mean(key, &known));
             self.report(&[key], Mark::Key, message, Some(format!("known keys: {}", listed(&known))));
         }
-        let name = self.name(table, earlier)?;
-        let mut stack = base.clone();
-        self.remove(table, &mut stack);
-        let sets = self.set(table, &name);
-        stack.push(sets.clone());
+        let pattern = match table.get("name") {
+            Some(Value::String(pattern)) => pattern,
+            Some(_) => {
+                self.report(&["name"], Mark::Value, "the name of a variant is not a string".into(), None);
+                return;
+            }
+            None => {
+                self.report(&[], Mark::Value, "a variant has no name".into(), Some("add `name = \"...\"`".into()));
+                return;
+            }
+        };
+        match axes.choices(&[pattern]) {
+            Ok(choices) => {
+                for choice in &choices {
+                    let variant = self.variant(table, pattern, choice, variants);
+                    variants.extend(variant);
+                }
+            }
+            Err(Unfilled { message, help }) => self.report(&["name"], Mark::Value, message, help),
+        }
+    }
+
+    /// The variant that stands at the values of a choice, which are laid below its own changes.
+    fn variant(&mut self, table: &Tree, pattern: &str, choice: &Choice, earlier: &[Variant]) -> Option<Variant> {
+        let name = match choice.text(pattern) {
+            Ok(name) => self.name(name, earlier)?,
+            Err(Unfilled { message, help }) => {
+                self.report(&["name"], Mark::Value, message, help);
+                return None;
+            }
+        };
+        let (mut stack, mut sets) = (self.base.clone(), Vec::new());
+        let own = (self.at.clone(), table);
+        for (at, table) in choice.stands().map(|stand| (stand.at(), stand.tree)).chain([own]) {
+            let mut part = VariantReader { base: self.base, at, problems: &mut *self.problems };
+            part.remove(table, &mut stack);
+            let changes = part.set(table, choice, &name);
+            stack.push(changes.clone());
+            sets.extend(changes);
+        }
         let [from, teacher] = [named_at(&stack, &DESIGN_FROM), named_at(&stack, &TEACHER_FROM)];
         Some(Variant { name, stack, from, teacher, sets })
     }
 
-    fn name(&mut self, table: &Tree, earlier: &[Variant]) -> Option<String> {
-        let name = match table.get("name") {
-            Some(Value::String(name)) => name.clone(),
-            Some(_) => {
-                self.report(&["name"], Mark::Value, "the name of a variant is not a string".into(), None);
-                return None;
-            }
-            None => {
-                self.report(&[], Mark::Value, "a variant has no name".into(), Some("add `name = \"...\"`".into()));
-                return None;
-            }
-        };
+    /// The name, if a folder can have it and no other variant has it.
+    fn name(&mut self, name: String, earlier: &[Variant]) -> Option<String> {
         if let Some(why) = unfit_for_folder(&name) {
             let message = format!("variant `{name}` cannot be the name of a folder: {why}");
             self.report(&["name"], Mark::Value, message, None);
@@ -124,6 +154,11 @@ impl VariantReader<'_> {
             return None;
         }
         Some(name)
+    }
+
+    /// The place of a path in the file that has the last word on it.
+    fn place(&self, path: &[String]) -> Option<Place> {
+        self.base.origin(path)?.place(path)
     }
 
     fn remove(&mut self, table: &Tree, stack: &mut Stack) {
@@ -149,7 +184,7 @@ impl VariantReader<'_> {
         }
     }
 
-    fn set(&mut self, table: &Tree, name: &str) -> Vec<Overlay> {
+    fn set(&mut self, table: &Tree, choice: &Choice, name: &str) -> Vec<Overlay> {
         let settings = match table.get("set") {
             None => return Vec::new(),
             Some(Value::Object(settings)) => settings,
@@ -161,7 +196,8 @@ impl VariantReader<'_> {
         };
         let mut entries = Vec::new();
         for (dotted, value) in settings {
-            let place = self.origin.place(&self.below(&["set", dotted]));
+            let at = self.below(&["set", dotted]);
+            let place = self.place(&at);
             let path = match split_path(dotted) {
                 Ok(path) => path,
                 Err(message) => {
@@ -169,7 +205,16 @@ impl VariantReader<'_> {
                     continue;
                 }
             };
-            let entry = Overlay::entry(ConfigLayer::Variant(name.to_owned()), &path, value.clone(), place);
+            let mut taken = Vec::new();
+            let value = match choice.fill(value, &path, &mut taken) {
+                Ok(value) => value,
+                Err(Unfilled { message, help }) => {
+                    self.report(&["set", dotted], Mark::Value, message, help);
+                    continue;
+                }
+            };
+            let taken = taken.into_iter().filter_map(|(path, from)| Some((path, self.place(&from)?))).collect();
+            let entry = Overlay::entry(ConfigLayer::Variant(name.to_owned()), &path, value, place).taken_from(taken);
             let refused: Vec<Problem> = entry
                 .leaves()
                 .into_iter()
@@ -191,7 +236,7 @@ impl VariantReader<'_> {
 pub(super) fn settable(path: Vec<String>, who: &str) -> Result<Vec<String>, String> {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let refused = match segments.as_slice() {
-        ["extends" | "profile" | "variant" | "sweep" | "compare", ..] => true,
+        ["extends" | "profile" | "axis" | "variant" | "sweep" | "compare", ..] => true,
         ["experiment", "seeds"] | [] => false,
         [section, ..] => Section::find(section).is_some_and(|section| !section.is_work),
     };
