@@ -137,8 +137,8 @@ mod tests {
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
             error.contains(
-                "names: better-search, early-exit, evolution, precision, quickstart, resnet, teacher, training-free, vgg, \
-                 wider-space, "
+                "names: better-search, early-exit, evolution, precision, quickstart, ranking, resnet, teacher, training-free, \
+                 vgg, wider-space, "
             ),
             "{error}"
         );

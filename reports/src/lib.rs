@@ -16,6 +16,7 @@ pub mod metric;
 mod page;
 pub mod paper;
 pub mod published;
+mod ranking;
 mod settings;
 mod statistics;
 pub mod table;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use litesnn_framework::network::Design;
 use litesnn_framework::record::{
-    self, EpochRow, ExitRow, Failed, LayerRow, Outcome, Point, Row, Stage, StageRow, WeightBin, attempt, files,
+    self, CandidateRow, EpochRow, ExitRow, Failed, LayerRow, Outcome, Point, Row, Stage, StageRow, WeightBin, attempt,
+    files,
 };
 use walkdir::WalkDir;
 
@@ -31,6 +32,8 @@ pub struct FinishedTrial {
     pub layers: Vec<LayerRow>,
     /// How its images stop; empty without early exit.
     pub exits: Vec<ExitRow>,
+    /// What its search believed of candidates; empty where it tried none.
+    pub candidates: Vec<CandidateRow>,
     /// Its design.
     pub design: Design,
 }
@@ -378,6 +381,7 @@ fn read(folder: &Path) -> Result<Option<FinishedTrial>, litesnn_framework::Error
         weights: optional(&folder.join(files::WEIGHTS))?,
         layers: record::read(&folder.join(files::LAYERS))?,
         exits: optional(&folder.join(files::EXITS))?,
+        candidates: optional(&folder.join(files::CANDIDATES))?,
         design: Design::read(&folder.join(files::DESIGN))?,
         folder: folder.to_owned(),
     }))

@@ -88,9 +88,9 @@ pub struct Judge {
 /// The roles that training a candidate moves beside the weights.
 const OTHERS: [Role; 3] = [Role::Score, Role::BitLogit, Role::TimestepLogit];
 /// Draws until an architecture that was not tried yet is taken not to exist.
-const ATTEMPTS: usize = 1000;
+pub(super) const ATTEMPTS: usize = 1000;
 /// Candidates of a rehearsal.
-const REHEARSED: usize = 2;
+pub(super) const REHEARSED: usize = 2;
 
 impl Judge {
     /// Refuses what the search cannot do, in the settings of optimizer `name`.
@@ -128,7 +128,7 @@ impl Judge {
     }
 
     /// Prepares for candidates: trains the supernet where they are paths in it.
-    fn prepare(&self, search: &mut Search) -> Result<()> {
+    pub fn prepare(&self, search: &mut Search) -> Result<()> {
         if self.fitness == Fitness::Training {
             return Ok(());
         }
@@ -149,11 +149,16 @@ impl Judge {
     fn evaluate(&self, search: &mut Search, architecture: &Architecture) -> Result<()> {
         match self.fitness {
             Fitness::Supernet => search.try_path(architecture),
-            Fitness::Training => search.train_candidate(architecture, |search, stage| {
-                let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
-                self.passes.stage(search, stage, epochs, regime, &OTHERS)
-            }),
+            Fitness::Training => self.train(search, architecture, search.parts().training.epochs),
         }
+    }
+
+    /// Trains the final network of an architecture from new weights.
+    pub fn train(&self, search: &mut Search, architecture: &Architecture, epochs: usize) -> Result<()> {
+        search.train_candidate(architecture, |search, stage| {
+            let regime = search.parts().whole();
+            self.passes.stage(search, stage, epochs, regime, &OTHERS)
+        })
     }
 
     /// The fitness of each candidate.

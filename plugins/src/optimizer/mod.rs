@@ -8,6 +8,7 @@ pub mod hessian_bits;
 pub mod joint;
 pub mod lottery_ticket;
 pub mod random_search;
+pub mod ranking_quality;
 pub mod sequential;
 mod shares;
 pub mod targets;

@@ -40,6 +40,7 @@ fn an_interrupted_search_believes_what_an_uninterrupted_one_does() {
         "evolution = { fitness = \"training\", pool = 2, rounds = 2, budget = { evaluations = 4 } }",
         "evolution = { fitness = \"supernet\", pool = 2, rounds = 2, budget = { evaluations = 4 } }",
         "random-search = { budget = { evaluations = 3 } }",
+        "ranking-quality = { architectures = 2, training_epochs = 1 }",
     ] {
         let (whole, parts) = (desk(optimizer, &[]), desk(optimizer, &[]));
         whole.finish();
@@ -73,6 +74,27 @@ fn nothing_is_tried_twice_and_a_small_space_is_exhausted() {
         assert_eq!(found.edges, design(first).edges, "{optimizer}");
         assert_eq!(found.compression, design(first).compression, "{optimizer}");
     }
+}
+
+/// Of a space with five architectures, all five; the design is the one that is believed best.
+#[test]
+fn each_architecture_is_believed_first_and_trained_afterwards_and_the_same_for_every_seed() {
+    let optimizer = "ranking-quality = { architectures = 9, training_epochs = 2 }";
+    let tried = |seed: &str| {
+        let desk = desk(optimizer, &[seed]);
+        desk.finish();
+        let rows = candidates(&desk);
+        let (paths, networks) = rows.split_at(5);
+        assert!(paths.iter().all(|row| row.epochs == 0) && networks.iter().all(|row| row.epochs == 2), "{seed}");
+        let edges = |row: &CandidateRow| Design::parse(&row.design, "candidates.parquet".as_ref()).unwrap().edges;
+        let all = |rows: &[CandidateRow]| rows.iter().map(edges).collect::<Vec<_>>();
+        assert_eq!(all(paths), all(networks), "{seed}");
+        let best = paths.iter().map(|row| row.validation_accuracy).fold(0.0, f64::max);
+        let first = paths.iter().find(|row| row.validation_accuracy == best).unwrap();
+        assert_eq!(Design::read(&desk.trial().join(files::DESIGN)).unwrap().edges, edges(first), "{seed}");
+        all(paths)
+    };
+    assert_eq!(tried("experiment.seeds=[0]"), tried("experiment.seeds=[1]"));
 }
 
 /// The fitness of the record is that of its accuracies and costs.

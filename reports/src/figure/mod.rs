@@ -8,6 +8,7 @@ mod exits;
 mod forest;
 pub mod growth;
 mod layers;
+mod ranking;
 mod scatter;
 mod style;
 mod weights;
@@ -45,6 +46,7 @@ enum Content {
     Curves(curves::Curves),
     Forest(forest::Forest),
     Layers(layers::Layers),
+    Ranking(ranking::Ranking),
     Cell(cell::CellDrawing),
     Growth(growth::Panels),
 }
@@ -69,6 +71,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
     }
     figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
     figures.extend(exits::figure(experiment));
+    figures.extend(ranking::figure(experiment));
     figures.extend(budget::figure(experiment));
     figures.extend(curves::training(experiment));
     // One design for each row: the first seed's.
@@ -134,6 +137,7 @@ impl Figure {
                 Content::Curves(content) => content.draw(area)?,
                 Content::Forest(content) => content.draw(area)?,
                 Content::Layers(content) => content.draw(area)?,
+                Content::Ranking(content) => content.draw(area)?,
                 Content::Cell(content) => content.draw(area)?,
                 Content::Growth(content) => content.draw(area)?,
             }

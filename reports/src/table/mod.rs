@@ -10,6 +10,7 @@ pub mod html;
 pub mod latex;
 pub mod markdown;
 mod published;
+mod ranking;
 
 use crate::Error;
 use crate::metric::{self, Cost, Metric, fine_decimals};
@@ -90,6 +91,7 @@ pub fn of_experiment(experiment: &ExperimentResults, all: &[ExperimentResults]) 
     tables.extend(differences::table(experiment).map(|table| ("differences".to_owned(), table)));
     tables.extend(fronts::table(experiment).map(|table| ("fronts".to_owned(), table)));
     tables.extend(exits::table(experiment).map(|table| ("exits".to_owned(), table)));
+    tables.extend(ranking::table(experiment).map(|table| ("ranking".to_owned(), table)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
     tables.extend(against_dense(experiment).map(|table| ("savings".to_owned(), table)));
     tables.extend(cost::table(experiment).map(|table| ("design-cost".to_owned(), table)));
