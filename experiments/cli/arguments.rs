@@ -32,6 +32,10 @@ pub enum Command {
     Explain(Explain),
     /// Print the cost of a design, by layer and in total: size, operations, energy.
     Cost(Cost),
+    /// Write the trained network of a trial to a file that runs without libtorch.
+    Export(Export),
+    /// Run a packed network on a data set or on a picture.
+    Infer(Infer),
     /// Time a training step against its convolutions alone, on random images.
     Bench(Bench),
     /// Render finished trials as tables, figures and one HTML page.
@@ -480,6 +484,69 @@ pub struct Cost {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef\n  \
+                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --out network.onnx")]
+pub struct Export {
+    /// The folder of a finished trial.
+    #[arg(value_name = "TRIAL")]
+    pub trial: PathBuf,
+    /// The form of the file.
+    #[arg(long, value_enum, default_value = "packed")]
+    pub format: Format,
+    /// The file [default: `network.packed` or `network.onnx` in the folder of the trial].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// The form of an exported network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For `litesnn infer`, the page of a report, and the engine's crate.
+    Packed,
+    /// For ONNX runtimes: INT8 levels, opset 21.
+    Onnx,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  litesnn infer network.packed --dataset fashion-mnist\n  \
+                  litesnn infer network.packed --image shoe.png")]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["dataset", "image"]))]
+pub struct Infer {
+    /// A packed network.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The data set.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Which of its images.
+    #[arg(long, value_enum, default_value = "test", requires = "dataset")]
+    pub split: Part,
+    /// So many images at most.
+    #[arg(long, value_name = "N", requires = "dataset")]
+    pub limit: Option<usize>,
+    /// A picture, PNG or JPEG.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Threads over the channels of a layer.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// What is trained on.
+    Train,
+    /// What is watched during training.
+    Validation,
+    /// What is measured once, at the end.
+    Test,
 }
 
 #[derive(Debug, Args)]

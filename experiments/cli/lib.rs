@@ -24,7 +24,9 @@ mod display;
 mod doctor;
 mod exit;
 mod explain;
+mod export;
 mod gpu_check;
+mod infer;
 mod new;
 mod output;
 mod paper;
@@ -83,6 +85,8 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Plan(options) => plan::plan(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Cost(options) => cost::cost(&options),
+        Command::Export(options) => export::export(&options),
+        Command::Infer(options) => infer::infer(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Report(options) => report::report(&options),
         Command::Plugins(options) => plugins::plugins(&options),

@@ -8,6 +8,7 @@
 
 mod agenda;
 mod division;
+mod export;
 mod here;
 mod identity;
 mod launched;
@@ -25,6 +26,7 @@ mod trial;
 mod weights;
 
 pub use agenda::Agenda;
+pub use export::packed_trial;
 pub use here::run_here;
 pub use launched::outcomes;
 pub use machines::Asked;

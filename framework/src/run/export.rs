@@ -1,0 +1,60 @@
+//! The trained network of a finished trial, for the engine and for other programs.
+
+use std::path::Path;
+
+use litesnn_engine::Network;
+use litesnn_engine::file::Provenance;
+use tch::Device;
+
+use crate::data::DataStore;
+use crate::ground::{Build, Parameters};
+use crate::manifest::{Request, load};
+use crate::network::{Design, packed};
+use crate::record::{self, Stage, files};
+use crate::train::{Checkpoint, Phase};
+use crate::{Error, Result};
+
+/// The network of a finished trial with its final weights, and where it comes from. `producer` is the
+/// program that asks.
+///
+/// The data set is opened, since the network's normalisation is that of its data.
+///
+/// # Errors
+///
+/// A folder without a finished trial or without final weights, data that are not there, and a network
+/// that the engine has no form for.
+pub fn packed_trial(folder: &Path, store: &DataStore, producer: &str) -> Result<(Network, Provenance)> {
+    let refused = |message: String, hint: &str| Error::Content { path: folder.into(), message, hint: hint.into() };
+    let Some(outcome) = record::result(folder) else {
+        return Err(refused("holds no finished trial".into(), "`litesnn run` finishes it"));
+    };
+    let design = Design::read(&folder.join(files::DESIGN))?;
+    let weights = Checkpoint::last(&folder.join(files::CHECKPOINT))
+        .map_err(|error| refused(format!("has no final weights: {error}"), FORGOTTEN))?;
+    if weights.phase != Phase::Retrain || !weights.finished.contains(&Stage::Retrain) {
+        return Err(refused("has no final weights: its newest checkpoint is from before its end".into(), FORGOTTEN));
+    }
+    let mut parameters = Parameters::default();
+    let network = design.build(&mut Build::new(&mut parameters, outcome.seed as u64, Device::Cpu))?;
+    weights
+        .restore_parameters(&parameters)
+        .map_err(|why| refused(format!("does not fit its own design: its last checkpoint {why}"), FORGOTTEN))?;
+    let plan = load(&Request { manifest: folder.join(files::MANIFEST), ..Request::default() })?;
+    let manifest = &plan.trials.first().ok_or_else(|| Error::design("its manifest has no trial"))?.manifest;
+    let splits = store.open(manifest.dataset.as_ref())?;
+    let exit = manifest.timesteps.early_exit();
+    let network = packed(network.as_ref(), &splits.info, &splits.normalisation, design.timesteps, exit)?;
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let provenance = Provenance {
+        producer: producer.to_owned(),
+        name,
+        accuracy: outcome.test_accuracy,
+        measured_on: format!("{}, {} test images, data {}", outcome.dataset, outcome.test_images, outcome.data_digest),
+        claimed_bytes: outcome.model_size_bytes,
+    };
+    Ok((network, provenance))
+}
+
+/// What brings final weights back.
+const FORGOTTEN: &str =
+    "`litesnn runs gc` removes the weights of finished trials; `litesnn run --again` trains it again";
