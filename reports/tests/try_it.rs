@@ -62,7 +62,7 @@ fn logits(network: &Network, pixels: &[u32]) -> Vec<u32> {
 fn a_network_in_the_page_answers_as_the_engine_to_the_bit() {
     let runs = tempfile::tempdir().unwrap();
     let network = sample::network();
-    page(runs.path(), sample::FILE);
+    page(runs.path(), &sample::file());
     let Some(page) = after_scripts(&runs.path().join("report/index.html")) else { return };
     let pixels = numbers(&page, "data-pixels", 2);
     assert_eq!(pixels.len(), network.image.shape.iter().product::<usize>());

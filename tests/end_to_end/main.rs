@@ -6,6 +6,7 @@ mod support;
 mod again;
 mod determinism;
 mod early_exit;
+mod export;
 mod interruption;
 mod jobs;
 mod page;

@@ -1,30 +1,22 @@
-//! A network with weights by chance, and a file that stands for it.
+//! A network with weights by chance, for tests and examples.
 //!
-//! It takes the place of a packed file until the engine reads one: [`read`] knows [`FILE`] alone,
-//! and refuses every other file. The network has what the quick start's has: a stem on 28x28
-//! pixels, three cells of three nodes side by side, means over the map, and a classifier.
+//! It has what the quick start's has: a stem on 28x28 pixels, three cells of three nodes side by side,
+//! means over the map, and a classifier.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
+use crate::file::Provenance;
 use crate::network::{Current, Image, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window};
 
-/// The one file that is known.
-pub const FILE: &[u8] = b"sample";
-
-/// The network of [`FILE`].
+/// The packed file of [`network`].
 ///
-/// # Errors
+/// # Panics
 ///
-/// Any other file.
-pub fn read(file: &[u8]) -> Result<Network, String> {
-    match file {
-        FILE => Ok(network()),
-        _ => {
-            Err(format!("a file of {} bytes, and only `sample` is known: packed files cannot be read yet", file.len()))
-        }
-    }
+/// Never: the network is sound.
+pub fn file() -> Vec<u8> {
+    crate::file::write(&network(), &Provenance::default()).expect("the sample is sound")
 }
 
 const CHANNELS: usize = 24;

@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use cortex_m_rt::entry;
 use cortex_m_semihosting::{debug, hprintln};
 use embedded_alloc::LlffHeap;
-use litesnn_engine::sample::read;
+use litesnn_engine::file::read;
 use litesnn_engine::{Network, Reference};
 use panic_semihosting as _;
 
@@ -63,7 +63,7 @@ fn main() -> ! {
     // SAFETY: it is called once, before anything is allocated, and nothing else has this memory.
     unsafe { ARENA.heap.init(MEMORY.as_ptr() as usize, BYTES) };
 
-    let network = read(FILE).expect("the file in flash is a packed network");
+    let (network, _) = read(FILE).expect("the file in flash is a packed network");
     let pixels = ramp(&network);
     let outcome = Reference::new(&network).run(&pixels).expect("the ramp is as large as an image of the network");
     hprintln!("class {}", network.classes[outcome.class]);

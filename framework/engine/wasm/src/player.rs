@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use litesnn_engine::sample::read;
+use litesnn_engine::file::read;
 use litesnn_engine::{Made, Network, Reference};
 
 /// A network that was loaded, and its last image.
@@ -20,7 +20,7 @@ impl Player {
     /// Reads a packed file.
     pub fn load(file: &[u8]) -> Player {
         match read(file) {
-            Ok(network) => Player { text: described(&network), network: Some(network), ..Player::default() },
+            Ok((network, _)) => Player { text: described(&network), network: Some(network), ..Player::default() },
             Err(why) => Player { text: format!("error: {why}"), ..Player::default() },
         }
     }

@@ -27,7 +27,7 @@ fn ramp(network: &Network) -> Vec<f32> {
 #[test]
 fn a_page_sees_the_numbers_of_every_map_and_the_logits() {
     let network = sample::network();
-    let player = player(sample::FILE);
+    let player = player(&sample::file());
     assert!(said(player).starts_with("image\t"), "{}", said(player));
     assert_eq!(said(player).lines().filter(|line| line.starts_with("map\t")).count(), network.maps.len());
     let pixels = ramp(&network);
@@ -59,7 +59,7 @@ fn a_page_sees_the_numbers_of_every_map_and_the_logits() {
 
 #[test]
 fn an_image_of_another_size_is_refused_in_words() {
-    let player = player(sample::FILE);
+    let player = player(&sample::file());
     let place = buffer(8);
     // SAFETY: the buffer has two f32.
     assert_eq!(unsafe { run(player, place, 2) }, 0);
