@@ -7,7 +7,7 @@ use litesnn_framework::network::engine::{Current, Made, Network as Packed, Prepa
 use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
 use litesnn_plugins as _;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 const SHAPE: [i64; 3] = [2, 12, 12];
 const CLASSES: usize = 5;
