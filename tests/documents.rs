@@ -28,11 +28,12 @@ const WIDEST: usize = 100;
 /// The most words of README.md, counted as `wc -w` counts them.
 const MOST_WORDS: usize = 1200;
 /// Pages that a reader follows from top to bottom.
-const FOLLOWED: [&str; 7] = [
+const FOLLOWED: [&str; 8] = [
     "add-a-compressor.md",
     "clusters.md",
     "commands.md",
     "data.md",
+    "export.md",
     "joint-against-sequential.md",
     "manifests.md",
     "reproduce-a-table.md",
@@ -523,6 +524,11 @@ fn commands_works_as_written() {
 #[test]
 fn data_works_as_written() {
     follow("data.md");
+}
+
+#[test]
+fn export_works_as_written() {
+    follow("export.md");
 }
 
 #[test]
