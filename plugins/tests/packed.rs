@@ -158,7 +158,7 @@ fn weights_of_every_quantiser_have_levels_and_others_stay_as_they_are() {
         (json!({ "admm-quantize": { "bits": 3 } }), false),
         (json!({ "binary-connect": {} }), true),
         (json!({ "magnitude-prune": { "rate": 0.9 } }), false),
-        (json!({ "nm-prune": {} }), false),
+        (json!({ "nm-prune": { "n": 2, "m": 4 } }), false),
         (json!({ "channel-rank-prune": { "rate": 0.5 } }), false),
     ] {
         let (levels, layers) = with_levels(&compare(&space, &[compressor.clone()]));
