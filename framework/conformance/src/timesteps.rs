@@ -313,6 +313,9 @@ fn search(subject: &Subject) -> Kept {
         subject.others(Kind::Optimizer).flat_map(|optimizer| spaces.iter().map(move |space| (optimizer, space)));
     for (optimizer, space) in pairs {
         let optimizer = first_of::<Box<dyn Optimizer>>(optimizer)?;
+        if optimizer.plugin.needs_paths() && !space.plugin.runs_paths() {
+            continue;
+        }
         let sections = workbench::Sections {
             space: space.named(),
             compressor: Vec::new(),

@@ -48,6 +48,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         search + retrain
     }
 
+    /// Whether it runs a supernet along the paths of architectures, whatever its settings, so that the
+    /// space has to run them ([`SearchSpace::runs_paths`]).
+    fn needs_paths(&self) -> bool {
+        false
+    }
+
     /// Whether what it finds is retrained from new weights, as `[retrain]` says: no where the search
     /// itself trains the final weights ([`Found::trained`]).
     fn retrains(&self) -> bool {

@@ -130,6 +130,10 @@ impl Optimizer for RankingQuality {
         self.judge().passes.decides_by_choice()
     }
 
+    fn needs_paths(&self) -> bool {
+        true
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         if !open.paths {
             return Err(AtRandom {
