@@ -4,11 +4,12 @@
 //! shapes say, all numbers are finite, and sums of levels stay below 2^24, where f32 holds every whole
 //! number.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use crate::network::{Current, Made, Map, Network, Neuron, Source, Synapses, Values, Window};
+use crate::network::{Current, EarlyExit, Made, Map, Network, Neuron, Source, Synapses, Values, Window};
 
 /// Why a network is not sound: where, and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,20 @@ impl Network {
         if self.classes.is_empty() || self.classes.len() > LARGEST || self.maps.len() > LARGEST {
             return bad(format!("{} classes and {} maps", self.classes.len(), self.maps.len()));
         }
+        let mut names = BTreeSet::new();
+        if let Some(map) = self.maps.iter().find(|map| !names.insert(map.name.as_str())) {
+            return bad(format!("two maps have the name `{}`", map.name));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(layer) = self.layers().find(|layer| !names.insert(layer.name.as_str())) {
+            return bad(format!("two layers have the name `{}`", layer.name));
+        }
+        match self.exit {
+            Some(EarlyExit::Entropy(threshold) | EarlyExit::Confidence(threshold)) if !threshold.is_finite() => {
+                return bad(format!("images stop at a threshold of {threshold}"));
+            }
+            _ => {}
+        }
         // The largest number of each map.
         let mut largest = alloc::vec::Vec::new();
         for (index, map) in self.maps.iter().enumerate() {
@@ -70,6 +85,19 @@ impl Network {
             largest.push(self.map(index, map, &largest)?);
         }
         self.answers(&largest)
+    }
+
+    /// All layers, in the order of the maps and their currents, that of the logits last.
+    pub fn layers(&self) -> impl Iterator<Item = &Synapses> {
+        let of_maps = self.maps.iter().flat_map(|map| match &map.made {
+            Made::Spikes { currents, .. } => currents.as_slice(),
+            _ => &[],
+        });
+        let synapses = of_maps.filter_map(|current| match current {
+            Current::Synapses(synapses) => Some(synapses),
+            Current::Scaled { .. } => None,
+        });
+        synapses.chain([&self.logits.synapses])
     }
 
     /// Checks a map, and finds the largest number that it can hold.
@@ -100,7 +128,11 @@ impl Network {
                             self.synapses(synapses, source, map.shape)?;
                         }
                         Current::Scaled { of: map, divisor, scale, bias } => {
-                            made(of(*map)?.0)?;
+                            let (from, number) = of(*map)?;
+                            made(from)?;
+                            if number >= EXACT {
+                                return Err(flaw(format!("its sums reach {number}; f32 holds those below {EXACT}")));
+                            }
                             if !divisor.is_finite() || *divisor < 1.0 {
                                 return Err(flaw(format!("a divisor of {divisor}; 1 or more is right")));
                             }
@@ -133,7 +165,7 @@ impl Network {
                 };
                 made([from[0], rows, columns])?;
                 match map.made {
-                    Made::Sums { .. } => number.saturating_mul((window.size[0] * window.size[1]) as u64),
+                    Made::Sums { .. } => number.saturating_mul(window.size[0] as u64 * window.size[1] as u64),
                     _ => number,
                 }
             }
@@ -175,7 +207,10 @@ impl Network {
         let Some(weights) = weights.filter(|weights| *weights <= MOST_NUMBERS) else {
             return flaw(format!("more than {MOST_NUMBERS} weights"));
         };
-        if inputs * groups != from[0] || outputs % groups != 0 {
+        if !(1..=32).contains(&synapses.bits) {
+            return flaw(format!("weights of {} bits; 1 to 32 are right", synapses.bits));
+        }
+        if inputs.checked_mul(groups) != Some(from[0]) || outputs % groups != 0 {
             let channels = from[0];
             return flaw(format!("weights {:?} in {groups} groups do not read {channels} channels", synapses.shape));
         }
@@ -307,6 +342,11 @@ mod tests {
         );
         let wide = said(|network| synapses(network, 1).shape = [1, 24 * 8, 3, 3]);
         assert!(wide.contains("do not read 24 channels"), "{wide}");
+        assert!(said(|network| network.maps[1].name = "stem".into()).contains("two maps have the name `stem`"));
+        assert!(said(|network| synapses(network, 1).bits = 0).contains("weights of 0 bits"));
+        let twice = said(|network| synapses(network, 1).name = "classifier".into());
+        assert!(twice.contains("two layers have the name `classifier`"), "{twice}");
+        assert!(said(|network| network.exit = Some(EarlyExit::Entropy(f64::NAN))).contains("threshold of NaN"));
         assert!(said(|network| network.logits.votes = 2).contains("10 outputs, and 10 classes have 2 votes each"));
         assert!(said(|network| network.maps[0].shape = [0, 14, 14]).contains("a map of [0, 14, 14]"));
     }

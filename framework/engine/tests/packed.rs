@@ -36,15 +36,12 @@ fn networks_come_back_as_they_were() {
     }
 }
 
-/// Of each weight as many bits as its levels and the mask take, and of each scale and bias four bytes.
+/// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each weight.
 #[test]
-fn a_file_is_as_large_as_its_parts() {
+fn the_medium_design_takes_as_much_as_its_weights_and_masks_do() {
     let network = networks::medium();
     let file = write(&network, &provenance()).unwrap();
-    let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
-    let end = file[header..].windows(1).len();
-    // 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each weight.
-    let kilobytes = end as f64 / 1000.0;
+    let kilobytes = file.len() as f64 / 1000.0;
     assert!((2300.0..2800.0).contains(&kilobytes), "{kilobytes} kB");
 }
 
@@ -66,6 +63,89 @@ fn what_is_not_known_is_refused() {
 fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = file.windows(from.len()).position(|window| window == from).expect("it is there");
     [&file[..at], to, &file[at + to.len()..]].concat()
+}
+
+#[test]
+fn a_code_has_a_width_that_is_known_and_numbers_come_back_to_the_bit() {
+    let network = networks::early();
+    let file = write(&network, &provenance()).unwrap();
+    let wide = with_graph(&file, |graph| graph.replacen("\"bits\":16,\"first\"", "\"bits\":65,\"first\"", 1));
+    let said = read(&wide).unwrap_err().to_string();
+    assert!(said.contains("1, 2, 4, 8 or 16 bits"), "{said}");
+    let unknown = Provenance { claimed_bytes: f64::NAN, accuracy: f64::NAN, ..provenance() };
+    let (again, from) = read(&write(&network, &unknown).unwrap()).unwrap();
+    assert!(again == network && from.claimed_bytes.is_nan() && from.accuracy.is_nan());
+    let threshold = f64::from_bits(0.3f64.to_bits() + 1);
+    let odd = Network { exit: Some(litesnn_engine::EarlyExit::Entropy(threshold)), ..network };
+    assert!(read(&write(&odd, &provenance()).unwrap()).unwrap().0 == odd);
+}
+
+#[test]
+fn a_file_that_ends_early_is_refused_wherever_it_ends() {
+    let file = write(&networks::early(), &provenance()).unwrap();
+    for end in 0..file.len() {
+        assert!(read(&file[..end]).is_err(), "{end} of {} bytes", file.len());
+    }
+}
+
+/// The lines of numpy in docs/packed-file.md, run on a file of every sample.
+#[test]
+fn the_documents_lines_of_numpy_unpack_every_layer() {
+    let python = match std::env::var_os("PEERS_VENV") {
+        Some(venv) => std::path::Path::new(&venv).join("bin/python"),
+        None => "python3".into(),
+    };
+    let there = std::process::Command::new(&python).args(["-c", "import numpy"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        println!("skipped: {} has no numpy", python.display());
+        return;
+    }
+    let document = include_str!("../../../docs/packed-file.md");
+    let script = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, network) in all() {
+        let path = folder.path().join(name);
+        std::fs::write(&path, write(&network, &provenance()).unwrap()).unwrap();
+        let output = std::process::Command::new(&python).args(["-c", script]).arg(&path).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let want: Vec<String> = network
+            .layers()
+            .map(|layer| {
+                let each: Vec<f64> = match &layer.values {
+                    litesnn_engine::Values::Levels(levels) => levels.iter().map(|level| f64::from(*level)).collect(),
+                    litesnn_engine::Values::Full(values) => values.iter().map(|value| f64::from(*value)).collect(),
+                };
+                let placed: f64 = each.iter().enumerate().map(|(place, value)| place as f64 * value).sum();
+                format!("{} {placed:.3} {} {}", layer.name, layer.scale.len(), layer.bias.len())
+            })
+            .collect();
+        assert_eq!(said.lines().collect::<Vec<_>>(), want, "{name}");
+    }
+}
+
+/// A file with another graph, and the lengths and the digest that it then has.
+fn with_graph(file: &[u8], change: impl FnOnce(String) -> String) -> Vec<u8> {
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+    use sha2::{Digest, Sha256};
+    let tensors = SafeTensors::deserialize(file).unwrap();
+    let part = |name: &str| tensors.tensor(name).unwrap().data().to_vec();
+    let (numbers, weights) = (part("numbers"), part("weights"));
+    let before = String::from_utf8(part("graph")).unwrap();
+    let graph = change(before.clone()).into_bytes();
+    assert_ne!(graph, before.as_bytes(), "{before}");
+    let digest: String =
+        Sha256::digest([&numbers[..], &graph, &weights].concat()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let view = |kind, bytes| {
+        TensorView::new(kind, vec![if kind == Dtype::F32 { <[u8]>::len(bytes) / 4 } else { <[u8]>::len(bytes) }], bytes)
+            .unwrap()
+    };
+    let views = [
+        ("graph", view(Dtype::U8, &graph)),
+        ("numbers", view(Dtype::F32, &numbers)),
+        ("weights", view(Dtype::U8, &weights)),
+    ];
+    safetensors::serialize(views, Some([("litesnn packed 1".to_owned(), digest)].into_iter().collect())).unwrap()
 }
 
 /// Changes bytes of a file, and gives it the digest that it then has: what is behind the digest is

@@ -25,7 +25,8 @@ pub(super) struct Graph {
     accuracy: Option<f64>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     measured_on: String,
-    claimed_bytes: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claimed_bytes: Option<f64>,
     image: [usize; 3],
     classes: Vec<String>,
     timesteps: usize,
@@ -159,6 +160,11 @@ impl Grid {
         Grid { bits, first: first.into(), step }
     }
 
+    /// Whether a file may have it.
+    pub(super) fn is_sound(&self) -> bool {
+        [1, 2, 4, 8, 16].contains(&self.bits) && self.step >= 1
+    }
+
     pub(super) fn code(&self, level: i16) -> u64 {
         ((i32::from(level) - self.first) / self.step) as u64
     }
@@ -208,8 +214,9 @@ struct LogitsEntry {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ExitEntry {
-    Entropy(f64),
-    Confidence(f64),
+    /// The bits of a threshold, an f64.
+    Entropy(u64),
+    Confidence(u64),
 }
 
 impl Graph {
@@ -267,7 +274,7 @@ impl Graph {
             name: provenance.name.clone(),
             accuracy: Some(provenance.accuracy).filter(|accuracy| accuracy.is_finite()),
             measured_on: provenance.measured_on.clone(),
-            claimed_bytes: provenance.claimed_bytes,
+            claimed_bytes: Some(provenance.claimed_bytes).filter(|bytes| bytes.is_finite()),
             image: network.image.shape,
             classes: network.classes.clone(),
             timesteps: network.timesteps,
@@ -275,8 +282,8 @@ impl Graph {
             maps,
             logits,
             exit: network.exit.map(|exit| match exit {
-                EarlyExit::Entropy(threshold) => ExitEntry::Entropy(threshold),
-                EarlyExit::Confidence(threshold) => ExitEntry::Confidence(threshold),
+                EarlyExit::Entropy(threshold) => ExitEntry::Entropy(threshold.to_bits()),
+                EarlyExit::Confidence(threshold) => ExitEntry::Confidence(threshold.to_bits()),
             }),
         }
     }
@@ -346,7 +353,7 @@ impl Graph {
             name: self.name,
             accuracy: self.accuracy.unwrap_or(f64::NAN),
             measured_on: self.measured_on,
-            claimed_bytes: self.claimed_bytes,
+            claimed_bytes: self.claimed_bytes.unwrap_or(f64::NAN),
         };
         let network = Network {
             image: Image { shape: self.image, mean, std },
@@ -355,8 +362,8 @@ impl Graph {
             maps,
             logits,
             exit: self.exit.map(|exit| match exit {
-                ExitEntry::Entropy(threshold) => EarlyExit::Entropy(threshold),
-                ExitEntry::Confidence(threshold) => EarlyExit::Confidence(threshold),
+                ExitEntry::Entropy(bits) => EarlyExit::Entropy(f64::from_bits(bits)),
+                ExitEntry::Confidence(bits) => EarlyExit::Confidence(f64::from_bits(bits)),
             }),
         };
         Ok((network, provenance))

@@ -5,7 +5,7 @@
 //! | tensor | type | what |
 //! |---|---|---|
 //! | `graph` | U8 | JSON: maps, layers, classes, where accuracy was measured (`graph.rs`) |
-//! | `numbers` | F32 | means and deviations of the image; then, of each layer in the order of the graph, scales, biases, and the kept weights of a layer that nothing quantises |
+//! | `numbers` | F32 | means and deviations of the image; then of each layer scales, biases, kept f32 weights |
 //! | `weights` | U8 | of each layer in the same order, the mask, then the codes of the kept weights, each from a whole byte on |
 //!
 //! A code q of b bits stands for the level first + step · q. The mask is coded in the shortest way
@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::check::Flaw;
 use crate::mask::{self, BitReader, BitWriter, Coding};
-use crate::network::{Current, Made, Network, Synapses, Values};
+use crate::network::{Network, Synapses, Values};
 use graph::{Graph, Grid, Layer, Weights};
 
 /// Where a network comes from.
@@ -101,7 +101,7 @@ pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw
     numbers.extend(&network.image.mean);
     numbers.extend(&network.image.std);
     let mut layers = Vec::new();
-    for synapses in each_layer(network) {
+    for synapses in network.layers() {
         layers.push(write_layer(synapses, &mut numbers, &mut weights));
     }
     let graph = Graph::of(network, layers, provenance);
@@ -153,7 +153,9 @@ pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), U
         return Err(Unreadable::Damaged("its bytes have another SHA-256 than its metadata tells".into()));
     }
     let graph: Graph = serde_json::from_slice(graph).map_err(|error| format(format!("its graph: {error}")))?;
-    let needed = graph.bytes().ok_or_else(|| format("its layers are larger than any memory".into()))?;
+    // Beside the weights, all numbers once more.
+    let needed = graph.bytes().and_then(|bytes| bytes.checked_add(numbers.len()));
+    let needed = needed.ok_or_else(|| format("its layers are larger than any memory".into()))?;
     if needed > limit {
         return Err(Unreadable::TooLarge { needed, limit });
     }
@@ -185,19 +187,6 @@ impl<'a> Rest<'a> {
         self.weights = rest;
         Some(taken)
     }
-}
-
-/// All layers, in the order of the maps and their currents, that of the logits last.
-fn each_layer(network: &Network) -> impl Iterator<Item = &Synapses> {
-    let of_maps = network.maps.iter().flat_map(|map| match &map.made {
-        Made::Spikes { currents, .. } => currents.as_slice(),
-        _ => &[],
-    });
-    let synapses = of_maps.filter_map(|current| match current {
-        Current::Synapses(synapses) => Some(synapses),
-        Current::Scaled { .. } => None,
-    });
-    synapses.chain([&network.logits.synapses])
 }
 
 /// Numbers of which all are the first are written once.
@@ -273,6 +262,9 @@ fn read_values(layer: &Layer, count: usize, rest: &mut Rest) -> Result<Values, &
         let mut next = |kept: &bool| if *kept { values.next().unwrap_or_default() } else { 0.0 };
         return Ok(Values::Full(mask.iter().map(&mut next).collect()));
     };
+    if !grid.is_sound() {
+        return Err("its codes have other than 1, 2, 4, 8 or 16 bits, or steps below 1");
+    }
     let bytes = (*kept as u64 * u64::from(grid.bits)).div_ceil(8);
     let mut codes = BitReader::new(rest.bytes(bytes as usize).ok_or(short)?);
     let mut levels = vec![0; count];
