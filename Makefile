@@ -31,8 +31,8 @@ wheel: setup ## dist/litesnn-*.whl: the command for pip, on Linux with glibc 2.2
 slow := faults slurm pretended_device gpu_check wheel
 slow_names := interruption:: killed
 # The other files of integration tests, by their names.
-files := $(wildcard tests/*.rs */tests/*.rs tests/*/tests/*.rs)
-folders := $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))
+files := $(wildcard tests/*.rs */tests/*.rs */*/tests/*.rs */*/*/tests/*.rs)
+folders := $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs */*/tests/*/main.rs))
 quick := $(filter-out $(slow),$(notdir $(basename $(files)) $(folders)))
 
 check: ## the daily loop: format, clippy, unit tests and the quick end-to-end tests
