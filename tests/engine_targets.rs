@@ -102,7 +102,7 @@ fn a_microcontroller_answers_as_this_machine_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("network.packed");
     let network = sample::network();
-    std::fs::write(&file, &sample::file()).unwrap();
+    std::fs::write(&file, sample::file()).unwrap();
     let Some(said) = on_a_microcontroller(&file) else { return };
     let outcome = Reference::new(&network).run(&ramp(&network)).unwrap();
     let told: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("logit ")?.split(' ').next()).collect();
