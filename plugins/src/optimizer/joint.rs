@@ -194,18 +194,19 @@ impl Joint {
         let (memory, compute) = self.two_passes().lambdas(parts);
         let weighted =
             [(&losses.memory, memory, self.target_stored_bytes), (&losses.compute, compute, self.target_bit_syn_ops)];
+        // Not `+=`, which would change the cross-entropy itself, and with it the loss that is told.
         let mut total = losses.cross_entropy.shallow_clone();
         for (term, lambda, target) in weighted {
             if target.is_none() {
-                total += term.to_kind(Kind::Float) * lambda;
+                total = total + term.to_kind(Kind::Float) * lambda;
             }
         }
         if let Some(penalty) = targets.penalty(parts, response, epoch, regime)? {
-            total += penalty;
+            total = total + penalty;
         }
         if self.architecture_entropy > 0.0 {
             for alpha in parts.parameters().of(&[Role::ArchitectureLogit]) {
-                total += entropy(&alpha.tensor) * self.architecture_entropy;
+                total = total + entropy(&alpha.tensor) * self.architecture_entropy;
             }
         }
         Ok(total)

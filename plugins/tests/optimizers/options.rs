@@ -52,6 +52,15 @@ fn one_pass_moves_the_weights_as_two_passes_do() {
     assert_ne!(two[0].validation_loss.to_bits(), one[0].validation_loss.to_bits(), "the other parameters moved alike");
 }
 
+/// Guards against costs that are added to the cross-entropy in place: the loss that is told of a pass
+/// is L_CE, whatever the costs weigh.
+#[test]
+fn the_loss_that_is_told_has_no_costs_in_it() {
+    let of = |lambda: &str| history(&["optimizer.joint.passes=\"one\"", lambda])[0].train_loss;
+    let [light, heavy] = ["0", "1"].map(|lambda| of(&format!("optimizer.joint.lambda_memory={lambda}")));
+    assert_eq!(light.to_bits(), heavy.to_bits(), "{light} without a weight of the bits, {heavy} with one");
+}
+
 #[test]
 fn a_cost_with_a_lambda_and_a_target_is_refused() {
     let both = ["optimizer.joint.lambda_memory=1e-6", "optimizer.joint.target_stored_bytes=300"];
