@@ -10,11 +10,11 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::{Architecture, Design};
 use litesnn_framework::record::CandidateRow;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Regime, Search, Searched};
+use litesnn_framework::train::{AtRandom, Batch, Found, OpenDecisions, Regime, Search, SearchParts, Searched};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::two_passes::TwoPasses;
+use super::two_passes::{TwoPasses, Way};
 
 /// By what a candidate is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -135,14 +135,16 @@ impl Judge {
         let (space, seed, epochs) = (search.space(), search.seed(), search.parts().training.epochs);
         let watched = search.path(&search.sample(0))?;
         let regime = Regime { path: Some(&watched), ..search.parts().whole() };
-        self.passes.stage_along(search, "supernet", epochs, regime, &OTHERS, |parts, batch, epoch| {
+        let draw = |parts: &SearchParts, batch: &Batch, epoch: usize| {
             let Searched::Supernet(supernet) = &parts.open.network else { return Ok(None) };
             if space.fixed().is_some() {
                 return Ok(None);
             }
             let mut random = Stream::open(seed, &format!("supernet/path/{epoch}"), batch.number as u64);
             supernet.path(&space.sample(&mut random)).map(Some)
-        })
+        };
+        let way = Way { draw: Some(&draw), ..Way::default() };
+        self.passes.stage_by(search, "supernet", epochs, regime, &OTHERS, way)
     }
 
     /// Tries an architecture.

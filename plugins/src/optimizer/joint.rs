@@ -123,18 +123,20 @@ impl Optimizer for Joint {
         let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
         let hardened = self.hardened_epochs.min(epochs);
         let roles = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
-        if !self.differs() {
-            self.two_passes().stage(search, "search", epochs, regime, &roles)?;
-            return Ok(search.decode().into());
-        }
         let targets = Targets::new(search, self.target_stored_bytes, self.target_bit_syn_ops, self.multiplier_rate)?;
+        let passes = self.two_passes();
+        let lambdas = passes.lambdas(search.parts());
         let total = |parts: &SearchParts, losses: &Losses, response: &Response, epoch: usize, regime: Regime| {
-            self.total(&targets, parts, losses, response, epoch, regime)
+            let total = self.weighed(lambdas, parts, losses);
+            Ok(match targets.penalty(parts, response, epoch, regime)? {
+                Some(penalty) => total + penalty,
+                None => total,
+            })
         };
         let stage = |search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]| {
             let held_out = self.held_out.then(|| search.held_out(name)).transpose()?;
-            let way = Way { passes: self.passes, total: &total, held_out: held_out.as_ref() };
-            self.two_passes().stage_by(search, name, epochs, regime, roles, &way)
+            let way = Way { passes: self.passes, total: Some(&total), held_out: held_out.as_ref(), ..Way::default() };
+            passes.stage_by(search, name, epochs, regime, roles, way)
         };
         stage(search, "search", epochs - hardened, regime, &roles)?;
         if hardened > 0 {
@@ -171,45 +173,17 @@ impl Joint {
         two_pass_settings!(of self)
     }
 
-    /// Whether an option acts that the paper does not have.
-    fn differs(&self) -> bool {
-        let targets = self.target_stored_bytes.is_some() || self.target_bit_syn_ops.is_some();
-        targets
-            || self.held_out
-            || self.passes != Passes::Two
-            || self.architecture_entropy > 0.0
-            || self.hardened_epochs > 0
-    }
-
-    /// The whole loss: each cost has a target or else a lambda.
-    fn total(
-        &self,
-        targets: &Targets,
-        parts: &SearchParts,
-        losses: &Losses,
-        response: &Response,
-        epoch: usize,
-        regime: Regime,
-    ) -> Result<Tensor> {
-        let (memory, compute) = self.two_passes().lambdas(parts);
-        let weighted =
+    /// L_CE, each cost that has no target times its lambda, and the entropy of the architecture.
+    fn weighed(&self, (memory, compute): (f64, f64), parts: &SearchParts, losses: &Losses) -> Tensor {
+        let costs =
             [(&losses.memory, memory, self.target_stored_bytes), (&losses.compute, compute, self.target_bit_syn_ops)];
+        let costs = costs.into_iter().filter(|(_, _, target)| target.is_none());
+        let costs = costs.map(|(term, lambda, _)| term.to_kind(Kind::Float) * lambda);
+        let alphas = parts.parameters().of(&[Role::ArchitectureLogit]);
+        let entropies = alphas.filter(|_| self.architecture_entropy > 0.0);
+        let entropies = entropies.map(|alpha| entropy(&alpha.tensor) * self.architecture_entropy);
         // Not `+=`, which would change the cross-entropy itself, and with it the loss that is told.
-        let mut total = losses.cross_entropy.shallow_clone();
-        for (term, lambda, target) in weighted {
-            if target.is_none() {
-                total = total + term.to_kind(Kind::Float) * lambda;
-            }
-        }
-        if let Some(penalty) = targets.penalty(parts, response, epoch, regime)? {
-            total = total + penalty;
-        }
-        if self.architecture_entropy > 0.0 {
-            for alpha in parts.parameters().of(&[Role::ArchitectureLogit]) {
-                total = total + entropy(&alpha.tensor) * self.architecture_entropy;
-            }
-        }
-        Ok(total)
+        costs.chain(entropies).fold(losses.cross_entropy.shallow_clone(), |total, term| total + term)
     }
 
     /// Refuses held-out images for a second pass that there is none of.

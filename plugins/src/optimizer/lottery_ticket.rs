@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::shares::shares;
-use super::two_passes::{TwoPasses, two_pass_settings};
+use super::two_passes::{TwoPasses, Way, two_pass_settings};
 
 two_pass_settings! {
     /// Settings of `lottery-ticket`.
@@ -166,7 +166,8 @@ impl Optimizer for LotteryTicket {
                     early.keep_now();
                 }
             };
-            passes.stage_with(search, &name, epochs, regime, roles, keeps)?;
+            let way = Way { after_step: Some(&keeps), ..Way::default() };
+            passes.stage_by(search, &name, epochs, regime, roles, way)?;
         }
         search.harden(Role::BitLogit);
         search.decide_timesteps();

@@ -136,14 +136,23 @@ impl Passes {
 /// The whole loss of a pass, in f32: of its terms, its response, the epoch (from 0) and the regime.
 pub type Total<'a> = dyn Fn(&SearchParts, &Losses, &Response, usize, Regime) -> Result<Tensor> + 'a;
 
-/// How a stage differs from [`TwoPasses::stage`].
+/// The path that both passes of a step in an epoch (from 0) take in a supernet; `None` for what the
+/// regime has.
+pub type Draw<'a> = dyn Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>> + 'a;
+
+/// How a stage differs from [`TwoPasses::stage`]: by default in nothing.
+#[derive(Clone, Copy, Default)]
 pub struct Way<'a, 'i> {
     /// How many passes a step makes.
     pub passes: Passes,
-    /// The whole loss.
-    pub total: &'a Total<'a>,
+    /// The whole loss, in place of L_CE and the lambdas.
+    pub total: Option<&'a Total<'a>>,
     /// Images for the second pass, in place of those of the first.
     pub held_out: Option<&'a HeldOut<'i>>,
+    /// The paths that are taken.
+    pub draw: Option<&'a Draw<'a>>,
+    /// Done at the end of each step, and told the step's epoch (from 0).
+    pub after_step: Option<&'a dyn Fn(usize)>,
 }
 
 /// The letter of a decision.
@@ -226,7 +235,7 @@ impl TwoPasses {
     /// A stage of the search: every batch moves the weights on a first pass, and the parameters of
     /// `roles`, controls aside, on a second.
     pub fn stage(&self, search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, None, (|_, _, _| Ok(None), |_| {}))
+        self.stage_by(search, name, epochs, regime, roles, Way::default())
     }
 
     /// [`TwoPasses::stage`] in another way.
@@ -237,47 +246,7 @@ impl TwoPasses {
         epochs: usize,
         regime: Regime,
         roles: &[Role],
-        way: &Way,
-    ) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, Some(way), (|_, _, _| Ok(None), |_| {}))
-    }
-
-    /// [`TwoPasses::stage`] with something to do at the end of each step, which is told the step's
-    /// epoch (from 0).
-    pub fn stage_with(
-        &self,
-        search: &mut Search,
-        name: &str,
-        epochs: usize,
-        regime: Regime,
-        roles: &[Role],
-        after_step: impl FnMut(usize),
-    ) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, None, (|_, _, _| Ok(None), after_step))
-    }
-
-    /// [`TwoPasses::stage`] in which `draw` gives the path that both passes of a step in an epoch
-    /// take in a supernet; where it gives none, they take what the regime has.
-    pub fn stage_along(
-        &self,
-        search: &mut Search,
-        name: &str,
-        epochs: usize,
-        regime: Regime,
-        roles: &[Role],
-        draw: impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>,
-    ) -> Result<()> {
-        self.steps(search, (name, epochs), regime, roles, None, (draw, |_| {}))
-    }
-
-    fn steps(
-        &self,
-        search: &mut Search,
-        (name, epochs): (&str, usize),
-        regime: Regime,
-        roles: &[Role],
-        way: Option<&Way>,
-        (draw, mut after_step): (impl Fn(&SearchParts, &Batch, usize) -> Result<Option<Path>>, impl FnMut(usize)),
+        way: Way,
     ) -> Result<()> {
         let controls = self.controls();
         let roles: &[Role] = &roles.iter().copied().filter(|role| !controls.contains(role)).collect::<Vec<_>>();
@@ -288,12 +257,11 @@ impl TwoPasses {
             let terms = terms.map(|(term, lambda)| term.to_kind(Kind::Float) * lambda);
             Ok(terms.into_iter().fold(losses.cross_entropy.shallow_clone(), |total, term| total + term))
         };
-        let of_paper = Way { passes: Passes::Two, total: &weighted, held_out: None };
-        let way = way.unwrap_or(&of_paper);
+        let total = way.total.unwrap_or(&weighted);
         let clip = search.parts().training.clip;
         search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
-            let path = draw(parts, batch, epoch)?;
+            let path = way.draw.map_or(Ok(None), |draw| draw(parts, batch, epoch))?;
             let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
             let decides = others.iter().any(|descent| descent.tensors().next().is_some());
             let at_once = decides && way.passes == Passes::One;
@@ -306,7 +274,7 @@ impl TwoPasses {
             let (response, loss) = if at_once {
                 let response = forward(&[&[Role::Weight], roles].concat(), batch, true);
                 let losses = parts.losses(&response, batch, epoch, regime);
-                (way.total)(parts, &losses, &response, epoch, regime)?.f_backward()?;
+                total(parts, &losses, &response, epoch, regime)?.f_backward()?;
                 (response, losses.cross_entropy)
             } else {
                 let response = forward(&[Role::Weight], batch, false);
@@ -322,10 +290,10 @@ impl TwoPasses {
                 let batch = other.as_ref().unwrap_or(batch);
                 let second = forward(roles, batch, true);
                 let losses = parts.losses(&second, batch, epoch, regime);
-                let total = (way.total)(parts, &losses, &second, epoch, regime)?;
+                let loss = total(parts, &losses, &second, epoch, regime)?;
                 // A compressor without scores, or one that does not act yet, leads to none of them.
-                if total.requires_grad() {
-                    total.f_backward()?;
+                if loss.requires_grad() {
+                    loss.f_backward()?;
                 }
             }
             if decides {
@@ -333,7 +301,9 @@ impl TwoPasses {
             }
 
             parts.parameters().train_only(&Role::ALL);
-            after_step(epoch);
+            if let Some(after_step) = way.after_step {
+                after_step(epoch);
+            }
             let logits = response.logits.detach().mean_dim(0, false, None::<Kind>);
             Ok(StepReport { loss: loss.detach(), logits })
         })
