@@ -3,7 +3,7 @@
 use litesnn_framework::data::{DataInfo, Normalisation};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::engine::file::{Provenance, read, write};
-use litesnn_framework::network::engine::{Current, Made, Network as Packed, Prepared, Reference, Values};
+use litesnn_framework::network::engine::{Network as Packed, Prepared, Reference, Values};
 use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
 use litesnn_plugins as _;
 use serde_json::{Value, json};
@@ -97,16 +97,7 @@ fn cells(settings: Value) -> Value {
 
 /// Layers whose weights have levels, and all layers.
 fn with_levels(network: &Packed) -> (usize, usize) {
-    let of_maps = network.maps.iter().flat_map(|map| match &map.made {
-        Made::Spikes { currents, .. } => currents.as_slice(),
-        _ => &[],
-    });
-    let synapses = of_maps.filter_map(|current| match current {
-        Current::Synapses(synapses) => Some(synapses),
-        Current::Scaled { .. } => None,
-    });
-    let all: Vec<bool> =
-        synapses.chain([&network.logits.synapses]).map(|layer| matches!(layer.values, Values::Levels(_))).collect();
+    let all: Vec<bool> = network.layers().map(|(layer, _)| matches!(layer.values, Values::Levels(_))).collect();
     (all.iter().filter(|levels| **levels).count(), all.len())
 }
 

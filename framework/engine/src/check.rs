@@ -68,7 +68,7 @@ impl Network {
             return bad(format!("two maps have the name `{}`", map.name));
         }
         let mut names = BTreeSet::new();
-        if let Some(layer) = self.layers().find(|layer| !names.insert(layer.name.as_str())) {
+        if let Some((layer, _)) = self.layers().find(|(layer, _)| !names.insert(layer.name.as_str())) {
             return bad(format!("two layers have the name `{}`", layer.name));
         }
         match self.exit {
@@ -85,19 +85,6 @@ impl Network {
             largest.push(self.map(index, map, &largest)?);
         }
         self.answers(&largest)
-    }
-
-    /// All layers, in the order of the maps and their currents, that of the logits last.
-    pub fn layers(&self) -> impl Iterator<Item = &Synapses> {
-        let of_maps = self.maps.iter().flat_map(|map| match &map.made {
-            Made::Spikes { currents, .. } => currents.as_slice(),
-            _ => &[],
-        });
-        let synapses = of_maps.filter_map(|current| match current {
-            Current::Synapses(synapses) => Some(synapses),
-            Current::Scaled { .. } => None,
-        });
-        synapses.chain([&self.logits.synapses])
     }
 
     /// Checks a map, and finds the largest number that it can hold.

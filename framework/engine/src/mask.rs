@@ -13,6 +13,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// How a file says which weights of a layer are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,16 @@ pub enum Coding {
     BitMask,
     /// Gaps between kept weights, in Golomb-Rice code with so many low bits k.
     GolombRice(u32),
+}
+
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Coding::None => f.write_str("none"),
+            Coding::BitMask => f.write_str("bit-mask"),
+            Coding::GolombRice(k) => write!(f, "golomb-rice-{k}"),
+        }
+    }
 }
 
 /// The largest k: a gap is shorter than 2^32.

@@ -49,6 +49,25 @@ pub struct Network {
     pub exit: Option<EarlyExit>,
 }
 
+impl Network {
+    /// Every layer with synapses and the shape of its output, in the order of the maps and their
+    /// currents; the layer of the logits is last.
+    pub fn layers(&self) -> impl Iterator<Item = (&Synapses, [usize; 3])> {
+        let of_maps = self.maps.iter().flat_map(|map| {
+            let currents: &[Current] = match &map.made {
+                Made::Spikes { currents, .. } => currents,
+                _ => &[],
+            };
+            currents.iter().filter_map(|current| match current {
+                Current::Synapses(synapses) => Some((synapses, map.shape)),
+                Current::Scaled { .. } => None,
+            })
+        });
+        let logits = &self.logits.synapses;
+        of_maps.chain([(logits, [logits.shape[0], 1, 1])])
+    }
+}
+
 /// The form of an image, and how its pixels become the network's input: x = (pixel - mean) / std,
 /// for each channel, with pixels from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]

@@ -121,7 +121,7 @@ impl<'a> State<'a> {
             layers: Vec::new(),
         };
         state.kept.push(vec![0.0; network.logits.synapses.shape[0]]);
-        for (synapses, output) in layers(network) {
+        for (synapses, output) in network.layers() {
             let (mut current, mut operations) = (Vec::new(), Operations::default());
             if synapses.of == Source::Image {
                 current = vec![0.0; size(output)];
@@ -222,23 +222,6 @@ pub(crate) fn currents(synapses: &Synapses, numbers: &[i32], input: [usize; 3], 
     };
     scale_and_shift(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
     (current, additions)
-}
-
-/// Every layer with synapses and the shape of its output, in the order of the maps and their
-/// currents; the layer of the logits is last.
-pub(crate) fn layers(network: &Network) -> impl Iterator<Item = (&Synapses, [usize; 3])> {
-    let of_maps = network.maps.iter().flat_map(|map| {
-        let currents: &[Current] = match &map.made {
-            Made::Spikes { currents, .. } => currents,
-            _ => &[],
-        };
-        currents.iter().filter_map(|current| match current {
-            Current::Synapses(synapses) => Some((synapses, map.shape)),
-            Current::Scaled { .. } => None,
-        })
-    });
-    let logits = &network.logits.synapses;
-    of_maps.chain(core::iter::once((logits, [logits.shape[0], 1, 1])))
 }
 
 pub(crate) fn size(shape: [usize; 3]) -> usize {

@@ -111,7 +111,7 @@ fn the_documents_lines_of_numpy_unpack_every_layer() {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let want: Vec<String> = network
             .layers()
-            .map(|layer| {
+            .map(|(layer, _)| {
                 let each: Vec<f64> = match &layer.values {
                     litesnn_engine::Values::Levels(levels) => levels.iter().map(|level| f64::from(*level)).collect(),
                     litesnn_engine::Values::Full(values) => values.iter().map(|value| f64::from(*value)).collect(),

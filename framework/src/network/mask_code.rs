@@ -1,48 +1,16 @@
 //! The bits that a pruning mask takes in a file.
 //!
 //! A file holds the values of the kept weights one after another, and has to say where they belong.
-//! It does so for each layer in the shorter of two ways:
-//!
-//! | coding | what it writes | bits |
-//! |---|---|---|
-//! | bit mask | a bit for each weight | n |
-//! | Golomb-Rice | each gap g, the removed weights before a kept one | sum of (floor(g / 2^k) + 1 + k) |
-//!
-//! Golomb-Rice (Golomb, 1966; Rice and Plaunt, 1971) writes floor(g / 2^k) ones and a zero, then the
-//! k low bits of g. k is a layer's own, the best one. Weights are in row-major order of
-//! `[out, in, kh, kw]`. The number of kept weights and k belong to the file's header. A layer that
-//! keeps all of its weights needs no mask.
+//! The engine has the codings and takes the shorter one for each layer
+//! ([`litesnn_engine::mask`]). The number of kept weights and the parameter of a coding belong to the
+//! file's header.
 //!
 //! For a random mask no code is shorter than H(density) bits a weight; the paper's model size counts
 //! no mask at all.
 
-use std::fmt;
-
+use litesnn_engine::mask;
+pub use litesnn_engine::mask::Coding;
 use tch::{Device, Kind, Tensor};
-
-/// How a file says which weights of a layer are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// Not at all: all of them are.
-    None,
-    /// A bit for each weight.
-    BitMask,
-    /// Gaps between kept weights, in Golomb-Rice code.
-    GolombRice {
-        /// Low bits of a gap that are written as they are: k.
-        parameter: u32,
-    },
-}
-
-impl fmt::Display for Coding {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Coding::None => formatter.write_str("none"),
-            Coding::BitMask => formatter.write_str("bit-mask"),
-            Coding::GolombRice { parameter } => write!(formatter, "golomb-rice-{parameter}"),
-        }
-    }
-}
 
 /// The mask of a layer in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +27,10 @@ impl StoredMask {
 
     /// The shortest mask for a layer whose removed weights are the zeros of `weight`.
     pub fn of(weight: &Tensor) -> StoredMask {
-        let kept = weight.detach().to_device(Device::Cpu).ne(0.0).to_kind(Kind::Uint8).reshape([-1]);
-        let kept = Vec::<u8>::try_from(kept).expect("bytes in one dimension");
-        let mut gaps = Vec::new();
-        let mut gap = 0;
-        for kept in &kept {
-            match kept {
-                0 => gap += 1,
-                _ => gaps.push(std::mem::take(&mut gap)),
-            }
-        }
-        if gaps.len() == kept.len() {
-            return StoredMask::NONE;
-        }
-        let (parameter, bits) = golomb_rice(&gaps);
-        match bits < kept.len() as u64 {
-            true => StoredMask { coding: Coding::GolombRice { parameter }, bits },
-            false => StoredMask { coding: Coding::BitMask, bits: kept.len() as u64 },
-        }
+        let kept = weight.detach().to_device(Device::Cpu).ne(0.0).to_kind(Kind::Bool).reshape([-1]);
+        let kept = Vec::<bool>::try_from(kept).expect("yes or no in one dimension");
+        let (coding, bits) = mask::coding(&kept);
+        StoredMask { coding, bits }
     }
 }
 
@@ -95,22 +49,6 @@ pub fn expected_mask_bits(density: f64) -> f64 {
     (0..32).map(golomb_rice).fold(1.0, f64::min)
 }
 
-/// The best parameter for these gaps, and the length of their code.
-fn golomb_rice(gaps: &[u64]) -> (u32, u64) {
-    let length = |parameter: u32| gaps.iter().map(|gap| (gap >> parameter) + 1 + u64::from(parameter)).sum::<u64>();
-    let mut best = (0, length(0));
-    // From k to k + 1, a gap saves ceil(floor(g / 2^k) / 2) bits and costs one. It saves less and
-    // less, so that the first k that does not help is the last to try.
-    for parameter in 1..u64::BITS {
-        let bits = length(parameter);
-        if bits >= best.1 {
-            break;
-        }
-        best = (parameter, bits);
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +65,7 @@ mod tests {
 
     /// The bits themselves, written as the table of this file says.
     fn write(flags: &[bool], coding: Coding) -> Vec<bool> {
-        let Coding::GolombRice { parameter } = coding else { return flags.to_vec() };
+        let Coding::GolombRice(parameter) = coding else { return flags.to_vec() };
         let (mut bits, mut gap) = (Vec::new(), 0u64);
         for kept in flags {
             if !kept {
@@ -145,7 +83,7 @@ mod tests {
     /// The mask of `count` weights, `kept` of them kept, from its bits alone; all bits have to be
     /// used.
     fn read(bits: &[bool], coding: Coding, count: usize, kept: usize) -> Vec<bool> {
-        let Coding::GolombRice { parameter } = coding else { return bits.to_vec() };
+        let Coding::GolombRice(parameter) = coding else { return bits.to_vec() };
         let mut bits = bits.iter();
         let mut flags = vec![false; count];
         let mut at = 0;
@@ -181,7 +119,7 @@ mod tests {
         for (index, density) in [0.5, 0.2, 0.1, 0.01, 0.001].into_iter().enumerate() {
             let flags = random(20_000, density, 10 + index as u64);
             let StoredMask { coding, bits } = StoredMask::of(&mask(&flags));
-            let lengths = (0..20).map(|parameter| write(&flags, Coding::GolombRice { parameter }).len() as u64);
+            let lengths = (0..20).map(|parameter| write(&flags, Coding::GolombRice(parameter)).len() as u64);
             assert_eq!(bits, lengths.min().unwrap().min(20_000), "{density}: {coding}");
         }
     }
@@ -193,11 +131,11 @@ mod tests {
         // Gaps of one: two bits each, and so as long as the bit mask.
         assert_eq!(of(&|at| at % 2 == 1), StoredMask { coding: Coding::BitMask, bits: 1024 });
         // 256 gaps of three: k = 1 writes `1 0 1`, k = 2 `0 1 1`, of which the smaller k is taken.
-        let of_three = StoredMask { coding: Coding::GolombRice { parameter: 1 }, bits: 256 * 3 };
+        let of_three = StoredMask { coding: Coding::GolombRice(1), bits: 256 * 3 };
         assert_eq!(of(&|at| at % 4 == 3), of_three);
         // One gap of 1000 = 1 · 512 + 488: a one, a zero, nine bits. k = 8 takes 3 + 1 + 8.
-        assert_eq!(of(&|at| at == 1000), StoredMask { coding: Coding::GolombRice { parameter: 9 }, bits: 11 });
-        assert_eq!(of(&|_| false), StoredMask { coding: Coding::GolombRice { parameter: 0 }, bits: 0 });
+        assert_eq!(of(&|at| at == 1000), StoredMask { coding: Coding::GolombRice(9), bits: 11 });
+        assert_eq!(of(&|_| false), StoredMask { coding: Coding::GolombRice(0), bits: 0 });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::processor::Work;
 use super::{Arena, Prepared, Way};
 use crate::network::{Current, Join, Made, Map, Network, Neuron, Source, Synapses};
 use crate::outcome::{Operations, Outcome, counted, largest, mean, stops};
-use crate::reference::{currents, fire, inside, join, layers, scale_and_shift, size};
+use crate::reference::{currents, fire, inside, join, scale_and_shift, size};
 
 /// Tells a [`Times`](super::Times) where the time goes.
 struct Clock {
@@ -308,7 +308,7 @@ impl Prepared<'_> {
             _ => Vec::new(),
         });
         let ways = ways.filter(|(current, _)| matches!(current, Current::Synapses(_))).map(|(_, way)| Some(way));
-        let all = layers(self.network).zip(ways.chain([None])).zip(by_loops);
+        let all = self.network.layers().zip(ways.chain([None])).zip(by_loops);
         let count = |(((synapses, output), way), by_loops): (((&Synapses, _), Option<&Way>), &Vec<u64>)| match way {
             _ if synapses.of == Source::Image => {
                 Operations { additions: 0, multiplications: pixels_reached(self.network, synapses, output) }

@@ -101,7 +101,7 @@ pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw
     numbers.extend(&network.image.mean);
     numbers.extend(&network.image.std);
     let mut layers = Vec::new();
-    for synapses in network.layers() {
+    for (synapses, _) in network.layers() {
         layers.push(write_layer(synapses, &mut numbers, &mut weights));
     }
     let graph = Graph::of(network, layers, provenance);
