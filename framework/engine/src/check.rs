@@ -130,11 +130,13 @@ impl Network {
                 1
             }
             Made::SideBySide(all) => {
-                let (mut sum, mut most) = (0, 0);
+                let (mut sum, mut most) = (0usize, 0);
                 for one in all {
                     let ([channels, rows, columns], number) = of(*one)?;
                     made([map.shape[0], rows, columns])?;
-                    (sum, most) = (sum + channels, most.max(number));
+                    // On 32 bits, many maps could wrap around to a shape that fits.
+                    sum = sum.saturating_add(channels);
+                    most = most.max(number);
                 }
                 made([sum, height, width])?;
                 most

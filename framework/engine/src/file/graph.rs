@@ -299,8 +299,9 @@ impl Graph {
             CurrentEntry::Scaled(..) => None,
         });
         layers.chain([&self.logits.layer]).try_fold(0usize, |all, layer| {
-            // A level and its place in the mask, or a number; and a scale and a bias for each channel.
-            let each = if layer.stored.weights.grid.is_some() { 3 } else { 5 };
+            // A level and its place in the mask, or a number, its place and the kept one; and a scale
+            // and a bias for each channel.
+            let each = if layer.stored.weights.grid.is_some() { 3 } else { 9 };
             let weights = layer.weights()?.checked_mul(each)?;
             all.checked_add(weights)?.checked_add(layer.shape[0].checked_mul(8)?)
         })
