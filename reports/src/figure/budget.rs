@@ -3,9 +3,8 @@
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{GREY, INK, anchored, axis_decimals, colour, key_height, key_places, limits, mark, mesh, shortened};
+use super::style::{GREY, HeadKey, axis_decimals, colour, limits, mark, mesh};
 use super::{Content, Drawn, Figure};
 use crate::metric;
 use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
@@ -67,7 +66,7 @@ pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
         caption.push_str(&format!(" In brackets: {keys}."));
     }
     let budget = Budget { series, unit };
-    let size = (WIDTH, budget.head() + HEIGHT);
+    let size = (WIDTH, budget.head_key().height() + HEIGHT);
     Some(Figure::new("budget", "Accuracy over search and retraining", caption, size, Content::Budget(budget)))
 }
 
@@ -95,25 +94,13 @@ impl Series {
 }
 
 impl Budget {
-    fn names(&self) -> Vec<String> {
-        self.series.iter().map(|series| shortened(&series.name, 48)).collect()
-    }
-
-    fn key_places(&self) -> Vec<(u32, u32)> {
-        key_places(&self.names(), 18, WIDTH - 90)
-    }
-
-    fn head(&self) -> u32 {
-        12 + key_height(&self.key_places())
+    fn head_key(&self) -> HeadKey {
+        HeadKey::new(self.series.iter().map(|series| &series.name), 70, WIDTH - 90)
     }
 
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let (head, body) = area.split_vertically(self.head());
-        for ((index, name), (line, x)) in self.names().into_iter().enumerate().zip(self.key_places()) {
-            let (x, y) = (70 + x as i32, 16 + 20 * line as i32);
-            mark(&head, (x, y), index, 5, true)?;
-            head.draw(&Text::new(name, (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
-        }
+        let (head, body) = area.split_vertically(self.head_key().height());
+        self.head_key().draw(&head)?;
         let (unit, seconds) = self.unit;
         let scaled = |place: &Place| (place.0 / seconds, place.1);
         let all = || {

@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{INK, PALE, anchored, axis_decimals, colour, key_height, key_places, limits, mark, mesh, shortened};
+use super::style::{HeadKey, INK, PALE, anchored, axis_decimals, colour, limits, mark, mesh, shortened};
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
 use crate::published::{Publication, Quantity, Reproduction, Schemes};
@@ -204,32 +204,20 @@ impl Dots {
         30 + 15 * self.lines()
     }
 
-    fn key_names(&self) -> Vec<String> {
-        self.key.iter().map(|name| shortened(name, 48)).collect()
-    }
-
-    fn key_places(&self) -> Vec<(u32, u32)> {
-        key_places(&self.key_names(), 18, WIDTH - LEFT - 20)
-    }
-
-    fn head(&self) -> u32 {
-        12 + key_height(&self.key_places())
+    fn head_key(&self) -> HeadKey {
+        HeadKey::new(self.key.iter(), LEFT + 8, WIDTH - LEFT - 20)
     }
 
     fn figure(self, name: &str, title: &str, caption: String) -> Figure {
-        let height = self.head() + PANEL * self.panels.len() as u32 + self.labels();
+        let height = self.head_key().height() + PANEL * self.panels.len() as u32 + self.labels();
         Figure::new(name, title, caption, (WIDTH, height), Content::Dots(self))
     }
 
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        for ((index, name), (line, x)) in self.key_names().into_iter().enumerate().zip(self.key_places()) {
-            let (x, y) = ((LEFT + x) as i32 + 8, 16 + 20 * line as i32);
-            mark(area, (x, y), index, 5, true)?;
-            area.draw(&Text::new(name, (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
-        }
+        self.head_key().draw(area)?;
         let count = self.categories.len().max(1) as f64;
         let series = self.panels.iter().flat_map(|panel| &panel.dots).map(|dot| dot.series + 1).max().unwrap_or(1);
-        let mut top = self.head();
+        let mut top = self.head_key().height();
         let width = f64::from(WIDTH - LEFT - 20) / count;
         for panel in &self.panels {
             let below = area.clone().shrink((0, top), (WIDTH, PANEL));

@@ -3,9 +3,8 @@
 use litesnn_framework::record::ExitRow;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{INK, anchored, axis_decimals, colour, key_height, key_places, limits, mark, mesh, shortened};
+use super::style::{HeadKey, INK, axis_decimals, colour, limits, mark, mesh};
 use super::{Content, Drawn, Figure};
 use crate::exits::{Stop, ways};
 use crate::metric;
@@ -47,7 +46,7 @@ pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
     let caption = "Filled marks: images stop by a threshold, a mark for each threshold; the ringed one is the result's. Open marks: \
                    all images run 1, 2, ... timesteps. Means over seeds. Right: at the threshold of the result.";
     let exits = Exits { series };
-    let height = exits.head() + PANELS;
+    let height = exits.head_key().height() + PANELS;
     Some(Figure::new("exits", "Early exit", caption.into(), (WIDTH, height), Content::Exits(exits)))
 }
 
@@ -78,25 +77,13 @@ impl Series {
 }
 
 impl Exits {
-    fn names(&self) -> Vec<String> {
-        self.series.iter().map(|series| shortened(&series.name, 48)).collect()
-    }
-
-    fn key_places(&self) -> Vec<(u32, u32)> {
-        key_places(&self.names(), 18, WIDTH - 40)
-    }
-
-    fn head(&self) -> u32 {
-        12 + key_height(&self.key_places())
+    fn head_key(&self) -> HeadKey {
+        HeadKey::new(self.series.iter().map(|series| &series.name), 30, WIDTH - 40)
     }
 
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let (head, body) = area.split_vertically(self.head());
-        for ((index, name), (line, x)) in self.names().into_iter().enumerate().zip(self.key_places()) {
-            let (x, y) = (30 + x as i32, 16 + 20 * line as i32);
-            mark(&head, (x, y), index, 5, true)?;
-            head.draw(&Text::new(name, (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
-        }
+        let (head, body) = area.split_vertically(self.head_key().height());
+        self.head_key().draw(&head)?;
         let panels = body.split_evenly((1, 3));
         self.accuracy(&panels[0], "Timesteps (mean)", |place| place.timesteps)?;
         self.accuracy(&panels[1], &metric::BIT_SYN_OPS.heading(), |place| place.bit_syn_ops)?;

@@ -2,9 +2,8 @@
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{INK, anchored, axis_decimals, key_height, key_places, limits, mark, mesh, shortened};
+use super::style::{HeadKey, axis_decimals, limits, mark, mesh};
 use super::{Content, Drawn, Figure};
 use crate::ranking::pairs;
 use crate::trials::{ExperimentResults, SeedGroup};
@@ -31,30 +30,18 @@ pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
     let caption = "A mark for each architecture and seed. A search that ranks well has marks that rise from left to right: only \
                    their order counts, because paths share their weights and are less accurate than trained networks.";
     let ranking = Ranking { series };
-    let height = ranking.head() + PANEL;
+    let height = ranking.head_key().height() + PANEL;
     Some(Figure::new("ranking", "Ranking quality", caption.into(), (WIDTH, height), Content::Ranking(ranking)))
 }
 
 impl Ranking {
-    fn names(&self) -> Vec<String> {
-        self.series.iter().map(|(name, _)| shortened(name, 48)).collect()
-    }
-
-    fn key_places(&self) -> Vec<(u32, u32)> {
-        key_places(&self.names(), 18, WIDTH - 40)
-    }
-
-    fn head(&self) -> u32 {
-        12 + key_height(&self.key_places())
+    fn head_key(&self) -> HeadKey {
+        HeadKey::new(self.series.iter().map(|(name, _)| name), 30, WIDTH - 40)
     }
 
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let (head, body) = area.split_vertically(self.head());
-        for ((index, name), (line, x)) in self.names().into_iter().enumerate().zip(self.key_places()) {
-            let (x, y) = (30 + x as i32, 16 + 20 * line as i32);
-            mark(&head, (x, y), index, 5, true)?;
-            head.draw(&Text::new(name, (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
-        }
+        let (head, body) = area.split_vertically(self.head_key().height());
+        self.head_key().draw(&head)?;
         let all = || self.series.iter().flat_map(|(_, pairs)| pairs);
         let (left, right) = limits(all().map(|pair| pair.0), 0.5);
         let (bottom, top) = limits(all().map(|pair| pair.1), 0.5);

@@ -4,11 +4,13 @@
 use std::sync::Once;
 
 use plotters::chart::MeshStyle;
-use plotters::coord::CoordTranslate;
 use plotters::coord::types::RangedCoordf64;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::Drawn;
 
 /// The font, registered from the project's own file.
 pub const FONT: &str = "DejaVu Sans";
@@ -143,6 +145,37 @@ pub fn key_places(names: &[String], sign: u32, room: u32) -> Vec<(u32, u32)> {
 /// Height of the lines of a key.
 pub fn key_height(places: &[(u32, u32)]) -> u32 {
     20 * places.last().map_or(0, |place| place.0 + 1)
+}
+
+/// A key in the head of a figure: the mark and the name of each series, in the order of the marks.
+pub struct HeadKey {
+    names: Vec<String>,
+    places: Vec<(u32, u32)>,
+    left: u32,
+}
+
+impl HeadKey {
+    /// Of series with these names. The marks of the first column stand at `left`, and a line is `room`
+    /// wide.
+    pub fn new<'a>(names: impl Iterator<Item = &'a String>, left: u32, room: u32) -> HeadKey {
+        let names: Vec<String> = names.map(|name| shortened(name, 48)).collect();
+        HeadKey { places: key_places(&names, 18, room), names, left }
+    }
+
+    /// Height of the head.
+    pub fn height(&self) -> u32 {
+        12 + key_height(&self.places)
+    }
+
+    /// Draws it at the top of `area`.
+    pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        for ((index, name), (line, x)) in self.names.iter().enumerate().zip(&self.places) {
+            let (x, y) = ((self.left + x) as i32, 16 + 20 * *line as i32);
+            mark(area, (x, y), index, 5, true)?;
+            area.draw(&Text::new(name.as_str(), (x + 12, y), anchored(12.0, INK, HPos::Left, VPos::Center)))?;
+        }
+        Ok(())
+    }
 }
 
 /// A rectangle in pixels: left, top, right, bottom.
