@@ -78,11 +78,19 @@ impl<'a> OpenDecisions<'a> {
         Ok(OpenDecisions::of(space, network, &parameters, timesteps, training))
     }
 
-    /// Refuses what the optimizer itself refuses, and an open decision whose logits it does not
+    /// Refuses a space without the paths that the optimizer needs, what the optimizer itself refuses,
+    /// and an open decision whose logits it does not
     /// move and that is no control.
     pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
-        optimizer.check(self)?;
         let (decides, controls, name) = (optimizer.decides(), optimizer.controls(), optimizer.typetag_name());
+        if optimizer.needs_paths() && !self.paths {
+            return Err(AtRandom {
+                key: format!("optimizer.{name}"),
+                message: "the supernet of this space does not run the path of one architecture".into(),
+                help: "take a space whose supernet does".into(),
+            });
+        }
+        optimizer.check(self)?;
         match self.roles.iter().find(|role| !controls.contains(role) && !decides.contains(role)) {
             None => Ok(()),
             Some(role) => Err(AtRandom {
