@@ -7,11 +7,10 @@ use litesnn_engine::file::Provenance;
 use tch::Device;
 
 use crate::data::DataStore;
-use crate::ground::{Build, Parameters};
 use crate::manifest::{Request, load};
 use crate::network::{Design, packed};
-use crate::record::{self, Stage, files};
-use crate::train::{Checkpoint, Phase};
+use crate::record::{self, files};
+use crate::train::final_network;
 use crate::{Error, Result};
 
 /// The network of a finished trial with its final weights, and where it comes from. `producer` is the
@@ -29,16 +28,7 @@ pub fn packed_trial(folder: &Path, store: &DataStore, producer: &str) -> Result<
         return Err(refused("holds no finished trial".into(), "`litesnn run` finishes it"));
     };
     let design = Design::read(&folder.join(files::DESIGN))?;
-    let weights = Checkpoint::last(&folder.join(files::CHECKPOINT))
-        .map_err(|error| refused(format!("has no final weights: {error}"), FORGOTTEN))?;
-    if weights.phase != Phase::Retrain || !weights.finished.contains(&Stage::Retrain) {
-        return Err(refused("has no final weights: its newest checkpoint is from before its end".into(), FORGOTTEN));
-    }
-    let mut parameters = Parameters::default();
-    let network = design.build(&mut Build::new(&mut parameters, outcome.seed as u64, Device::Cpu))?;
-    weights
-        .restore_parameters(&parameters)
-        .map_err(|why| refused(format!("does not fit its own design: its last checkpoint {why}"), FORGOTTEN))?;
+    let network = final_network(folder, (&design, outcome.seed), Device::Cpu, ("", FORGOTTEN))?;
     let plan = load(&Request { manifest: folder.join(files::MANIFEST), ..Request::default() })?;
     let manifest = &plan.trials.first().ok_or_else(|| Error::design("its manifest has no trial"))?.manifest;
     let splits = store.open(manifest.dataset.as_ref())?;

@@ -34,11 +34,11 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::features::Features;
-use super::{Checkpoint, Phase};
+use super::final_network::final_network;
 use crate::data::DataInfo;
 use crate::ground::{Build, Parameters};
 use crate::network::{Design, Network, Pass, Response, SpikeTap, WeightCache};
-use crate::record::{self, Stage, files};
+use crate::record::{self, files};
 use crate::spiking::Precision;
 use crate::{Error, Result};
 
@@ -179,17 +179,8 @@ impl<'a> Teacher<'a> {
         if let Some(why) = Teaching::misfit(&design, data) {
             return Err(refused(format!("cannot teach this trial: {why}"), "name a trial on data of the same form"));
         }
-        let weights = Checkpoint::last(&folder.join(files::CHECKPOINT))
-            .map_err(|error| refused(format!("has no final weights to teach with: {error}"), FORGOTTEN))?;
-        if weights.phase != Phase::Retrain || !weights.finished.contains(&Stage::Retrain) {
-            let message = "has no final weights to teach with: its newest checkpoint is from before its end";
-            return Err(refused(message.into(), FORGOTTEN));
-        }
-        let mut parameters = Parameters::default();
-        let network = design.build(&mut Build::new(&mut parameters, outcome.seed as u64, device))?;
-        weights
-            .restore_parameters(&parameters)
-            .map_err(|why| refused(format!("does not fit its own design: its last checkpoint {why}"), FORGOTTEN))?;
+        let weights = (" to teach with", FORGOTTEN);
+        let network = final_network(folder, (&design, outcome.seed), device, weights)?;
         Ok(Teacher::new(teaching, network, design.timesteps, precision))
     }
 
