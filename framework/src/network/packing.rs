@@ -15,6 +15,7 @@ use litesnn_engine as engine;
 use litesnn_engine::{Current, Made, Map, Source, Synapses, Values, Window};
 use tch::{Device, Kind, Tensor};
 
+use super::channels::Channels;
 use super::compression::Techniques;
 use super::early_exit::EarlyExit;
 use super::layer::LayerShape;
@@ -45,8 +46,15 @@ impl Written {
         Written { map, divisor: 1.0 }
     }
 
-    /// The numbers themselves as a current, times `scale` where there is one.
-    pub fn handed_on(self, scale: Option<Vec<f32>>) -> Current {
+    /// The numbers themselves as a current.
+    pub fn handed_on(self) -> Current {
+        self.handed_on_to(&Channels::default())
+    }
+
+    /// The same to neurons of these channels; a removed one is driven by nothing.
+    pub fn handed_on_to(self, channels: &Channels) -> Current {
+        let kept = channels.mask(Techniques::ALL).map(|kept| kept.to_kind(Kind::Float).to_device(Device::Cpu));
+        let scale = kept.map(|kept| Vec::<f32>::try_from(kept).expect("ones and zeros"));
         Current::Scaled { of: self.map, divisor: self.divisor, scale: scale.unwrap_or_default(), bias: Vec::new() }
     }
 }
@@ -110,6 +118,12 @@ impl Packer {
     ) -> Result<Written> {
         let neuron = self.neuron(neurons)?;
         Ok(Written::of(self.add(name, shape, Made::Spikes { neuron, currents })))
+    }
+
+    /// Neurons on the output map of a layer, and what drives them, that layer among it.
+    pub fn spikes_of(&mut self, shape: &LayerShape, neurons: &Neurons, currents: Vec<Current>) -> Result<Written> {
+        let map = [shape.outputs, shape.map.0, shape.map.1].map(|side| side as usize);
+        self.spikes(format!("{}.spikes", shape.name), map, neurons, currents)
     }
 
     /// The engine's neuron in place of these.

@@ -6,8 +6,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::{Build, Role, Stream};
 use litesnn_framework::network::engine::{self as packed, Current};
 use litesnn_framework::network::{
-    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass,
-    Techniques, Written,
+    Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass, Written,
 };
 use litesnn_framework::spiking::{
     BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
@@ -156,8 +155,7 @@ impl Synapses {
     fn packed_with(&self, of: Option<Written>, others: Vec<Current>, packer: &mut Packer) -> Result<Written> {
         let mut currents = vec![Current::Synapses(self.packed_current(of, packer))];
         currents.extend(others);
-        let shape = [self.shape.outputs, self.shape.map.0, self.shape.map.1].map(|side| side as usize);
-        packer.spikes(format!("{}.spikes", self.shape.name), shape, self.neurons(), currents)
+        packer.spikes_of(&self.shape, self.neurons(), currents)
     }
 
     /// The spikes of its neurons, written for the engine; without a map it reads the image.
@@ -263,12 +261,7 @@ impl Block {
                 ShortcutPart::Projection(projection) => {
                     Current::Synapses(projection.packed_current(Some(input), packer))
                 }
-                _ => {
-                    let kept = second.weight.channels().mask(Techniques::ALL);
-                    let kept =
-                        kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
-                    handed_on(packer).handed_on(kept)
-                }
+                _ => handed_on(packer).handed_on_to(second.weight.channels()),
             };
             return second.packed_with(Some(middle), vec![shortcut], packer);
         };

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use litesnn_framework::Result;
 use litesnn_framework::ground::Build;
 use litesnn_framework::network::engine::Current;
-use litesnn_framework::network::{Activity, Channels, Packer, Pass, Path, Techniques, Written};
+use litesnn_framework::network::{Activity, Channels, Packer, Pass, Path, Written};
 use litesnn_framework::spiking::{Neurons, Term, node_spikes, repeat_over_time, side_by_side};
 use tch::{Kind, Tensor};
 
@@ -218,9 +218,7 @@ impl SpikingCell {
             currents[pool.node].push(pool.packed(&name, input, &self.channels[pool.node], packer)?);
         }
         for identity in self.identities.iter().filter(|identity| identity.predecessor == predecessor) {
-            let kept = self.channels[identity.node].mask(Techniques::ALL);
-            let kept = kept.map(|kept| Vec::<f32>::try_from(kept.to_kind(Kind::Float)).expect("ones and zeros"));
-            currents[identity.node].push(input.handed_on(kept));
+            currents[identity.node].push(input.handed_on_to(&self.channels[identity.node]));
         }
         Ok(())
     }

@@ -42,8 +42,7 @@ impl Depthwise {
     pub(super) fn packed(&self, input: Written, packer: &mut Packer) -> Result<Written> {
         let norm = self.norm.keeping(self.weight.channels().mask(Techniques::ALL).as_ref());
         let current = Current::Synapses(packer.synapses(&self.shape, &self.weight, Some(input), Some(&norm), None));
-        let map = [self.shape.outputs, self.shape.map.0, self.shape.map.1].map(|side| side as usize);
-        packer.spikes(format!("{}.spikes", self.shape.name), map, &self.neurons, vec![current])
+        packer.spikes_of(&self.shape, &self.neurons, vec![current])
     }
 
     /// The spikes of its neurons.

@@ -101,7 +101,7 @@ impl Head {
         let mut features = packer.mean("features".into(), spikes);
         if let Some(neurons) = &self.neurons {
             let shape = packer.shape(features);
-            features = packer.spikes("features.spikes".into(), shape, neurons, vec![features.handed_on(None)])?;
+            features = packer.spikes("features.spikes".into(), shape, neurons, vec![features.handed_on()])?;
         }
         let Linear { shape, weight, end } = &self.linear;
         let synapses = match end {

@@ -46,7 +46,7 @@ impl Pool {
             None => Ok(current),
             Some(neurons) => {
                 let shape = packer.shape(sums);
-                Ok(packer.spikes(format!("{name}.spikes"), shape, neurons, vec![current])?.handed_on(None))
+                Ok(packer.spikes(format!("{name}.spikes"), shape, neurons, vec![current])?.handed_on())
             }
         }
     }

@@ -208,10 +208,7 @@ impl StackedConvolution {
             let current = Current::Synapses(packer.synapses(shape, weight, Some(input), Some(&norm), None));
             let current = match &self.candidates {
                 None => current,
-                Some(neurons) => {
-                    let map = [shape.outputs, shape.map.0, shape.map.1].map(|side| side as usize);
-                    packer.spikes(format!("{}.spikes", shape.name), map, neurons, vec![current])?.handed_on(None)
-                }
+                Some(neurons) => packer.spikes_of(shape, neurons, vec![current])?.handed_on(),
             };
             all.push((*node, current));
         }

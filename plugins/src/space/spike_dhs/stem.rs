@@ -61,9 +61,7 @@ impl Stem {
         let neurons = self.neurons.as_ref().expect("the stem of a final network spikes");
         let norm = self.norm.keeping(self.weight.channels().mask(Techniques::ALL).as_ref());
         let synapses = packer.synapses(&self.shape, &self.weight, None, Some(&norm), None);
-        let (height, width) = self.shape.map;
-        let shape = [self.shape.outputs, height, width].map(|side| side as usize);
-        packer.spikes("stem.spikes".into(), shape, neurons, vec![Current::Synapses(synapses)])
+        packer.spikes_of(&self.shape, neurons, vec![Current::Synapses(synapses)])
     }
 
     pub(super) fn forward(&self, images: &Tensor, pass: &Pass) -> Signal {
