@@ -88,9 +88,23 @@ pub struct Judge {
 /// The roles that training a candidate moves beside the weights.
 const OTHERS: [Role; 3] = [Role::Score, Role::BitLogit, Role::TimestepLogit];
 /// Draws until an architecture that was not tried yet is taken not to exist.
-pub(super) const ATTEMPTS: usize = 1000;
+const ATTEMPTS: usize = 1000;
 /// Candidates of a rehearsal.
 pub(super) const REHEARSED: usize = 2;
+
+/// The first architecture that `draw` gives and that was not tried yet; `None` where there is none in a
+/// thousand draws. `draws` is the number of the next draw.
+pub(super) fn untried(
+    tried: &[Architecture],
+    draws: &mut u64,
+    draw: impl Fn(u64) -> Architecture,
+) -> Option<Architecture> {
+    (0..ATTEMPTS).find_map(|_| {
+        let architecture = draw(*draws);
+        *draws += 1;
+        (!tried.contains(&architecture)).then_some(architecture)
+    })
+}
 
 impl Judge {
     /// Refuses what the search cannot do, in the settings of optimizer `name`.
@@ -209,16 +223,11 @@ impl<'j> Trials<'j> {
     /// Tries an architecture that `draw` gives and that was not tried before. False where it gives
     /// none, in a thousand draws.
     pub fn add(&mut self, search: &mut Search, draw: impl Fn(&Search, &mut Stream) -> Architecture) -> Result<bool> {
-        for _ in 0..ATTEMPTS {
-            let architecture = draw(search, &mut search.stream("candidate", self.draws));
-            self.draws += 1;
-            if !self.tried.contains(&architecture) {
-                self.judge.evaluate(search, &architecture)?;
-                self.tried.push(architecture);
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let drawn = |number| draw(search, &mut search.stream("candidate", number));
+        let Some(architecture) = untried(&self.tried, &mut self.draws, drawn) else { return Ok(false) };
+        self.judge.evaluate(search, &architecture)?;
+        self.tried.push(architecture);
+        Ok(true)
     }
 
     /// Whether the budget has room for another candidate. There is one at least.

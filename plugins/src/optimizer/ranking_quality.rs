@@ -34,7 +34,7 @@ use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::candidates::{ATTEMPTS, Budget, Cost, Fitness, Judge, REHEARSED};
+use super::candidates::{Budget, Cost, Fitness, Judge, REHEARSED, untried};
 use super::two_passes::two_pass_settings;
 
 two_pass_settings! {
@@ -78,18 +78,13 @@ impl RankingQuality {
     /// The architectures, the same for every seed.
     fn draw(&self, search: &Search) -> Vec<Architecture> {
         let count = if search.is_rehearsal() { self.architectures.min(REHEARSED) } else { self.architectures };
-        let mut drawn: Vec<Architecture> = Vec::new();
-        let (mut draws, mut in_vain) = (0, 0);
-        while drawn.len() < count && in_vain < ATTEMPTS {
-            let mut random = Stream::open(u64::from(self.draw_seed), "ranking-quality", draws);
-            let architecture = search.space().sample(&mut random);
-            draws += 1;
-            if drawn.contains(&architecture) {
-                in_vain += 1;
-            } else {
-                in_vain = 0;
-                drawn.push(architecture);
-            }
+        let draw =
+            |number| search.space().sample(&mut Stream::open(u64::from(self.draw_seed), "ranking-quality", number));
+        let (mut drawn, mut draws) = (Vec::new(), 0);
+        while drawn.len() < count
+            && let Some(architecture) = untried(&drawn, &mut draws, draw)
+        {
+            drawn.push(architecture);
         }
         if drawn.len() < count {
             search.note(&format!("the space has no more than {} architectures", drawn.len()));
