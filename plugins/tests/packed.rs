@@ -152,10 +152,9 @@ fn weights_of_every_quantiser_have_levels_and_others_stay_as_they_are() {
         (json!({ "nm-prune": { "n": 2, "m": 4 } }), false),
         (json!({ "channel-rank-prune": { "rate": 0.5 } }), false),
     ] {
-        let (levels, layers) = with_levels(&compare(&space, &[compressor.clone()]));
+        let (levels, layers) = with_levels(&compare(&space, std::slice::from_ref(&compressor)));
         let said = format!("{compressor}: {levels} of {layers} layers have levels");
         assert_eq!(levels > 0, has_levels, "{said}");
-        println!("{said}");
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `weights` | U8 | of each layer in the same order, the mask, then the codes of the kept weights, each from a whole byte on |
 //!
 //! A code q of b bits stands for the level first + step · q. The mask is coded in the shortest way
-//! ([`mask`](crate::mask)). The key `litesnn packed 1` of the metadata has the SHA-256 of all bytes
+//! ([`mask`]). The key `litesnn packed 1` of the metadata has the SHA-256 of all bytes
 //! behind the header: `numbers`, `graph`, `weights`. A reader refuses everything that it does not know, and every number that does not
 //! fit the others, before it allocates for it.
 
