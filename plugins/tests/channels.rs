@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use litesnn_framework::data::DataInfo;
-use litesnn_framework::ground::{Build, Parameters};
+use litesnn_framework::ground::{Build, Parameters, Stream};
 use litesnn_framework::network::cost::{CostModel, model_size_bytes};
 use litesnn_framework::network::{
     Architecture, Compression, Compressor, CostConstants, Edge, Network, Pass, Progress, SearchSpace, Techniques,
@@ -55,7 +55,7 @@ fn stir(parameters: &Parameters) {
     let running = parameters.buffers().iter().filter(|(name, _)| name.contains("running_")).map(|(_, tensor)| tensor);
     tch::no_grad(|| {
         for tensor in trained.chain(running) {
-            let noise = tensor.rand_like() * 0.2;
+            let noise = Stream::numbered(1).uniform(&tensor.size(), 0.0, 1.0) * 0.2;
             let _ = tensor.shallow_clone().g_add_(&noise);
         }
     });
@@ -98,7 +98,7 @@ fn same(wide: Value, kept: &[(&str, &[i64])], slim: Value, more: &[(&str, Value)
     keep(&many, kept);
     narrow((wide.as_ref(), &many), (slim.as_ref(), &few));
 
-    let images = Tensor::randn([6, 2, 8, 8], (Kind::Float, Device::Cpu));
+    let images = Stream::numbered(2).normal(&[6, 2, 8, 8]);
     for training in [false, true] {
         let pass = Pass { training, measure: true, maps: true, ..Pass::new(3) };
         let (a, b) = (wide.forward(&images, &pass), slim.forward(&images, &pass));
@@ -216,7 +216,7 @@ fn a_shortcut_drives_no_removed_neuron() {
     let mut build = Build::new(&mut parameters, 4, Device::Cpu);
     let network = built(json!({ "layers": { "layers": layers } }), None, &[(NAME, pruner.as_ref())], &mut build);
     stir(&parameters);
-    let images = Tensor::randn([5, 2, 8, 8], (Kind::Float, Device::Cpu));
+    let images = Stream::numbered(3).normal(&[5, 2, 8, 8]);
     // The block's spikes, channel by channel, are what `block2.conv` reads.
     let fired = || {
         let pass = Pass { measure: true, maps: true, ..Pass::new(3) };
@@ -255,7 +255,7 @@ fn nodes_of_cells_lose_whole_channels() {
         &[(NAME, pruner.as_ref())],
         &mut Build::new(&mut parameters, 4, Device::Cpu),
     );
-    let images = Tensor::randn([5, 2, 8, 8], (Kind::Float, Device::Cpu));
+    let images = Stream::numbered(4).normal(&[5, 2, 8, 8]);
     let pass = Pass { measure: true, maps: true, ..Pass::new(3) };
     let untouched = network.forward(&images, &pass).logits;
     assert!(untouched.equal(&dense.forward(&images, &pass).logits), "nothing is removed yet");
@@ -336,7 +336,7 @@ fn separable_and_averaged_edges_lose_whole_channels() {
     wanted.extend(of_cell(stem, stem, 2, 3));
     wanted.extend(of_cell(stem, cell, 8, 8));
     wanted.push(3 * 24);
-    let images = Tensor::randn([5, 2, 8, 8], (Kind::Float, Device::Cpu));
+    let images = Stream::numbered(5).normal(&[5, 2, 8, 8]);
     let pass = Pass { measure: true, maps: true, ..Pass::new(3) };
     let response = network.forward(&images, &pass);
     let rows = layer_costs::layers(network.as_ref(), &response.activity, 3);

@@ -1,6 +1,6 @@
 //! The formulas that transforms give to kernels, against the transforms themselves.
 
-use litesnn_framework::ground::{Build, Parameters, Role};
+use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{Compressor, Formula, LayerSpec, Level, Place, WeightTransform};
 use litesnn_plugins::compressor::gaussian_quantize::GaussianQuantize;
 use litesnn_plugins::compressor::magnitude_prune::MagnitudePrune;
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 /// A transform of a random weight in a search, and what it trains.
 fn attached(compressor: &dyn Compressor) -> (Tensor, Box<dyn WeightTransform>, Parameters) {
     tch::manual_seed(4);
-    let weight = Tensor::randn([6, 5, 3, 3], (Kind::Float, Device::Cpu));
+    let weight = Stream::numbered(1).normal(&[6, 5, 3, 3]);
     let mut parameters = Parameters::default();
     let mut build = Build::new(&mut parameters, 0, Device::Cpu);
     let weight = build.parameter("weight", Role::Weight, |_| weight);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use litesnn_framework::data::DataInfo;
-use litesnn_framework::ground::{Build, Parameters, Role};
+use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::cost::model_size_bytes;
 use litesnn_framework::network::{
     CompressedWeight, Compression, Compressor, Decision, Input, Network, Pass, Place, SearchSpace, SynapseLayer,
@@ -212,7 +212,7 @@ fn every_named_network_runs_at_a_small_width() {
         let mut parameters = Parameters::default();
         let mut build = Build::new(&mut parameters, 1, Device::Cpu);
         let network = built(&json!({ "network": name, "width": 0.03 }), CIFAR, 10, &mut build);
-        let images = Tensor::randn([2, 3, 32, 32], (Kind::Float, Device::Cpu));
+        let images = Stream::numbered(1).normal(&[2, 3, 32, 32]);
         let pass = Pass { training: true, measure: true, ..Pass::new(2) };
         let response = network.forward(&images, &pass);
         assert_eq!(response.logits.size(), [2, 2, 10], "{name}");
@@ -332,7 +332,7 @@ fn sums_and_averages_count_as_the_spikes_in_them() {
     let places: Vec<String> = network.layers().iter().map(|layer| layer.shape.name.clone()).collect();
     assert_eq!(places, ["stem", "block1.conv1", "block1.conv2", "block2.conv", "classifier"]);
     assert_eq!(network.layers()[4].shape.place, Place::Classifier);
-    let images = Tensor::randn([3, 1, 8, 8], (Kind::Float, Device::Cpu));
+    let images = Stream::numbered(2).normal(&[3, 1, 8, 8]);
     let pass = Pass { measure: true, maps: true, ..Pass::new(2) };
     let activity = network.forward(&images, &pass).activity;
     // Of the sums of two spikes, four to a window: whole numbers of spikes an image.

@@ -14,6 +14,7 @@ use crate::arguments::{Bench, BenchWork};
 const WARM: usize = 30;
 
 /// Forward and backward of the neurons `[T, B, C, size, size]`.
+#[expect(clippy::disallowed_methods, reason = "the time does not depend on the values")]
 pub fn lif(options: &Bench, device: Device) -> Value {
     let size = options.size.unwrap_or(32);
     let shape =

@@ -10,6 +10,7 @@ use super::times::wait;
 use super::{Finding, Setting};
 use crate::exit::Failure;
 
+#[expect(clippy::disallowed_methods, reason = "the time does not depend on the values")]
 pub fn check(setting: &Setting) -> Result<Finding, Failure> {
     let mut finding = Finding::default();
     let device = setting.device;

@@ -4,6 +4,7 @@
 //! rounds to the power of two: a sum of such products of one sign is too small by 4.9e-4 then,
 //! whatever the order of the sum.
 
+use litesnn_framework::ground::Stream;
 use litesnn_framework::spiking::Precision;
 use tch::{Device, Kind, Tensor};
 
@@ -16,9 +17,9 @@ const EXACT: f64 = 5e-5;
 
 pub fn check(setting: &Setting) -> Result<Finding, Failure> {
     let (device, mut finding) = (setting.device, Finding::default());
-    tch::manual_seed(0);
-    let factor = |shape: &[i64]| {
-        let powers = Tensor::randint_low(-1, 2, shape, (Kind::Float, Device::Cpu)).exp2();
+    let mut stream = Stream::open(0, "gpu-check/numerics", 0);
+    let mut factor = |shape: &[i64]| {
+        let powers = (stream.uniform(shape, -1.0, 2.0).floor()).exp2();
         powers * (1.0 + 2f64.powi(-12))
     };
     let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
@@ -58,7 +59,8 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
 
 /// Gradients of a convolution are the same five times over, and those of f64: sums in one order.
 fn gradients(finding: &mut Finding, device: Device) {
-    let leaf = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+    let mut stream = Stream::open(0, "gpu-check/gradients", 0);
+    let mut leaf = |shape: &[i64]| stream.normal(shape);
     let (x, w, upstream) = (leaf(&[64, 12, 32, 32]), leaf(&[36, 12, 3, 3]), leaf(&[64, 36, 32, 32]));
     let run = |kind: Kind, device: Device| {
         let of = |tensor: &Tensor| tensor.to_kind(kind).to_device(device).detach();
@@ -83,8 +85,9 @@ fn gradients(finding: &mut Finding, device: Device) {
 
 /// Spikes and quantised weights are exact in bf16: the result is that of f64, rounded once.
 fn spikes(finding: &mut Finding, device: Device) {
-    let spikes = Tensor::rand([8, 64, 16, 16], (Kind::Float, Device::Cpu)).gt(0.7).to_kind(Kind::Float);
-    let levels = (Tensor::rand([32, 64, 3, 3], (Kind::Float, Device::Cpu)) * 16.0).floor() - 7.5;
+    let mut stream = Stream::open(0, "gpu-check/spikes", 0);
+    let spikes = stream.uniform(&[8, 64, 16, 16], 0.0, 1.0).gt(0.7).to_kind(Kind::Float);
+    let levels = stream.uniform(&[32, 64, 3, 3], 0.0, 16.0).floor() - 7.5;
     let steps = Tensor::full([32], 0.125, (Kind::Float, device));
     let want = spikes.to_kind(Kind::Double).conv2d(&levels.to_kind(Kind::Double), None::<&Tensor>, 1, 1, 1, 1);
     let want = want.to_kind(Kind::BFloat16).to_kind(Kind::Double) * 0.125;

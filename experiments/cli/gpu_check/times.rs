@@ -19,6 +19,7 @@ use crate::exit::Failure;
 /// of a part, height, operations that it reads.
 const NODES: [[i64; 5]; 3] = [[6, 120, 12, 32, 4], [6, 120, 24, 16, 4], [6, 120, 48, 8, 4]];
 
+#[expect(clippy::disallowed_methods, reason = "the time does not depend on the values")]
 pub fn check_nodes(setting: &Setting) -> Result<Finding, Failure> {
     let mut finding = Finding::default();
     let mut all = Vec::new();
@@ -41,6 +42,7 @@ pub fn check_nodes(setting: &Setting) -> Result<Finding, Failure> {
 }
 
 /// Forward alone, and with the backward pass, of a node with spiking candidates.
+#[expect(clippy::disallowed_methods, reason = "the time does not depend on the values")]
 fn node(setting: &Setting, shape: [i64; 5]) -> Value {
     let [steps, batch, width, height, parts] = shape;
     let (device, neurons) = (setting.device, Neurons::from(Lif::default()));

@@ -169,9 +169,14 @@ impl Benchmark<'_> {
     fn splits(&self) -> Splits {
         let ([channels, height, width], classes) = self.trial().manifest.dataset.form();
         let [height, width] = [height, width].map(|side| self.size.unwrap_or(side));
-        let random = |images: usize| Split {
-            images: Tensor::randint(256, [images as i64, channels, height, width], (Kind::Uint8, Device::Cpu)),
-            labels: Tensor::randint(classes as i64, [images as i64], (Kind::Int64, Device::Cpu)),
+        let random = |images: usize| {
+            let mut stream = Stream::open(self.trial().seed, "bench/splits", 0);
+            let mut integers = |shape: &[i64], below: usize| {
+                let count = shape.iter().product::<i64>() as usize;
+                Tensor::from_slice(&stream.integers(count, below as i64)).view(shape)
+            };
+            let shape = [images as i64, channels, height, width];
+            Split { images: integers(&shape, 256).to_kind(Kind::Uint8), labels: integers(&shape[..1], classes) }
         };
         let (train, test) = match self.work {
             Work::Evaluate => (0, EVALUATED * self.batch),

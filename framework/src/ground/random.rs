@@ -25,6 +25,12 @@ impl Stream {
         Stream(Some(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())))
     }
 
+    /// The stream of a number alone, for tests: libtorch's generator is shared by all threads, so that
+    /// what a test draws from it depends on the tests beside it.
+    pub fn numbered(number: u64) -> Stream {
+        Stream::open(0, "a test", number)
+    }
+
     /// A stream for networks that are counted and never run: its tensors hold ones, in the memory
     /// of a single number.
     pub fn outline() -> Stream {

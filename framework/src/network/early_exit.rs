@@ -53,6 +53,7 @@ pub fn running(stopped: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
 
     #[test]
     fn the_first_yes_counts_and_the_last_timestep_needs_none() {
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_last_prefix_is_the_mean_to_the_bit_and_the_first_is_the_first_timestep() {
-        let logits = Tensor::randn([6, 40, 10], (Kind::Float, tch::Device::Cpu));
+        let logits = Stream::numbered(1).normal(&[6, 40, 10]);
         let prefixes = prefix_means(&logits);
         assert!(prefixes.get(5).equal(&logits.mean_dim(0, false, None::<Kind>)));
         assert!(prefixes.get(0).equal(&logits.get(0)));

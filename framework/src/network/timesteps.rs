@@ -65,6 +65,7 @@ pub fn prefix_cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
 
     #[test]
     fn exceedance_is_the_papers_example() {
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn prefix_cross_entropy_agrees_with_one_cross_entropy_for_each_prefix() {
-        let logits = Tensor::randn([4, 5, 3], (Kind::Double, tch::Device::Cpu));
+        let logits = Stream::numbered(1).normal(&[4, 5, 3]).to_kind(Kind::Double);
         let labels = Tensor::from_slice(&[0i64, 1, 2, 1, 0]);
         let all = prefix_cross_entropy(&logits, &labels);
         for count in 1..=4 {

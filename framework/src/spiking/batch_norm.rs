@@ -204,14 +204,14 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::ground::Parameters;
+    use crate::ground::{Parameters, Stream};
     use crate::spiking::time::unfold_time;
 
     #[test]
     fn a_scale_multiplies_the_normalised_channels_and_gets_a_gradient() {
         let mut parameters = Parameters::default();
         let norm = BatchNorm::new(2, Statistics::AllTimesteps, &mut Build::new(&mut parameters, 0, Device::Cpu));
-        let x = Tensor::randn([8, 2, 3, 3], (Kind::Float, Device::Cpu));
+        let x = Stream::numbered(1).normal(&[8, 2, 3, 3]);
         let scale = Tensor::from_slice(&[0.25f32, 2.0]).set_requires_grad(true);
         let scaled = norm.forward(&x, Some(&scale), 4, true);
         let want = norm.forward(&x, None, 4, true) * scale.view([1, 2, 1, 1]);
@@ -231,7 +231,7 @@ mod tests {
         ] {
             let mut parameters = Parameters::default();
             let norm = BatchNorm::new(2, statistics, &mut Build::new(&mut parameters, 0, Device::Cpu));
-            let x = Tensor::randn(&shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let x = Stream::numbered(2).normal(&shape).set_requires_grad(true);
             let (trained, evaluated) =
                 (norm.forward(&x, None, timesteps, true), norm.forward(&x, None, timesteps, false));
             assert!(trained.equal(&evaluated), "{statistics:?} {shape:?}");
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn each_timestep_can_have_its_own_statistics() {
-        let x = Tensor::randn([6, 2, 3, 3], (Kind::Float, Device::Cpu)) * 2.0
+        let x = Stream::numbered(3).normal(&[6, 2, 3, 3]) * 2.0
             + Tensor::arange(6, (Kind::Float, Device::Cpu)).view([6, 1, 1, 1]);
         let normalise = |statistics| {
             let mut parameters = Parameters::default();

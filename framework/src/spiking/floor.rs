@@ -17,6 +17,7 @@ pub struct ConvolutionFloor {
 impl ConvolutionFloor {
     /// Prepares inputs, weights and gradients of `calls`, in the memory layout and the type of the
     /// calls.
+    #[expect(clippy::disallowed_methods, reason = "the time does not depend on the values")]
     pub fn new(calls: &[ConvolutionCall], device: Device) -> ConvolutionFloor {
         let random = |shape: &[i64], call: &ConvolutionCall| {
             let tensor = Tensor::rand(shape, (Kind::Float, device));
@@ -55,18 +56,18 @@ impl ConvolutionFloor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
     use crate::spiking::{Precision, Recorder};
 
     #[test]
     fn the_floor_computes_the_gradients_that_autograd_does() {
-        let options = (Kind::Float, Device::Cpu);
-        let leaf = |shape: &[i64]| Tensor::rand(shape, options).set_requires_grad(true);
+        let leaf = |shape: &[i64]| Stream::numbered(1).uniform(shape, 0.0, 1.0).set_requires_grad(true);
         let (input, weight) = (leaf(&[2, 3, 8, 8]), leaf(&[4, 3, 3, 3]));
         let recorder = Recorder::default();
         recorder.start();
         let output = Precision::F32.convolve(&input, &weight, None, 2, 1, Some(&recorder));
         let [call]: [ConvolutionCall; 1] = recorder.take().try_into().unwrap();
-        let upstream = output.rand_like();
+        let upstream = Stream::numbered(2).uniform(&output.size(), 0.0, 1.0);
         (output * &upstream).sum(Kind::Float).backward();
         let [to_input, to_weight] = gradients(&upstream, &input.detach(), &weight.detach(), &call);
         assert!(to_input.unwrap().allclose(&input.grad(), 1e-5, 1e-5, false));

@@ -163,13 +163,14 @@ pub fn custom_function(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
     use tch::{Device, Kind};
 
     #[test]
     fn gradients_arrive_at_every_input_and_none_stays_none() {
-        let a = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let b = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let c = Tensor::randn([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let a = Stream::numbered(1).normal(&[3]).set_requires_grad(true);
+        let b = Stream::numbered(2).normal(&[3]).set_requires_grad(true);
+        let c = Stream::numbered(3).normal(&[3]).set_requires_grad(true);
         let product = custom_function(
             &[&a, &b, &c],
             || (vec![&a * &b], vec![a.detach(), b.detach()]),

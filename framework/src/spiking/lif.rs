@@ -334,6 +334,7 @@ unsafe fn backward_lanes<V: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
 
     /// Op by op through autograd: the spike is a step forward and Dspike backward, by the detach
     /// trick.
@@ -362,8 +363,8 @@ mod tests {
         tch::manual_seed(7);
         let neuron = Lif { threshold, ..Lif::default() };
         // 5 * 3 * 701 neurons: several blocks and a remainder.
-        let values = Tensor::randn([4, 5, 3, 701], (kind, Device::Cpu)) * 0.7 + threshold - 0.3;
-        let weight = values.randn_like();
+        let values = Stream::numbered(1).normal(&[4, 5, 3, 701]).to_kind(kind) * 0.7 + threshold - 0.3;
+        let weight = Stream::numbered(2).normal(&values.size()).to_kind(kind);
         let (a, b) = (values.copy().set_requires_grad(true), values.copy().set_requires_grad(true));
         let (spikes, want) = (neuron.spikes(&a), reference(&neuron, &b));
         assert!((&spikes - &want).abs().max().double_value(&[]) < 1e-6);
@@ -388,8 +389,8 @@ mod tests {
     fn a_constant_current_is_the_same_as_one_repeated() {
         for kind in [Kind::Float, Kind::Double] {
             let neuron = Lif::default();
-            let values = Tensor::randn([2, 1500], (kind, Device::Cpu));
-            let weight = Tensor::randn([3, 2, 1500], (kind, Device::Cpu));
+            let values = Stream::numbered(3).normal(&[2, 1500]).to_kind(kind);
+            let weight = Stream::numbered(4).normal(&[3, 2, 1500]).to_kind(kind);
             let (a, b) = (values.copy().set_requires_grad(true), values.copy().set_requires_grad(true));
             let constant = neuron.spikes_of_constant(&a, 3);
             let repeated = neuron.spikes(&b.unsqueeze(0).expand([3, 2, 1500], false));

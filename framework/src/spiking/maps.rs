@@ -143,29 +143,29 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::Stream;
 
     #[test]
     fn maps_side_by_side_are_their_concatenation() {
-        let leaf = |channels: i64| {
-            channels_last(&Tensor::randn([2, channels, 3, 4], (Kind::Float, Device::Cpu))).set_requires_grad(true)
-        };
+        let leaf =
+            |channels: i64| channels_last(&Stream::numbered(1).normal(&[2, channels, 3, 4])).set_requires_grad(true);
         let (a, b) = (leaf(5), leaf(2));
         let (got, want) = (side_by_side(&[a.shallow_clone(), b.shallow_clone()]), Tensor::cat(&[&a, &b], 1));
         assert!(got.equal(&want) && got.stride() == want.stride());
-        let upstream = want.rand_like();
+        let upstream = Stream::numbered(2).uniform(&want.size(), 0.0, 1.0);
         (got * &upstream).sum(Kind::Float).backward();
         assert!(a.grad().equal(&upstream.narrow(1, 0, 5)) && b.grad().equal(&upstream.narrow(1, 5, 2)));
     }
 
     #[test]
     fn stacked_weights_and_their_gradients_are_those_of_a_concatenation() {
-        let leaf = |out: i64| Tensor::rand([out, 5, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let leaf = |out: i64| Stream::numbered(3).uniform(&[out, 5, 3, 3], 0.0, 1.0).set_requires_grad(true);
         let (a, b) = (leaf(4), leaf(7));
         let (c, d) = (a.copy().detach().set_requires_grad(true), b.copy().detach().set_requires_grad(true));
         let (got, want) = (stack_weights(&[a.shallow_clone(), b.shallow_clone()]), Tensor::cat(&[&c, &d], 0));
         assert!(got.equal(&want));
         assert_eq!(got.stride(), [45, 1, 15, 5]);
-        let upstream = want.rand_like();
+        let upstream = Stream::numbered(4).uniform(&want.size(), 0.0, 1.0);
         (got * &upstream).sum(Kind::Float).backward();
         (want * &upstream).sum(Kind::Float).backward();
         assert!(a.grad().equal(&c.grad()) && b.grad().equal(&d.grad()));

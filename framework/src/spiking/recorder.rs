@@ -72,14 +72,17 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind, Tensor};
+    use tch::Tensor;
 
     use super::*;
+    use crate::ground::Stream;
 
     #[test]
     fn a_record_holds_what_was_convolved_and_which_gradients_it_needs() {
-        let options = (Kind::Float, Device::Cpu);
-        let (image, weight) = (Tensor::rand([2, 3, 9, 9], options), Tensor::rand([4, 3, 3, 3], options));
+        let (image, weight) = (
+            Stream::numbered(1).uniform(&[2, 3, 9, 9], 0.0, 1.0),
+            Stream::numbered(2).uniform(&[4, 3, 3, 3], 0.0, 1.0),
+        );
         let trained = weight.copy().set_requires_grad(true);
         let recorder = Recorder::default();
         let convolve = |input: &Tensor, weight: &Tensor, stride, padding| {
@@ -87,7 +90,7 @@ mod tests {
         };
         recorder.start();
         let spikes = convolve(&image, &trained, 2, 1);
-        let fixed = Tensor::rand([5, 4, 1, 1], options);
+        let fixed = Stream::numbered(3).uniform(&[5, 4, 1, 1], 0.0, 1.0);
         let _ = (convolve(&spikes, &fixed, 1, 0), tch::no_grad(|| convolve(&spikes, &fixed, 1, 0)));
         let calls = recorder.take();
         assert_eq!(

@@ -409,7 +409,7 @@ pub fn clip_gradients<'a>(tensors: impl Iterator<Item = &'a Tensor>, limit: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ground::Build;
+    use crate::ground::{Build, Stream};
     use crate::spiking::version;
 
     fn descend(algorithm: Algorithm, steps: usize) -> Vec<f64> {
@@ -452,7 +452,7 @@ mod tests {
             Algorithm::AdamW { weight_decay: 0.1 },
         ];
         for (algorithm, by_kernels) in rules.into_iter().flat_map(|rule| [(rule, true), (rule, false)]) {
-            let start = Tensor::randn([37, 91], (Kind::Float, Device::Cpu));
+            let start = Stream::numbered(1).normal(&[37, 91]);
             let mut parameters = Parameters::default();
             let p = Build::new(&mut parameters, 0, Device::Cpu).parameter("p", Role::Weight, |_| start.copy());
             let mut descent = Descent::new("w", &parameters, &[Role::Weight], algorithm, Rate::Constant(0.01));

@@ -129,9 +129,8 @@ fn index(outputs: &Tensor, labels: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
+    use crate::ground::Stream;
 
     fn training(settings: &str) -> Training {
         serde_json::from_str(&format!("{{ \"epochs\": 1{settings} }}")).unwrap()
@@ -157,7 +156,7 @@ mod tests {
     /// The last prefix is all timesteps, and every prefix is a network of fewer.
     #[test]
     fn a_prefix_has_the_loss_of_so_many_timesteps() {
-        let outputs = Tensor::randn([4, 5, 3], (Kind::Double, Device::Cpu));
+        let outputs = Stream::numbered(1).normal(&[4, 5, 3]).to_kind(Kind::Double);
         let labels = Tensor::from_slice(&[0i64, 1, 2, 1, 0]);
         for form in FORMS {
             let training = training(form);
@@ -210,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_default_is_the_cross_entropy_of_the_mean_to_the_bit() {
-        let outputs = Tensor::randn([4, 5, 3], (Kind::Float, Device::Cpu));
+        let outputs = Stream::numbered(2).normal(&[4, 5, 3]);
         let labels = Tensor::from_slice(&[0i64, 1, 2, 1, 0]);
         let want = outputs.mean_dim(0, false, None::<Kind>).cross_entropy_for_logits(&labels);
         assert!(training("").loss(&outputs, &labels).equal(&want));

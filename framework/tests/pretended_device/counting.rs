@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
+use litesnn_framework::ground::Stream;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::counts::{Counts, Report};
@@ -39,7 +40,7 @@ pub fn counted(work: impl FnOnce()) -> Counts {
 }
 
 fn random(size: &[i64]) -> Tensor {
-    Tensor::rand(size, (Kind::Float, Device::Cpu)).to_device(CUDA)
+    Stream::numbered(1).uniform(size, 0.0, 1.0).to_device(CUDA)
 }
 
 pub fn operations() {

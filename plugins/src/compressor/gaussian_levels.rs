@@ -222,6 +222,7 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use litesnn_framework::ground::Stream;
 
     #[test]
     fn levels_for_unit_variance_are_the_published_ones() {
@@ -270,11 +271,11 @@ mod tests {
     fn the_fused_node_agrees_with_op_by_op_autograd() {
         tch::manual_seed(1);
         let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
-        let values = Tensor::randn([6, 4, 3, 3], (Kind::Float, Device::Cpu));
+        let values = Stream::numbered(1).normal(&[6, 4, 3, 3]);
         let (a, b) = (leaf(values.copy()), leaf(values.copy()));
         let logits = Tensor::from_slice(&[0.3f32, -0.2, 0.1]);
         let (p, q) = (leaf(logits.copy()), leaf(logits.copy()));
-        let upstream = values.randn_like();
+        let upstream = Stream::numbered(2).normal(&values.size());
 
         let fused = mixed_quantize(&a, &p.softmax(0, Kind::Float), &[1, 2, 4]);
         let mut plain = Tensor::zeros_like(&values);

@@ -114,6 +114,7 @@ pub fn pulled_mask(weight: &Tensor, mask: &Tensor, pull: Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use litesnn_framework::ground::Stream;
 
     fn by_sorting(values: &Tensor, kept: i64) -> Tensor {
         let (_, order) = values.abs().sort_stable(true, 0, true);
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn the_mask_is_that_of_a_stable_sort() {
         tch::manual_seed(0);
-        let random = Tensor::randn([5000], (Kind::Float, Device::Cpu));
+        let random = Stream::numbered(1).normal(&[5000]);
         let coarse = (&random * 4.0).round();
         for values in [&random, &coarse, &(&random * 1e-40), &(&random * 1e30)] {
             for kept in [0, 1, 17, 2500, 4999, 5000] {
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_shape_stays_and_other_types_have_as_many() {
-        let values = Tensor::randn([4, 3, 3], (Kind::Double, Device::Cpu));
+        let values = Stream::numbered(2).normal(&[4, 3, 3]).to_kind(Kind::Double);
         let (double, single) = (largest_mask(&values, 7), largest_mask(&values.to_kind(Kind::Float), 7));
         assert_eq!(single.size(), [4, 3, 3]);
         assert!(double.to_kind(Kind::Float).equal(&single));
@@ -145,7 +146,7 @@ mod tests {
     /// Guards the masks of a GPU, which tensor operations make: of equal ones any stayed.
     #[test]
     fn of_equal_ones_the_first_stay_in_every_type() {
-        let ties = (Tensor::randn([500], (Kind::Double, Device::Cpu)) * 2.0).round();
+        let ties = (Stream::numbered(3).normal(&[500]).to_kind(Kind::Double) * 2.0).round();
         for kept in [1, 17, 250, 499] {
             assert!(largest_mask(&ties, kept).equal(&by_sorting(&ties, kept)), "{kept}");
         }

@@ -86,7 +86,7 @@ impl TimestepGate for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use litesnn_framework::ground::Parameters;
+    use litesnn_framework::ground::{Parameters, Stream};
     use litesnn_framework::network::{exceedance, prefix_cross_entropy};
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
             .unwrap();
         let psi = &parameters.trainable()[0].tensor;
         tch::no_grad(|| psi.shallow_clone().copy_(&Tensor::from_slice(&[0.3f32, -0.5, 0.1, 0.7])));
-        let logits = Tensor::randn([4, 6, 5], (Kind::Float, Device::Cpu));
+        let logits = Stream::numbered(1).normal(&[4, 6, 5]);
         let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 0]);
         let (rates, lambda) = (Tensor::from_slice(&[0.4f32, 0.2, 0.3, 0.1]), 2.0);
 

@@ -105,6 +105,7 @@ impl Faulty {
         serde_json::from_value(json!({ "spike-dhs": { "cells": [0, 1], "nodes": 2, "channels": channels } })).unwrap()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the fault is what the rule has to find")]
     fn spoil(&self, inner: Inner, build: &mut Build) -> Spoilt {
         let shapes = inner.network().layers().into_iter().map(|layer| {
             let wrong = i64::from(self.fault == Fault::WrongShapes);

@@ -80,6 +80,7 @@ impl TimestepSearcher for Faulty {
         Some(self)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the fault is what the rule has to find")]
     fn attach(&self, build: &mut Build) -> Result<Box<dyn TimestepGate>> {
         let max = self.max();
         if self.fault == Fault::PanicsWithOne && max == 1 {

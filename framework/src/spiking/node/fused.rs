@@ -274,13 +274,12 @@ pub(super) fn rows_of(gradient: &Tensor) -> (Tensor, usize) {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
+    use crate::ground::Stream;
 
     #[test]
     fn a_part_of_a_map_is_read_where_it_is() {
-        let map = channels_last(&Tensor::randn([2, 6, 3, 4], (Kind::Float, Device::Cpu)));
+        let map = channels_last(&Stream::numbered(1).normal(&[2, 6, 3, 4]));
         let (rows, stride) = rows_of(&map.narrow(1, 2, 3));
         assert_eq!((rows.data_ptr(), stride), (map.narrow(1, 2, 3).data_ptr(), 6));
         let (rows, stride) = rows_of(&map.narrow(1, 2, 3).contiguous());

@@ -212,7 +212,7 @@ mod tests {
             let mut parameters = Parameters::default();
             let mut build = Build::new(&mut parameters, 0, Device::Cpu);
             let norm = BatchNorm::new(4, Statistics::EachTimestep, &mut build);
-            let x = Tensor::randn([if constant { 1 } else { STEPS }, 4, 1, 1], (Kind::Float, Device::Cpu)) + 1.0;
+            let x = Stream::numbered(1).normal(&[if constant { 1 } else { STEPS }, 4, 1, 1]) + 1.0;
             let spikes = |currents: Currents| {
                 let term = Term::Part { of: Rc::new(currents), first: 0, scale: None };
                 node_spikes(&neurons, &[term], 4, None, STEPS, false).0
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn other_types_are_computed_by_tensor_operations() {
         let neurons = Neurons::from(Lif::default());
-        let x = Tensor::randn([4, 3, 2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        let x = Stream::numbered(2).normal(&[4, 3, 2, 2]).to_kind(Kind::Double).set_requires_grad(true);
         let terms = [Term::Spikes { spikes: x.shallow_clone(), scale: None }];
         let (spikes, _) = node_spikes(&neurons, &terms, 3, None, 2, false);
         assert!(spikes.equal(&fold_time(&neurons.spikes(&unfold_time(&x, 2)))));
