@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the kernels of a node against plain PyTorch (autograd, float64) and times them.
 
-usage: check.py [--host]
+usage: kernels.py [--host]
 
 Kernels are compiled by NVRTC and launched by the driver, both by ctypes; with --host g++ compiles them for the CPU (no times).
 """
@@ -93,12 +93,18 @@ ORDER = 0
 MACHINE = Cpu() if HOST else Gpu()
 
 
+# Rows of a thread and blocks of a multiprocessor, as cuda/node.rs has them, and those that are timed beside them.
+def form_of(steps): return (4, 4) if steps == 1 else (2, 3) if steps <= 6 else (1, 3) if steps <= 10 else (1, 2)
+FORMS = [(1, 4), (1, 5), (2, 2), (2, 3), (2, 4)]
+def defines_of_node(steps, form, more=()): return (f"STEPS={steps}", f"TERMS={MOST}", f"ROWS={form[0]}", f"RESIDENT={form[1]}") + more
+
+
 def modules():
     """What this program uses, for compiling at once."""
-    node = lambda t, r, x=(): ("node", (f"STEPS={t}", f"TERMS={MOST}", f"ROWS={r}") + x)
     steps = [1, 2, 3, 5, 6, 10]
-    wanted = [node(t, (4 if t == 1 else 2 if t <= 6 else 1)) for t in steps] + [("moments", (f"STEPS={t}",) + x) for t in steps for x in ((), ("X_BF16=1",)) if not x or t in (5, 6)]
-    wanted += [node(t, r, x) for t in (5, 6) for r in (1, 2, 4) for x in ((), ("X_BF16=1",))] + [("lif", (f"STEPS={t}",)) for t in range(1, 11)]
+    node = lambda t, form, x=(): ("node", defines_of_node(t, form, x))
+    wanted = [node(t, form_of(t)) for t in steps] + [("moments", (f"STEPS={t}",) + x) for t in steps for x in ((), ("X_BF16=1",)) if not x or t in (5, 6)]
+    wanted += [node(t, form, x) for t in (5, 6) for form in FORMS for x in ((), ("X_BF16=1",))] + [("lif", (f"STEPS={t}",)) for t in range(1, 11)]
     return list(dict.fromkeys(wanted))
 
 
@@ -167,16 +173,17 @@ class Currents:
 
 class Node:
     """terms: (Currents, first, scale index) or (spikes, None, scale index)"""
-    def __init__(self, terms, width, steps, alpha, threshold=THRESHOLD, measure=True, per_thread=None):
+    def __init__(self, terms, width, steps, alpha, threshold=THRESHOLD, measure=True, form=None):
         self.terms, self.width, self.steps, self.alpha, self.neuron = terms, width, steps, alpha, neuron(threshold)
         of, _, _ = terms[0]
         self.rows = of.rows if isinstance(of, Currents) else of.shape[0] // steps
-        self.per_thread = per_thread or (4 if steps == 1 else 2 if steps <= 6 else 1)
+        form = form or form_of(steps)
+        self.per_thread = form[0]
         bf16 = any(isinstance(of, Currents) and of.x.dtype == torch.bfloat16 for of, _, _ in terms)
-        self.defines = (f"STEPS={steps}", f"TERMS={MOST}", f"ROWS={self.per_thread}") + (("X_BF16=1",) if bf16 else ())
+        self.defines = defines_of_node(steps, form, ("X_BF16=1",) if bf16 else ())
         self.lanes, self.groups, self.spans = tiling(width)
         self.spikes = poison(steps * self.rows, width)
-        self.blocks = up(self.rows, self.groups)
+        self.blocks = up(self.rows, self.groups * self.per_thread)
         self.fired = poison(self.blocks * self.spans, steps, dtype=torch.int32) if measure else None
         self.rate = poison(steps)
 
@@ -386,8 +393,8 @@ def clock(run, repeats=20):
 
 
 def times():
-    print(f"{'what':58} {'ms':>8} {'GB/s':>7}")
-    say = lambda what, ms, values: print(f"{what:58} {ms:8.3f} {values / ms / 1e6:7.0f}")
+    print(f"{'what':84} {'ms':>8} {'GB/s':>7}")
+    say = lambda of, ms, values: print(f"{of:84} {ms:8.3f} {values / ms / 1e6:7.0f}")
     for steps, side, width, channels, parts, batch in [(6, 32, 12, 36, 5, 120), (6, 32, 12, 144, 5, 120), (6, 16, 24, 72, 5, 120), (6, 8, 48, 144, 5, 120), (5, 32, 36, 144, 2, 50)]:
         rows = batch * side * side
         for dtype in (torch.float32, torch.bfloat16):
@@ -402,16 +409,14 @@ def times():
             spikes = (torch.rand(steps * rows, width, device="cuda") > 0.8).float()
             alpha = torch.rand(8, device="cuda")
             terms = [(of, 0, i) for i, of in enumerate(convs)] + [(spikes, None, 6)]
-            node = Node(terms, width, steps, alpha, measure=False)
             n = steps * rows * width
-            say(label + f" node forward, {parts} parts + spikes", clock(node.forward), n * (parts * size + 4 + 4))
-            node.fired = poison(node.blocks * node.spans, steps, dtype=torch.int32)
-            say(label + " with its rate", clock(node.forward), n * (parts * size + 4 + 4))
             upstream = torch.randn(steps * rows, width, device="cuda")
             for of in convs: of.gradient = torch.empty(steps * rows, channels, device="cuda")
-            for per_thread in (1, 2, 4):
-                node.per_thread = per_thread; node.defines = tuple(f"ROWS={per_thread}" if d.startswith("ROWS") else d for d in node.defines)
-                say(label + f" node backward, {per_thread} rows a thread", clock(lambda: node.backward(upstream)), n * (parts * (size + 4) + 4 + 4 + 4))
+            for form in FORMS:
+                node = Node(terms, width, steps, alpha, measure=False, form=form)
+                what = f"{form[0]} rows a thread, {form[1]} blocks"
+                say(label + f" node forward, {parts} parts + spikes, {what}", clock(node.forward), n * (parts * size + 4 + 4))
+                say(label + f" node backward, {what}", clock(lambda: node.backward(upstream)), n * (parts * (size + 4) + 4 + 4 + 4))
             rough = torch.empty_like(x)
             # One part of all channels, as far as the layout goes.
             convs[0].sums[-2] = 0; convs[0].sums[-1] = channels; convs[0].sums[-3] = 1

@@ -37,12 +37,23 @@
 // For a structure that is handed over by value and indexed at run time.
 #define GRID_CONSTANT const __grid_constant__
 #define UNROLL _Pragma("unroll")
+// A value that no thread of the launch writes: it may be asked for before what stands above it is written.
+#define READ_ONLY(pointer) __ldg(pointer)
 // A count that all threads add to; the order does not matter to an integer.
 #define ADD_TO_COUNT(at, value) atomicAdd(at, value)
 
-// To a few units in the last place.
-DEVICE float exp_of(float value) { return __expf(value); }
-DEVICE float quotient(float above, float below) { return __fdividef(above, below); }
+// To a few units in the last place; what is smaller than 2^-126 is 0, which saves half of the instructions. `below` lies in
+// [1, 2^126].
+DEVICE float exp_of(float value) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value * 1.442695041f));
+    return result;
+}
+DEVICE float quotient(float above, float below) {
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(below));
+    return above * inverse;
+}
 
 // Bits of a number, and back.
 DEVICE unsigned bits_of(float value) { return __float_as_uint(value); }

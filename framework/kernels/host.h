@@ -85,6 +85,7 @@ static void host_launch(void (*body)(Parameters...), const unsigned grid[3], con
 #define OWN(name) name##_private[(threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x]
 #define GRID_CONSTANT
 #define UNROLL
+#define READ_ONLY(pointer) (*(pointer))
 #define ADD_TO_COUNT(at, value) __atomic_fetch_add(at, value, __ATOMIC_RELAXED)
 
 DEVICE float exp_of(float value) { return expf(value); }

@@ -9,7 +9,7 @@ KERNEL(lif_forward, (const float *x, float *spikes, long neurons, long advance, 
         float membrane = 0.0f;
         UNROLL
         for (int t = 0; t < STEPS; t++) {
-            const float u = membrane + x[t * advance + at];
+            const float u = membrane + READ_ONLY(x + t * advance + at);
             spikes[t * neurons + at] = u > neuron.threshold ? 1.0f : 0.0f;
             membrane = kept(neuron, u);
         }
@@ -22,19 +22,19 @@ KERNEL(lif_backward, (const float *upstream, const float *x, float *gradient, lo
     THREADS {
         const long at = first_thread() + threadIdx.x;
         if (at >= neurons) continue;
-        float u[STEPS], membrane = 0.0f;
+        float from[STEPS], u[STEPS], value[STEPS], membrane = 0.0f;
         UNROLL
         for (int t = 0; t < STEPS; t++) {
-            u[t] = membrane + x[t * advance + at];
+            from[t] = READ_ONLY(upstream + t * neurons + at);
+            u[t] = membrane + READ_ONLY(x + t * advance + at);
             membrane = kept(neuron, u[t]);
         }
-        float carried = 0.0f, whole = 0.0f;
+        to_potentials(neuron, from, u, value);
+        float whole = 0.0f;
         UNROLL
         for (int t = STEPS - 1; t >= 0; t--) {
-            const float value = to_potential(neuron, upstream[t * neurons + at], u[t], carried);
-            whole = advance == 0 ? whole + value : value;
+            whole = advance == 0 ? whole + value[t] : value[t];
             if (advance != 0 || t == 0) gradient[t * advance + at] = whole;
-            carried = neuron.tau * value;
         }
     }
 }

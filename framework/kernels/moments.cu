@@ -68,41 +68,49 @@ KERNEL(coefficients_of_running, (const float *gamma, const float *beta, const fl
     }
 }
 
+// Timesteps whose sums are added up at once: 32 KB of them.
+#define CHUNK (STEPS < 8 ? STEPS : 8)
+
 // Coefficients from the sums of all tiles, added in their order, and the running statistics moved towards them; `alike` takes
 // all timesteps together. A block has 16 channels, and 16 threads for each.
 KERNEL(coefficients_of_moments, (const double *partial, const Value *x, long tiles, long rows, int channels, int maps,
                                  int alike, const float *gamma, const float *beta, float *running_mean,
                                  float *running_variance, double momentum, float epsilon, Coefficients to)) {
-    SHARED double sums[2 * BLOCK];
+    SHARED double sums[2 * CHUNK * BLOCK];
     SHARED double means[STEPS * 16], variances[STEPS * 16];
-    for (int map = 0; map < maps; map++) {
+    for (int begin = 0; begin < maps; begin += CHUNK) {
         THREADS {
             const int channel = (int)(blockIdx.x * 16 + threadIdx.x);
-            double first = 0.0, second = 0.0;
-            if (channel < channels) {
+            UNROLL
+            for (int map = 0; map < CHUNK; map++) {
+                double first = 0.0, second = 0.0;
+                if (channel < channels && begin + map < maps) {
 #pragma unroll 4
-                for (long tile = threadIdx.y; tile < tiles; tile += 16) {
-                    const double *from = partial + (tile * maps + map) * 2 * channels + channel;
-                    first += from[0];
-                    second += from[channels];
+                    for (long tile = threadIdx.y; tile < tiles; tile += 16) {
+                        const double *from = partial + (tile * maps + begin + map) * 2 * channels + channel;
+                        first += READ_ONLY(from);
+                        second += READ_ONLY(from + channels);
+                    }
                 }
+                sums[2 * map * BLOCK + thread_number()] = first;
+                sums[(2 * map + 1) * BLOCK + thread_number()] = second;
             }
-            sums[thread_number()] = first;
-            sums[BLOCK + thread_number()] = second;
         }
         BARRIER
+        // A thread for each channel and timestep.
         THREADS {
-            const int channel = (int)(blockIdx.x * 16 + threadIdx.x);
-            if (threadIdx.y != 0 || channel >= channels) continue;
+            const int channel = (int)(blockIdx.x * 16 + threadIdx.x), map = (int)threadIdx.y;
+            if (channel >= channels || map >= CHUNK || begin + map >= maps) continue;
             double first = 0.0, second = 0.0;
             for (int group = 0; group < 16; group++) {
-                first += sums[group * 16 + threadIdx.x];
-                second += sums[BLOCK + group * 16 + threadIdx.x];
+                first += sums[2 * map * BLOCK + group * 16 + (int)threadIdx.x];
+                second += sums[(2 * map + 1) * BLOCK + group * 16 + (int)threadIdx.x];
             }
             first /= (double)rows;
             second = second / (double)rows - first * first;
-            means[map * 16 + threadIdx.x] = first + (double)value_of(x[(long)map * rows * channels + channel]);
-            variances[map * 16 + threadIdx.x] = second > 0.0 ? second : 0.0;
+            const int at = (begin + map) * 16 + (int)threadIdx.x;
+            means[at] = first + (double)value_of(READ_ONLY(x + (begin + map) * rows * channels + channel));
+            variances[at] = second > 0.0 ? second : 0.0;
         }
         BARRIER
     }

@@ -1,5 +1,5 @@
-// A node with everything that drives it: `spiking/node/mod.rs` has the formulas. A thread has one channel of a row, with all T
-// timesteps in registers; a block has `blockDim.x` neighbouring channels of `blockDim.y` rows.
+// A node with everything that drives it: `spiking/node/mod.rs` has the formulas. A thread has one channel of ROWS rows, with all T
+// timesteps in registers; a block has `blockDim.x` neighbouring channels of ROWS * `blockDim.y` rows.
 
 // What drives a node: the numbers are those of `TermKind`.
 enum { CURRENT = 0, CANDIDATE = 1, SPIKES = 2 };
@@ -26,71 +26,117 @@ struct Terms {
     Term each[TERMS];
 };
 
-DEVICE float scale_of(const Term &term) { return term.scale == nullptr ? 1.0f : *term.scale; }
+DEVICE float scale_of(const Term &term) { return term.scale == nullptr ? 1.0f : READ_ONLY(term.scale); }
 
-// What a term gives at all timesteps before its neurons, if it has any: the currents of a part, or spikes times their scale.
-DEVICE void read_term(const Term &term, long row, int column, float scale, float x[STEPS], float y[STEPS]) {
-    if (term.kind == SPIKES) {
-        UNROLL
-        for (int t = 0; t < STEPS; t++) {
-            x[t] = ((const float *)term.x)[(t * term.advance + row) * term.stride + column];
-            y[t] = scale * x[t];
-        }
-        return;
-    }
-    // Currents are scaled by what normalises them, spikes after it.
-    const float folded = term.kind == CURRENT ? scale : 1.0f;
-    UNROLL
-    for (int t = 0; t < STEPS; t++) {
-        x[t] = value_of(((const Value *)term.x)[(t * term.advance + row) * term.stride + column]);
-        const long at = t * term.stride + column;
-        y[t] = term.factor[at] * folded * x[t] + term.shift[at] * folded;
-    }
+// The place of a thread: a channel, and rows that lie `blockDim.y` apart.
+struct Place {
+    long first, rows;
+    int column, width;
+};
+
+DEVICE Place place_of(long rows, int width) {
+    const long first = (long)blockIdx.x * ROWS * blockDim.y + threadIdx.y;
+    return Place{first, rows, (int)(blockIdx.y * blockDim.x + threadIdx.x), width};
 }
 
-// The node's currents at all timesteps.
-DEVICE void currents_of(const Terms &terms, int count, Neuron neuron, long row, int column, float current[STEPS]) {
+DEVICE long row_of(Place place, int r) { return place.first + r * (long)blockDim.y; }
+
+DEVICE bool is_inside(Place place, int r) { return row_of(place, r) < place.rows && place.column < place.width; }
+
+// Where all threads read: outside of the node, its last row and channel.
+DEVICE long row_to_read(Place place, int r) {
+    const long row = row_of(place, r);
+    return row < place.rows ? row : place.rows - 1;
+}
+
+DEVICE int column_to_read(Place place) { return place.column < place.width ? place.column : place.width - 1; }
+
+// What a term gives before its neurons, if it has any, is factor * x + shift: the currents of a part, or spikes times their
+// scale. All values of a thread are asked for before the first is needed.
+struct Read {
+    float x[ROWS * STEPS], factor[STEPS], shift[STEPS];
+};
+
+template <int KIND>
+DEVICE Read read_term(const Term &term, Place place, float scale) {
+    Read read;
+    const int column = column_to_read(place);
+    const long pitch = term.advance * term.stride;
     UNROLL
-    for (int t = 0; t < STEPS; t++) current[t] = 0.0f;
-    for (int index = 0; index < count; index++) {
-        const Term &term = terms.each[index];
-        const float scale = scale_of(term);
-        float x[STEPS], y[STEPS];
-        read_term(term, row, column, scale, x, y);
+    for (int r = 0; r < ROWS; r++) {
+        const long at = row_to_read(place, r) * term.stride + column;
+        UNROLL
+        for (int t = 0; t < STEPS; t++)
+            read.x[r * STEPS + t] = KIND == SPIKES ? READ_ONLY((const float *)term.x + at + t * pitch)
+                                                   : value_of(READ_ONLY((const Value *)term.x + at + t * pitch));
+    }
+    UNROLL
+    for (int t = 0; t < STEPS; t++) {
+        const long at = t * term.stride + column;
+        read.factor[t] = KIND == SPIKES ? scale : READ_ONLY(term.factor + at);
+        read.shift[t] = KIND == SPIKES ? 0.0f : READ_ONLY(term.shift + at);
+        // Currents are scaled by what normalises them, spikes after it.
+        if (KIND == CURRENT) read.factor[t] *= scale, read.shift[t] *= scale;
+    }
+    return read;
+}
+
+// Adds what a term gives to the node's currents.
+template <int KIND>
+DEVICE void add_term(const Term &term, Neuron neuron, Place place, float current[ROWS * STEPS]) {
+    const float scale = scale_of(term);
+    const Read read = read_term<KIND>(term, place, scale);
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
         float membrane = 0.0f;
         UNROLL
         for (int t = 0; t < STEPS; t++) {
-            if (term.kind == CANDIDATE) {
-                const float u = membrane + y[t];
+            float y = read.factor[t] * read.x[r * STEPS + t] + read.shift[t];
+            if (KIND == CANDIDATE) {
+                const float u = membrane + y;
                 membrane = kept(neuron, u);
-                y[t] = u > neuron.threshold ? scale : 0.0f;
+                y = u > neuron.threshold ? scale : 0.0f;
             }
-            current[t] += y[t];
+            current[r * STEPS + t] += y;
         }
+    }
+}
+
+// The node's currents of all rows and timesteps of a thread.
+DEVICE void currents_of(const Terms &terms, int count, Neuron neuron, Place place, float current[ROWS * STEPS]) {
+    UNROLL
+    for (int of = 0; of < ROWS * STEPS; of++) current[of] = 0.0f;
+    for (int index = 0; index < count; index++) {
+        const Term &term = terms.each[index];
+        if (term.kind == CANDIDATE) add_term<CANDIDATE>(term, neuron, place, current);
+        else if (term.kind == CURRENT) add_term<CURRENT>(term, neuron, place, current);
+        else add_term<SPIKES>(term, neuron, place, current);
     }
 }
 
 // Spikes [T, rows, width] and, where `fired` is given, their number in each block at each timestep: [blocks, T].
 KERNEL(node_forward, (GRID_CONSTANT Terms terms, int count, int width, Neuron neuron, long rows, float *spikes,
                       unsigned *fired)) {
-    SHARED unsigned masks[BLOCK];
+    SHARED unsigned masks[ROWS * BLOCK];
     THREADS {
-        const long row = (long)blockIdx.x * blockDim.y + threadIdx.y;
-        const int column = (int)(blockIdx.y * blockDim.x + threadIdx.x);
-        unsigned mask = 0;
-        if (row < rows && column < width) {
-            float current[STEPS], membrane = 0.0f;
-            currents_of(terms, count, neuron, row, column, current);
+        const Place place = place_of(rows, width);
+        float current[ROWS * STEPS];
+        currents_of(terms, count, neuron, place, current);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            const bool inside = is_inside(place, r);
+            float membrane = 0.0f;
+            unsigned mask = 0;
             UNROLL
             for (int t = 0; t < STEPS; t++) {
-                const float u = membrane + current[t];
+                const float u = membrane + current[r * STEPS + t];
                 const bool fires = u > neuron.threshold;
                 membrane = kept(neuron, u);
                 mask |= (unsigned)fires << t;
-                spikes[(t * rows + row) * width + column] = fires ? 1.0f : 0.0f;
+                if (inside) spikes[(t * rows + row_of(place, r)) * width + place.column] = fires ? 1.0f : 0.0f;
             }
+            masks[r * BLOCK + thread_number()] = inside ? mask : 0;
         }
-        masks[thread_number()] = mask;
     }
     if (fired == nullptr) return;
     BARRIER
@@ -100,7 +146,8 @@ KERNEL(node_forward, (GRID_CONSTANT Terms terms, int count, int width, Neuron ne
         const int threads = (int)(blockDim.x * blockDim.y);
         for (int of = thread_number(); of < STEPS * 8; of += threads) {
             unsigned count = 0;
-            for (int from = of % 8; from < threads; from += 8) count += masks[from] >> (of / 8) & 1u;
+            for (int r = 0; r < ROWS; r++)
+                for (int from = of % 8; from < threads; from += 8) count += masks[r * BLOCK + from] >> (of / 8) & 1u;
             counts[of] = count;
         }
     }
@@ -138,80 +185,102 @@ KERNEL(node_rate, (const unsigned *fired, long blocks, double neurons, float *ra
 // gradient to the scale.
 #define SUMS (2 * STEPS + 1)
 
+// A term's sums are added up while the next term's are written, where 48 KB hold both.
+#define BUFFERS (SUMS * BLOCK * 8 <= 49152 ? 2 : 1)
+
+// Writes the gradients of a term from those of the node's currents, and what the thread adds to the term's sums, BLOCK apart.
+// Where CONSTANT, x is the same at all timesteps, and so is the place of its gradient: they add up.
+template <int KIND, bool CONSTANT>
+DEVICE void term_backward(const Term &term, Neuron neuron, Place place, const float node[ROWS * STEPS], float *sums) {
+    const float scale = scale_of(term);
+    const Read read = read_term<KIND>(term, place, scale);
+    float mean[STEPS], first[STEPS], second[STEPS], to_scale = 0.0f;
+    UNROLL
+    for (int t = 0; t < STEPS; t++) {
+        mean[t] = KIND == SPIKES ? 0.0f : READ_ONLY(term.mean + t * term.stride + column_to_read(place));
+        first[t] = second[t] = 0.0f;
+    }
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        const float *gradient = node + r * STEPS, *x = read.x + r * STEPS;
+        float value[STEPS];
+        if (KIND == CANDIDATE) {
+            float upstream[STEPS], u[STEPS], membrane = 0.0f;
+            UNROLL
+            for (int t = 0; t < STEPS; t++) {
+                u[t] = membrane + (read.factor[t] * x[t] + read.shift[t]);
+                membrane = kept(neuron, u[t]);
+                upstream[t] = gradient[t] * scale;
+                if (u[t] > neuron.threshold) to_scale += gradient[t];
+            }
+            to_potentials(neuron, upstream, u, value);
+        }
+        UNROLL
+        for (int t = 0; t < STEPS; t++) {
+            if (KIND == SPIKES) to_scale = fmaf(gradient[t], x[t], to_scale);
+            if (KIND != CANDIDATE) value[t] = KIND == SPIKES ? gradient[t] * scale : gradient[t];
+        }
+        if (CONSTANT) {
+            UNROLL
+            for (int t = STEPS - 2; t >= 0; t--) value[t] += value[t + 1];
+        }
+        float *to = term.gradient + row_of(place, r) * place.width + place.column;
+        if (is_inside(place, r)) {
+            UNROLL
+            for (int t = 0; t < (CONSTANT ? 1 : STEPS); t++) to[t * term.advance * place.width] = value[t];
+        }
+        UNROLL
+        for (int t = 0; t < (CONSTANT ? 1 : STEPS); t++) {
+            first[t] += value[t];
+            second[t] = fmaf(value[t], x[t] - mean[t], second[t]);
+        }
+    }
+    UNROLL
+    for (int t = 0; t < STEPS; t++) {
+        sums[t * BLOCK] = first[t];
+        sums[(STEPS + t) * BLOCK] = second[t];
+    }
+    sums[2 * STEPS * BLOCK] = to_scale;
+}
+
 // Gradients of the rows to every term, and their sums over the rows of a block: `partial` is [blocks along x, terms, SUMS, width].
-// `upstream`, the gradient to the spikes, has rows `upstream_stride` apart. A thread has ROWS rows, `blockDim.y` apart.
+// `upstream`, the gradient to the spikes, has rows `upstream_stride` apart. Outside of the node all gradients are 0.
 KERNEL(node_backward, (GRID_CONSTANT Terms terms, int count, int width, Neuron neuron, long rows, const float *upstream,
                        long upstream_stride, float *partial)) {
     // Gradients to the node's currents.
     PRIVATE(float, node, ROWS * STEPS);
-    SHARED float sums[SUMS * BLOCK];
+    SHARED float sums[BUFFERS * SUMS * BLOCK];
     THREADS {
-        const int column = (int)(blockIdx.y * blockDim.x + threadIdx.x);
+        const Place place = place_of(rows, width);
+        float current[ROWS * STEPS];
+        currents_of(terms, count, neuron, place, current);
         UNROLL
         for (int r = 0; r < ROWS; r++) {
-            const long row = ((long)blockIdx.x * ROWS + r) * blockDim.y + threadIdx.y;
-            float u[STEPS], membrane = 0.0f, carried = 0.0f;
-            const bool inside = row < rows && column < width;
-            if (inside) currents_of(terms, count, neuron, row, column, u);
+            const bool inside = is_inside(place, r);
+            const float *from = upstream + row_to_read(place, r) * upstream_stride + column_to_read(place);
+            float gradient[STEPS], u[STEPS], membrane = 0.0f;
             UNROLL
             for (int t = 0; t < STEPS; t++) {
-                if (!inside) u[t] = 0.0f;
-                u[t] = membrane + u[t];
+                const float value = READ_ONLY(from + t * rows * upstream_stride);
+                gradient[t] = inside ? value : 0.0f;
+                u[t] = membrane + current[r * STEPS + t];
                 membrane = kept(neuron, u[t]);
             }
-            UNROLL
-            for (int t = STEPS - 1; t >= 0; t--) {
-                const float gradient = inside ? upstream[(t * rows + row) * upstream_stride + column] : 0.0f;
-                const float value = to_potential(neuron, gradient, u[t], carried);
-                carried = neuron.tau * value;
-                OWN(node)[r * STEPS + t] = value;
-            }
+            to_potentials(neuron, gradient, u, OWN(node) + r * STEPS);
         }
     }
     for (int index = 0; index < count; index++) {
         const Term &term = terms.each[index];
+        float *buffer = sums + index % BUFFERS * SUMS * BLOCK;
         THREADS {
-            const int column = (int)(blockIdx.y * blockDim.x + threadIdx.x);
-            const float scale = scale_of(term);
-            float *own = sums + thread_number(), to_scale = 0.0f;
-            UNROLL
-            for (int which = 0; which < 2 * STEPS; which++) own[which * BLOCK] = 0.0f;
-            UNROLL
-            for (int r = 0; r < ROWS; r++) {
-                const long row = ((long)blockIdx.x * ROWS + r) * blockDim.y + threadIdx.y;
-                if (row >= rows || column >= width) continue;
-                float x[STEPS], u[STEPS], membrane = 0.0f, carried = 0.0f, whole = 0.0f;
-                read_term(term, row, column, scale, x, u);
-                UNROLL
-                for (int t = 0; t < STEPS; t++) {
-                    u[t] = membrane + u[t];
-                    membrane = kept(neuron, u[t]);
-                }
-                UNROLL
-                for (int t = STEPS - 1; t >= 0; t--) {
-                    const float gradient = OWN(node)[r * STEPS + t];
-                    float value = gradient;
-                    if (term.kind == SPIKES) {
-                        to_scale = fmaf(gradient, x[t], to_scale);
-                        value = gradient * scale;
-                    } else if (term.kind == CANDIDATE) {
-                        value = to_potential(neuron, gradient * scale, u[t], carried);
-                        carried = neuron.tau * value;
-                        if (u[t] > neuron.threshold) to_scale += gradient;
-                    }
-                    // Of a current that is the same at every timestep the gradients add up.
-                    whole = term.advance == 0 ? whole + value : value;
-                    if (term.advance != 0 || t == 0) {
-                        term.gradient[(t * term.advance + row) * width + column] = whole;
-                        if (term.kind != SPIKES) {
-                            const float distance = x[t] - term.mean[t * term.stride + column];
-                            own[t * BLOCK] += whole;
-                            own[(STEPS + t) * BLOCK] = fmaf(whole, distance, own[(STEPS + t) * BLOCK]);
-                        }
-                    }
-                }
-            }
-            own[2 * STEPS * BLOCK] = to_scale;
+            const Place place = place_of(rows, width);
+            float *own = buffer + thread_number();
+            const bool constant = term.advance == 0;
+            if (term.kind == SPIKES) term_backward<SPIKES, false>(term, neuron, place, OWN(node), own);
+            else if (term.kind == CANDIDATE && !constant) term_backward<CANDIDATE, false>(term, neuron, place, OWN(node), own);
+            else if (term.kind == CANDIDATE) term_backward<CANDIDATE, true>(term, neuron, place, OWN(node), own);
+            else if (!constant) term_backward<CURRENT, false>(term, neuron, place, OWN(node), own);
+            else term_backward<CURRENT, true>(term, neuron, place, OWN(node), own);
         }
         BARRIER
         THREADS {
@@ -220,11 +289,11 @@ KERNEL(node_backward, (GRID_CONSTANT Terms terms, int count, int width, Neuron n
             for (int which = (int)threadIdx.y; which < SUMS; which += (int)blockDim.y) {
                 float total = 0.0f;
                 for (unsigned group = 0; group < blockDim.y; group++)
-                    total += sums[which * BLOCK + group * blockDim.x + threadIdx.x];
+                    total += buffer[which * BLOCK + group * blockDim.x + threadIdx.x];
                 partial[(((long)blockIdx.x * count + index) * SUMS + which) * width + column] = total;
             }
         }
-        BARRIER
+        if (BUFFERS == 1) { BARRIER }
     }
 }
 

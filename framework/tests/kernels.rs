@@ -18,19 +18,20 @@ struct Tried {
     defines: &'static [&'static [&'static str]],
 }
 
-const TRIED: [Tried; 5] = [
+const TRIED: [Tried; 6] = [
     Tried { kernel: "largest", begins_with: &[], defines: &[&["TENSORS=16"]] },
     Tried { kernel: "lif", begins_with: &["neuron.h"], defines: &[&["STEPS=6"], &["STEPS=10"]] },
+    Tried { kernel: "maps", begins_with: &[], defines: &[&["PARTS=8"]] },
     Tried { kernel: "moments", begins_with: &[], defines: &[&["STEPS=6"], &["STEPS=6", "X_BF16=1"]] },
     Tried {
         kernel: "node",
         begins_with: &["neuron.h"],
         defines: &[
-            &["STEPS=1", "TERMS=16", "ROWS=4"],
-            &["STEPS=4", "TERMS=16", "ROWS=2"],
-            &["STEPS=6", "TERMS=16", "ROWS=2"],
-            &["STEPS=6", "TERMS=16", "ROWS=2", "X_BF16=1"],
-            &["STEPS=10", "TERMS=16", "ROWS=1"],
+            &["STEPS=1", "TERMS=16", "ROWS=4", "RESIDENT=4"],
+            &["STEPS=4", "TERMS=16", "ROWS=2", "RESIDENT=3"],
+            &["STEPS=6", "TERMS=16", "ROWS=2", "RESIDENT=3"],
+            &["STEPS=6", "TERMS=16", "ROWS=2", "RESIDENT=3", "X_BF16=1"],
+            &["STEPS=10", "TERMS=16", "ROWS=1", "RESIDENT=3"],
         ],
     },
     Tried { kernel: "weights", begins_with: &[], defines: &[&["WEIGHTS=16", "LEVELS=8"]] },

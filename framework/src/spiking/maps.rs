@@ -3,8 +3,10 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::cuda;
 use super::function::custom_function;
 use super::parallel::{Pointer, for_parts, simd};
+use crate::ground::kernel::has_kernels;
 
 /// Maps `[N, C, H, W]` with the channels last in memory.
 pub fn channels_last(x: &Tensor) -> Tensor {
@@ -19,44 +21,52 @@ pub fn channels_last(x: &Tensor) -> Tensor {
 /// where they are channels-last. Gradients are the parts of the whole one, which stay where they
 /// are.
 pub fn side_by_side(maps: &[Tensor]) -> Tensor {
-    let last = |map: &Tensor| {
-        map.device() == Device::Cpu && map.kind() == Kind::Float && channels_last(map).data_ptr() == map.data_ptr()
-    };
-    if !maps.iter().all(last) {
+    let last = |map: &Tensor| map.kind() == Kind::Float && channels_last(map).data_ptr() == map.data_ptr();
+    let device = maps[0].device();
+    if !(device == Device::Cpu || has_kernels(device)) || !maps.iter().all(last) {
         return Tensor::cat(maps, 1);
     }
-    let widths: Vec<usize> = maps.iter().map(|map| map.size()[1] as usize).collect();
-    let whole: usize = widths.iter().sum();
+    let widths: Vec<i64> = maps.iter().map(|map| map.size()[1]).collect();
     let forward = || {
         let mut shape = maps[0].size();
-        shape[1] = whole as i64;
-        let together = empty_channels_last(&shape);
-        let to = Pointer::of(&together);
-        let from: Vec<(Pointer, usize)> = maps.iter().map(Pointer::of).zip(widths.iter().copied()).collect();
-        for_parts(together.numel() / whole, |_, begin, end| {
-            for row in begin..end {
-                let mut at = row * whole;
-                for (from, width) in &from {
-                    // SAFETY: rows of this part alone, `width` values of each map.
-                    unsafe { std::ptr::copy_nonoverlapping(from.get().add(row * width), to.get().add(at), *width) };
-                    at += width;
-                }
-            }
-        });
+        shape[1] = widths.iter().sum();
+        let together = new_channels_last(&shape, (Kind::Float, device));
+        match device {
+            Device::Cpu => copy_side_by_side(maps, &widths, &together),
+            _ => cuda::side_by_side(maps, &widths, &together),
+        }
         (vec![together], vec![])
     };
     let parts = widths.clone();
     let backward = move |gradients: &[Tensor], _: &[Tensor]| {
         let mut first = 0;
-        let part = |width: &usize| {
-            let part = gradients[0].narrow(1, first, *width as i64);
-            first += *width as i64;
+        let part = |width: &i64| {
+            let part = gradients[0].narrow(1, first, *width);
+            first += *width;
             Some(part)
         };
         parts.iter().map(part).collect()
     };
     let references: Vec<&Tensor> = maps.iter().collect();
     custom_function(&references, forward, backward).pop().expect("one output was given")
+}
+
+/// Fills `together` with the channels of all maps, `widths` of them, row by row.
+fn copy_side_by_side(maps: &[Tensor], widths: &[i64], together: &Tensor) {
+    let to = Pointer::of(together);
+    let from: Vec<(Pointer, usize)> =
+        maps.iter().zip(widths).map(|(map, width)| (Pointer::of(map), *width as usize)).collect();
+    let whole: usize = from.iter().map(|(_, width)| width).sum();
+    for_parts(together.numel() / whole, |_, begin, end| {
+        for row in begin..end {
+            let mut at = row * whole;
+            for (from, width) in &from {
+                // SAFETY: rows of this part alone, `width` values of each map.
+                unsafe { std::ptr::copy_nonoverlapping(from.get().add(row * width), to.get().add(at), *width) };
+                at += width;
+            }
+        }
+    });
 }
 
 /// New f32 maps on the CPU with the channels last in memory.

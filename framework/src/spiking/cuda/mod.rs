@@ -4,6 +4,7 @@
 //! Nothing is read back: statistics, scales and sums stay on the device, and a step waits for none
 //! of them. Every sum has one order, so that a step repeated gives the same bits.
 
+mod maps;
 mod neurons;
 mod node;
 mod normalisation;
@@ -12,6 +13,7 @@ mod tests;
 
 use tch::{Device, Kind, Tensor};
 
+pub(super) use maps::side_by_side;
 pub(super) use neurons::{lif_backward, lif_forward};
 pub(super) use node::{NodeOnDevice, TermGradient, TermOnDevice};
 pub(super) use normalisation::Normalisation;

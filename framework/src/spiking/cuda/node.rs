@@ -83,7 +83,7 @@ impl NodeOnDevice {
         measure: bool,
     ) -> Option<Tensor> {
         let tiling = Tiling::of(self.width);
-        let blocks = blocks(self.rows, tiling.rows);
+        let blocks = blocks(self.rows, tiling.rows * self.rows_of_a_thread());
         let fired = match measure {
             true => room(&[blocks * tiling.spans, self.steps], (Kind::Int, spikes.device())),
             false => Tensor::new(),
@@ -152,13 +152,19 @@ impl NodeOnDevice {
         vec![Argument::Bytes(bytes(packed)), Argument::I32(terms.len() as i32), width]
     }
 
-    /// Rows whose gradients a thread keeps at once: what registers there are for.
-    fn rows_of_a_thread(&self) -> i64 {
+    /// Rows that a thread keeps at once, and blocks that a multiprocessor has at once, at least: what
+    /// registers there are for. More blocks hide more of the memory's latency.
+    fn rows_and_blocks(&self) -> [i64; 2] {
         match self.steps {
-            1 => 4,
-            2..=6 => 2,
-            _ => 1,
+            1 => [4, 4],
+            2..=6 => [2, 3],
+            7..=10 => [1, 3],
+            _ => [1, 2],
         }
+    }
+
+    fn rows_of_a_thread(&self) -> i64 {
+        self.rows_and_blocks()[0]
     }
 
     fn pack(&self, terms: &[TermOnDevice], to: &[TermGradient], alpha: Option<&Tensor>) -> Vec<Packed> {
@@ -193,7 +199,9 @@ impl NodeOnDevice {
     fn launch(&self, entry: &str, terms: &[TermOnDevice], grid: [u32; 3], block: [u32; 3], arguments: &[Argument]) {
         let capacity = terms.len().next_multiple_of(TERMS) as i64;
         let half = terms.iter().any(|term| term.x.kind() == Kind::BFloat16);
-        let defines = [("STEPS", self.steps), ("TERMS", capacity), ("ROWS", self.rows_of_a_thread()), ("X_BF16", 1)];
-        NODE.launch(entry, &defines[..3 + usize::from(half)], grid, block, arguments);
+        let [rows, resident] = self.rows_and_blocks();
+        let defines =
+            [("STEPS", self.steps), ("TERMS", capacity), ("ROWS", rows), ("RESIDENT", resident), ("X_BF16", 1)];
+        NODE.launch(entry, &defines[..4 + usize::from(half)], grid, block, arguments);
     }
 }

@@ -10,7 +10,7 @@ use super::super::lif::Lif;
 use super::super::maps::channels_last;
 use super::super::neuron::Neurons;
 use super::super::node::{Currents, Drives, Term, node_spikes};
-use super::{lif_backward, lif_forward};
+use super::{lif_backward, lif_forward, room_for_maps, side_by_side};
 use crate::ground::kernel::{host, room};
 use crate::ground::{Build, Parameters, Stream};
 
@@ -123,6 +123,18 @@ fn neurons_on_a_device_are_those_on_the_cpu() {
             assert!(spikes.equal(&want), "{what}");
             close(&gradient, &x.grad(), &what);
         }
+    }
+}
+
+#[test]
+fn maps_side_by_side_are_their_concatenation() {
+    for (number, widths) in [&[3][..], &[5, 1, 12], &[2; 9], &[200, 90]].into_iter().enumerate() {
+        let mut stream = Stream::numbered(number as u64);
+        let maps: Vec<Tensor> = widths.iter().map(|width| channels_last(&stream.normal(&[3, *width, 5, 4]))).collect();
+        let want = Tensor::cat(&maps, 1);
+        let together = room_for_maps(&want.size(), OPTIONS);
+        side_by_side(&maps, widths, &together);
+        assert!(together.equal(&want), "{widths:?}");
     }
 }
 
