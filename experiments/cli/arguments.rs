@@ -129,6 +129,14 @@ pub struct RunOptions {
     /// are not taken. After an interruption, the same command without --again resumes.
     #[arg(long)]
     pub again: bool,
+    /// Run more seeds of the rows that [[compare]] pairs, until the 95 % interval of each difference
+    /// of test accuracy is at most this many percentage points wide on either side, or --max-seeds
+    /// is reached.
+    #[arg(long, value_name = "POINTS", conflicts_with = "again", value_parser = positive)]
+    pub until_interval: Option<f64>,
+    /// With --until-interval: the most seeds of a row.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "until_interval", value_parser = clap::value_parser!(u16).range(3..))]
+    pub max_seeds: u16,
     /// Folder of trials.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
@@ -640,6 +648,14 @@ impl BenchWork {
             BenchWork::Lif => "lif",
             BenchWork::Growth => "growth",
         }
+    }
+}
+
+/// Reads a width in percentage points.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number of percentage points above 0, such as `1.0`".into()),
     }
 }
 

@@ -3,7 +3,9 @@
 //! One road for all: plans become tasks, an executor runs them, one display follows, and what
 //! became of them is told.
 
-use std::path::PathBuf;
+mod until;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesnn_framework::data::DataStore;
@@ -26,19 +28,42 @@ use crate::plan::refuse_what_does_not_fit;
 pub fn run(options: &RunOptions) -> Result<Exit, Failure> {
     let threads = threads::settle_beside_others(options.threads);
     // All manifests first: a mistake in the last one costs nothing.
-    let mut plans = options
-        .manifests
-        .iter()
-        .map(|manifest| manifest::load(&options.layers.request(manifest.clone())))
-        .collect::<Result<Vec<_>>>()?;
+    let plans = options.manifests.iter().map(|manifest| load(options, manifest)).collect::<Result<Vec<_>>>()?;
+    match options.until_interval {
+        None => run_plans(options, plans, &threads),
+        Some(width) => until::run_until(options, plans, width, &threads),
+    }
+}
+
+fn load(options: &RunOptions, manifest: &Path) -> Result<Plan> {
+    manifest::load(&options.layers.request(manifest.to_owned()))
+}
+
+fn run_plans(options: &RunOptions, mut plans: Vec<Plan>, threads: &Threads) -> Result<Exit, Failure> {
     let mut worst = Exit::Done;
     for (plans, executor) in parts(options, &mut plans) {
-        let exit = run_part(options, plans, executor, &threads)?;
+        let elsewhere = executor.elsewhere();
+        let all = run_part(options, plans, executor, threads)?;
+        let exit = tell(options, &all, elsewhere)?;
         if exit != Exit::Done {
             worst = exit;
         }
     }
     Ok(worst)
+}
+
+/// Says what became of trials; an error where someone asked to stop.
+fn tell(options: &RunOptions, all: &[Option<Finished>], elsewhere: bool) -> Result<Exit, Failure> {
+    conclusion::tell(options, all, elsewhere);
+    let open = all.iter().any(Option::is_none);
+    match open && !elsewhere && stop_on_request().load(Ordering::Relaxed) {
+        true if options.again => {
+            let help = "the same command without `--again` goes on; with it, what is finished would run once more";
+            Err(Failure::new(Exit::Interrupted, Error::Interrupted.to_string(), Some(help.into())))
+        }
+        true => Err(Error::Interrupted.into()),
+        false => Ok(conclusion::exit(all)),
+    }
 }
 
 /// Who runs tasks.
@@ -86,7 +111,13 @@ fn parts<'a>(options: &RunOptions, plans: &'a mut [Plan]) -> Vec<(&'a [Plan], Ex
     plans.iter().map(std::slice::from_ref).zip(executors).collect()
 }
 
-fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor, threads: &Threads) -> Result<Exit, Failure> {
+/// What becomes of the trials of some plans, in their order; `None` for those that are open.
+fn run_part(
+    options: &RunOptions,
+    plans: &[Plan],
+    executor: Executor,
+    threads: &Threads,
+) -> Result<Vec<Option<Finished>>, Failure> {
     let elsewhere = executor.elsewhere();
     let store = data_store();
     let choice = match elsewhere {
@@ -136,17 +167,7 @@ fn run_part(options: &RunOptions, plans: &[Plan], executor: Executor, threads: &
         }
     };
     display.end();
-    let all = agenda.conclude(done?);
-    conclusion::tell(options, &all, elsewhere);
-    let open = all.iter().any(Option::is_none);
-    match open && !elsewhere && stop.load(Ordering::Relaxed) {
-        true if options.again => {
-            let help = "the same command without `--again` goes on; with it, what is finished would run once more";
-            Err(Failure::new(Exit::Interrupted, Error::Interrupted.to_string(), Some(help.into())))
-        }
-        true => Err(Error::Interrupted.into()),
-        false => Ok(conclusion::exit(&all)),
-    }
+    Ok(agenda.conclude(done?))
 }
 
 /// The device of this machine, after a check that so many trials at once fit its memory.

@@ -208,6 +208,11 @@ fn down(value: f64, metric: &Metric) -> f64 {
     (value * scale).floor() / scale
 }
 
+/// Half the 95 % interval of differences that are paired by seed; `None` for fewer than two.
+pub fn half_interval(differences: &[f64]) -> Option<f64> {
+    Some(Paired::of(differences)?.half_interval(LEVEL))
+}
+
 /// The comparisons of an experiment.
 pub struct Comparisons<'a> {
     /// The pairs, in the order of their rows.

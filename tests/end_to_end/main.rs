@@ -15,3 +15,4 @@ mod reuse;
 mod runs;
 mod speech;
 mod teacher;
+mod until;

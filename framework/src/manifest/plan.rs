@@ -35,6 +35,39 @@ pub struct Plan {
     pub comparisons: Vec<Comparison>,
 }
 
+impl Plan {
+    /// The trials that `wanted` names and those that they wait for, in the same order, with the
+    /// comparisons of which a trial of both rows is left.
+    #[must_use]
+    pub fn only(self, wanted: impl Fn(&Trial) -> bool) -> Plan {
+        let mut kept: Vec<bool> = self.trials.iter().map(wanted).collect();
+        // A trial stands before those that wait for it.
+        for index in (0..self.trials.len()).rev().filter(|index| kept[*index]).collect::<Vec<_>>() {
+            let mut waits_for = vec![index];
+            while let Some(index) = waits_for.pop() {
+                kept[index] = true;
+                waits_for.extend(self.trials[index].depends_on.into_iter().chain(self.trials[index].taught_by));
+            }
+        }
+        let places: Vec<usize> =
+            kept.iter().scan(0, |count, kept| Some(std::mem::replace(count, *count + usize::from(*kept)))).collect();
+        let of_row = |row: usize| {
+            let is_there = |index: &usize| kept[*index] && self.trials[*index].is_of_row(&self.trials[row]);
+            (0..self.trials.len()).find(is_there).map(|index| places[index])
+        };
+        let pair = |compared: &Comparison| Some(Comparison { a: of_row(compared.a)?, b: of_row(compared.b)? });
+        let comparisons = self.comparisons.iter().filter_map(pair).collect();
+        let moved = |trial: Trial| Trial {
+            depends_on: trial.depends_on.map(|index| places[index]),
+            taught_by: trial.taught_by.map(|index| places[index]),
+            ..trial
+        };
+        let trials =
+            self.trials.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(trial, _)| moved(trial)).collect();
+        Plan { trials, comparisons, ..self }
+    }
+}
+
 /// Reads a manifest with all its layers and lays out its trials; the error lists every problem that
 /// was found.
 pub fn load(request: &Request) -> Result<Plan> {

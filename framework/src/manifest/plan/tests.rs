@@ -62,6 +62,27 @@ fn variants_and_sweep_are_laid_out_in_running_order() {
     assert_eq!(plan.trials[8].settings["compressor"][1]["test-prune"]["rate"], 0.5);
 }
 
+/// What a trial waits for stays, and places are those among the trials that are left.
+#[test]
+fn some_trials_of_a_plan_keep_what_they_wait_for() {
+    let dense = "[[variant]]\nname = \"large\"\n[[variant]]\nname = \"other\"\n[[variant]]\nname = \"dense\"\n\
+                 remove = [\"optimizer\", \"search\"]\nset = { compressor = [], design = { from = \"large\" } }\n\
+                 [[compare]]\na = \"large\"\nb = \"dense\"\n[[compare]]\na = \"other\"\nb = \"dense\"\n";
+    let plan = || Desk::good(dense).set("experiment.seeds=[0, 1, 2]").plan();
+    let only = plan().only(|trial| trial.variant == "dense" && trial.seed == 2);
+    assert_eq!(titles(&only), ["large seed 2", "dense seed 2"]);
+    assert_eq!(only.trials[1].depends_on, Some(0));
+    let pairs: Vec<_> = only.comparisons.iter().map(|pair| (pair.a, pair.b)).collect();
+    assert_eq!(pairs, [(0, 1)], "the row `other` has no trial any more");
+    let two = plan().only(|trial| trial.seed > 0 && trial.variant != "large");
+    assert_eq!(titles(&two).len(), 6);
+    assert!(two.trials.iter().enumerate().all(|(index, trial)| trial.depends_on.is_none_or(|source| {
+        source < index && two.trials[source].variant == "large" && two.trials[source].seed == trial.seed
+    })));
+    let all = plan().only(|_| true);
+    assert_eq!((titles(&all), &all.comparisons), (titles(&plan()), &plan().comparisons));
+}
+
 #[test]
 fn a_swept_key_concerns_the_variants_that_have_it() {
     let variants = "[[variant]]\nname = \"small\"\n[[variant]]\nname = \"plain\"\nset = { compressor = [] }\n";
