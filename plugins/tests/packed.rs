@@ -1,13 +1,14 @@
 //! Final networks in a packed file: the engine answers as libtorch's evaluation does.
 
-use litesnn_framework::data::{DataInfo, Normalisation};
+use litesnn_framework::data::{DataInfo, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::engine::file::{Provenance, read, write};
-use litesnn_framework::network::engine::{Network as Packed, Prepared, Reference, Values};
+use litesnn_framework::network::engine::{Network as Packed, Prepared, Reference, Source, Synapses, Values};
 use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
+use litesnn_framework::train::evaluate_by_levels;
 use litesnn_plugins as _;
 use serde_json::{Value, json};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 const SHAPE: [i64; 3] = [2, 12, 12];
 const CLASSES: usize = 5;
@@ -68,12 +69,14 @@ fn compare(space: &Value, compressors: &[Value]) -> Packed {
     let images = Stream::open(7, "images", 0).uniform(&[10, 2, 12, 12], -1.5, 1.5);
     let logits = tch::no_grad(|| network.forward(&images, &Pass::new(TIMESTEPS)).logits).to_kind(Kind::Float);
     let (prepared, mut fired, mut far) = (Prepared::new(&engine), 0, 0);
-    let mut arena = prepared.arena();
+    let (mut arena, mut labels) = (prepared.arena(), Vec::new());
     for image in 0..10 {
         let input = Vec::<f32>::try_from(images.get(image).flatten(0, -1)).unwrap();
         let outcome = Reference::new(&engine).run_normalised(&input).unwrap();
         assert_eq!(prepared.run_normalised(&mut arena, &input).unwrap().logits, outcome.logits, "{title}");
         fired += outcome.spikes.iter().sum::<u64>();
+        // Right for every other image.
+        labels.push((outcome.class as i64 + image % 2) % CLASSES as i64);
         for (step, found) in outcome.logits_by_timestep.iter().enumerate() {
             let want = Vec::<f32>::try_from(logits.get(step as i64).get(image)).unwrap();
             far += found
@@ -86,6 +89,13 @@ fn compare(space: &Value, compressors: &[Value]) -> Packed {
     assert!(fired > 100, "{title}: {fired} spikes say nothing");
     // libtorch rounds its sums, so that a potential beside the threshold may fall on the other side.
     assert!(far <= 10, "{title}: {far} of {} logits differ", 10 * TIMESTEPS as usize * CLASSES);
+
+    let split = Split { images, labels: Tensor::from_slice(&labels) };
+    let plain = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
+    let evaluated = |threads| evaluate_by_levels(network.as_ref(), &data, &split, &plain, TIMESTEPS, threads).unwrap();
+    let counted = |(layer, _): (&Synapses, _)| layer.of == Source::Image || matches!(layer.values, Values::Levels(_));
+    assert_eq!(evaluated(1).map(|[accuracy, _]| accuracy), engine.layers().all(counted).then_some(0.5), "{title}");
+    assert!([3, 16].map(evaluated).iter().all(|found| *found == evaluated(1)), "{title}: threads make a difference");
     engine
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{floats, litesnn, run, stderr, stdout, succeed, table, trial};
+use crate::support::{floats, integers, litesnn, run, stderr, stdout, succeed, table, trial};
 
 const MANIFEST: &str = r#"
 [experiment]
@@ -55,14 +55,14 @@ fn an_exported_network_answers_as_its_trial_says() {
     let said = stdout(&succeed(&mut export(&folder)));
     let length = std::fs::metadata(&packed).unwrap().len();
     assert_eq!(said, format!("{}: {length} bytes\n", packed.display()));
-    let told = floats(&table(&folder.join("result.parquet")), "test_accuracy")[0];
+    let result = table(&folder.join("result.parquet"));
+    let told = floats(&result, "test_accuracy")[0];
     let mut infer = litesnn();
     infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();
     assert_eq!(found["images"], 1000);
-    // libtorch rounds its sums: an image may fall on the other side.
-    let accuracy = found["accuracy"].as_f64().unwrap();
-    assert!((accuracy - told).abs() < 0.0021, "{accuracy}, and the trial says {told}");
+    assert_eq!(integers(&result, "by_levels"), [1]);
+    assert_eq!(found["accuracy"].as_f64().unwrap().to_bits(), told.to_bits(), "the trial says {told}");
 
     let picture = desk.path().join("grey.png");
     image::GrayImage::from_pixel(40, 28, image::Luma([90])).save(&picture).unwrap();

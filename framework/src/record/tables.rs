@@ -323,6 +323,10 @@ table! {
         /// Type that the convolutions of retraining and evaluation are computed in: `f32`, `tf32`
         /// or `bf16`.
         pub precision: String,
+        /// 1 where test accuracy and loss are those of whole numbers, as the engine counts them:
+        /// every layer that reads spikes has levels, in f32 and without early exit. 0 where
+        /// libtorch added them up, and in tables up to schema 7.
+        pub by_levels: i64,
         /// Largest memory of the device that the process held, in bytes: on a CPU resident memory,
         /// on a GPU what libtorch took of its memory. A time column.
         pub peak_memory_bytes: i64,

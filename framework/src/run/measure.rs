@@ -12,7 +12,10 @@ use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
 use crate::network::{Design, Network, Pass, cost, running};
 use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
-use crate::train::{Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits};
+use crate::spiking::Precision;
+use crate::train::{
+    Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_by_levels, evaluate_exits,
+};
 use crate::{Error, Result};
 
 /// Evaluates the network on the test split and writes all tables of the record but the history.
@@ -38,13 +41,25 @@ pub(super) fn measure(
         other => other,
     };
     let (test, normalisation) = (&splits.test, &splits.normalisation);
-    let tested = match trial.manifest.timesteps.early_exit() {
+    let exit = trial.manifest.timesteps.early_exit();
+    let mut tested = match exit {
         None => Tested::whole(network, evaluate(network, test, normalisation, pass, device).map_err(located)?, design),
         Some(exit) => {
             let exits = evaluate_exits(network, test, normalisation, pass, device, exit).map_err(located)?;
             Tested::early(network, &exits, exit.threshold())
         }
     };
+    // What the file of the network will say, to the bit.
+    let counted = match (exit, precision) {
+        (None, Precision::F32) => {
+            let threads = tch::get_num_threads().max(1) as usize;
+            evaluate_by_levels(network, &splits.info, test, normalisation, design.timesteps, threads)?
+        }
+        _ => None,
+    };
+    if let Some([accuracy, loss]) = counted {
+        (tested.accuracy, tested.loss) = (accuracy, loss);
+    }
     let machine = together(session.machines());
     let mut stages = stage_rows(session.history(), &machine.device);
     let evaluate_seconds = watch.wall();
@@ -91,6 +106,7 @@ pub(super) fn measure(
         ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
         evaluate_seconds,
         precision: precision.name().to_owned(),
+        by_levels: i64::from(counted.is_some()),
         revision: revision.to_owned(),
         // Names come last: see `names::named`.
         ..spent(session.history(), machine, device)

@@ -4,6 +4,7 @@
 mod augment;
 mod average;
 mod batch;
+mod by_levels;
 mod candidates;
 mod checkpoint;
 mod course;
@@ -31,6 +32,7 @@ mod teacher;
 
 pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
+pub use by_levels::evaluate_by_levels;
 pub use checkpoint::{Begun, Checkpoint};
 pub use decisions::{AtRandom, OpenDecisions, decision};
 pub use descent::{Algorithm, Descent, Rate, clip_gradients};
