@@ -6,7 +6,6 @@
 //! /node/edges              [E, 2] names of source and target
 //! /node/metadata/KEY       what the file says beside the graph
 //! /node/nodes/NAME/type    and a data set for each field
-//! /node/nodes/NAME/metadata/label   what the node is in the network
 //! ```
 //!
 //! Texts are of variable length. Whatever has more than [`SMALL`] numbers is deflated.
@@ -98,9 +97,6 @@ fn fields(group: &mut GroupBuilder, node: &Node) {
             }
         }
     }
-    let mut metadata = group.create_group("metadata");
-    text(&mut metadata, "label", &node.label);
-    group.add_group(metadata.finish());
 }
 
 fn text(group: &mut GroupBuilder, name: &str, value: &str) {
