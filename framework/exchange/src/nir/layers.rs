@@ -303,14 +303,16 @@ impl Linear<'_> {
     fn of(&self, part: &Part, gain: f64, biased: bool) -> Result<Conv2d, Refusal> {
         let refused = |why: String| Err(Refusal::Layer { name: self.name.to_owned(), why });
         if part.flat && (self.kernel, self.padding) != ([1, 1], 0) {
-            return refused(format!("a kernel of {:?} reads a vector; 1x1 is right", self.kernel));
+            let [rows, columns] = self.kernel;
+            return refused(format!("a kernel of {rows}x{columns} reads a vector, which has one place; 1x1 is right"));
         }
         let kernel @ [rows, columns] = if part.flat { part.seen } else { self.kernel };
         let side = rows.max(columns);
         let before = kernel.map(|taps| (side - taps).div_ceil(2));
         if !part.flat && (0..2).any(|axis| 2 * before[axis] + kernel[axis] != side) {
             return refused(format!(
-                "a kernel of {rows}x{columns}, and nir 1.0.8 knows square ones alone; zeros on both sides make no                  square of it"
+                "a kernel of {rows}x{columns}, and nir 1.0.8 knows square ones alone; zeros on both sides make no \
+                 square of it"
             ));
         }
         let shape @ [outputs, inputs, ..] = [self.outputs, part.shape[0], side, side];

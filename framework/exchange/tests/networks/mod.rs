@@ -284,8 +284,8 @@ pub fn early() -> Network {
 }
 
 /// What NIR holds and cells do not have: windows of spikes, their largest and their sums; a convolution
-/// of each channel alone; a shortcut with zeros, which is added; a vector of a map that is not square; a
-/// gain of 1 - decay; the same spikes twice; and spikes that vote.
+/// of each channel alone; a kernel of 3x1; a shortcut with zeros, which is added; vectors of maps that
+/// are not square; a gain of 1 - decay; the same spikes twice; and spikes that vote.
 pub fn shortcuts() -> Network {
     let mut growing = Growing::new(7, [2, 9, 8], 5, LITE);
     growing.kept = 70;
@@ -308,11 +308,16 @@ pub fn shortcuts() -> Network {
     let (scale, bias) = (vec![0.9; 10], vec![0.11; 10]);
     let means = growing.spikes("means", vec![Current::Scaled { of: sums, divisor: 6.0, scale, bias }]);
     let small = growing.map("small", [10, 2, 1], Made::Resized(means));
-    let vectors = [last, small].map(|of| {
+    let mut tall = growing.synapses("tall.conv", Source::Map(sum), 6, 3, 1, 2);
+    let Values::Levels(levels) = &mut tall.values else { unreachable!("they have levels") };
+    levels.truncate(6 * 4 * 3);
+    (tall.shape, tall.padding) = ([6, 4, 3, 1], 0);
+    let tall = growing.map("tall", [6, 3, 4], Made::Spikes { neuron: LITE, currents: vec![Current::Synapses(tall)] });
+    let vectors = [last, small, tall].map(|of| {
         let numbers = growing.network.maps[of].shape.iter().product();
         growing.map(&format!("flat{of}"), [numbers, 1, 1], Made::Flat(of))
     });
-    let all = growing.map("all", [36 + 20, 1, 1], Made::SideBySide(vectors.to_vec()));
+    let all = growing.map("all", [36 + 20 + 72, 1, 1], Made::SideBySide(vectors.to_vec()));
     growing.finished(all, 4, 3, Some(LITE))
 }
 
