@@ -53,8 +53,8 @@ pub fn export(options: &Export) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What a file of another format says of where the network comes from. The digest is that of the packed
-/// file of the same trial.
+/// What a file of another format says of where the network comes from. The digest is that of the
+/// packed file of the same trial.
 fn facts(provenance: &Provenance, packed: &[u8]) -> Vec<(String, String)> {
     let digest: String = Sha256::digest(packed).iter().map(|byte| format!("{byte:02x}")).collect();
     let facts = [

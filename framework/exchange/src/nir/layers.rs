@@ -250,9 +250,9 @@ impl Layers<'_> {
         self.convolution(&linear, &Part { at: 0, ..part.clone() }, 1.0, false)
     }
 
-    /// Neurons that spike where a mean of a window's spikes is above 0: their largest. A mean is 0 and
-    /// leaves the potential at 0, or it is 1/n or more and is reset to 0 at once; so with a threshold
-    /// of half a spike nothing is left for the next timestep.
+    /// Neurons that spike where a mean of a window's spikes is above 0: their largest. A mean is 0
+    /// and leaves the potential at 0, or it is 1/n or more and is reset to 0 at once; so with a
+    /// threshold of half a spike nothing is left for the next timestep.
     fn any(&mut self, map: &Map, part: Part, window: &Window) -> Part {
         let numbers = (window.size[0] * window.size[1]) as f64;
         let kept = 1.0 - DECAY;

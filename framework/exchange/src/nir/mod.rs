@@ -1,11 +1,11 @@
-//! NIR: a network as a graph of the Neuromorphic Intermediate Representation (Pedersen et al., Nature
-//! Communications 2024), in the HDF5 file of package `nir` 1.0.8.
+//! NIR: a network as a graph of the Neuromorphic Intermediate Representation (Pedersen et al.,
+//! Nature Communications 2024), in the HDF5 file of package `nir` 1.0.8.
 //!
 //! # What is in the file
 //!
-//! The node `input` is the normalised image `[C, H, W]`, the same at every timestep; `output` is the
-//! logits of a timestep, `[K, 1, 1]`. Their mean over T timesteps is the answer: neither mean nor T
-//! is anything that NIR has, so both stand in the metadata.
+//! The node `input` is the normalised image `[C, H, W]`, the same at every timestep; `output` is
+//! the logits of a timestep, `[K, 1, 1]`. Their mean over T timesteps is the answer: neither mean
+//! nor T is anything that NIR has, so both stand in the metadata.
 //!
 //! | in the network | in NIR |
 //! |---|---|
@@ -25,15 +25,15 @@
 //!
 //! tau = dt / (1 - decay), r = 1 / (1 - decay), v_leak = v_reset = 0
 //!
-//! and v_threshold is the next f32 above the threshold: some importers fire at the threshold itself,
-//! the network above it. Where a network multiplies its currents by 1 - decay, r is 1; another gain
-//! is in the weights.
+//! and v_threshold is the next f32 above the threshold: some importers fire at the threshold
+//! itself, the network above it. Where a network multiplies its currents by 1 - decay, r is 1;
+//! another gain is in the weights.
 //!
 //! # Rounding
 //!
-//! NIR has no levels: scale and bias are folded into f32 weights, and importers add branches in an order
-//! of their own. So potentials agree within rounding, and a potential next to the threshold may fall
-//! to the other side. `docs/nir.md` says how many did.
+//! NIR has no levels: scale and bias are folded into f32 weights, and importers add branches in an
+//! order of their own. So potentials agree within rounding, and a potential next to the threshold
+//! may fall to the other side. `docs/nir.md` says how many did.
 //!
 //! # What is refused
 //!
@@ -62,15 +62,16 @@ pub struct Options {
     pub unit_resistance: bool,
     /// Whether a network that stops early is written nevertheless. The file then answers at T.
     pub past_exit: bool,
-    /// Entries of the metadata: where the network comes from, such as its digest and its accuracy. A
-    /// key has no `/`.
+    /// Entries of the metadata: where the network comes from, such as its digest and its accuracy.
+    /// A key has no `/`.
     pub facts: Vec<(String, String)>,
 }
 
 /// Why NIR cannot hold a network.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// The network stops at a timestep that depends on the image; who runs a file decides on T alone.
+    /// The network stops at a timestep that depends on the image; who runs a file decides on T
+    /// alone.
     StopsEarly(EarlyExit),
     /// A map or a layer that has no form in NIR.
     Layer {

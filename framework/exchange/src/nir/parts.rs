@@ -1,8 +1,8 @@
 //! Maps that have no node of their own, because another map's nodes hold all that they have.
 //!
-//! NIR has no node that sets maps side by side, resizes them or adds them. But all three are linear,
-//! and so is a convolution: what reads the map reads its **parts** in its place, and the currents add
-//! up. A part is the channels of one node, seen at every `step`-th row and column.
+//! NIR has no node that sets maps side by side, resizes them or adds them. But all three are
+//! linear, and so is a convolution: what reads the map reads its **parts** in its place, and the
+//! currents add up. A part is the channels of one node, seen at every `step`-th row and column.
 
 /// Channels of a map that are the channels of a node.
 #[derive(Debug, Clone, PartialEq)]

@@ -283,9 +283,10 @@ pub fn early() -> Network {
     Network { exit: Some(EarlyExit::Confidence(0.9)), ..wide() }
 }
 
-/// What NIR holds and cells do not have: windows of spikes, their largest and their sums; a convolution
-/// of each channel alone; a kernel of 3x1; a shortcut with zeros, which is added; vectors of maps that
-/// are not square; a gain of 1 - decay; the same spikes twice; and spikes that vote.
+/// What NIR holds and cells do not have: windows of spikes, their largest and their sums; a
+/// convolution of each channel alone; a kernel of 3x1; a shortcut with zeros, which is added;
+/// vectors of maps that are not square; a gain of 1 - decay; the same spikes twice; and spikes that
+/// vote.
 pub fn shortcuts() -> Network {
     let mut growing = Growing::new(7, [2, 9, 8], 5, LITE);
     growing.kept = 70;

@@ -1,5 +1,6 @@
-//! An importer of NIR files, as plain loops in f64: the independent witness of the exporter where no
-//! Python is. It knows the file by the package `nir` 1.0.8 alone, and fires at the threshold itself.
+//! An importer of NIR files, as plain loops in f64: the independent witness of the exporter where
+//! no Python is. It knows the file by the package `nir` 1.0.8 alone, and fires at the threshold
+//! itself.
 
 use hdf5_pure::{Dataset, File};
 

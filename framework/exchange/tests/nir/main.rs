@@ -1,4 +1,5 @@
-//! NIR files beside the engine: importers give the same spikes, and what NIR cannot hold is refused.
+//! NIR files beside the engine: importers give the same spikes, and what NIR cannot hold is
+//! refused.
 
 #[path = "../cases/mod.rs"]
 mod cases;
@@ -25,7 +26,8 @@ fn unit() -> Options {
     Options { unit_resistance: true, ..Options::default() }
 }
 
-/// The Python of the peers (`framework/benches/peers/requirements.txt`), where it has the importers.
+/// The Python of the peers (`framework/benches/peers/requirements.txt`), where it has the
+/// importers.
 fn python() -> Option<PathBuf> {
     let venv = std::env::var_os("PEERS_VENV").map(PathBuf::from).or_else(|| {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -97,8 +99,8 @@ fn samples_fire_and_stay_silent() {
     }
 }
 
-/// An importer that goes from node to node by their names finds what each reads, and `nir.read` finds
-/// shapes that fit.
+/// An importer that goes from node to node by their names finds what each reads, and `nir.read`
+/// finds shapes that fit.
 #[test]
 fn a_node_comes_after_those_that_it_reads() {
     for (name, network) in networks::nir_samples() {
@@ -163,7 +165,8 @@ fn synapses(name: &str, of: Source, shape: [usize; 4], levels: &[i16]) -> Synaps
     }
 }
 
-/// Two channels of 4x4 from an image of one, and what is made of them; the logits read the last map.
+/// Two channels of 4x4 from an image of one, and what is made of them; the logits read the last
+/// map.
 fn network(made: &[([usize; 3], Made)]) -> Network {
     let stem = Current::Synapses(synapses("stem.conv", Source::Image, [2, 1, 1, 1], &[1, -1]));
     let mut maps = vec![Map {
@@ -188,8 +191,8 @@ fn network(made: &[([usize; 3], Made)]) -> Network {
     }
 }
 
-/// The classifier reads 2 + 1 channels of 2x2: a Conv2d for each of the two maps beside each other, of
-/// which the first is every second row and column of the stem.
+/// The classifier reads 2 + 1 channels of 2x2: a Conv2d for each of the two maps beside each other,
+/// of which the first is every second row and column of the stem.
 #[test]
 fn what_reads_maps_side_by_side_has_a_convolution_for_each() {
     let one = synapses("one", Source::Map(1), [1, 2, 1, 1], &[1, 1]);
@@ -223,7 +226,8 @@ fn what_reads_maps_side_by_side_has_a_convolution_for_each() {
     assert_eq!((sum.shape, &sum.weight, &sum.bias), ([1, 1, 1, 1], &vec![1.0], &vec![0.0]));
 }
 
-/// A vector of 2 x 3x4 places: its weights are a kernel of 4x4, and of its rows one is outside above.
+/// A vector of 2 x 3x4 places: its weights are a kernel of 4x4, and of its rows one is outside
+/// above.
 #[test]
 fn a_linear_layer_is_a_kernel_as_large_as_the_map() {
     let mut network = network(&[([24, 1, 1], Made::Flat(0))]);
