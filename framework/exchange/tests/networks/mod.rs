@@ -322,9 +322,37 @@ pub fn shortcuts() -> Network {
     growing.finished(all, 4, 3, Some(LITE))
 }
 
+/// Windows over maps side by side, over strided maps, and over sums; and means with a bias alone.
+pub fn windows() -> Network {
+    let mut growing = Growing::new(8, [1, 8, 8], 4, LITE);
+    growing.kept = 80;
+    let stem = growing.layer("stem", Source::Image, 3, 3, 1, 2);
+    let other = growing.layer("other", Source::Map(stem), 2, 3, 1, 2);
+    let beside = growing.map("beside", [5, 8, 8], Made::SideBySide(vec![stem, other]));
+    let window = |size, stride| Window { size: [size; 2], stride: [stride; 2], padding: [0; 2] };
+    let largest = growing.map("largest", [5, 4, 4], Made::Largest { of: beside, window: window(2, 2) });
+    let last = growing.layer("last", Source::Map(largest), 4, 3, 4, 2);
+    let strided = growing.map("strided", [6, 4, 4], Made::Widened { of: beside, stride: 2, zeros: [0, 1] });
+    let sums = growing.map("sums", [6, 2, 2], Made::Sums { of: strided, window: window(2, 2) });
+    let again = growing.map("again", [6, 1, 1], Made::Sums { of: sums, window: window(2, 1) });
+    let means = Current::Scaled { of: again, divisor: 16.0, scale: vec![1.2; 6], bias: vec![0.1; 6] };
+    let means = growing.spikes("means", vec![means]);
+    let all = growing.map("pooled", [2, 1, 1], Made::Sums { of: other, window: window(8, 8) });
+    let own = Current::Scaled { of: all, divisor: 64.0, scale: vec![], bias: vec![0.125, -0.125] };
+    let own = growing.spikes("own", vec![own]);
+    let read = growing.map("read", [12, 1, 1], Made::SideBySide(vec![means, own, last]));
+    growing.finished(read, 3, 1, None)
+}
+
 /// What NIR holds, but the large one.
 pub fn nir_samples() -> Vec<(&'static str, Network)> {
-    vec![("cells", small_cells()), ("shortcuts", shortcuts()), ("long", long()), ("wide", wide())]
+    vec![
+        ("cells", small_cells()),
+        ("shortcuts", shortcuts()),
+        ("windows", windows()),
+        ("long", long()),
+        ("wide", wide()),
+    ]
 }
 
 /// All but the large one.
