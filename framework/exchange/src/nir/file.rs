@@ -114,6 +114,6 @@ fn numbers<T: hdf5_pure::H5Element>(group: &mut GroupBuilder, name: &str, shape:
     if values.len() > SMALL {
         let each = (values.len() / shape[0]).max(1);
         dims[0] = dims[0].min((CHUNK / each).max(1) as u64);
-        data.with_chunks(&dims).with_deflate(4);
+        data.with_chunks(&dims).with_deflate(6);
     }
 }
