@@ -13,6 +13,9 @@ pub struct Imported {
     pub edges: Vec<(usize, usize)>,
 }
 
+/// Of a node's neurons, at each timestep.
+pub type Spikes = Vec<Vec<bool>>;
+
 #[derive(Debug, PartialEq)]
 pub enum Node {
     Input([usize; 3]),
@@ -102,7 +105,7 @@ impl Imported {
     }
 
     /// The mean of the output over the timesteps, and the spikes of each LIF at each of them.
-    pub fn run(&self, input: &[f32], timesteps: usize) -> (Vec<f64>, Vec<(String, Vec<Vec<bool>>)>) {
+    pub fn run(&self, input: &[f32], timesteps: usize) -> (Vec<f64>, Vec<(String, Spikes)>) {
         let shapes = self.shapes();
         let mut left: Vec<Vec<f64>> = shapes.iter().map(|shape| vec![0.0; shape.iter().product()]).collect();
         let mut spikes = vec![Vec::new(); self.nodes.len()];
