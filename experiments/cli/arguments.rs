@@ -496,7 +496,8 @@ pub struct Cost {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef\n  \
-                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --out network.onnx")]
+                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --out network.onnx\n  \
+                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format nir")]
 pub struct Export {
     /// The folder of a finished trial.
     #[arg(value_name = "TRIAL")]
@@ -504,7 +505,7 @@ pub struct Export {
     /// The form of the file.
     #[arg(long, value_enum, default_value = "packed")]
     pub format: Format,
-    /// The file [default: `network.packed` or `network.onnx` in the folder of the trial].
+    /// The file [default: `network.FORMAT` in the folder of the trial].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -516,6 +517,8 @@ pub enum Format {
     Packed,
     /// For ONNX runtimes: INT8 levels, opset 21.
     Onnx,
+    /// For snnTorch, SpikingJelly and other readers of NIR.
+    Nir,
 }
 
 #[derive(Debug, Args)]

@@ -94,7 +94,7 @@ MACHINE = Cpu() if HOST else Gpu()
 
 
 # Rows of a thread and blocks of a multiprocessor, as cuda/node.rs has them, and those that are timed beside them.
-def form_of(steps): return (4, 4) if steps == 1 else (2, 3) if steps <= 6 else (1, 3) if steps <= 10 else (1, 2)
+def form_of(steps): return (4, 3) if steps == 1 else (2, 3) if steps <= 6 else (1, 3) if steps <= 10 else (1, 2)
 FORMS = [(1, 4), (1, 5), (2, 2), (2, 3), (2, 4)]
 def defines_of_node(steps, form, more=()): return (f"STEPS={steps}", f"TERMS={MOST}", f"ROWS={form[0]}", f"RESIDENT={form[1]}") + more
 

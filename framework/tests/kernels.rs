@@ -27,7 +27,7 @@ const TRIED: [Tried; 6] = [
         kernel: "node",
         begins_with: &["neuron.h"],
         defines: &[
-            &["STEPS=1", "TERMS=16", "ROWS=4", "RESIDENT=4"],
+            &["STEPS=1", "TERMS=16", "ROWS=4", "RESIDENT=3"],
             &["STEPS=4", "TERMS=16", "ROWS=2", "RESIDENT=3"],
             &["STEPS=6", "TERMS=16", "ROWS=2", "RESIDENT=3"],
             &["STEPS=6", "TERMS=16", "ROWS=2", "RESIDENT=3", "X_BF16=1"],

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::support::{floats, integers, litesnn, run, stderr, stdout, succeed, table, trial};
 
 const MANIFEST: &str = r#"
@@ -75,6 +77,14 @@ fn an_exported_network_answers_as_its_trial_says() {
     let onnx = desk.path().join("network.onnx");
     succeed(export(&folder).args(["--format", "onnx", "--out"]).arg(&onnx));
     assert!(std::fs::read(&onnx).unwrap().windows(7).any(|window| window == b"litesnn"));
+
+    // An HDF5 file begins with its signature, and a text of its metadata lies in it as it is.
+    succeed(export(&folder).args(["--format", "nir"]));
+    let nir = std::fs::read(folder.join("network.nir")).unwrap();
+    assert!(nir.starts_with(b"\x89HDF\r\n\x1a\n"));
+    let digest = Sha256::digest(std::fs::read(&packed).unwrap());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(nir.windows(64).any(|window| window == digest.as_bytes()), "{digest} is the digest of the packed file");
 }
 
 #[test]

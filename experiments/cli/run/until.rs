@@ -89,7 +89,7 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
         }
         let every: BTreeSet<u64> = seeds.values().flatten().copied().collect();
         let mut request = options.layers.request(source.clone());
-        request.set.push(format!("experiment.seeds={every:?}").replace(['{', '}'], ""));
+        request.set.push(format!("experiment.seeds={:?}", Vec::from_iter(every)));
         let has = |trial: &Trial| seeds.get(&trial.row()).is_some_and(|seeds| seeds.contains(&trial.seed));
         plans = vec![manifest::load(&request)?.only(has)];
     }

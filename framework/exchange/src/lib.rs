@@ -5,4 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod nir;
 pub mod onnx;
+
+use litesnn_engine::EarlyExit;
+
+/// A rule of early exit, in words.
+fn exit_rule(exit: EarlyExit) -> String {
+    match exit {
+        EarlyExit::Entropy(threshold) => format!("an entropy below {threshold}"),
+        EarlyExit::Confidence(threshold) => format!("a confidence above {threshold}"),
+    }
+}

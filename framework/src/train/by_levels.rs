@@ -5,7 +5,7 @@
 //! ONNX model have the same logits to the bit, on every machine and with every number of threads.
 
 
-use litesnn_engine::{Prepared, Source, Values};
+use litesnn_engine::{Prepared, Source, Synapses, Values};
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
@@ -16,7 +16,8 @@ use crate::{Error, Result};
 
 /// Accuracy and loss of `network` over `split` with `timesteps`, as [`evaluate`](super::evaluate)
 /// defines them; `None` for a network that the engine has no form for, and for one with weights
-/// that are no levels in a layer that reads spikes. Each thread runs images of its own.
+/// that are no levels in a layer that reads spikes, that of the logits aside: the engine's loops over
+/// f32 are plain ones. Each thread runs images of its own.
 ///
 /// # Errors
 ///
@@ -30,8 +31,10 @@ pub fn evaluate_by_levels(
     threads: usize,
 ) -> Result<Option<[f64; 2]>> {
     let Ok(packed) = packed(network, info, normalisation, timesteps, None) else { return Ok(None) };
-    let is_counted = |of: Source, values: &Values| of == Source::Image || matches!(values, Values::Levels(_));
-    if !packed.layers().all(|(layer, _)| is_counted(layer.of, &layer.values)) || split.is_empty() {
+    let is_counted = |layer: &Synapses| layer.of == Source::Image || matches!(layer.values, Values::Levels(_));
+    // The layer of the logits comes last.
+    let hidden = packed.layers().count().saturating_sub(1);
+    if split.is_empty() || !packed.layers().take(hidden).all(|(layer, _)| is_counted(layer)) {
         return Ok(None);
     }
     let prepared = Prepared::new(&packed);

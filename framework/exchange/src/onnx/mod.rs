@@ -36,6 +36,7 @@ use std::fmt;
 use litesnn_engine::{EarlyExit, Network};
 use prost::Message as _;
 
+use crate::exit_rule;
 use message::{Entry, Model, OperatorSet};
 
 /// What a file holds beside the network itself.
@@ -98,17 +99,12 @@ const BYTES: usize = i32::MAX as usize;
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Refusal::StopsEarly(exit) => {
-                let rule = match exit {
-                    EarlyExit::Entropy(threshold) => format!("an entropy below {threshold}"),
-                    EarlyExit::Confidence(threshold) => format!("a confidence above {threshold}"),
-                };
-                write!(
-                    f,
-                    "the network stops at {rule}, and an ONNX graph runs all timesteps, so that its answers would \
-                     differ; export without early exit to get the answers at the last timestep"
-                )
-            }
+            Refusal::StopsEarly(exit) => write!(
+                f,
+                "the network stops at {}, and an ONNX graph runs all timesteps, so that its answers would differ; \
+                 export without early exit to get the answers at the last timestep",
+                exit_rule(*exit)
+            ),
             Refusal::Timesteps(timesteps) => {
                 write!(f, "{timesteps} timesteps, and an ONNX graph, which unrolls them, has at most {TIMESTEPS}")
             }

@@ -1,15 +1,20 @@
-//! A folder of ONNX files with what the engine's reference answers, for `onnx_witness.py`.
+//! Folders of files with what the engine's reference answers, for `onnx_witness.py` and
+//! `nir_witness.py`.
 //!
 //! ```text
 //! NAME/WIDTH.onnx       the network, with its spikes as outputs
+//! NAME/RESISTANCE.nir   the network; resistance `scaled` or `unit`
 //! NAME/pixels.f32       [B, C, H, W], little-endian
 //! NAME/logits.f32       [B, K]
 //! NAME/spikes/MAP.f32   [T, B, C, H, W]
 //! ```
 
+#![allow(dead_code)] // Each test uses its part.
+
 use std::path::Path;
 
 use litesnn_engine::{Made, Network, Reference};
+use litesnn_exchange::nir;
 use litesnn_exchange::onnx::{Options, Width, write};
 
 pub const WIDTHS: [(&str, Width); 4] =
@@ -39,14 +44,29 @@ pub fn answers(network: &Network, images: &[Vec<f32>]) -> (Vec<f32>, Vec<(String
     (logits, neurons.map(|(map, fired)| (map.name.clone(), folded(fired))).collect())
 }
 
-/// Writes a network's case.
+/// Writes a network's ONNX files and its answers.
 pub fn write_case(folder: &Path, network: &Network, images: &[Vec<f32>], widths: &[(&str, Width)]) {
-    let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
-    std::fs::create_dir_all(folder.join("spikes")).unwrap();
+    std::fs::create_dir_all(folder).unwrap();
     for (name, width) in widths {
         let options = Options { width: *width, spikes: true, ..Options::default() };
         std::fs::write(folder.join(format!("{name}.onnx")), write(network, &options).unwrap()).unwrap();
     }
+    write_answers(folder, network, images);
+}
+
+/// Writes a network's NIR files and its answers.
+pub fn write_nir_case(folder: &Path, network: &Network, images: &[Vec<f32>]) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (name, unit_resistance) in [("scaled", false), ("unit", true)] {
+        let options = nir::Options { unit_resistance, ..nir::Options::default() };
+        std::fs::write(folder.join(format!("{name}.nir")), nir::write(network, &options).unwrap()).unwrap();
+    }
+    write_answers(folder, network, images);
+}
+
+fn write_answers(folder: &Path, network: &Network, images: &[Vec<f32>]) {
+    let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    std::fs::create_dir_all(folder.join("spikes")).unwrap();
     let (logits, spikes) = answers(network, images);
     std::fs::write(folder.join("pixels.f32"), bytes(&images.concat())).unwrap();
     std::fs::write(folder.join("logits.f32"), bytes(&logits)).unwrap();

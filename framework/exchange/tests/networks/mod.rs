@@ -283,6 +283,78 @@ pub fn early() -> Network {
     Network { exit: Some(EarlyExit::Confidence(0.9)), ..wide() }
 }
 
+/// What NIR holds and cells do not have: windows of spikes, their largest and their sums; a
+/// convolution of each channel alone; a kernel of 3x1; a shortcut with zeros, which is added;
+/// vectors of maps that are not square; a gain of 1 - decay; the same spikes twice; and spikes that
+/// vote.
+pub fn shortcuts() -> Network {
+    let mut growing = Growing::new(7, [2, 9, 8], 5, LITE);
+    growing.kept = 70;
+    let stem = growing.layer("stem", Source::Image, 4, 3, 1, 2);
+    let window = Window { size: [3, 2], stride: [2, 2], padding: [1, 0] };
+    let largest = growing.map("largest", [4, 5, 4], Made::Largest { of: stem, window });
+    let each = growing.grouped("each", Source::Map(largest), 4, 3, 1, 2, 4);
+    let again = Current::Scaled { of: largest, divisor: 1.0, scale: vec![], bias: vec![] };
+    growing.neuron.gain = Some(1.0 - LITE.decay);
+    let block = growing.spikes("block", vec![Current::Synapses(each), again.clone(), again]);
+    growing.neuron.gain = None;
+    let sum = growing.map("sum", [4, 5, 4], Made::Joined { of: [block, largest], by: Join::Add });
+    let strided = growing.layer("strided", Source::Map(sum), 6, 3, 2, 4);
+    let widened = growing.map("widened", [6, 3, 2], Made::Widened { of: sum, stride: 2, zeros: [1, 1] });
+    let last = growing.map("last", [6, 3, 2], Made::Joined { of: [strided, widened], by: Join::Add });
+    let twin = growing.layer("twin", Source::Map(sum), 6, 3, 1, 2);
+    let beside = growing.map("beside", [10, 5, 4], Made::SideBySide(vec![block, twin]));
+    let window = Window { size: [2, 3], stride: [1, 1], padding: [0, 1] };
+    let sums = growing.map("sums", [10, 4, 4], Made::Sums { of: beside, window });
+    let (scale, bias) = (vec![0.9; 10], vec![0.11; 10]);
+    let means = growing.spikes("means", vec![Current::Scaled { of: sums, divisor: 6.0, scale, bias }]);
+    let small = growing.map("small", [10, 2, 1], Made::Resized(means));
+    let mut tall = growing.synapses("tall.conv", Source::Map(sum), 6, 3, 1, 2);
+    let Values::Levels(levels) = &mut tall.values else { unreachable!("they have levels") };
+    levels.truncate(6 * 4 * 3);
+    (tall.shape, tall.padding) = ([6, 4, 3, 1], 0);
+    let tall = growing.map("tall", [6, 3, 4], Made::Spikes { neuron: LITE, currents: vec![Current::Synapses(tall)] });
+    let vectors = [last, small, tall].map(|of| {
+        let numbers = growing.network.maps[of].shape.iter().product();
+        growing.map(&format!("flat{of}"), [numbers, 1, 1], Made::Flat(of))
+    });
+    let all = growing.map("all", [36 + 20 + 72, 1, 1], Made::SideBySide(vectors.to_vec()));
+    growing.finished(all, 4, 3, Some(LITE))
+}
+
+/// Windows over maps side by side, over strided maps, and over sums; and means with a bias alone.
+pub fn windows() -> Network {
+    let mut growing = Growing::new(8, [1, 8, 8], 4, LITE);
+    growing.kept = 80;
+    let stem = growing.layer("stem", Source::Image, 3, 3, 1, 2);
+    let other = growing.layer("other", Source::Map(stem), 2, 3, 1, 2);
+    let beside = growing.map("beside", [5, 8, 8], Made::SideBySide(vec![stem, other]));
+    let window = |size, stride| Window { size: [size; 2], stride: [stride; 2], padding: [0; 2] };
+    let largest = growing.map("largest", [5, 4, 4], Made::Largest { of: beside, window: window(2, 2) });
+    let last = growing.layer("last", Source::Map(largest), 4, 3, 4, 2);
+    let strided = growing.map("strided", [6, 4, 4], Made::Widened { of: beside, stride: 2, zeros: [0, 1] });
+    let sums = growing.map("sums", [6, 2, 2], Made::Sums { of: strided, window: window(2, 2) });
+    let again = growing.map("again", [6, 1, 1], Made::Sums { of: sums, window: window(2, 1) });
+    let means = Current::Scaled { of: again, divisor: 16.0, scale: vec![1.2; 6], bias: vec![0.1; 6] };
+    let means = growing.spikes("means", vec![means]);
+    let all = growing.map("pooled", [2, 1, 1], Made::Sums { of: other, window: window(8, 8) });
+    let own = Current::Scaled { of: all, divisor: 64.0, scale: vec![], bias: vec![0.125, -0.125] };
+    let own = growing.spikes("own", vec![own]);
+    let read = growing.map("read", [12, 1, 1], Made::SideBySide(vec![means, own, last]));
+    growing.finished(read, 3, 1, None)
+}
+
+/// What NIR holds, but the large one.
+pub fn nir_samples() -> Vec<(&'static str, Network)> {
+    vec![
+        ("cells", small_cells()),
+        ("shortcuts", shortcuts()),
+        ("windows", windows()),
+        ("long", long()),
+        ("wide", wide()),
+    ]
+}
+
 /// All but the large one.
 pub fn samples() -> Vec<(&'static str, Network)> {
     vec![("cells", small_cells()), ("pools", pools()), ("joins", joins()), ("long", long()), ("wide", wide())]

@@ -156,7 +156,7 @@ impl NodeOnDevice {
     /// registers there are for. More blocks hide more of the memory's latency.
     fn rows_and_blocks(&self) -> [i64; 2] {
         match self.steps {
-            1 => [4, 4],
+            1 => [4, 3],
             2..=6 => [2, 3],
             7..=10 => [1, 3],
             _ => [1, 2],
