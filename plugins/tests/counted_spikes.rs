@@ -72,7 +72,7 @@ impl Case {
         let split = Split { images: self.images.shallow_clone(), labels };
         let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
         let pass = Pass { measure: true, maps: true, ..Pass::new(TIMESTEPS) };
-        let measured = evaluate(self.network.as_ref(), &split, &normalisation, pass, Device::Cpu).unwrap();
+        let measured = evaluate(self.network.as_ref(), &split, &normalisation, pass, Device::Cpu, None).unwrap();
         let rows = layer_costs::layers(self.network.as_ref(), &measured.activity, TIMESTEPS);
         let totals = layer_costs::totals(&rows, self.network.full_precision_parameters());
         (rows, totals)

@@ -63,7 +63,8 @@ impl Case {
         let searcher: Box<dyn TimestepSearcher> = serde_json::from_value(json!({ "early-exit": settings })).unwrap();
         let exit = searcher.early_exit().unwrap();
         let pass = Case::pass(TIMESTEPS);
-        evaluate_exits(self.network.as_ref(), &self.split, &self.normalisation, pass, Device::Cpu, exit).unwrap()
+        evaluate_exits(self.network.as_ref(), &self.split, &self.normalisation, pass, Device::Cpu, (exit, None))
+            .unwrap()
     }
 
     fn at(&self, rule: &str, average: &str, threshold: f64) -> Exit {
@@ -78,7 +79,7 @@ impl Case {
     /// Without early exit.
     fn whole(&self, timesteps: i64) -> Measured {
         let pass = Case::pass(timesteps);
-        evaluate(self.network.as_ref(), &self.split, &self.normalisation, pass, Device::Cpu).unwrap()
+        evaluate(self.network.as_ref(), &self.split, &self.normalisation, pass, Device::Cpu, None).unwrap()
     }
 
     fn rows(&self, exit: &Exit) -> Vec<LayerRow> {
@@ -175,7 +176,7 @@ fn every_image_alone_gives_the_same_timesteps_answers_and_operations() {
         for (image, step) in (0..).zip(&steps) {
             let [images, labels] = [&case.split.images, &case.split.labels].map(|all| all.narrow(0, image, 1));
             let (split, pass) = (Split { images, labels }, Case::pass(*step as i64));
-            let alone = evaluate(case.network.as_ref(), &split, &case.normalisation, pass, Device::Cpu).unwrap();
+            let alone = evaluate(case.network.as_ref(), &split, &case.normalisation, pass, Device::Cpu, None).unwrap();
             right += alone.accuracy;
             loss += alone.loss;
             let rows = layer_costs::layers(case.network.as_ref(), &alone.activity, *step as i64);

@@ -47,7 +47,7 @@ fn totals(downsampling: &str, stored: &BTreeMap<String, Tensor>) -> Totals {
     let split = Split { images, labels: Tensor::zeros([count], (Kind::Int64, Device::Cpu)) };
     let normalisation = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
     let pass = Pass { measure: true, maps: true, ..Pass::new(TIMESTEPS) };
-    let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu).unwrap();
+    let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu, None).unwrap();
     let rows = layer_costs::layers(network.as_ref(), &measured.activity, TIMESTEPS);
     layer_costs::totals(&rows, network.full_precision_parameters())
 }

@@ -209,7 +209,7 @@ impl Benchmark<'_> {
         let (split, normalisation) = (&method.splits.test, &method.splits.normalisation);
         let evaluate = || -> Result<f64> {
             let begin = Instant::now();
-            evaluate_in_batches(network.as_ref(), split, normalisation, pass, self.device, self.batch)?;
+            evaluate_in_batches(network.as_ref(), split, normalisation, pass, self.device, (self.batch, None))?;
             synchronise(self.device);
             Ok(begin.elapsed().as_secs_f64() / EVALUATED as f64)
         };

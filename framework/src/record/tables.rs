@@ -324,8 +324,8 @@ table! {
         /// or `bf16`.
         pub precision: String,
         /// 1 where test accuracy and loss are those of whole numbers, as the engine counts them:
-        /// every layer that reads spikes has levels, that of the logits aside, in f32 and without
-        /// early exit. 0 where libtorch added them up, and in tables up to schema 7.
+        /// every layer that reads spikes has levels, that of the logits aside, in f32. 0 where
+        /// libtorch added them up, and in tables up to schema 7.
         pub by_levels: i64,
         /// Largest memory of the device that the process held, in bytes: on a CPU resident memory,
         /// on a GPU what libtorch took of its memory. A time column.

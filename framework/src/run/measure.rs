@@ -14,7 +14,7 @@ use crate::network::{Design, Network, Pass, cost, running};
 use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
 use crate::spiking::Precision;
 use crate::train::{
-    Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_by_levels, evaluate_exits,
+    Counted, Exit, Exits, Measured, Session, Stopping, broken_tensor, counted_form, evaluate, evaluate_exits,
 };
 use crate::{Error, Result};
 
@@ -41,25 +41,23 @@ pub(super) fn measure(
         other => other,
     };
     let (test, normalisation) = (&splits.test, &splits.normalisation);
-    let exit = trial.manifest.timesteps.early_exit();
-    let mut tested = match exit {
-        None => Tested::whole(network, evaluate(network, test, normalisation, pass, device).map_err(located)?, design),
+    // What a file of the network says, to the bit.
+    let form = match precision {
+        Precision::F32 => counted_form(network, &splits.info, normalisation, design.timesteps),
+        _ => None,
+    };
+    let counted = form.as_ref().map(Counted::new);
+    let tested = match trial.manifest.timesteps.early_exit() {
+        None => {
+            let measured = evaluate(network, test, normalisation, pass, device, counted.as_ref()).map_err(located)?;
+            Tested::whole(network, measured, design)
+        }
         Some(exit) => {
-            let exits = evaluate_exits(network, test, normalisation, pass, device, exit).map_err(located)?;
+            let exits = evaluate_exits(network, test, normalisation, pass, device, (exit, counted.as_ref()))
+                .map_err(located)?;
             Tested::early(network, &exits, exit.threshold())
         }
     };
-    // What the file of the network will say, to the bit.
-    let counted = match (exit, precision) {
-        (None, Precision::F32) => {
-            let threads = tch::get_num_threads().max(1) as usize;
-            evaluate_by_levels(network, &splits.info, test, normalisation, design.timesteps, threads)?
-        }
-        _ => None,
-    };
-    if let Some([accuracy, loss]) = counted {
-        (tested.accuracy, tested.loss) = (accuracy, loss);
-    }
     let machine = together(session.machines());
     let mut stages = stage_rows(session.history(), &machine.device);
     let evaluate_seconds = watch.wall();

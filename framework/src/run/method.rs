@@ -221,7 +221,7 @@ impl Method<'_> {
         let one_hot: Vec<f64> = (1..=timesteps).map(|count| f64::from(u8::from(count == timesteps))).collect();
         let schedules = Schedules::of(network, Techniques::ALL, Techniques::NONE);
         session.stage(&spec, (parameters, &schedules), &mut descents, step, |_| {
-            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device)?;
+            let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device, None)?;
             let validation = (measured.loss, measured.accuracy);
             Ok(EpochNotes { validation, cost: None, timestep_weights: one_hot.clone() })
         })

@@ -146,7 +146,7 @@ impl Search<'_, '_> {
         let regime = Regime { timesteps: design.timesteps, path, ..self.parts.whole() };
         let pass = Pass { measure: true, tap: Some(SpikeTap(&add)), ..self.parts.pass(regime) };
         let network = self.parts.network();
-        let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device)?;
+        let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device, None)?;
         let counted = tch::Tensor::ones([design.timesteps], (tch::Kind::Float, device));
         // All layers are counted, and the supernet's own constants are those of the searched ones.
         let model = CostModel { constants: &CostConstants::default(), ..self.parts.cost_model(regime, &counted) };

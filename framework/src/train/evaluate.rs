@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
+use super::by_levels::Counted;
 use super::placement::placed;
 use crate::data::{Normalisation, Split};
 use crate::network::{Activity, Network, Pass, WeightCache};
@@ -25,7 +26,8 @@ pub struct Measured {
 
 /// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages
 /// of compression, and whether firing rates and maps are measured. Logits are averaged over timesteps
-/// (paper, Eq. 16).
+/// (paper, Eq. 16). Where the network's [counted form](super::counted_form) is given, logits are those
+/// of the engine.
 ///
 /// # Errors
 ///
@@ -36,8 +38,9 @@ pub fn evaluate(
     normalisation: &Normalisation,
     pass: Pass,
     device: Device,
+    counted: Option<&Counted>,
 ) -> Result<Measured> {
-    evaluate_in_batches(network, split, normalisation, pass, device, BATCH)
+    evaluate_in_batches(network, split, normalisation, pass, device, (BATCH, counted))
 }
 
 /// [`evaluate`] with another number of images at a time.
@@ -47,7 +50,7 @@ pub fn evaluate_in_batches(
     normalisation: &Normalisation,
     pass: Pass,
     device: Device,
-    size: usize,
+    (size, counted): (usize, Option<&Counted>),
 ) -> Result<Measured> {
     let split = &placed(split, device).split;
     let order = (0..split.len() as i64).collect();
@@ -60,7 +63,8 @@ pub fn evaluate_in_batches(
         let mut activity: Vec<Activity> = Vec::new();
         for batch in Batches::new(split, normalisation, order, size, device) {
             let response = network.forward(&batch.images, &pass);
-            let logits = response.logits.mean_dim(0, false, None::<Kind>);
+            let logits = counted.map_or(response.logits, |counted| counted.logits(&batch.images));
+            let logits = logits.mean_dim(0, false, None::<Kind>);
             sound.push(logits.isfinite().all_dim(1, false));
             correct += logits.argmax(1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let size = batch.len() as f64;
@@ -129,7 +133,7 @@ mod tests {
         let images = Tensor::from_slice(pixels).view([-1, 1, 1, 2]);
         let split = Split { labels: Tensor::zeros([images.size()[0]], (Kind::Int64, Device::Cpu)), images };
         let normalisation = Normalisation { mean: vec![0.0], std: vec![1.0] };
-        evaluate_in_batches(&Pixels, &split, &normalisation, Pass::new(1), Device::Cpu, 2)
+        evaluate_in_batches(&Pixels, &split, &normalisation, Pass::new(1), Device::Cpu, (2, None))
     }
 
     /// Guards against "10 %": the largest of NaN logits is the first class.

@@ -9,6 +9,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Batches;
+use super::by_levels::Counted;
 use super::evaluate::{BATCH, Measured, add, refuse_broken};
 use super::placement::placed;
 use crate::Result;
@@ -54,7 +55,8 @@ pub struct Exits {
     pub earliest: f64,
 }
 
-/// Runs `network` over `split` with early exit; of `pass`, the timesteps are the largest number.
+/// Runs `network` over `split` with early exit; of `pass`, the timesteps are the largest number. Where
+/// the network's [counted form](super::counted_form) is given, logits are those of the engine.
 ///
 /// The threshold at which no image stops early gives to the bit what [`evaluate`](super::evaluate)
 /// gives.
@@ -68,7 +70,7 @@ pub fn evaluate_exits(
     normalisation: &Normalisation,
     pass: Pass,
     device: Device,
-    exit: &dyn EarlyExit,
+    (exit, counted): (&dyn EarlyExit, Option<&Counted>),
 ) -> Result<Exits> {
     let mut thresholds = exit.thresholds().to_vec();
     thresholds.push(exit.threshold());
@@ -77,7 +79,7 @@ pub fn evaluate_exits(
     let fixed = (1..=pass.timesteps).map(Stopping::Timesteps);
     let mut answers: Vec<Answers> =
         thresholds.iter().copied().map(Stopping::Threshold).chain(fixed).map(|it| Answers::new(it, device)).collect();
-    let runs = Runs { network, split: &placed(split, device).split, normalisation, pass, device };
+    let runs = Runs { network, split: &placed(split, device).split, normalisation, pass, device, counted };
     let cache = WeightCache::default();
     tch::no_grad(|| {
         let earliest = runs.answer(exit, &mut answers, &cache)?;
@@ -150,6 +152,7 @@ struct Runs<'a> {
     normalisation: &'a Normalisation,
     pass: Pass<'a>,
     device: Device,
+    counted: Option<&'a Counted<'a>>,
 }
 
 impl Runs<'_> {
@@ -164,7 +167,10 @@ impl Runs<'_> {
         let mut sound: Vec<Tensor> = Vec::new();
         let mut earliest = Tensor::zeros([], (Kind::Int64, self.device));
         for batch in self.batches((0..self.split.len() as i64).collect()) {
-            let logits = self.network.forward(&batch.images, &pass).logits;
+            let logits = match self.counted {
+                Some(counted) => counted.logits(&batch.images),
+                None => self.network.forward(&batch.images, &pass).logits,
+            };
             sound.push(logits.isfinite().all_dim(2, false).all_dim(0, false));
             let prefixes = prefix_means(&logits);
             let right = prefixes.argmax(2, false).eq_tensor(&batch.labels);

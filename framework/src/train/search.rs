@@ -657,7 +657,7 @@ impl SearchParts<'_> {
     ) -> Result<EpochNotes> {
         tch::no_grad(|| {
             let pass = Pass { measure: true, ..self.pass(regime) };
-            let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device)?;
+            let measured = evaluate(self.network(), &splits.validation, &splits.normalisation, pass, device, None)?;
             let weights = self.timestep_weights(epoch, regime, device);
             let counted = exceedance(&weights);
             let layers = self.network().layers();
