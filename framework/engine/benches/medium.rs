@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use litesnn_engine::{
-    Current, Image, Logits, Made, Map, Network, Neuron, Prepared, Processor, Reference, Reset, Source, Synapses, Times,
-    Values, Window,
+    Current, EarlyExit, Form, Image, Logits, Made, Map, Network, Neuron, Prepared, Processor, Reference, Reset, Source,
+    Synapses, Times, Values, Window,
 };
 
 /// Level of each cell: a level halves the map and doubles the channels.
@@ -199,6 +199,9 @@ fn main() -> std::io::Result<()> {
     if asked("parts") {
         parts(&mut out, &medium)?;
     }
+    if asked("exit") {
+        exit(&mut out, &medium)?;
+    }
     if asked("growth") {
         growth(&mut out)?;
     }
@@ -242,17 +245,71 @@ fn parts(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
     for (name, processor) in processors() {
         let prepared = Prepared::new(medium).with_processor(processor);
         let (mut arena, image) = (prepared.arena(), image(7));
-        let mut best = Times { counting: u64::MAX, ..Times::default() };
+        let mut best: Option<Times> = None;
         least(|| {
             let (_, times) = prepared.run_timed(&mut arena, &image, now).expect("an image of the right size");
-            if times.counting < best.counting {
-                best = times;
+            if best.as_ref().is_none_or(|best| times.total() < best.total()) {
+                best = Some(times);
             }
         });
-        let Times { image, counting, currents, neurons, maps, plain, counts } = best;
+        let Times { layers, scaled, neurons, maps, counts } = best.expect("it ran");
+        let layers = || layers.iter().zip(prepared.forms());
+        let sums = |forms: &[Form]| -> u64 {
+            layers().filter(|(_, form)| forms.contains(form)).map(|(time, _)| time.sums).sum()
+        };
+        let currents: u64 = layers().map(|(time, _)| time.currents).sum();
+        let (counting, image) = (sums(&[Form::ByMagnitude, Form::ByBit]), sums(&[Form::Image]));
+        let loops = sums(&[Form::Loops]) + scaled;
         let all =
-            [counting, currents, neurons, image, maps, plain, counts].map(|time| format!("{:.2}", time as f64 / 1e6));
+            [counting, currents, neurons, image, maps, loops, counts].map(|time| format!("{:.2}", time as f64 / 1e6));
         writeln!(out, "| {name} | {} |", all.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// Milliseconds of an image that exits after each number of timesteps, for groups of each size. The
+/// images are drawn, and the threshold is such that the image is sure after so many timesteps.
+fn exit(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
+    let timesteps = medium.timesteps;
+    let always = Prepared::new(medium);
+    let mut arena = always.arena();
+    // The largest probability after each number of timesteps.
+    let mut confidence = |seed: u64| -> Vec<f64> {
+        let outcome = always.run(&mut arena, &image(seed)).expect("an image of the right size");
+        let of = |count: usize| {
+            let logits = &outcome.logits_by_timestep[..count];
+            let mean = |class: usize| logits.iter().map(|all| f64::from(all[class])).sum::<f64>() / count as f64;
+            let means: Vec<f64> = (0..outcome.logits.len()).map(mean).collect();
+            let most = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            1.0 / means.iter().map(|mean| (mean - most).exp()).sum::<f64>()
+        };
+        (1..=timesteps).map(of).collect()
+    };
+    // An image whose confidence is the largest so far after `count` timesteps, and a threshold below.
+    let mut sure = |count: usize| {
+        let found = (1..).find_map(|seed| {
+            let all = confidence(seed);
+            let before = all[..count - 1].iter().copied().fold(0.0, f64::max);
+            (all[count - 1] > before + 1e-6).then_some((image(seed), (before + all[count - 1]) / 2.0))
+        });
+        found.expect("there is no end of images")
+    };
+    let images: Vec<(Vec<f32>, f64)> = (1..=timesteps).map(&mut sure).collect();
+    let heads: Vec<String> = (1..=timesteps).map(|count| format!("sure after {count}")).collect();
+    writeln!(out, "| timesteps in a group | {} |\n|---|{}", heads.join(" | "), "---|".repeat(timesteps))?;
+    for group in 1..=timesteps {
+        let mut row = Vec::new();
+        for (count, (image, threshold)) in (1..).zip(&images) {
+            let network = Network { exit: Some(EarlyExit::Confidence(*threshold)), ..medium.clone() };
+            let prepared = Prepared::in_groups(&network, group);
+            let mut arena = prepared.arena();
+            let run = || {
+                let outcome = prepared.run(&mut arena, image).expect("an image of the right size");
+                assert_eq!(outcome.timesteps, count, "the image exits when it is sure");
+            };
+            row.push(format!("{:.1}", least(run).as_secs_f64() * 1e3));
+        }
+        writeln!(out, "| {group} | {} |", row.join(" | "))?;
     }
     writeln!(out)
 }

@@ -12,8 +12,9 @@
 //! nothing quantises, or a map of a few pixels takes the reference's loops. The image is convolved
 //! once, in the reference's order.
 //!
-//! All timesteps are run at once. With early exit, an image that stops is answered, and charged, as
-//! if the later timesteps had not run: that saves no time here.
+//! Timesteps are computed in groups, and between two groups the arena holds the potentials. Without
+//! early exit there is one group of all timesteps. With early exit, an image that stops is answered,
+//! and charged, as if the timesteps after it had not run; those of later groups do not.
 
 mod lanes;
 mod neurons;
@@ -21,6 +22,7 @@ mod planes;
 mod processor;
 mod rows;
 mod run;
+mod times;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod vectors;
 
@@ -31,10 +33,11 @@ use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values
 use crate::outcome::{BadImage, Outcome, fits, normalised};
 use crate::reference::size;
 use lanes::BYTES;
-use neurons::{Scratch, Tiles};
+use neurons::{Kept, Scratch, Tiles};
 use planes::{Taps, row_bytes};
 pub use processor::Processor;
 use rows::Rows;
+pub use times::{Form, LayerTime, Times};
 
 /// Pixels from which on a map is worth a tile.
 const PIXELS: usize = 16;
@@ -43,6 +46,8 @@ const PIXELS: usize = 16;
 #[derive(Debug)]
 pub struct Prepared<'a> {
     network: &'a Network,
+    /// Timesteps that are computed together.
+    group: usize,
     maps: Vec<Ready>,
     /// What is read of maps of bits, and where the copies lie.
     taps: Vec<(Taps, usize)>,
@@ -84,10 +89,13 @@ enum Way {
 /// The memory of a run. One serves any number of images.
 #[derive(Debug)]
 pub struct Arena {
-    /// Spikes of each map, `[C, T, H, W]` bits; empty where a map is none of bits.
+    /// Spikes of each map in a group of T timesteps, `[C, T, H, W]` bits; empty where a map is none of
+    /// bits.
     bits: Vec<Vec<u8>>,
-    /// Numbers of each map, `[T, C, H, W]`; empty where nobody reads them.
+    /// Numbers of each map in a group, `[T, C, H, W]`; empty where nobody reads them.
     numbers: Vec<Vec<i32>>,
+    /// What the last group left of the potentials of each map; empty where one group is all.
+    kept: Vec<Vec<Kept>>,
     copies: Vec<u8>,
     scratch: Vec<Scratch>,
     times: Times,
@@ -98,34 +106,25 @@ impl Arena {
     pub fn bytes(&self) -> usize {
         let bits: usize = self.bits.iter().map(Vec::len).sum();
         let numbers: usize = self.numbers.iter().map(|all| 4 * all.len()).sum();
-        bits + numbers + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+        let kept: usize = self.kept.iter().map(|all| size_of::<Kept>() * all.len()).sum();
+        bits + numbers + kept + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
     }
 }
 
-/// Where the time of a run went, in ticks of the clock that it was given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Times {
-    /// The image's convolution.
-    pub image: u64,
-    /// Counting the spikes that kept weights reach.
-    pub counting: u64,
-    /// Turning counts over, and currents.
-    pub currents: u64,
-    /// Potentials, spikes, bits.
-    pub neurons: u64,
-    /// Copies of maps for the taps of kernels, and maps of maps.
-    pub maps: u64,
-    /// Everything that the plain loops do, and the logits.
-    pub plain: u64,
-    /// Counting spikes and operations.
-    pub counts: u64,
-}
-
 impl<'a> Prepared<'a> {
-    /// Sorts the weights of a sound network into lists.
+    /// Sorts the weights of a sound network into lists. Timesteps are computed one by one where images
+    /// exit early, and otherwise all at once.
     pub fn new(network: &'a Network) -> Prepared<'a> {
+        Prepared::in_groups(network, if network.exit.is_some() { 1 } else { network.timesteps })
+    }
+
+    /// As [`new`](Self::new), with so many timesteps in a group: 1 or more. An image that exits early
+    /// takes the time of all groups up to its last. Small maps fill the lanes better, the more timesteps
+    /// are in a group.
+    pub fn in_groups(network: &'a Network, timesteps: usize) -> Prepared<'a> {
         let mut prepared = Prepared {
             network,
+            group: timesteps.clamp(1, network.timesteps),
             maps: network.maps.iter().map(|_| Ready::default()).collect(),
             taps: Vec::new(),
             copies: 0,
@@ -166,13 +165,21 @@ impl<'a> Prepared<'a> {
 
     /// Memory for its runs.
     pub fn arena(&self) -> Arena {
-        let timesteps = self.network.timesteps;
+        let timesteps = self.group;
         let maps = || self.network.maps.iter().zip(&self.maps);
         let bits = |map: &Map| map.shape[0] * timesteps * map.shape[1] * row_bytes(map.shape[2]);
+        let kept = |map: &Map, tiles: &Tiles| map.shape[0] * tiles.blocks();
+        let one_group = timesteps == self.network.timesteps;
         Arena {
             bits: maps().map(|(map, ready)| vec![0; if ready.bits { bits(map) } else { 0 }]).collect(),
             numbers: maps()
                 .map(|(map, ready)| vec![0; if ready.numbers { timesteps * size(map.shape) } else { 0 }])
+                .collect(),
+            kept: maps()
+                .map(|(map, ready)| match &ready.tiles {
+                    Some(tiles) if !one_group => vec![Kept::default(); kept(map, tiles)],
+                    _ => Vec::new(),
+                })
                 .collect(),
             copies: vec![0; self.copies],
             scratch: (0..self.threads).map(|_| Scratch::default()).collect(),
@@ -206,7 +213,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// As [`run_normalised`](Self::run_normalised), and where the time went, by a clock whose
-    /// numbers never fall.
+    /// numbers never fall. Another run asks no clock.
     ///
     /// # Errors
     ///
@@ -218,9 +225,28 @@ impl<'a> Prepared<'a> {
         clock: fn() -> u64,
     ) -> Result<(Outcome, Times), BadImage> {
         fits(self.network, input)?;
-        arena.times = Times::default();
         let outcome = self.run_by(arena, input, Some(clock));
-        Ok((outcome, arena.times))
+        Ok((outcome, core::mem::take(&mut arena.times)))
+    }
+
+    /// How the currents of each layer are computed, in the order of [`Network::layers`].
+    pub fn forms(&self) -> Vec<Form> {
+        let form = |way: &Way| match way {
+            Way::Counted { rows, .. } if rows.by_magnitude() => Form::ByMagnitude,
+            Way::Counted { .. } => Form::ByBit,
+            Way::Constant => Form::Image,
+            Way::Plain => Form::Loops,
+        };
+        self.ways().map(form).chain([Form::Loops]).collect()
+    }
+
+    /// The way of each layer but that of the logits.
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        let all = self.maps.iter().zip(&self.network.maps).flat_map(|(ready, map)| match &map.made {
+            Made::Spikes { currents, .. } => currents.iter().zip(&ready.currents).collect(),
+            _ => Vec::new(),
+        });
+        all.filter(|(current, _)| matches!(current, Current::Synapses(_))).map(|(_, way)| way)
     }
 }
 
@@ -259,7 +285,7 @@ impl<'a> Prepared<'a> {
             stride: [1, 1],
             padding: [0, 0],
             output: [map.shape[1], map.shape[2]],
-            timesteps: self.network.timesteps,
+            timesteps: self.group,
             rows,
         };
         self.maps[index].tiles = Some(Tiles::new(&form));
@@ -284,7 +310,7 @@ impl<'a> Prepared<'a> {
             stride: window.stride,
             padding: window.padding,
             output,
-            timesteps: self.network.timesteps,
+            timesteps: self.group,
             rows: 0,
         };
         if output[0] * output[1] < PIXELS {

@@ -37,6 +37,7 @@ pub(super) struct Rows {
     taps: Vec<u32>,
     segments: Vec<Segment>,
     rows: Vec<Row>,
+    by_magnitude: bool,
 }
 
 /// An output channel: where its lists begin.
@@ -87,14 +88,20 @@ impl Rows {
             by_magnitude += row.len() + JOIN * joins;
             by_bit += row.iter().map(|(level, _)| set(level)).sum::<usize>();
         }
-        let mut all = Rows::default();
+        let mut all = Rows { by_magnitude: by_magnitude < by_bit, ..Rows::default() };
         for row in &rows {
-            all.push(row, by_magnitude < by_bit)?;
+            all.push(row)?;
         }
         Some(all)
     }
 
-    fn push(&mut self, row: &[(i16, u32)], by_magnitude: bool) -> Option<()> {
+    /// Whether taps are counted by magnitude, and not by bit.
+    pub(super) fn by_magnitude(&self) -> bool {
+        self.by_magnitude
+    }
+
+    fn push(&mut self, row: &[(i16, u32)]) -> Option<()> {
+        let by_magnitude = self.by_magnitude;
         let mut head =
             Row { taps: self.taps.len() as u32, segments: self.segments.len() as u32, constant: 0, planes: 0 };
         let (mut counted, mut total) = (0u64, 0u64);
@@ -284,8 +291,8 @@ mod tests {
             {
                 let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
                 let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
-                let mut rows = Rows::default();
-                rows.push(&row, by_magnitude).expect("the sum is small enough");
+                let mut rows = Rows { by_magnitude, ..Rows::default() };
+                rows.push(&row).expect("the sum is small enough");
                 rows.fill_up(silence);
                 // What a count finds in the planes is not what it leaves there.
                 let mut total = [Words::splat(u64::MAX); PLANES];
