@@ -82,7 +82,13 @@ impl Network {
         for (index, map) in self.maps.iter().enumerate() {
             let flaw = |what: String| Flaw { place: map.name.clone(), what };
             shape(map.shape).map_err(|what| flaw(format!("a map {what}")))?;
-            largest.push(self.map(index, map, &largest)?);
+            let most = self.map(index, map, &largest)?;
+            if most >= EXACT {
+                return Err(flaw(format!(
+                    "its numbers reach {most}; f32 holds every whole number below {EXACT} alone"
+                )));
+            }
+            largest.push(most);
         }
         self.answers(&largest)
     }
@@ -115,11 +121,7 @@ impl Network {
                             self.synapses(synapses, source, map.shape)?;
                         }
                         Current::Scaled { of: map, divisor, scale, bias } => {
-                            let (from, number) = of(*map)?;
-                            made(from)?;
-                            if number >= EXACT {
-                                return Err(flaw(format!("its sums reach {number}; f32 holds those below {EXACT}")));
-                            }
+                            made(of(*map)?.0)?;
                             if !divisor.is_finite() || *divisor < 1.0 {
                                 return Err(flaw(format!("a divisor of {divisor}; 1 or more is right")));
                             }

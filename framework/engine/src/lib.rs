@@ -15,6 +15,7 @@ mod bit_sliced;
 mod check;
 pub mod file;
 pub mod mask;
+mod memory;
 mod network;
 mod outcome;
 mod reference;

@@ -29,6 +29,7 @@ mod vectors;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::memory::{product, sum};
 use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values, Window};
 use crate::outcome::{BadImage, Outcome, fits, normalised};
 use crate::reference::size;
@@ -41,6 +42,8 @@ pub use times::{Form, LayerTime, Times};
 
 /// Pixels from which on a map is worth a tile.
 const PIXELS: usize = 16;
+/// Addresses of taps end here: with the room behind them, 32 bits hold them.
+const ADDRESSES: usize = 1 << 31;
 
 /// A network, made ready to run.
 #[derive(Debug)]
@@ -112,41 +115,62 @@ impl Arena {
 }
 
 impl<'a> Prepared<'a> {
-    /// Sorts the weights of a sound network into lists. Timesteps are computed one by one where images
-    /// exit early, and otherwise all at once.
+    /// Sorts the weights of a sound network into lists. Where images exit early, timesteps are computed
+    /// two by two (one by one where T is 2), and otherwise all at once.
     pub fn new(network: &'a Network) -> Prepared<'a> {
-        Prepared::in_groups(network, if network.exit.is_some() { 1 } else { network.timesteps })
+        Prepared::in_groups(network, Prepared::usual_group(network))
+    }
+
+    /// Timesteps of a group where nobody says how many.
+    fn usual_group(network: &Network) -> usize {
+        match network.exit {
+            Some(_) => network.timesteps.div_ceil(2).min(2),
+            None => network.timesteps,
+        }
     }
 
     /// As [`new`](Self::new), with so many timesteps in a group: 1 or more. An image that exits early
     /// takes the time of all groups up to its last. Small maps fill the lanes better, the more timesteps
     /// are in a group.
     pub fn in_groups(network: &'a Network, timesteps: usize) -> Prepared<'a> {
-        let mut prepared = Prepared {
-            network,
-            group: timesteps.clamp(1, network.timesteps),
-            maps: network.maps.iter().map(|_| Ready::default()).collect(),
-            taps: Vec::new(),
-            copies: 0,
-            processor: Processor::best(),
-            threads: 1,
-        };
-        for index in 0..network.maps.len() {
-            prepared.maps[index].bits = prepared.is_of_bits(index);
-            prepared.prepare(index);
-        }
-        // Addresses end with zeros that as many tiles read as the largest map has, and with room.
-        let silence = prepared.end();
-        prepared.copies = silence + prepared.reach();
-        for way in prepared.maps.iter_mut().flat_map(|map| &mut map.currents) {
-            if let Way::Counted { rows, .. } = way {
-                rows.fill_up(silence as u32);
-            }
-        }
-        if let Source::Map(of) = network.logits.synapses.of {
-            prepared.maps[of].numbers = true;
-        }
+        let mut prepared = Prepared::plan(network, timesteps);
+        prepared.list_weights();
         prepared
+    }
+
+    /// Bytes that [`new`](Self::new) of a sound network and a run on one thread allocate at most.
+    pub fn memory(network: &Network) -> usize {
+        let plan = Prepared::plan(network, Prepared::usual_group(network));
+        let scratch = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::scratch).max();
+        let of_map = |(index, map): (usize, &Map)| {
+            let [bits, numbers, kept] = plan.lengths(index);
+            let lists = plan.maps[index].currents.iter().zip(map.made.currents()).map(|(way, current)| match way {
+                // Kept weights of each input, and the inputs that spike.
+                Way::Counted { taps, .. } => {
+                    let taps = &plan.taps[*taps].0;
+                    let inputs = product(&[taps.input[0], taps.kernel[0], taps.kernel[1]]);
+                    sum([product(&[16, inputs]), lists_of(current, inputs)])
+                }
+                _ => 0,
+            });
+            sum([bits, product(&[4, numbers]), product(&[size_of::<Kept>(), kept]), sum(lists)])
+        };
+        // Currents of the image stay; those of loops are there for a map, and both twice while they are
+        // put in the order of rows.
+        let of_currents = |index: usize, wanted: fn(&Way) -> bool, bytes: usize| {
+            let count = plan.maps[index].currents.iter().filter(|way| wanted(way)).count();
+            let [channels, height, width] = network.maps[index].shape;
+            product(&[bytes, count, channels, height, row_bytes(width)])
+        };
+        let maps = 0..network.maps.len();
+        let constant = maps.clone().map(|index| of_currents(index, |way| matches!(way, Way::Constant), 32));
+        let laid = maps.clone().map(|index| of_currents(index, |way| matches!(way, Way::Constant), 160)).max();
+        let loops = |way: &Way| matches!(way, Way::Plain);
+        let varying = maps.map(|index| of_currents(index, loops, 160 * plan.group + 160)).max();
+        let all = network.maps.iter().enumerate().map(of_map).chain(constant);
+        let image = product(&[4, size(network.image.shape)]);
+        let rest = [plan.copies, scratch.unwrap_or(0), laid.unwrap_or(0), varying.unwrap_or(0), image];
+        sum(all.chain(rest).chain([network.outcome_memory(), product(&[512, network.layers().count()])]))
     }
 
     /// Uses so many threads over the output channels of a layer: 1 or more.
@@ -165,26 +189,27 @@ impl<'a> Prepared<'a> {
 
     /// Memory for its runs.
     pub fn arena(&self) -> Arena {
-        let timesteps = self.group;
-        let maps = || self.network.maps.iter().zip(&self.maps);
-        let bits = |map: &Map| map.shape[0] * timesteps * map.shape[1] * row_bytes(map.shape[2]);
-        let kept = |map: &Map, tiles: &Tiles| map.shape[0] * tiles.blocks();
-        let one_group = timesteps == self.network.timesteps;
+        let lengths: Vec<[usize; 3]> = (0..self.maps.len()).map(|index| self.lengths(index)).collect();
         Arena {
-            bits: maps().map(|(map, ready)| vec![0; if ready.bits { bits(map) } else { 0 }]).collect(),
-            numbers: maps()
-                .map(|(map, ready)| vec![0; if ready.numbers { timesteps * size(map.shape) } else { 0 }])
-                .collect(),
-            kept: maps()
-                .map(|(map, ready)| match &ready.tiles {
-                    Some(tiles) if !one_group => vec![Kept::default(); kept(map, tiles)],
-                    _ => Vec::new(),
-                })
-                .collect(),
+            bits: lengths.iter().map(|[bits, ..]| vec![0; *bits]).collect(),
+            numbers: lengths.iter().map(|[_, numbers, _]| vec![0; *numbers]).collect(),
+            kept: lengths.iter().map(|[.., kept]| vec![Kept::default(); *kept]).collect(),
             copies: vec![0; self.copies],
             scratch: (0..self.threads).map(|_| Scratch::default()).collect(),
             times: Times::default(),
         }
+    }
+
+    /// Bytes of bits, numbers and [`Kept`] that an arena has for a map.
+    fn lengths(&self, index: usize) -> [usize; 3] {
+        let (ready, [channels, height, width]) = (&self.maps[index], self.network.maps[index].shape);
+        let only = |is: bool, length: &[usize]| if is { product(length) } else { 0 };
+        let later = self.group < self.network.timesteps;
+        [
+            only(ready.bits, &[channels, self.group, height, row_bytes(width)]),
+            only(ready.numbers, &[self.group, channels, height, width]),
+            ready.tiles.as_ref().map_or(0, |tiles| only(later, &[channels, tiles.blocks()])),
+        ]
     }
 
     /// Bytes of the lists of weights.
@@ -242,16 +267,52 @@ impl<'a> Prepared<'a> {
 
     /// The way of each layer but that of the logits.
     fn ways(&self) -> impl Iterator<Item = &Way> {
-        let all = self.maps.iter().zip(&self.network.maps).flat_map(|(ready, map)| match &map.made {
-            Made::Spikes { currents, .. } => currents.iter().zip(&ready.currents).collect(),
-            _ => Vec::new(),
-        });
+        let maps = self.maps.iter().zip(&self.network.maps);
+        let all = maps.flat_map(|(ready, map)| map.made.currents().iter().zip(&ready.currents));
         all.filter(|(current, _)| matches!(current, Current::Synapses(_))).map(|(_, way)| way)
     }
 }
 
 /// Preparation.
 impl<'a> Prepared<'a> {
+    /// Everything but the lists of weights.
+    fn plan(network: &'a Network, timesteps: usize) -> Prepared<'a> {
+        let mut plan = Prepared {
+            network,
+            group: timesteps.clamp(1, network.timesteps),
+            maps: network.maps.iter().map(|_| Ready::default()).collect(),
+            taps: Vec::new(),
+            copies: 0,
+            processor: Processor::best(),
+            threads: 1,
+        };
+        for index in 0..network.maps.len() {
+            plan.maps[index].bits = plan.is_of_bits(index);
+            plan.prepare(index);
+        }
+        if let Source::Map(of) = network.logits.synapses.of {
+            plan.maps[of].numbers = true;
+        }
+        // Copies end with zeros that as many tiles read as the largest map has, and with room.
+        let reach = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0);
+        plan.copies = sum([plan.end(), reach, BYTES]);
+        plan
+    }
+
+    /// Sorts the weights into lists.
+    fn list_weights(&mut self) {
+        let silence = self.end() as u32;
+        for (ready, map) in self.maps.iter_mut().zip(&self.network.maps) {
+            for (way, current) in ready.currents.iter_mut().zip(map.made.currents()) {
+                if let Way::Counted { rows, taps, kept, .. } = way {
+                    let (taps, base) = &self.taps[*taps];
+                    *rows = listed(current, taps, *base, silence);
+                    *kept = kept_weights(current, taps);
+                }
+            }
+        }
+    }
+
     /// Whether a map's numbers are spikes, and it is large enough to be kept as bits.
     fn is_of_bits(&self, index: usize) -> bool {
         let map = &self.network.maps[index];
@@ -339,50 +400,62 @@ impl<'a> Prepared<'a> {
             Some(place) => (place, self.taps[place].1),
             None => (self.taps.len(), self.end()),
         };
-        let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
-        let rows = match current {
-            Current::Synapses(synapses) => {
-                let Values::Levels(levels) = &synapses.values else { return Way::Plain };
-                let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
-                let of_row = |output: usize| {
-                    let kept = (0..within * height * width)
-                        .map(move |weight| (weight, levels[output * within * height * width + weight]));
-                    let first = output / (outputs / groups) * within;
-                    kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
-                        let channel = first + weight / (height * width);
-                        (level, address(channel, weight / width % height, weight % width))
-                    })
-                };
-                Rows::new((0..outputs).map(of_row))
-            }
-            Current::Scaled { .. } => {
-                let [height, width] = taps.kernel;
-                let of_row =
-                    |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
-                Rows::new((0..map.shape[0]).map(of_row))
-            }
-        };
-        let Some(rows) = rows else { return Way::Plain };
+        let end = base.saturating_add(taps.bytes());
+        if end > ADDRESSES {
+            return Way::Plain;
+        }
         if place == self.taps.len() {
             self.taps.push((*taps, base));
         }
         let divisor = if let Current::Scaled { divisor, .. } = current { *divisor } else { 1.0 };
-        Way::Counted { rows, taps: place, divisor, kept: kept(current, taps) }
+        Way::Counted { rows: Rows::default(), taps: place, divisor, kept: Vec::new() }
     }
 
     /// Where the copies end.
     fn end(&self) -> usize {
         self.taps.last().map_or(0, |(taps, base)| base + taps.bytes())
     }
+}
 
-    /// Bytes that tiles read behind an address.
-    fn reach(&self) -> usize {
-        self.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0) + BYTES
+/// The kept weights of a current as lists of taps, which lie from `base` on.
+fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
+    let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
+    match current {
+        Current::Synapses(synapses) => {
+            let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
+            let Values::Levels(levels) = &synapses.values else { unreachable!("levels are counted") };
+            let of_row = |output: usize| {
+                let kept = (0..within * height * width)
+                    .map(move |weight| (weight, levels[output * within * height * width + weight]));
+                let first = output / (outputs / groups) * within;
+                kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
+                    let channel = first + weight / (height * width);
+                    (level, address(channel, weight / width % height, weight % width))
+                })
+            };
+            Rows::new((0..outputs).map(of_row), silence)
+        }
+        Current::Scaled { .. } => {
+            let [height, width] = taps.kernel;
+            let of_row = |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
+            Rows::new((0..taps.input[0]).map(of_row), silence)
+        }
+    }
+}
+
+/// Bytes at most of the lists of a current with so many inputs.
+fn lists_of(current: &Current, inputs: usize) -> usize {
+    match current {
+        Current::Synapses(Synapses { values: Values::Levels(levels), shape, .. }) => {
+            Rows::most_bytes(levels.iter().copied(), shape[0])
+        }
+        // A list of ones, for each of its channels: fewer than inputs.
+        _ => product(&[256, inputs]),
     }
 }
 
 /// Kept weights of each input channel and tap.
-fn kept(current: &Current, taps: &Taps) -> Vec<u32> {
+fn kept_weights(current: &Current, taps: &Taps) -> Vec<u32> {
     let of_channel = taps.kernel[0] * taps.kernel[1];
     let mut kept = vec![0; taps.input[0] * of_channel];
     if let Current::Synapses(synapses) = current {
@@ -397,6 +470,14 @@ fn kept(current: &Current, taps: &Taps) -> Vec<u32> {
 }
 
 impl Made {
+    /// What drives the neurons of a map; nothing where it has none.
+    fn currents(&self) -> &[Current] {
+        match self {
+            Made::Spikes { currents, .. } => currents,
+            _ => &[],
+        }
+    }
+
     /// The maps that a map without neurons reads.
     fn read(&self) -> &[usize] {
         match self {

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use super::lanes::{BYTES, Lanes, transposed};
 use super::planes::Taps;
 use super::rows::{PLANES, Rows};
+use crate::memory::{product, sum};
 use crate::network::{Neuron, Reset};
 
 /// Bytes of neurons that are worked on together.
@@ -21,8 +22,12 @@ pub(super) type Kept = [[f32; ABREAST]; 8];
 /// Where the outputs of a map lie in tiles.
 #[derive(Debug)]
 pub(super) struct Tiles {
-    /// Where each begins in a copy.
-    offsets: Vec<usize>,
+    /// Tiles that lie side by side: of a timestep, or of all of them.
+    together: usize,
+    /// Whether each timestep begins a tile.
+    apart: bool,
+    /// Bytes from a timestep of a copy to the next.
+    step: usize,
     /// Bytes from a timestep to the next, and bytes of the outputs of a timestep.
     timestep: usize,
     pub(super) outputs: usize,
@@ -39,20 +44,20 @@ impl Tiles {
         let (timesteps, outputs) = (taps.timesteps, taps.outputs());
         let joined = ((timesteps - 1) * taps.timestep() + outputs).div_ceil(BYTES);
         let apart = outputs.div_ceil(BYTES);
-        let (offsets, timestep): (Vec<usize>, usize) = match joined < timesteps * apart {
-            true => ((0..joined).map(|tile| tile * BYTES).collect(), taps.timestep()),
-            false => {
-                let of_timestep = |t: usize| (0..apart).map(move |tile| t * taps.timestep() + tile * BYTES);
-                ((0..timesteps).flat_map(of_timestep).collect(), apart * BYTES)
-            }
-        };
-        let row = (offsets.len() * BYTES).max((timesteps - 1) * timestep + outputs.next_multiple_of(ABREAST));
-        Tiles { offsets, timestep, outputs, timesteps, row }
+        let is_apart = joined >= timesteps * apart;
+        let (count, timestep) = if is_apart { (timesteps * apart, apart * BYTES) } else { (joined, taps.timestep()) };
+        let row = (count * BYTES).max((timesteps - 1) * timestep + outputs.next_multiple_of(ABREAST));
+        let together = if is_apart { apart } else { joined };
+        Tiles { together, apart: is_apart, step: taps.timestep(), timestep, outputs, timesteps, row }
     }
 
-    /// Where the tiles of the first timesteps begin.
-    fn of(&self, timesteps: usize) -> &[usize] {
-        &self.offsets[..((timesteps - 1) * self.timestep + self.outputs).div_ceil(BYTES)]
+    /// Where the tiles of the first timesteps begin in a copy.
+    fn offsets(&self, timesteps: usize) -> impl Iterator<Item = usize> {
+        let (groups, together) = match self.apart {
+            true => (timesteps, self.together),
+            false => (1, ((timesteps - 1) * self.timestep + self.outputs).div_ceil(BYTES)),
+        };
+        (0..groups).flat_map(move |t| (0..together).map(move |tile| t * self.step + tile * BYTES))
     }
 
     /// [`Kept`] of a channel.
@@ -60,9 +65,15 @@ impl Tiles {
         self.outputs.div_ceil(ABREAST)
     }
 
+    /// Bytes of a [`Scratch`].
+    pub(super) fn scratch(&self) -> usize {
+        sum([product(&[32, self.row]), self.timesteps * self.outputs.next_multiple_of(ABREAST)])
+    }
+
     /// The first byte after the last tile of a copy.
     pub(super) fn end(&self) -> usize {
-        self.offsets.last().map_or(0, |last| last + BYTES)
+        let last = if self.apart { (self.timesteps - 1) * self.step } else { 0 };
+        last + self.together * BYTES
     }
 }
 
@@ -159,9 +170,9 @@ impl Layer<'_> {
                     let (scale, bias) = (of(scale, 1.0), of(bias, 0.0));
                     let current = Current { constant, planes, divisor: *divisor, scale, bias };
                     let mut total = [L::zero(); PLANES];
-                    for (tile, offset) in self.tiles.of(self.timesteps).iter().enumerate() {
+                    for (tile, offset) in self.tiles.offsets(self.timesteps).enumerate() {
                         let begin = self.clock.map(|clock| clock());
-                        rows.count(channel, self.copies, *offset, &mut total);
+                        rows.count(channel, self.copies, offset, &mut total);
                         let counted = self.clock.map(|clock| clock());
                         let to = &mut scratch.currents[tile * BYTES..];
                         match place {

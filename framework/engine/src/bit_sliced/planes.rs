@@ -16,6 +16,8 @@
 
 use alloc::vec::Vec;
 
+use crate::memory::product;
+
 /// Bytes of a row.
 pub(super) fn row_bytes(width: usize) -> usize {
     width.div_ceil(8)
@@ -81,9 +83,9 @@ impl Taps {
         self.timesteps * self.timestep()
     }
 
-    /// Bytes of all copies.
+    /// Bytes of all copies, or the largest number.
     pub(super) fn bytes(&self) -> usize {
-        self.input[0] * self.kernel[1] * self.phases() * self.plane()
+        product(&[self.input[0], self.kernel[1], self.phases(), self.timesteps, self.timestep()])
     }
 
     /// Where the tap for the first output lies.
