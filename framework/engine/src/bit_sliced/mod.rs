@@ -142,6 +142,7 @@ impl<'a> Prepared<'a> {
     pub fn memory(network: &Network) -> usize {
         let plan = Prepared::plan(network, Prepared::usual_group(network));
         let scratch = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::scratch).max();
+        let mut most_making = 0;
         let of_map = |(index, map): (usize, &Map)| {
             let [bits, numbers, kept] = plan.lengths(index);
             let lists = plan.maps[index].currents.iter().zip(map.made.currents()).map(|(way, current)| match way {
@@ -149,11 +150,14 @@ impl<'a> Prepared<'a> {
                 Way::Counted { taps, .. } => {
                     let taps = &plan.taps[*taps].0;
                     let inputs = product(&[taps.input[0], taps.kernel[0], taps.kernel[1]]);
-                    sum([product(&[16, inputs]), lists_of(current, inputs)])
+                    let [lists, making] = lists_of(current, taps);
+                    most_making = most_making.max(making);
+                    sum([product(&[16, inputs]), lists])
                 }
                 _ => 0,
             });
-            sum([bits, product(&[4, numbers]), product(&[size_of::<Kept>(), kept]), sum(lists)])
+            let lists = sum(lists);
+            sum([bits, product(&[4, numbers]), product(&[size_of::<Kept>(), kept]), lists])
         };
         // Currents of the image stay; those of loops are there for a map, and both twice while they are
         // put in the order of rows.
@@ -167,10 +171,11 @@ impl<'a> Prepared<'a> {
         let laid = maps.clone().map(|index| of_currents(index, |way| matches!(way, Way::Constant), 160)).max();
         let loops = |way: &Way| matches!(way, Way::Plain);
         let varying = maps.map(|index| of_currents(index, loops, 160 * plan.group + 160)).max();
-        let all = network.maps.iter().enumerate().map(of_map).chain(constant);
+        let all = sum(network.maps.iter().enumerate().map(of_map).chain(constant));
         let image = product(&[4, size(network.image.shape)]);
-        let rest = [plan.copies, scratch.unwrap_or(0), laid.unwrap_or(0), varying.unwrap_or(0), image];
-        sum(all.chain(rest).chain([network.outcome_memory(), product(&[512, network.layers().count()])]))
+        // Lists are made before anything runs.
+        let most = most_making.max(sum([laid.unwrap_or(0), varying.unwrap_or(0), image]));
+        sum([all, plan.copies, scratch.unwrap_or(0), most, network.outcome_memory()])
     }
 
     /// Uses so many threads over the output channels of a layer: 1 or more.
@@ -351,7 +356,7 @@ impl<'a> Prepared<'a> {
         };
         self.maps[index].tiles = Some(Tiles::new(&form));
         for (current, taps) in currents.iter().zip(&wanted) {
-            let way = self.way(map, current, taps);
+            let way = self.way(current, taps);
             if let (Way::Plain, Current::Synapses(Synapses { of: Source::Map(of), .. }) | Current::Scaled { of, .. }) =
                 (&way, current)
             {
@@ -391,7 +396,7 @@ impl<'a> Prepared<'a> {
         taps.filter(|taps| self.maps[taps.of].bits)
     }
 
-    fn way(&mut self, map: &Map, current: &Current, taps: &Option<Taps>) -> Way {
+    fn way(&mut self, current: &Current, taps: &Option<Taps>) -> Way {
         if let Current::Synapses(Synapses { of: Source::Image, .. }) = current {
             return Way::Constant;
         }
@@ -443,14 +448,17 @@ fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
     }
 }
 
-/// Bytes at most of the lists of a current with so many inputs.
-fn lists_of(current: &Current, inputs: usize) -> usize {
+/// Bytes at most of the lists of a current, and of what there is while they are made.
+fn lists_of(current: &Current, taps: &Taps) -> [usize; 2] {
     match current {
         Current::Synapses(Synapses { values: Values::Levels(levels), shape, .. }) => {
             Rows::most_bytes(levels.iter().copied(), shape[0])
         }
-        // A list of ones, for each of its channels: fewer than inputs.
-        _ => product(&[256, inputs]),
+        // A one for each tap of a channel.
+        _ => {
+            let [of_channel, making] = Rows::most_bytes((0..taps.kernel[0] * taps.kernel[1]).map(|_| 1), 1);
+            [product(&[taps.input[0], of_channel]), product(&[taps.input[0], making])]
+        }
     }
 }
 

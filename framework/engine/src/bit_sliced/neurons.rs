@@ -42,7 +42,7 @@ impl Tiles {
     /// each begins a tile: what takes fewer tiles.
     pub(super) fn new(taps: &Taps) -> Tiles {
         let (timesteps, outputs) = (taps.timesteps, taps.outputs());
-        let joined = ((timesteps - 1) * taps.timestep() + outputs).div_ceil(BYTES);
+        let joined = product(&[timesteps - 1, taps.timestep()]).saturating_add(outputs).div_ceil(BYTES);
         let apart = outputs.div_ceil(BYTES);
         let is_apart = joined >= timesteps * apart;
         let (count, timestep) = if is_apart { (timesteps * apart, apart * BYTES) } else { (joined, taps.timestep()) };

@@ -94,21 +94,30 @@ impl Rows {
         all
     }
 
-    /// Bytes at most of the lists of so many rows, and of what making them takes.
-    pub(super) fn most_bytes(levels: impl Iterator<Item = i16>, rows: usize) -> usize {
-        let (mut kept, mut ones, mut largest) = (0, 0, 0u16);
+    /// Bytes at most of the lists of so many rows, and of what there is while they are made.
+    pub(super) fn most_bytes(levels: impl Iterator<Item = i16>, rows: usize) -> [usize; 2] {
+        let (mut kept, mut ones, mut seen) = (0, 0, alloc::vec![false; 1 << 16]);
         for magnitude in levels.map(i16::unsigned_abs).filter(|magnitude| *magnitude != 0) {
             (kept, ones) = (kept + 1, ones + magnitude.count_ones() as usize);
-            largest = largest.max(magnitude);
+            seen[usize::from(magnitude)] = true;
         }
-        let bits = usize::from(bits(largest.into()));
-        let magnitudes = product(&[rows, 1 << bits]);
-        let by_magnitude = sum([kept, product(&[JOIN, bits, magnitudes])]) < ones;
-        let taps = if by_magnitude { kept } else { ones };
-        let lists = magnitudes.min(product(&[rows, bits]) + ones / JOIN);
-        // A list doubles as it grows. The weights of all rows, with their addresses, are there before.
-        let of_lists = product(&[8, taps + 6 * lists]) + product(&[2 * size_of::<Segment>(), lists]);
-        sum([of_lists, product(&[16, kept]), product(&[64 + 2 * size_of::<Row>(), rows])])
+        // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a sum
+        // has no more bits set than its terms.
+        let magnitudes: Vec<usize> = (0..seen.len()).filter(|magnitude| seen[*magnitude]).collect();
+        let joins =
+            magnitudes.iter().scan(0, |before, one| Some((one - core::mem::replace(before, *one)).count_ones()));
+        let joins = joins.sum::<u32>() as usize;
+        let bits = usize::from(bits(magnitudes.last().map_or(0, |largest| *largest as u64)));
+        let by_magnitude = sum([kept, product(&[JOIN, rows, joins])]) < ones;
+        let (taps, lists) = match by_magnitude {
+            true => (kept, product(&[rows, magnitudes.len()])),
+            // By bit, or by magnitudes whose joins are fewer than the bits.
+            false => (ones, product(&[rows, bits]).max((ones / JOIN).min(product(&[rows, magnitudes.len()])))),
+        };
+        // What grows doubles, and lies in two places while it does.
+        let lists = sum([product(&[12, taps + 6 * lists]), product(&[3 * size_of::<Segment>(), lists])]);
+        let weights = product(&[3 * size_of::<(i16, u32)>(), kept]);
+        [sum([lists, product(&[3 * size_of::<Row>(), rows])]), sum([weights, product(&[128, rows]), 1 << 19])]
     }
 
     /// Whether taps are counted by magnitude, and not by bit.
