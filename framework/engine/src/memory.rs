@@ -18,9 +18,11 @@ impl Network {
     /// Bytes of what a run hands back and of lists with an entry for each map or layer.
     pub(crate) fn outcome_memory(&self) -> usize {
         let outputs = self.logits.synapses.shape[0];
-        // Logits and their list, which doubles as it grows; the numbers of early exit, in f64.
-        let logits = product(&[self.timesteps, 64 + 4 * self.classes.len()]) + 64 * outputs;
-        sum([logits, product(&[256, self.maps.len()]), product(&[256, self.layers().count()])])
+        // Logits and their list, which lies in two places as it doubles; the numbers of early exit, in f64.
+        let logits = product(&[self.timesteps, 96 + 4 * self.classes.len()]) + 64 * outputs;
+        // Operations, and additions of each timestep where loops count them.
+        let layers = product(&[256 + 24 * self.timesteps, self.layers().count()]);
+        sum([logits, product(&[256, self.maps.len()]), layers])
     }
 }
 
