@@ -5,6 +5,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// How the currents of a layer are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,17 @@ pub enum Form {
     ByBit,
     /// By the plain loops of the reference.
     Loops,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Form::Image => "image",
+            Form::ByMagnitude => "by magnitude",
+            Form::ByBit => "by bit",
+            Form::Loops => "loops",
+        })
+    }
 }
 
 /// Where the time of a run went.
