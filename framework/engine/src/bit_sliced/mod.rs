@@ -17,6 +17,7 @@
 //! and charged, as if the timesteps after it had not run; those of later groups do not.
 
 mod lanes;
+mod memory;
 mod neurons;
 mod planes;
 mod processor;
@@ -32,7 +33,6 @@ use alloc::vec::Vec;
 use crate::memory::{product, sum};
 use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values, Window};
 use crate::outcome::{BadImage, Outcome, fits, normalised};
-use crate::reference::size;
 use lanes::BYTES;
 use neurons::{Kept, Scratch, Tiles};
 use planes::{Taps, row_bytes};
@@ -136,46 +136,6 @@ impl<'a> Prepared<'a> {
         let mut prepared = Prepared::plan(network, timesteps);
         prepared.list_weights();
         prepared
-    }
-
-    /// Bytes that [`new`](Self::new) of a sound network and a run on one thread allocate at most.
-    pub fn memory(network: &Network) -> usize {
-        let plan = Prepared::plan(network, Prepared::usual_group(network));
-        let scratch = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::scratch).max();
-        let mut most_making = 0;
-        let of_map = |(index, map): (usize, &Map)| {
-            let [bits, numbers, kept] = plan.lengths(index);
-            let lists = plan.maps[index].currents.iter().zip(map.made.currents()).map(|(way, current)| match way {
-                // Kept weights of each input, and the inputs that spike.
-                Way::Counted { taps, .. } => {
-                    let taps = &plan.taps[*taps].0;
-                    let inputs = product(&[taps.input[0], taps.kernel[0], taps.kernel[1]]);
-                    let [lists, making] = lists_of(current, taps);
-                    most_making = most_making.max(making);
-                    sum([product(&[16, inputs]), lists])
-                }
-                _ => 0,
-            });
-            let lists = sum(lists);
-            sum([bits, product(&[4, numbers]), product(&[size_of::<Kept>(), kept]), lists])
-        };
-        // Currents of the image stay; those of loops are there for a map, and both twice while they are
-        // put in the order of rows.
-        let of_currents = |index: usize, wanted: fn(&Way) -> bool, bytes: usize| {
-            let count = plan.maps[index].currents.iter().filter(|way| wanted(way)).count();
-            let [channels, height, width] = network.maps[index].shape;
-            product(&[bytes, count, channels, height, row_bytes(width)])
-        };
-        let maps = 0..network.maps.len();
-        let constant = maps.clone().map(|index| of_currents(index, |way| matches!(way, Way::Constant), 32));
-        let laid = maps.clone().map(|index| of_currents(index, |way| matches!(way, Way::Constant), 160)).max();
-        let loops = |way: &Way| matches!(way, Way::Plain);
-        let varying = maps.map(|index| of_currents(index, loops, 160 * plan.group + 160)).max();
-        let all = sum(network.maps.iter().enumerate().map(of_map).chain(constant));
-        let image = product(&[4, size(network.image.shape)]);
-        // Lists are made before anything runs.
-        let most = most_making.max(sum([laid.unwrap_or(0), varying.unwrap_or(0), image]));
-        sum([all, plan.copies, scratch.unwrap_or(0), most, network.outcome_memory()])
     }
 
     /// Uses so many threads over the output channels of a layer: 1 or more.
@@ -448,31 +408,16 @@ fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
     }
 }
 
-/// Bytes at most of the lists of a current, and of what there is while they are made.
-fn lists_of(current: &Current, taps: &Taps) -> [usize; 2] {
-    match current {
-        Current::Synapses(Synapses { values: Values::Levels(levels), shape, .. }) => {
-            Rows::most_bytes(levels.iter().copied(), shape[0])
-        }
-        // A one for each tap of a channel.
-        _ => {
-            let [of_channel, making] = Rows::most_bytes((0..taps.kernel[0] * taps.kernel[1]).map(|_| 1), 1);
-            [product(&[taps.input[0], of_channel]), product(&[taps.input[0], making])]
-        }
-    }
-}
-
-/// Kept weights of each input channel and tap.
+/// Kept weights of each input channel and tap; none where no weight is.
 fn kept_weights(current: &Current, taps: &Taps) -> Vec<u32> {
+    let Current::Synapses(synapses) = current else { return Vec::new() };
     let of_channel = taps.kernel[0] * taps.kernel[1];
     let mut kept = vec![0; taps.input[0] * of_channel];
-    if let Current::Synapses(synapses) = current {
-        let [outputs, within, ..] = synapses.shape;
-        let of_output = within * of_channel;
-        for weight in (0..outputs * of_output).filter(|weight| synapses.values.get(*weight) != 0.0) {
-            let group = weight / of_output / (outputs / synapses.groups);
-            kept[group * of_output + weight % of_output] += 1;
-        }
+    let [outputs, within, ..] = synapses.shape;
+    let of_output = within * of_channel;
+    for weight in (0..outputs * of_output).filter(|weight| !synapses.values.is_zero(*weight)) {
+        let group = weight / of_output / (outputs / synapses.groups);
+        kept[group * of_output + weight % of_output] += 1;
     }
     kept
 }

@@ -116,8 +116,9 @@ impl Rows {
         };
         // What grows doubles, and lies in two places while it does.
         let lists = sum([product(&[12, taps + 6 * lists]), product(&[3 * size_of::<Segment>(), lists])]);
-        let weights = product(&[3 * size_of::<(i16, u32)>(), kept]);
-        [sum([lists, product(&[3 * size_of::<Row>(), rows])]), sum([weights, product(&[128, rows]), 1 << 19])]
+        // Weights with their addresses, and the magnitudes of a row.
+        let weights = product(&[4 * size_of::<(i16, u32)>(), kept]);
+        [sum([lists, product(&[3 * size_of::<Row>(), rows])]), sum([weights, product(&[128, rows])])]
     }
 
     /// Whether taps are counted by magnitude, and not by bit.
