@@ -15,6 +15,9 @@ const OF_BYTE: usize = 32;
 /// they were computed, and twice in the list that grows.
 const LAYING: usize = 5;
 
+/// Bytes of all that is known of a map and of its currents, however small they are.
+const ENTRY: usize = 1 << 10;
+
 impl Prepared<'_> {
     /// Bytes that [`new`](Prepared::new) of a sound network and a run on one thread allocate at most.
     pub fn memory(network: &Network) -> usize {
@@ -50,8 +53,9 @@ impl Prepared<'_> {
         }
         let scratch = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::scratch).max();
         let running = sum([laying, scratch.unwrap_or(0), product(&[4, size(network.image.shape)])]);
+        let entries = product(&[ENTRY, network.maps.len() + network.layers().count()]);
         // Lists are made before anything runs.
-        sum([stays, listing.max(running), network.outcome_memory()])
+        sum([stays, listing.max(running), entries, network.outcome_memory()])
     }
 }
 
