@@ -214,7 +214,7 @@ fn held_to_its_word(file: &[u8], run: bool) -> Option<Unreadable> {
     };
     let work: usize = network.layers().map(taps).sum::<usize>() * network.timesteps;
     let places: usize = network.maps.iter().map(|map| map.shape.iter().product::<usize>()).sum();
-    if run && work < 2_000_000 && places * network.timesteps < 200_000 {
+    if run && work < 300_000 && places * network.timesteps < 100_000 {
         runs_within_what_it_tells(&network);
     }
     None
