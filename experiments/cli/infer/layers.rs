@@ -1,10 +1,10 @@
 //! `litesnn infer --layers`: where the time of an image goes.
 //!
-//! A row is a layer: how the engine computes its currents, the time of them, its share of the time of
-//! all rows, the spikes a timestep of each neuron that it drives, and its synaptic operations, counted.
-//! The last rows are what belongs to no layer. Numbers are means over the images. With several threads,
-//! times are those of all threads together. The clock is asked often, and so an image takes a little
-//! longer than without it.
+//! A row is a layer: how the engine computes its currents, the time of them, its share of the time
+//! of all rows, the spikes a timestep of each neuron that it drives, and its synaptic operations,
+//! counted. The last rows are what belongs to no layer. Numbers are means over the images. With
+//! several threads, times are those of all threads together. The clock is asked often, and so an
+//! image takes a little longer than without it.
 
 use std::sync::OnceLock;
 use std::time::Instant;

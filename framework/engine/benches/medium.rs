@@ -271,8 +271,8 @@ fn parts(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
 }
 
 /// Milliseconds of an image that exits after each number of timesteps, for groups of each size. The
-/// weights of the logits count nothing, and a neuron in their place says a class for the first time at
-/// the timestep that is wanted: its potential grows by 1 at each.
+/// weights of the logits count nothing, and a neuron in their place says a class for the first time
+/// at the timestep that is wanted: its potential grows by 1 at each.
 fn exit(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
     let timesteps = medium.timesteps;
     let sure_after = |count: usize| {
@@ -303,9 +303,9 @@ fn exit(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
     writeln!(out)
 }
 
-/// A layer of level 1 at several firing rates: its counting by the kernel, and a loop over its spikes.
-/// For each spike and tap, the loop adds the levels of all outputs, side by side in i16, to the sums of
-/// a pixel, `[T, H, W, O]`. Lists of spikes are there before.
+/// A layer of level 1 at several firing rates: its counting by the kernel, and a loop over its
+/// spikes. For each spike and tap, the loop adds the levels of all outputs, side by side in i16, to
+/// the sums of a pixel, `[T, H, W, O]`. Lists of spikes are there before.
 fn events(out: &mut impl Write) -> std::io::Result<()> {
     const SIDE: usize = 16;
     let (inputs, outputs, timesteps) = (288, 96, MEDIUM.timesteps);

@@ -1,5 +1,5 @@
-//! What the kernel allocates at most, told before it allocates: the arena, lists of weights, and what
-//! is there for a while.
+//! What the kernel allocates at most, told before it allocates: the arena, lists of weights, and
+//! what is there for a while.
 
 use super::neurons::{Kept, Tiles};
 use super::planes::{Taps, row_bytes};
@@ -11,15 +11,16 @@ use crate::reference::size;
 
 /// Bytes of eight currents in f32, which stand for a byte of a row of spikes.
 const OF_BYTE: usize = 32;
-/// So many times as much as currents take in the order of rows is there while they are put into it: as
-/// they were computed, and twice in the list that grows.
+/// So many times as much as currents take in the order of rows is there while they are put into it:
+/// as they were computed, and twice in the list that grows.
 const LAYING: usize = 5;
 
 /// Bytes of all that is known of a map and of its currents, however small they are.
 const ENTRY: usize = 1 << 10;
 
 impl Prepared<'_> {
-    /// Bytes that [`new`](Prepared::new) of a sound network and a run on one thread allocate at most.
+    /// Bytes that [`new`](Prepared::new) of a sound network and a run on one thread allocate at
+    /// most.
     pub fn memory(network: &Network) -> usize {
         let plan = Prepared::plan(network, Prepared::usual_group(network));
         let (mut stays, mut listing, mut laying) = (plan.copies, 0usize, 0usize);

@@ -13,8 +13,8 @@
 //! once, in the reference's order.
 //!
 //! Timesteps are computed in groups, and between two groups the arena holds the potentials. Without
-//! early exit there is one group of all timesteps. With early exit, an image that stops is answered,
-//! and charged, as if the timesteps after it had not run; those of later groups do not.
+//! early exit there is one group of all timesteps. With early exit, an image that stops is
+//! answered, and charged, as if the timesteps after it had not run; those of later groups do not.
 
 mod lanes;
 mod memory;
@@ -92,8 +92,8 @@ enum Way {
 /// The memory of a run. One serves any number of images.
 #[derive(Debug)]
 pub struct Arena {
-    /// Spikes of each map in a group of T timesteps, `[C, T, H, W]` bits; empty where a map is none of
-    /// bits.
+    /// Spikes of each map in a group of T timesteps, `[C, T, H, W]` bits; empty where a map is none
+    /// of bits.
     bits: Vec<Vec<u8>>,
     /// Numbers of each map in a group, `[T, C, H, W]`; empty where nobody reads them.
     numbers: Vec<Vec<i32>>,
@@ -115,8 +115,8 @@ impl Arena {
 }
 
 impl<'a> Prepared<'a> {
-    /// Sorts the weights of a sound network into lists. Where images exit early, timesteps are computed
-    /// two by two (one by one where T is 2), and otherwise all at once.
+    /// Sorts the weights of a sound network into lists. Where images exit early, timesteps are
+    /// computed two by two (one by one where T is 2), and otherwise all at once.
     pub fn new(network: &'a Network) -> Prepared<'a> {
         Prepared::in_groups(network, Prepared::usual_group(network))
     }
@@ -129,9 +129,9 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// As [`new`](Self::new), with so many timesteps in a group: 1 or more. An image that exits early
-    /// takes the time of all groups up to its last. Small maps fill the lanes better, the more timesteps
-    /// are in a group.
+    /// As [`new`](Self::new), with so many timesteps in a group: 1 or more. An image that exits
+    /// early takes the time of all groups up to its last. Small maps fill the lanes better, the
+    /// more timesteps are in a group.
     pub fn in_groups(network: &'a Network, timesteps: usize) -> Prepared<'a> {
         let mut prepared = Prepared::plan(network, timesteps);
         prepared.list_weights();

@@ -126,8 +126,8 @@ pub(super) struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits. `kept` is what the group
-    /// before left of their potentials, or empty where there is none, and none comes after.
+    /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits. `kept` is what the
+    /// group before left of their potentials, or empty where there is none, and none comes after.
     #[inline(always)]
     pub(super) fn run<L: Lanes>(&self, first: usize, spikes: &mut [u8], kept: &mut [Kept], scratch: &mut Scratch) {
         let tiles = self.tiles;

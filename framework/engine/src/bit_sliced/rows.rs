@@ -74,8 +74,8 @@ enum Counts {
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel, whose sums are below 2^24.
-    /// At `silence` lies a plane without spikes.
+    /// Rows of weights (level, address), an iterator for each output channel, whose sums are below
+    /// 2^24. At `silence` lies a plane without spikes.
     pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>, silence: u32) -> Rows {
         let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
         let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
@@ -101,8 +101,8 @@ impl Rows {
             (kept, ones) = (kept + 1, ones + magnitude.count_ones() as usize);
             seen[usize::from(magnitude)] = true;
         }
-        // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a sum
-        // has no more bits set than its terms.
+        // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a
+        // sum has no more bits set than its terms.
         let magnitudes: Vec<usize> = (0..seen.len()).filter(|magnitude| seen[*magnitude]).collect();
         let joins =
             magnitudes.iter().scan(0, |before, one| Some((one - core::mem::replace(before, *one)).count_ones()));

@@ -15,7 +15,8 @@ use crate::reference::{currents, fire, inside, join, scale_and_shift, size};
 /// Timesteps that are computed together.
 struct Group<'a> {
     timesteps: usize,
-    /// Currents of the layers that read the image, in the order of rows and bytes; empty for others.
+    /// Currents of the layers that read the image, in the order of rows and bytes; empty for
+    /// others.
     constants: &'a [Vec<f32>],
     /// Additions of the layers so far that loops compute, at each timestep; empty for others.
     by_loops: Vec<Vec<u64>>,
@@ -111,7 +112,8 @@ impl Prepared<'_> {
     ) {
         let (map, ready) = (&self.network.maps[index], &self.maps[index]);
         let tiles = ready.tiles.as_ref().expect("neurons have tiles");
-        // The layer of each current, and currents that loops compute, in the order of rows and bytes.
+        // The layer of each current, and currents that loops compute, in the order of rows and
+        // bytes.
         let (mut layers, mut varying) = (Vec::new(), Vec::new());
         for (current, way) in currents.iter().zip(&ready.currents) {
             let mut additions = Vec::new();

@@ -1,7 +1,8 @@
 //! Where the time of a run goes, in ticks of the clock that the caller hands over.
 //!
-//! A clock is asked between the parts of a layer, for each output channel. Threads of a layer measure
-//! themselves, and their ticks are added: with several of them, the sum is longer than the run.
+//! A clock is asked between the parts of a layer, for each output channel. Threads of a layer
+//! measure themselves, and their ticks are added: with several of them, the sum is longer than the
+//! run.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -48,7 +48,8 @@ fn networks_come_back_as_they_were() {
     }
 }
 
-/// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each weight.
+/// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each
+/// weight.
 #[test]
 fn the_medium_design_takes_as_much_as_its_weights_and_masks_do() {
     let network = networks::medium();
@@ -321,8 +322,8 @@ fn a_run_that_does_not_fit_is_refused_by_the_reader() {
             more(network, name, [60_024, 14, 14], Made::Widened { of: 0, stride: 1, zeros: [0, 60_000] });
         }
     });
-    // Sums over windows of 65,000 columns, nearly all of them outside of the map: the kernel would copy
-    // the map for each of the columns.
+    // Sums over windows of 65,000 columns, nearly all of them outside of the map: the kernel would
+    // copy the map for each of the columns.
     said(&|network| {
         for width in 65_000..65_014 {
             let window = Window { size: [1, width], stride: [1, 8192], padding: [0, width - 1] };

@@ -1,7 +1,8 @@
-//! Changes of a packed file that leave its container valid, so that the checks behind it are reached.
+//! Changes of a packed file that leave its container valid, so that the checks behind it are
+//! reached.
 //!
-//! A file is taken apart into header, graph, numbers and weights; a few things are changed; and it is
-//! put together with lengths and a digest that are right again, most of the time.
+//! A file is taken apart into header, graph, numbers and weights; a few things are changed; and it
+//! is put together with lengths and a digest that are right again, most of the time.
 
 use litesnn_engine::file;
 use serde_json::{Number, Value, json};
