@@ -69,7 +69,7 @@ fn an_exported_network_answers_as_its_trial_says() {
     let mut infer = litesnn();
     infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--limit", "5", "--layers", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();
-    let rows = found["layers"].as_array().unwrap();
+    let rows = found["by_layer"].as_array().unwrap();
     let sum = |key: &str| rows.iter().filter_map(|row| row[key].as_f64()).sum::<f64>();
     assert!((sum("share") - 1.0).abs() < 1e-9, "{found:#}");
     let (stem, operations) = (rows[0]["syn_ops"].as_f64().unwrap(), sum("syn_ops"));

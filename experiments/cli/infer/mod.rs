@@ -111,7 +111,7 @@ fn over_split(
             "milliseconds": 1000.0 * seconds / images, "load_seconds": loaded,
         });
         if let Some(rows) = rows {
-            document["layers"] = json!(rows);
+            document["by_layer"] = json!(rows);
         }
         out!("{document:#}");
         return Ok(Exit::Done);
@@ -156,7 +156,7 @@ fn on_picture(options: &Infer, path: &Path, prepared: &Prepared, network: &Netwo
         let classes: Vec<_> = classes.iter().map(|(p, name)| json!({ "class": name, "probability": p })).collect();
         let mut document = json!({ "classes": classes, "timesteps": outcome.timesteps, "logits": outcome.logits });
         if let Some(rows) = rows {
-            document["layers"] = json!(rows);
+            document["by_layer"] = json!(rows);
         }
         out!("{document:#}");
         return Ok(Exit::Done);

@@ -309,10 +309,7 @@ fn exit(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
 fn events(out: &mut impl Write) -> std::io::Result<()> {
     const SIDE: usize = 16;
     let (inputs, outputs, timesteps) = (288, 96, MEDIUM.timesteps);
-    writeln!(
-        out,
-        "| firing rate | counting, ms | events, ms | events of 80 % zeros left out, ms |\n|---|---|---|---|"
-    )?;
+    writeln!(out, "| firing rate | counting, ms | events, ms | events, zeros left out, ms |\n|---|---|---|---|")?;
     for rate in [0.01, 0.02, 0.05, 0.1, 0.2, 0.3] {
         let mut draw = Draw(3);
         let layer = draw.convolution(Source::Map(0), inputs, outputs, 4, MEDIUM.kept);
