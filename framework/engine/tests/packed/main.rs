@@ -267,7 +267,11 @@ fn a_changed_file_is_refused_or_holds_a_network_that_runs() {
         println!("{count} files, of which {accepted} hold a network; {} different refusals", checks.len());
     }
     assert!(accepted > 0 && accepted < count, "{accepted} of {count}");
-    assert!(checks.len() > 60, "{checks:#?}");
+    // Most refusals are those of JSON: what is behind it has to be reached, too.
+    let behind = |words: &str| checks.iter().filter(|check| check.starts_with(words)).count();
+    assert!(behind("the file holds a network that cannot run") > 20, "{checks:#?}");
+    assert!(behind("the file is damaged") > 12, "{checks:#?}");
+    assert!(behind("to be read and run, it needs") > 0, "{checks:#?}");
 }
 
 /// Networks of every kind hold no more than they tell, and not much less.
