@@ -44,9 +44,10 @@ impl Tiles {
         let (timesteps, outputs) = (taps.timesteps, taps.outputs());
         let joined = product(&[timesteps - 1, taps.timestep()]).saturating_add(outputs).div_ceil(BYTES);
         let apart = outputs.div_ceil(BYTES);
-        let is_apart = joined >= timesteps * apart;
+        let is_apart = joined >= product(&[timesteps, apart]);
         let (count, timestep) = if is_apart { (timesteps * apart, apart * BYTES) } else { (joined, taps.timestep()) };
-        let row = (count * BYTES).max((timesteps - 1) * timestep + outputs.next_multiple_of(ABREAST));
+        let last = sum([product(&[timesteps - 1, timestep]), outputs.next_multiple_of(ABREAST)]);
+        let row = product(&[count, BYTES]).max(last);
         let together = if is_apart { apart } else { joined };
         Tiles { together, apart: is_apart, step: taps.timestep(), timestep, outputs, timesteps, row }
     }
@@ -67,13 +68,13 @@ impl Tiles {
 
     /// Bytes of a [`Scratch`].
     pub(super) fn scratch(&self) -> usize {
-        sum([product(&[32, self.row]), self.timesteps * self.outputs.next_multiple_of(ABREAST)])
+        sum([product(&[32, self.row]), product(&[self.timesteps, self.outputs.next_multiple_of(ABREAST)])])
     }
 
     /// The first byte after the last tile of a copy.
     pub(super) fn end(&self) -> usize {
-        let last = if self.apart { (self.timesteps - 1) * self.step } else { 0 };
-        last + self.together * BYTES
+        let last = if self.apart { product(&[self.timesteps - 1, self.step]) } else { 0 };
+        sum([last, product(&[self.together, BYTES])])
     }
 }
 
