@@ -523,6 +523,7 @@ pub enum Format {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn infer network.packed --dataset fashion-mnist\n  \
+                  litesnn infer network.packed --dataset fashion-mnist --limit 100 --layers\n  \
                   litesnn infer network.packed --image shoe.png")]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["dataset", "image"]))]
 pub struct Infer {
@@ -544,6 +545,9 @@ pub struct Infer {
     /// Threads over the channels of a layer.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Show the time, firing rate and operations of every layer.
+    #[arg(long)]
+    pub layers: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

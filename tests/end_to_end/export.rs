@@ -79,6 +79,18 @@ fn an_exported_network_answers_as_its_trial_says() {
     let folder = trial(&runs, "leaving", "spiking");
     let packed = folder.join("network.packed");
 
+    // The rows of `--layers` are all of the time, and their operations all of the additions and the
+    // stem's multiplications.
+    let mut infer = litesnn();
+    infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--limit", "5", "--layers", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();
+    let rows = found["by_layer"].as_array().unwrap();
+    let sum = |key: &str| rows.iter().filter_map(|row| row[key].as_f64()).sum::<f64>();
+    assert!((sum("share") - 1.0).abs() < 1e-9, "{found:#}");
+    let (stem, operations) = (rows[0]["syn_ops"].as_f64().unwrap(), sum("syn_ops"));
+    assert_eq!(rows[0]["form"], "image", "{found:#}");
+    assert!((operations - stem - found["additions"].as_f64().unwrap()).abs() < 1e-6, "{found:#}");
+
     let picture = desk.path().join("grey.png");
     image::GrayImage::from_pixel(40, 28, image::Luma([90])).save(&picture).unwrap();
     let mut infer = litesnn();

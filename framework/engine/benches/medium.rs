@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use litesnn_engine::{
-    Current, Image, Logits, Made, Map, Network, Neuron, Prepared, Processor, Reference, Reset, Source, Synapses, Times,
-    Values, Window,
+    Current, EarlyExit, Form, Image, Logits, Made, Map, Network, Neuron, Prepared, Processor, Reference, Reset, Source,
+    Synapses, Times, Values, Window,
 };
 
 /// Level of each cell: a level halves the map and doubles the channels.
@@ -199,6 +199,12 @@ fn main() -> std::io::Result<()> {
     if asked("parts") {
         parts(&mut out, &medium)?;
     }
+    if asked("exit") {
+        exit(&mut out, &medium)?;
+    }
+    if asked("events") {
+        events(&mut out)?;
+    }
     if asked("growth") {
         growth(&mut out)?;
     }
@@ -242,19 +248,168 @@ fn parts(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
     for (name, processor) in processors() {
         let prepared = Prepared::new(medium).with_processor(processor);
         let (mut arena, image) = (prepared.arena(), image(7));
-        let mut best = Times { counting: u64::MAX, ..Times::default() };
+        let mut best: Option<Times> = None;
         least(|| {
             let (_, times) = prepared.run_timed(&mut arena, &image, now).expect("an image of the right size");
-            if times.counting < best.counting {
-                best = times;
+            if best.as_ref().is_none_or(|best| times.total() < best.total()) {
+                best = Some(times);
             }
         });
-        let Times { image, counting, currents, neurons, maps, plain, counts } = best;
+        let Times { layers, scaled, neurons, maps, counts } = best.expect("it ran");
+        let layers = || layers.iter().zip(prepared.forms());
+        let sums = |forms: &[Form]| -> u64 {
+            layers().filter(|(_, form)| forms.contains(form)).map(|(time, _)| time.sums).sum()
+        };
+        let currents: u64 = layers().map(|(time, _)| time.currents).sum();
+        let (counting, image) = (sums(&[Form::ByMagnitude, Form::ByBit]), sums(&[Form::Image]));
+        let loops = sums(&[Form::Loops]) + scaled;
         let all =
-            [counting, currents, neurons, image, maps, plain, counts].map(|time| format!("{:.2}", time as f64 / 1e6));
+            [counting, currents, neurons, image, maps, loops, counts].map(|time| format!("{:.2}", time as f64 / 1e6));
         writeln!(out, "| {name} | {} |", all.join(" | "))?;
     }
     writeln!(out)
+}
+
+/// Milliseconds of an image that exits after each number of timesteps, for groups of each size. The
+/// weights of the logits count nothing, and a neuron in their place says a class for the first time
+/// at the timestep that is wanted: its potential grows by 1 at each.
+fn exit(out: &mut impl Write, medium: &Network) -> std::io::Result<()> {
+    let timesteps = medium.timesteps;
+    let sure_after = |count: usize| {
+        let mut network = Network { exit: Some(EarlyExit::Confidence(0.1001)), ..medium.clone() };
+        let synapses = &mut network.logits.synapses;
+        synapses.scale.fill(0.0);
+        synapses.bias[0] = 1.0;
+        let threshold = count as f32 - 0.5;
+        network.logits.neuron = Some(Neuron { decay: 1.0, threshold, reset: Reset::Hard, gain: None });
+        network
+    };
+    let heads: Vec<String> = (1..=timesteps).map(|count| format!("sure after {count}")).collect();
+    writeln!(out, "| timesteps in a group | {} |\n|---|{}", heads.join(" | "), "---|".repeat(timesteps))?;
+    for group in 1..=timesteps {
+        let of = |count: usize| {
+            let (network, image) = (sure_after(count), image(7));
+            let prepared = Prepared::in_groups(&network, group);
+            let mut arena = prepared.arena();
+            let time = least(|| {
+                let outcome = prepared.run(&mut arena, &image).expect("an image of the right size");
+                assert_eq!(outcome.timesteps, count, "the image exits when it is sure");
+            });
+            format!("{:.1}", time.as_secs_f64() * 1e3)
+        };
+        let row: Vec<String> = (1..=timesteps).map(of).collect();
+        writeln!(out, "| {group} | {} |", row.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// A layer of level 1 at several firing rates: its counting by the kernel, and a loop over its
+/// spikes. For each spike and tap, the loop adds the levels of all outputs, side by side in i16, to
+/// the sums of a pixel, `[T, H, W, O]`. Lists of spikes are there before.
+fn events(out: &mut impl Write) -> std::io::Result<()> {
+    const SIDE: usize = 16;
+    let (inputs, outputs, timesteps) = (288, 96, MEDIUM.timesteps);
+    writeln!(out, "| firing rate | counting, ms | events, ms | events, zeros left out, ms |\n|---|---|---|---|")?;
+    for rate in [0.01, 0.02, 0.05, 0.1, 0.2, 0.3] {
+        let mut draw = Draw(3);
+        let layer = draw.convolution(Source::Map(0), inputs, outputs, 4, MEDIUM.kept);
+        let Values::Levels(levels) = &layer.values else { unreachable!("its weights have levels") };
+        let spikes: Vec<bool> = (0..timesteps * inputs * SIDE * SIDE).map(|_| draw.unit() < rate).collect();
+        // Of each input and tap, the levels of all outputs, and those of the kept weights alone.
+        let level = |from: usize, tap: usize, to: usize| levels[(to * inputs + from) * 9 + tap];
+        let all = (0..inputs * 9).map(|place| (0..outputs).map(|to| level(place / 9, place % 9, to)).collect());
+        let dense: Vec<Vec<i16>> = all.collect();
+        let kept = |row: &Vec<i16>| {
+            let kept = row.iter().enumerate().filter(|(_, level)| **level != 0);
+            kept.map(|(to, level)| (to as u16, *level)).collect()
+        };
+        let sparse: Vec<Vec<(u16, i16)>> = dense.iter().map(kept).collect();
+        // Place of the spike's input and tap, and of the sums that it reaches.
+        let mut reached: Vec<(u32, u32)> = Vec::new();
+        for place in (0..spikes.len()).filter(|place| spikes[*place]) {
+            let (t, from) = (place / (inputs * SIDE * SIDE), place / (SIDE * SIDE) % inputs);
+            for tap in 0..9 {
+                let y = (place / SIDE % SIDE + 1).wrapping_sub(tap / 3);
+                let x = (place % SIDE + 1).wrapping_sub(tap % 3);
+                if y < SIDE && x < SIDE {
+                    reached.push(((from * 9 + tap) as u32, (((t * SIDE + y) * SIDE + x) * outputs) as u32));
+                }
+            }
+        }
+        let mut sums = vec![0i16; timesteps * SIDE * SIDE * outputs];
+        let by_rows = least(|| {
+            sums.fill(0);
+            add_rows(&reached, &dense, &mut sums);
+        });
+        let wanted = sums.clone();
+        let by_weights = least(|| {
+            sums.fill(0);
+            for (row, at) in &reached {
+                let sums = &mut sums[*at as usize..][..outputs];
+                sparse[*row as usize].iter().for_each(|(to, level)| sums[usize::from(*to)] += level);
+            }
+        });
+        assert_eq!(sums, wanted, "both loops count the same");
+        let counting = counting(layer, &mut draw);
+        let milliseconds = [counting, by_rows, by_weights].map(|time| format!("{:.2}", time.as_secs_f64() * 1e3));
+        writeln!(out, "| {:.0} % | {} |", 100.0 * rate, milliseconds.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// The time that the kernel counts for a layer on a map of 16x16.
+fn counting(layer: Synapses, draw: &mut Draw) -> Duration {
+    let [outputs, inputs, ..] = layer.shape;
+    let stem = Synapses { name: "stem".into(), ..draw.convolution(Source::Image, 3, inputs, 32, 1.0) };
+    let neuron = Neuron { decay: 0.2, threshold: 0.5, reset: Reset::Hard, gain: None };
+    let spikes = |name: &str, channels: usize, layer: Synapses| {
+        let made = Made::Spikes { neuron, currents: vec![Current::Synapses(layer)] };
+        Map { name: name.into(), shape: [channels, 16, 16], made }
+    };
+    let flat = Map { name: "flat".into(), shape: [outputs * 256, 1, 1], made: Made::Flat(1) };
+    let weights = Values::Levels(vec![0; outputs * 256]);
+    let shape = [1, outputs * 256, 1, 1];
+    let head =
+        Synapses { name: "head".into(), of: Source::Map(2), shape, padding: 0, values: weights, ..layer.clone() };
+    let head = Synapses { scale: vec![], bias: vec![], ..head };
+    let network = Network {
+        image: Image { shape: [3, 16, 16], mean: vec![0.5; 3], std: vec![0.25; 3] },
+        classes: vec!["one".into()],
+        timesteps: MEDIUM.timesteps,
+        maps: vec![spikes("stem", inputs, stem), spikes("layer", outputs, layer), flat],
+        logits: Logits { synapses: head, neuron: None, votes: 1 },
+        exit: None,
+    };
+    network.check().expect("it is sound");
+    let prepared = Prepared::new(&network);
+    let (mut arena, image) = (prepared.arena(), image(7)[..3 * 256].to_vec());
+    let mut best = u64::MAX;
+    least(|| {
+        let (_, times) = prepared.run_timed(&mut arena, &image, now).expect("an image of the right size");
+        best = best.min(times.layers[1].sums);
+    });
+    Duration::from_nanos(best)
+}
+
+/// Adds rows of levels to sums, by the widest instructions that the kernel has, too.
+fn add_rows(reached: &[(u32, u32)], rows: &[Vec<i16>], sums: &mut [i16]) {
+    #[inline(always)]
+    fn add(reached: &[(u32, u32)], rows: &[Vec<i16>], sums: &mut [i16]) {
+        for (row, at) in reached {
+            let row = &rows[*row as usize];
+            sums[*at as usize..][..row.len()].iter_mut().zip(row).for_each(|(sum, level)| *sum += level);
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    if Processor::Avx512.is_here() {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        unsafe fn wide(reached: &[(u32, u32)], rows: &[Vec<i16>], sums: &mut [i16]) {
+            add(reached, rows, sums);
+        }
+        // SAFETY: the processor has these instructions.
+        return unsafe { wide(reached, rows, sums) };
+    }
+    add(reached, rows, sums);
 }
 
 /// Milliseconds an image, with one thing changed.

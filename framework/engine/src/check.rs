@@ -57,6 +57,11 @@ impl Network {
         if !finite(&image.mean) || !finite(&image.std) || image.std.iter().any(|std| *std <= 0.0) {
             return bad("means have to be finite, and deviations above 0".into());
         }
+        let channels = image.mean.iter().zip(&image.std);
+        let mut ends = channels.flat_map(|(mean, std)| [(0.0 - mean) / std, (1.0 - mean) / std]);
+        if let Some(end) = ends.find(|end| !end.is_finite()) {
+            return bad(format!("means and deviations make {end} of a pixel from 0 to 1"));
+        }
         if !(1..=MOST_TIMESTEPS).contains(&self.timesteps) {
             return bad(format!("{} timesteps; 1 to {MOST_TIMESTEPS} can run", self.timesteps));
         }
@@ -82,7 +87,13 @@ impl Network {
         for (index, map) in self.maps.iter().enumerate() {
             let flaw = |what: String| Flaw { place: map.name.clone(), what };
             shape(map.shape).map_err(|what| flaw(format!("a map {what}")))?;
-            largest.push(self.map(index, map, &largest)?);
+            let most = self.map(index, map, &largest)?;
+            if most >= EXACT {
+                return Err(flaw(format!(
+                    "its numbers reach {most}; f32 holds every whole number below {EXACT} alone"
+                )));
+            }
+            largest.push(most);
         }
         self.answers(&largest)
     }
@@ -115,11 +126,7 @@ impl Network {
                             self.synapses(synapses, source, map.shape)?;
                         }
                         Current::Scaled { of: map, divisor, scale, bias } => {
-                            let (from, number) = of(*map)?;
-                            made(from)?;
-                            if number >= EXACT {
-                                return Err(flaw(format!("its sums reach {number}; f32 holds those below {EXACT}")));
-                            }
+                            made(of(*map)?.0)?;
                             if !divisor.is_finite() || *divisor < 1.0 {
                                 return Err(flaw(format!("a divisor of {divisor}; 1 or more is right")));
                             }
@@ -322,6 +329,8 @@ mod tests {
     fn each_flaw_is_named_with_its_place() {
         assert_eq!(said(|network| network.timesteps = 0), "0 timesteps; 1 to 255 can run");
         assert!(said(|network| network.image.std = vec![0.0]).contains("deviations above 0"));
+        let infinite = said(|network| (network.image.mean[0], network.image.std[0]) = (-1e30, 1e-30));
+        assert_eq!(infinite, "means and deviations make inf of a pixel from 0 to 1");
         assert!(said(|network| synapses(network, 1).of = Source::Map(1)).contains("is made of map 1, and only those"));
         let changed = said(|network| synapses(network, 1).scale.push(1.0));
         assert_eq!(changed, "`cell0.n0.s0.conv3x3`: 9 scales for 8 channels");

@@ -15,12 +15,13 @@ mod bit_sliced;
 mod check;
 pub mod file;
 pub mod mask;
+mod memory;
 mod network;
 mod outcome;
 mod reference;
 pub mod sample;
 
-pub use bit_sliced::{Arena, Prepared, Processor, Times};
+pub use bit_sliced::{Arena, Form, LayerTime, Prepared, Processor, Times};
 pub use check::Flaw;
 pub use network::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,

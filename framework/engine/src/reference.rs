@@ -24,6 +24,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::memory::{product, sum};
 use crate::network::{Current, Join, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window};
 use crate::outcome::{BadImage, Operations, Outcome, counted, fits, largest, mean, normalised, stops};
 
@@ -37,6 +38,23 @@ impl<'a> Reference<'a> {
     /// Of a sound network.
     pub fn new(network: &'a Network) -> Reference<'a> {
         Reference { network }
+    }
+
+    /// Bytes that a run of a sound network allocates at most.
+    pub fn memory(network: &Network) -> usize {
+        let four = |numbers: usize| product(&[4, numbers]);
+        let of_map = |map: &Map| match map.made {
+            Made::Spikes { .. } => product(&[8, size(map.shape)]),
+            _ => four(size(map.shape)),
+        };
+        // The sum of currents, a current, its sums before they are f32, the spikes.
+        let largest = network.maps.iter().map(|map| product(&[16, size(map.shape)])).max().unwrap_or(0);
+        let of_image = network.layers().filter(|(synapses, _)| synapses.of == Source::Image);
+        let constant = of_image.map(|(_, output)| four(size(output)));
+        // The outputs that each row and column of a kernel reaches.
+        let taps = network.layers().map(|(synapses, _)| 16 * (synapses.shape[2] + synapses.shape[3])).max();
+        let all = network.maps.iter().map(of_map).chain(constant);
+        sum(all.chain([largest, taps.unwrap_or(0), four(size(network.image.shape)), network.outcome_memory()]))
     }
 
     /// What it answers for pixels from 0 to 1, `[C, H, W]`.
@@ -115,7 +133,11 @@ impl<'a> State<'a> {
         let mut state = State {
             network,
             numbers: network.maps.iter().map(|map| vec![0; size(map.shape)]).collect(),
-            kept: network.maps.iter().map(|map| vec![0.0; size(map.shape)]).collect(),
+            kept: network
+                .maps
+                .iter()
+                .map(|map| vec![0.0; if let Made::Spikes { .. } = map.made { size(map.shape) } else { 0 }])
+                .collect(),
             constant: Vec::new(),
             spikes: vec![0; network.maps.len()],
             layers: Vec::new(),

@@ -12,37 +12,45 @@
 //! nothing quantises, or a map of a few pixels takes the reference's loops. The image is convolved
 //! once, in the reference's order.
 //!
-//! All timesteps are run at once. With early exit, an image that stops is answered, and charged, as
-//! if the later timesteps had not run: that saves no time here.
+//! Timesteps are computed in groups, and between two groups the arena holds the potentials. Without
+//! early exit there is one group of all timesteps. With early exit, an image that stops is
+//! answered, and charged, as if the timesteps after it had not run; those of later groups do not.
 
 mod lanes;
+mod memory;
 mod neurons;
 mod planes;
 mod processor;
 mod rows;
 mod run;
+mod times;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod vectors;
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::memory::{product, sum};
 use crate::network::{Current, Join, Made, Map, Network, Source, Synapses, Values, Window};
 use crate::outcome::{BadImage, Outcome, fits, normalised};
-use crate::reference::size;
 use lanes::BYTES;
-use neurons::{Scratch, Tiles};
+use neurons::{Kept, Scratch, Tiles};
 use planes::{Taps, row_bytes};
 pub use processor::Processor;
 use rows::Rows;
+pub use times::{Form, LayerTime, Times};
 
 /// Pixels from which on a map is worth a tile.
 const PIXELS: usize = 16;
+/// Addresses of taps end here: with the room behind them, 32 bits hold them.
+const ADDRESSES: usize = 1 << 31;
 
 /// A network, made ready to run.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     network: &'a Network,
+    /// Timesteps that are computed together.
+    group: usize,
     maps: Vec<Ready>,
     /// What is read of maps of bits, and where the copies lie.
     taps: Vec<(Taps, usize)>,
@@ -84,10 +92,13 @@ enum Way {
 /// The memory of a run. One serves any number of images.
 #[derive(Debug)]
 pub struct Arena {
-    /// Spikes of each map, `[C, T, H, W]` bits; empty where a map is none of bits.
+    /// Spikes of each map in a group of T timesteps, `[C, T, H, W]` bits; empty where a map is none
+    /// of bits.
     bits: Vec<Vec<u8>>,
-    /// Numbers of each map, `[T, C, H, W]`; empty where nobody reads them.
+    /// Numbers of each map in a group, `[T, C, H, W]`; empty where nobody reads them.
     numbers: Vec<Vec<i32>>,
+    /// What the last group left of the potentials of each map; empty where one group is all.
+    kept: Vec<Vec<Kept>>,
     copies: Vec<u8>,
     scratch: Vec<Scratch>,
     times: Times,
@@ -98,55 +109,32 @@ impl Arena {
     pub fn bytes(&self) -> usize {
         let bits: usize = self.bits.iter().map(Vec::len).sum();
         let numbers: usize = self.numbers.iter().map(|all| 4 * all.len()).sum();
-        bits + numbers + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+        let kept: usize = self.kept.iter().map(|all| size_of::<Kept>() * all.len()).sum();
+        bits + numbers + kept + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
     }
 }
 
-/// Where the time of a run went, in ticks of the clock that it was given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Times {
-    /// The image's convolution.
-    pub image: u64,
-    /// Counting the spikes that kept weights reach.
-    pub counting: u64,
-    /// Turning counts over, and currents.
-    pub currents: u64,
-    /// Potentials, spikes, bits.
-    pub neurons: u64,
-    /// Copies of maps for the taps of kernels, and maps of maps.
-    pub maps: u64,
-    /// Everything that the plain loops do, and the logits.
-    pub plain: u64,
-    /// Counting spikes and operations.
-    pub counts: u64,
-}
-
 impl<'a> Prepared<'a> {
-    /// Sorts the weights of a sound network into lists.
+    /// Sorts the weights of a sound network into lists. Where images exit early, timesteps are
+    /// computed two by two (one by one where T is 2), and otherwise all at once.
     pub fn new(network: &'a Network) -> Prepared<'a> {
-        let mut prepared = Prepared {
-            network,
-            maps: network.maps.iter().map(|_| Ready::default()).collect(),
-            taps: Vec::new(),
-            copies: 0,
-            processor: Processor::best(),
-            threads: 1,
-        };
-        for index in 0..network.maps.len() {
-            prepared.maps[index].bits = prepared.is_of_bits(index);
-            prepared.prepare(index);
+        Prepared::in_groups(network, Prepared::usual_group(network))
+    }
+
+    /// Timesteps of a group where nobody says how many.
+    fn usual_group(network: &Network) -> usize {
+        match network.exit {
+            Some(_) => network.timesteps.div_ceil(2).min(2),
+            None => network.timesteps,
         }
-        // Addresses end with zeros that as many tiles read as the largest map has, and with room.
-        let silence = prepared.end();
-        prepared.copies = silence + prepared.reach();
-        for way in prepared.maps.iter_mut().flat_map(|map| &mut map.currents) {
-            if let Way::Counted { rows, .. } = way {
-                rows.fill_up(silence as u32);
-            }
-        }
-        if let Source::Map(of) = network.logits.synapses.of {
-            prepared.maps[of].numbers = true;
-        }
+    }
+
+    /// As [`new`](Self::new), with so many timesteps in a group: 1 or more. An image that exits
+    /// early takes the time of all groups up to its last. Small maps fill the lanes better, the
+    /// more timesteps are in a group.
+    pub fn in_groups(network: &'a Network, timesteps: usize) -> Prepared<'a> {
+        let mut prepared = Prepared::plan(network, timesteps);
+        prepared.list_weights();
         prepared
     }
 
@@ -166,18 +154,27 @@ impl<'a> Prepared<'a> {
 
     /// Memory for its runs.
     pub fn arena(&self) -> Arena {
-        let timesteps = self.network.timesteps;
-        let maps = || self.network.maps.iter().zip(&self.maps);
-        let bits = |map: &Map| map.shape[0] * timesteps * map.shape[1] * row_bytes(map.shape[2]);
+        let lengths: Vec<[usize; 3]> = (0..self.maps.len()).map(|index| self.lengths(index)).collect();
         Arena {
-            bits: maps().map(|(map, ready)| vec![0; if ready.bits { bits(map) } else { 0 }]).collect(),
-            numbers: maps()
-                .map(|(map, ready)| vec![0; if ready.numbers { timesteps * size(map.shape) } else { 0 }])
-                .collect(),
+            bits: lengths.iter().map(|[bits, ..]| vec![0; *bits]).collect(),
+            numbers: lengths.iter().map(|[_, numbers, _]| vec![0; *numbers]).collect(),
+            kept: lengths.iter().map(|[.., kept]| vec![Kept::default(); *kept]).collect(),
             copies: vec![0; self.copies],
             scratch: (0..self.threads).map(|_| Scratch::default()).collect(),
             times: Times::default(),
         }
+    }
+
+    /// Bytes of bits, numbers and [`Kept`] that an arena has for a map.
+    fn lengths(&self, index: usize) -> [usize; 3] {
+        let (ready, [channels, height, width]) = (&self.maps[index], self.network.maps[index].shape);
+        let only = |is: bool, length: &[usize]| if is { product(length) } else { 0 };
+        let later = self.group < self.network.timesteps;
+        [
+            only(ready.bits, &[channels, self.group, height, row_bytes(width)]),
+            only(ready.numbers, &[self.group, channels, height, width]),
+            ready.tiles.as_ref().map_or(0, |tiles| only(later, &[channels, tiles.blocks()])),
+        ]
     }
 
     /// Bytes of the lists of weights.
@@ -206,7 +203,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// As [`run_normalised`](Self::run_normalised), and where the time went, by a clock whose
-    /// numbers never fall.
+    /// numbers never fall. Another run asks no clock.
     ///
     /// # Errors
     ///
@@ -218,14 +215,69 @@ impl<'a> Prepared<'a> {
         clock: fn() -> u64,
     ) -> Result<(Outcome, Times), BadImage> {
         fits(self.network, input)?;
-        arena.times = Times::default();
         let outcome = self.run_by(arena, input, Some(clock));
-        Ok((outcome, arena.times))
+        Ok((outcome, core::mem::take(&mut arena.times)))
+    }
+
+    /// How the currents of each layer are computed, in the order of [`Network::layers`].
+    pub fn forms(&self) -> Vec<Form> {
+        let form = |way: &Way| match way {
+            Way::Counted { rows, .. } if rows.by_magnitude() => Form::ByMagnitude,
+            Way::Counted { .. } => Form::ByBit,
+            Way::Constant => Form::Image,
+            Way::Plain => Form::Loops,
+        };
+        self.ways().map(form).chain([Form::Loops]).collect()
+    }
+
+    /// The way of each layer but that of the logits.
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        let maps = self.maps.iter().zip(&self.network.maps);
+        let all = maps.flat_map(|(ready, map)| map.made.currents().iter().zip(&ready.currents));
+        all.filter(|(current, _)| matches!(current, Current::Synapses(_))).map(|(_, way)| way)
     }
 }
 
 /// Preparation.
 impl<'a> Prepared<'a> {
+    /// Everything but the lists of weights.
+    fn plan(network: &'a Network, timesteps: usize) -> Prepared<'a> {
+        let mut plan = Prepared {
+            network,
+            group: timesteps.clamp(1, network.timesteps),
+            maps: network.maps.iter().map(|_| Ready::default()).collect(),
+            taps: Vec::new(),
+            copies: 0,
+            processor: Processor::best(),
+            threads: 1,
+        };
+        for index in 0..network.maps.len() {
+            plan.maps[index].bits = plan.is_of_bits(index);
+            plan.prepare(index);
+        }
+        if let Source::Map(of) = network.logits.synapses.of {
+            plan.maps[of].numbers = true;
+        }
+        // Copies end with zeros that as many tiles read as the largest map has, and with room.
+        let reach = plan.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0);
+        plan.copies = sum([plan.end(), reach, BYTES]);
+        plan
+    }
+
+    /// Sorts the weights into lists.
+    fn list_weights(&mut self) {
+        let silence = self.end() as u32;
+        for (ready, map) in self.maps.iter_mut().zip(&self.network.maps) {
+            for (way, current) in ready.currents.iter_mut().zip(map.made.currents()) {
+                if let Way::Counted { rows, taps, kept, .. } = way {
+                    let (taps, base) = &self.taps[*taps];
+                    *rows = listed(current, taps, *base, silence);
+                    *kept = kept_weights(current, taps);
+                }
+            }
+        }
+    }
+
     /// Whether a map's numbers are spikes, and it is large enough to be kept as bits.
     fn is_of_bits(&self, index: usize) -> bool {
         let map = &self.network.maps[index];
@@ -259,12 +311,12 @@ impl<'a> Prepared<'a> {
             stride: [1, 1],
             padding: [0, 0],
             output: [map.shape[1], map.shape[2]],
-            timesteps: self.network.timesteps,
+            timesteps: self.group,
             rows,
         };
         self.maps[index].tiles = Some(Tiles::new(&form));
         for (current, taps) in currents.iter().zip(&wanted) {
-            let way = self.way(map, current, taps);
+            let way = self.way(current, taps);
             if let (Way::Plain, Current::Synapses(Synapses { of: Source::Map(of), .. }) | Current::Scaled { of, .. }) =
                 (&way, current)
             {
@@ -284,7 +336,7 @@ impl<'a> Prepared<'a> {
             stride: window.stride,
             padding: window.padding,
             output,
-            timesteps: self.network.timesteps,
+            timesteps: self.group,
             rows: 0,
         };
         if output[0] * output[1] < PIXELS {
@@ -304,7 +356,7 @@ impl<'a> Prepared<'a> {
         taps.filter(|taps| self.maps[taps.of].bits)
     }
 
-    fn way(&mut self, map: &Map, current: &Current, taps: &Option<Taps>) -> Way {
+    fn way(&mut self, current: &Current, taps: &Option<Taps>) -> Way {
         if let Current::Synapses(Synapses { of: Source::Image, .. }) = current {
             return Way::Constant;
         }
@@ -313,64 +365,72 @@ impl<'a> Prepared<'a> {
             Some(place) => (place, self.taps[place].1),
             None => (self.taps.len(), self.end()),
         };
-        let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
-        let rows = match current {
-            Current::Synapses(synapses) => {
-                let Values::Levels(levels) = &synapses.values else { return Way::Plain };
-                let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
-                let of_row = |output: usize| {
-                    let kept = (0..within * height * width)
-                        .map(move |weight| (weight, levels[output * within * height * width + weight]));
-                    let first = output / (outputs / groups) * within;
-                    kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
-                        let channel = first + weight / (height * width);
-                        (level, address(channel, weight / width % height, weight % width))
-                    })
-                };
-                Rows::new((0..outputs).map(of_row))
-            }
-            Current::Scaled { .. } => {
-                let [height, width] = taps.kernel;
-                let of_row =
-                    |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
-                Rows::new((0..map.shape[0]).map(of_row))
-            }
-        };
-        let Some(rows) = rows else { return Way::Plain };
+        let end = base.saturating_add(taps.bytes());
+        if end > ADDRESSES {
+            return Way::Plain;
+        }
         if place == self.taps.len() {
             self.taps.push((*taps, base));
         }
         let divisor = if let Current::Scaled { divisor, .. } = current { *divisor } else { 1.0 };
-        Way::Counted { rows, taps: place, divisor, kept: kept(current, taps) }
+        Way::Counted { rows: Rows::default(), taps: place, divisor, kept: Vec::new() }
     }
 
     /// Where the copies end.
     fn end(&self) -> usize {
         self.taps.last().map_or(0, |(taps, base)| base + taps.bytes())
     }
+}
 
-    /// Bytes that tiles read behind an address.
-    fn reach(&self) -> usize {
-        self.maps.iter().filter_map(|map| map.tiles.as_ref()).map(Tiles::end).max().unwrap_or(0) + BYTES
+/// The kept weights of a current as lists of taps, which lie from `base` on.
+fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
+    let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
+    match current {
+        Current::Synapses(synapses) => {
+            let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
+            let Values::Levels(levels) = &synapses.values else { unreachable!("levels are counted") };
+            let of_row = |output: usize| {
+                let kept = (0..within * height * width)
+                    .map(move |weight| (weight, levels[output * within * height * width + weight]));
+                let first = output / (outputs / groups) * within;
+                kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
+                    let channel = first + weight / (height * width);
+                    (level, address(channel, weight / width % height, weight % width))
+                })
+            };
+            Rows::new((0..outputs).map(of_row), silence)
+        }
+        Current::Scaled { .. } => {
+            let [height, width] = taps.kernel;
+            let of_row = |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
+            Rows::new((0..taps.input[0]).map(of_row), silence)
+        }
     }
 }
 
-/// Kept weights of each input channel and tap.
-fn kept(current: &Current, taps: &Taps) -> Vec<u32> {
+/// Kept weights of each input channel and tap; none where no weight is.
+fn kept_weights(current: &Current, taps: &Taps) -> Vec<u32> {
+    let Current::Synapses(synapses) = current else { return Vec::new() };
     let of_channel = taps.kernel[0] * taps.kernel[1];
     let mut kept = vec![0; taps.input[0] * of_channel];
-    if let Current::Synapses(synapses) = current {
-        let [outputs, within, ..] = synapses.shape;
-        let of_output = within * of_channel;
-        for weight in (0..outputs * of_output).filter(|weight| synapses.values.get(*weight) != 0.0) {
-            let group = weight / of_output / (outputs / synapses.groups);
-            kept[group * of_output + weight % of_output] += 1;
-        }
+    let [outputs, within, ..] = synapses.shape;
+    let of_output = within * of_channel;
+    for weight in (0..outputs * of_output).filter(|weight| !synapses.values.is_zero(*weight)) {
+        let group = weight / of_output / (outputs / synapses.groups);
+        kept[group * of_output + weight % of_output] += 1;
     }
     kept
 }
 
 impl Made {
+    /// What drives the neurons of a map; nothing where it has none.
+    fn currents(&self) -> &[Current] {
+        match self {
+            Made::Spikes { currents, .. } => currents,
+            _ => &[],
+        }
+    }
+
     /// The maps that a map without neurons reads.
     fn read(&self) -> &[usize] {
         match self {

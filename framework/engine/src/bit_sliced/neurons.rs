@@ -11,19 +11,27 @@ use alloc::vec::Vec;
 use super::lanes::{BYTES, Lanes, transposed};
 use super::planes::Taps;
 use super::rows::{PLANES, Rows};
+use crate::memory::{product, sum};
 use crate::network::{Neuron, Reset};
 
-/// Neurons that are worked on together.
+/// Bytes of neurons that are worked on together.
 const ABREAST: usize = 16;
+/// What a timestep leaves of the potentials of 16 bytes of neurons, `[8 bits, 16 bytes]`.
+pub(super) type Kept = [[f32; ABREAST]; 8];
 
 /// Where the outputs of a map lie in tiles.
 #[derive(Debug)]
 pub(super) struct Tiles {
-    /// Where each begins in a copy.
-    offsets: Vec<usize>,
+    /// Tiles that lie side by side: of a timestep, or of all of them.
+    together: usize,
+    /// Whether each timestep begins a tile.
+    apart: bool,
+    /// Bytes from a timestep of a copy to the next.
+    step: usize,
     /// Bytes from a timestep to the next, and bytes of the outputs of a timestep.
     timestep: usize,
     pub(super) outputs: usize,
+    /// Timesteps of a group.
     pub(super) timesteps: usize,
     /// Bytes of all tiles, and room to read on.
     row: usize,
@@ -34,22 +42,39 @@ impl Tiles {
     /// each begins a tile: what takes fewer tiles.
     pub(super) fn new(taps: &Taps) -> Tiles {
         let (timesteps, outputs) = (taps.timesteps, taps.outputs());
-        let joined = ((timesteps - 1) * taps.timestep() + outputs).div_ceil(BYTES);
+        let joined = product(&[timesteps - 1, taps.timestep()]).saturating_add(outputs).div_ceil(BYTES);
         let apart = outputs.div_ceil(BYTES);
-        let (offsets, timestep): (Vec<usize>, usize) = match joined < timesteps * apart {
-            true => ((0..joined).map(|tile| tile * BYTES).collect(), taps.timestep()),
-            false => {
-                let of_timestep = |t: usize| (0..apart).map(move |tile| t * taps.timestep() + tile * BYTES);
-                ((0..timesteps).flat_map(of_timestep).collect(), apart * BYTES)
-            }
+        let is_apart = joined >= product(&[timesteps, apart]);
+        let (count, timestep) = if is_apart { (timesteps * apart, apart * BYTES) } else { (joined, taps.timestep()) };
+        let last = sum([product(&[timesteps - 1, timestep]), outputs.next_multiple_of(ABREAST)]);
+        let row = product(&[count, BYTES]).max(last);
+        let together = if is_apart { apart } else { joined };
+        Tiles { together, apart: is_apart, step: taps.timestep(), timestep, outputs, timesteps, row }
+    }
+
+    /// Where the tiles of the first timesteps begin in a copy.
+    fn offsets(&self, timesteps: usize) -> impl Iterator<Item = usize> {
+        let (groups, together) = match self.apart {
+            true => (timesteps, self.together),
+            false => (1, ((timesteps - 1) * self.timestep + self.outputs).div_ceil(BYTES)),
         };
-        let row = (offsets.len() * BYTES).max((timesteps - 1) * timestep + outputs.next_multiple_of(ABREAST));
-        Tiles { offsets, timestep, outputs, timesteps, row }
+        (0..groups).flat_map(move |t| (0..together).map(move |tile| t * self.step + tile * BYTES))
+    }
+
+    /// [`Kept`] of a channel.
+    pub(super) fn blocks(&self) -> usize {
+        self.outputs.div_ceil(ABREAST)
+    }
+
+    /// Bytes of a [`Scratch`].
+    pub(super) fn scratch(&self) -> usize {
+        sum([product(&[32, self.row]), product(&[self.timesteps, self.outputs.next_multiple_of(ABREAST)])])
     }
 
     /// The first byte after the last tile of a copy.
     pub(super) fn end(&self) -> usize {
-        self.offsets.last().map_or(0, |last| last + BYTES)
+        let last = if self.apart { product(&[self.timesteps - 1, self.step]) } else { 0 };
+        sum([last, product(&[self.together, BYTES])])
     }
 }
 
@@ -60,7 +85,7 @@ pub(super) enum Drive<'a> {
     Counted { rows: &'a Rows, divisor: f32, scale: &'a [f32], bias: &'a [f32] },
     /// Currents `[C, 8, outputs]`, the same at every timestep: of channel, bit and byte.
     Constant(&'a [f32]),
-    /// Currents `[C, T, 8, outputs]`.
+    /// Currents `[C, T, 8, outputs]`, of the timesteps to be computed.
     Varying(&'a [f32]),
 }
 
@@ -71,8 +96,10 @@ pub(super) struct Scratch {
     currents: Vec<f32>,
     /// Bytes of spikes, `[T, outputs]`, filled up.
     spikes: Vec<u8>,
-    /// Ticks in counting, currents and neurons.
-    pub(super) ticks: [u64; 3],
+    /// Ticks in sums and currents of each part of the drive.
+    pub(super) drives: Vec<[u64; 2]>,
+    /// Ticks in neurons.
+    pub(super) neurons: u64,
 }
 
 impl Scratch {
@@ -88,6 +115,8 @@ pub(super) struct Layer<'a> {
     pub(super) neuron: Neuron,
     pub(super) drives: Vec<Drive<'a>>,
     pub(super) tiles: &'a Tiles,
+    /// Timesteps to be computed: those of a group, or fewer in the last one.
+    pub(super) timesteps: usize,
     /// The copies of all maps.
     pub(super) copies: &'a [u8],
     /// Bytes of a row of the map, and the pixels in its last byte.
@@ -98,29 +127,34 @@ pub(super) struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits.
+    /// Writes the spikes of the channels from `first` on, `[C, T, H, W]` bits. `kept` is what the
+    /// group before left of their potentials, or empty where there is none, and none comes after.
     #[inline(always)]
-    pub(super) fn run<L: Lanes>(&self, first: usize, spikes: &mut [u8], scratch: &mut Scratch) {
+    pub(super) fn run<L: Lanes>(&self, first: usize, spikes: &mut [u8], kept: &mut [Kept], scratch: &mut Scratch) {
         let tiles = self.tiles;
         let length = tiles.timesteps * tiles.outputs;
         scratch.currents.resize(8 * tiles.row, 0.0);
         scratch.spikes.resize(tiles.timesteps * tiles.outputs.next_multiple_of(ABREAST), 0);
+        scratch.drives.resize(self.drives.len(), [0; 2]);
+        let mut kept = kept.chunks_exact_mut(tiles.blocks());
         for (spikes, channel) in spikes.chunks_exact_mut(length).zip(first..) {
             self.accumulate::<L>(channel, scratch);
             let begin = self.clock.map(|clock| clock());
+            let kept = kept.next().unwrap_or_default();
             match self.neuron.reset {
-                Reset::Hard => self.fire::<false>(scratch),
-                Reset::Soft => self.fire::<true>(scratch),
+                Reset::Hard => self.fire::<false>(kept, scratch),
+                Reset::Soft => self.fire::<true>(kept, scratch),
             }
             let padded = tiles.outputs.next_multiple_of(ABREAST);
-            for (spikes, fired) in spikes.chunks_exact_mut(tiles.outputs).zip(scratch.spikes.chunks_exact(padded)) {
+            let fired = scratch.spikes.chunks_exact(padded).take(self.timesteps);
+            for (spikes, fired) in spikes.chunks_exact_mut(tiles.outputs).zip(fired) {
                 spikes.copy_from_slice(&fired[..tiles.outputs]);
             }
             if self.last != 0xff {
                 spikes.chunks_exact_mut(self.row).for_each(|row| row[self.row - 1] &= self.last);
             }
             if let Some((clock, begin)) = self.clock.zip(begin) {
-                scratch.ticks[2] += clock() - begin;
+                scratch.neurons += clock() - begin;
             }
         }
     }
@@ -128,7 +162,7 @@ impl Layer<'_> {
     /// The sum of all currents of a channel.
     #[inline(always)]
     fn accumulate<L: Lanes>(&self, channel: usize, scratch: &mut Scratch) {
-        let Tiles { offsets, timestep, outputs, timesteps, row } = self.tiles;
+        let Tiles { timestep, outputs, row, .. } = self.tiles;
         for (place, drive) in self.drives.iter().enumerate() {
             match drive {
                 Drive::Counted { rows, divisor, scale, bias } => {
@@ -137,9 +171,9 @@ impl Layer<'_> {
                     let (scale, bias) = (of(scale, 1.0), of(bias, 0.0));
                     let current = Current { constant, planes, divisor: *divisor, scale, bias };
                     let mut total = [L::zero(); PLANES];
-                    for (tile, offset) in offsets.iter().enumerate() {
+                    for (tile, offset) in self.tiles.offsets(self.timesteps).enumerate() {
                         let begin = self.clock.map(|clock| clock());
-                        rows.count(channel, self.copies, *offset, &mut total);
+                        rows.count(channel, self.copies, offset, &mut total);
                         let counted = self.clock.map(|clock| clock());
                         let to = &mut scratch.currents[tile * BYTES..];
                         match place {
@@ -147,17 +181,18 @@ impl Layer<'_> {
                             _ => current.write::<L, false>(&total, to, *row),
                         }
                         if let (Some(clock), Some(begin), Some(counted)) = (self.clock, begin, counted) {
-                            scratch.ticks[0] += counted - begin;
-                            scratch.ticks[1] += clock() - counted;
+                            scratch.drives[place][0] += counted - begin;
+                            scratch.drives[place][1] += clock() - counted;
                         }
                     }
                 }
                 Drive::Constant(all) | Drive::Varying(all) => {
+                    let begin = self.clock.map(|clock| clock());
                     let of_timestep = 8 * outputs;
                     let varies = usize::from(matches!(drive, Drive::Varying(_)));
-                    let steps = if varies == 1 { *timesteps } else { 1 };
+                    let steps = if varies == 1 { self.timesteps } else { 1 };
                     let all = &all[channel * steps * of_timestep..][..steps * of_timestep];
-                    for t in 0..*timesteps {
+                    for t in 0..self.timesteps {
                         let currents = all[varies * t * of_timestep..][..of_timestep].chunks_exact(*outputs);
                         for (from, to) in currents.zip(scratch.currents.chunks_exact_mut(*row)) {
                             let to = &mut to[t * timestep..][..*outputs];
@@ -167,6 +202,9 @@ impl Layer<'_> {
                             }
                         }
                     }
+                    if let Some((clock, begin)) = self.clock.zip(begin) {
+                        scratch.drives[place][1] += clock() - begin;
+                    }
                 }
             }
         }
@@ -174,14 +212,18 @@ impl Layer<'_> {
 
     /// Potentials and spikes of all timesteps: 16 bytes of each row at a time.
     #[inline(always)]
-    fn fire<const SOFT: bool>(&self, scratch: &mut Scratch) {
-        let Tiles { timestep, outputs, timesteps, row, .. } = *self.tiles;
+    fn fire<const SOFT: bool>(&self, before: &mut [Kept], scratch: &mut Scratch) {
+        let Tiles { timestep, outputs, row, .. } = *self.tiles;
         let Neuron { decay, threshold, gain, .. } = self.neuron;
         let gain = gain.unwrap_or(1.0);
         let padded = outputs.next_multiple_of(ABREAST);
         for byte in (0..outputs).step_by(ABREAST) {
-            let mut kept = [[0f32; ABREAST]; 8];
-            for t in 0..timesteps {
+            let mut before = before.get_mut(byte / ABREAST);
+            let mut kept = match &before {
+                Some(before) => **before,
+                None => Kept::default(),
+            };
+            for t in 0..self.timesteps {
                 let mut bytes = [0u8; ABREAST];
                 for (bit, kept) in kept.iter_mut().enumerate() {
                     let currents = &scratch.currents[bit * row + t * timestep + byte..];
@@ -195,6 +237,9 @@ impl Layer<'_> {
                     }
                 }
                 scratch.spikes[t * padded + byte..][..ABREAST].copy_from_slice(&bytes);
+            }
+            if let Some(before) = &mut before {
+                **before = kept;
             }
         }
     }

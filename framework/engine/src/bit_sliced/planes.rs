@@ -16,6 +16,8 @@
 
 use alloc::vec::Vec;
 
+use crate::memory::product;
+
 /// Bytes of a row.
 pub(super) fn row_bytes(width: usize) -> usize {
     width.div_ceil(8)
@@ -50,6 +52,7 @@ pub(super) struct Taps {
     pub(super) padding: [usize; 2],
     /// Height and width of the output.
     pub(super) output: [usize; 2],
+    /// Of a group.
     pub(super) timesteps: usize,
     /// R: [`rows_read`](Self::rows_read), or more where another layer of the neurons reads more.
     pub(super) rows: usize,
@@ -80,9 +83,9 @@ impl Taps {
         self.timesteps * self.timestep()
     }
 
-    /// Bytes of all copies.
+    /// Bytes of all copies, or the largest number.
     pub(super) fn bytes(&self) -> usize {
-        self.input[0] * self.kernel[1] * self.phases() * self.plane()
+        product(&[self.input[0], self.kernel[1], self.phases(), self.timesteps, self.timestep()])
     }
 
     /// Where the tap for the first output lies.
@@ -200,7 +203,7 @@ impl Taps {
     /// The inputs inside of the map that spike, for each channel and tap of the kernel, over the
     /// first `timesteps`.
     #[inline(always)]
-    pub(super) fn reached(&self, copies: &[u8], timesteps: usize) -> Vec<u32> {
+    pub(super) fn reached(&self, copies: &[u8], timesteps: usize) -> Vec<u64> {
         let [rows, columns] = self.kernel;
         let mut reached = alloc::vec![0; self.input[0] * rows * columns];
         for (channel, reached) in reached.chunks_exact_mut(rows * columns).enumerate() {
@@ -208,7 +211,7 @@ impl Taps {
                 let at = self.address(channel, tap / columns, tap % columns);
                 let of_timestep =
                     |timestep: usize| spikes(&copies[at + timestep * self.timestep()..][..self.outputs()]);
-                *reached = (0..timesteps).map(of_timestep).sum::<u64>() as u32;
+                *reached = (0..timesteps).map(of_timestep).sum();
             }
         }
         reached
@@ -275,7 +278,7 @@ mod tests {
                     let want =
                         from.is_some_and(|from| bit(&map[((channel * 2 + t) * height + from) * row..][..row], column));
                     assert_eq!(bit(&copies[at..], x as isize), want, "{taps:?}: {channel} {down} {right}, {t} {y} {x}");
-                    count += u32::from(want);
+                    count += u64::from(want);
                 }
                 assert_eq!(reached, count);
             }

@@ -7,7 +7,7 @@
 //! them.
 
 use super::lanes::{Lanes, Words};
-use super::neurons::{Layer, Scratch};
+use super::neurons::{Kept, Layer, Scratch};
 use super::planes::{Taps, spikes};
 
 /// The instructions that the kernel uses. All give the same bits.
@@ -25,21 +25,21 @@ pub enum Processor {
 
 /// What is compiled for each processor.
 pub(super) enum Work<'a> {
-    /// The spikes of the channels of a layer from the given one on.
-    Channels(&'a Layer<'a>, usize, &'a mut [u8], &'a mut Scratch),
+    /// The spikes of the channels of a layer from the given one on, and their potentials.
+    Channels(&'a Layer<'a>, usize, &'a mut [u8], &'a mut [Kept], &'a mut Scratch),
     /// Copies of a map for its taps.
     Copies(&'a Taps, &'a [u8], &'a mut [u8]),
     /// The spikes of the first bytes of every so many.
     Spikes(&'a [u8], usize, usize, &'a mut u64),
     /// The inputs that each tap reaches, over so many timesteps.
-    Reached(&'a Taps, &'a [u8], usize, &'a mut alloc::vec::Vec<u32>),
+    Reached(&'a Taps, &'a [u8], usize, &'a mut alloc::vec::Vec<u64>),
 }
 
 impl Work<'_> {
     #[inline(always)]
     fn done<L: Lanes>(self) {
         match self {
-            Work::Channels(layer, first, to, scratch) => layer.run::<L>(first, to, scratch),
+            Work::Channels(layer, first, to, kept, scratch) => layer.run::<L>(first, to, kept, scratch),
             Work::Copies(taps, map, copies) => taps.fill(map, copies),
             Work::Spikes(bytes, every, first, count) => {
                 *count = bytes.chunks_exact(every).map(|bytes| spikes(&bytes[..first])).sum();

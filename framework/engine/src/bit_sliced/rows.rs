@@ -20,15 +20,14 @@
 use alloc::vec::Vec;
 
 use super::lanes::{BYTES, Lanes, add, full_adder, ripple};
+use crate::memory::{product, sum};
 
-/// Planes of a sum: 2^24 is the largest, and what fills up lists comes on top.
+/// Planes of a sum: it is below 2^24, and what fills up lists makes it four times as large at most.
 pub(super) const PLANES: usize = 26;
 /// Planes of the number of taps of a row.
-const COUNTER: usize = 24;
+const COUNTER: usize = 25;
 /// Lists are filled up to a multiple of so many taps.
 const FILLED: usize = 4;
-/// What lists are filled up with, until the place of a plane without spikes is known.
-const SILENCE: u32 = u32::MAX;
 
 /// The rows of a layer.
 #[derive(Debug, Default)]
@@ -37,6 +36,7 @@ pub(super) struct Rows {
     taps: Vec<u32>,
     segments: Vec<Segment>,
     rows: Vec<Row>,
+    by_magnitude: bool,
 }
 
 /// An output channel: where its lists begin.
@@ -74,9 +74,9 @@ enum Counts {
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel. `None` where a sum
-    /// could need more planes than there are.
-    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>) -> Option<Rows> {
+    /// Rows of weights (level, address), an iterator for each output channel, whose sums are below
+    /// 2^24. At `silence` lies a plane without spikes.
+    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>, silence: u32) -> Rows {
         let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
         let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
         let (mut by_magnitude, mut by_bit) = (0, 0);
@@ -87,14 +87,47 @@ impl Rows {
             by_magnitude += row.len() + JOIN * joins;
             by_bit += row.iter().map(|(level, _)| set(level)).sum::<usize>();
         }
-        let mut all = Rows::default();
+        let mut all = Rows { by_magnitude: by_magnitude < by_bit, ..Rows::default() };
         for row in &rows {
-            all.push(row, by_magnitude < by_bit)?;
+            all.push(row, silence);
         }
-        Some(all)
+        all
     }
 
-    fn push(&mut self, row: &[(i16, u32)], by_magnitude: bool) -> Option<()> {
+    /// Bytes at most of the lists of so many rows, and of what there is while they are made.
+    pub(super) fn most_bytes(levels: impl Iterator<Item = i16>, rows: usize) -> [usize; 2] {
+        let (mut kept, mut ones, mut seen) = (0, 0, alloc::vec![false; 1 << 16]);
+        for magnitude in levels.map(i16::unsigned_abs).filter(|magnitude| *magnitude != 0) {
+            (kept, ones) = (kept + 1, ones + magnitude.count_ones() as usize);
+            seen[usize::from(magnitude)] = true;
+        }
+        // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a
+        // sum has no more bits set than its terms.
+        let magnitudes: Vec<usize> = (0..seen.len()).filter(|magnitude| seen[*magnitude]).collect();
+        let joins =
+            magnitudes.iter().scan(0, |before, one| Some((one - core::mem::replace(before, *one)).count_ones()));
+        let joins = joins.sum::<u32>() as usize;
+        let bits = usize::from(bits(magnitudes.last().map_or(0, |largest| *largest as u64)));
+        let by_magnitude = sum([kept, product(&[JOIN, rows, joins])]) < ones;
+        let (taps, lists) = match by_magnitude {
+            true => (kept, product(&[rows, magnitudes.len()])),
+            // By bit, or by magnitudes whose joins are fewer than the bits.
+            false => (ones, product(&[rows, bits]).max((ones / JOIN).min(product(&[rows, magnitudes.len()])))),
+        };
+        // What grows doubles, and lies in two places while it does.
+        let lists = sum([product(&[12, taps + 6 * lists]), product(&[3 * size_of::<Segment>(), lists])]);
+        // Weights with their addresses, and the magnitudes of a row.
+        let weights = product(&[4 * size_of::<(i16, u32)>(), kept]);
+        [sum([lists, product(&[3 * size_of::<Row>(), rows])]), sum([weights, product(&[128, rows])])]
+    }
+
+    /// Whether taps are counted by magnitude, and not by bit.
+    pub(super) fn by_magnitude(&self) -> bool {
+        self.by_magnitude
+    }
+
+    fn push(&mut self, row: &[(i16, u32)], silence: u32) {
+        let by_magnitude = self.by_magnitude;
         let mut head =
             Row { taps: self.taps.len() as u32, segments: self.segments.len() as u32, constant: 0, planes: 0 };
         let (mut counted, mut total) = (0u64, 0u64);
@@ -119,11 +152,11 @@ impl Rows {
                 let before = self.taps.len();
                 let here = row.iter().filter(|(level, _)| (*level > 0) == positive && belongs(*level));
                 self.taps.extend(here.map(|(_, address)| address));
-                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), SILENCE);
+                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), silence);
                 (self.taps.len() - before) as u32
             });
             let here = u64::from(taps[0] + taps[1]);
-            head.constant = head.constant.checked_add((taps[1] * u32::from(value)).try_into().ok()?)?;
+            head.constant += (taps[1] * u32::from(value)) as i32;
             counted += here;
             total += here * u64::from(value);
             let planes = match counts {
@@ -134,12 +167,7 @@ impl Rows {
             head.planes = bits(total);
         }
         self.rows.push(head);
-        (usize::from(bits(total)) <= PLANES && usize::from(bits(counted)) <= COUNTER).then_some(())
-    }
-
-    /// Planes without spikes lie at `silence`.
-    pub(super) fn fill_up(&mut self, silence: u32) {
-        self.taps.iter_mut().filter(|tap| **tap == SILENCE).for_each(|tap| *tap = silence);
+        assert!(usize::from(bits(total)) <= PLANES && usize::from(bits(counted)) <= COUNTER, "sums of 2^24 and more");
     }
 
     /// What is taken off the count of a row, and the planes of the count.
@@ -284,9 +312,8 @@ mod tests {
             {
                 let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
                 let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
-                let mut rows = Rows::default();
-                rows.push(&row, by_magnitude).expect("the sum is small enough");
-                rows.fill_up(silence);
+                let mut rows = Rows { by_magnitude, ..Rows::default() };
+                rows.push(&row, silence);
                 // What a count finds in the planes is not what it leaves there.
                 let mut total = [Words::splat(u64::MAX); PLANES];
                 rows.count(0, &planes, 0, &mut total);

@@ -3,166 +3,194 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::neurons::{Drive, Layer, laid_out};
+use super::neurons::{Drive, Kept, Layer, laid_out};
 use super::planes::{Taps, pick, row_bytes};
 use super::processor::Work;
+use super::times::{Clock, Times};
 use super::{Arena, Prepared, Way};
 use crate::network::{Current, Join, Made, Map, Network, Neuron, Source, Synapses};
 use crate::outcome::{Operations, Outcome, counted, largest, mean, stops};
 use crate::reference::{currents, fire, inside, join, scale_and_shift, size};
 
-/// Tells a [`Times`](super::Times) where the time goes.
-struct Clock {
-    now: Option<fn() -> u64>,
-    since: u64,
-}
-
-impl Clock {
-    /// Adds what has passed since it was last asked.
-    fn passed(&mut self, to: &mut u64) {
-        if let Some(now) = self.now {
-            let now = now();
-            *to += now - self.since;
-            self.since = now;
-        }
-    }
+/// Timesteps that are computed together.
+struct Group<'a> {
+    timesteps: usize,
+    /// Currents of the layers that read the image, in the order of rows and bytes; empty for
+    /// others.
+    constants: &'a [Vec<f32>],
+    /// Additions of the layers so far that loops compute, at each timestep; empty for others.
+    by_loops: Vec<Vec<u64>>,
 }
 
 impl Prepared<'_> {
     /// Runs an input of the right size.
     pub(super) fn run_by(&self, arena: &mut Arena, input: &[f32], now: Option<fn() -> u64>) -> Outcome {
         let network = self.network;
-        let mut clock = Clock { now, since: now.map_or(0, |now| now()) };
-        // Additions of the layers that loops compute, at each timestep.
-        let mut by_loops: Vec<Vec<u64>> = Vec::new();
-        for (index, map) in network.maps.iter().enumerate() {
-            match &map.made {
-                Made::Spikes { neuron, currents } => {
-                    self.spikes(arena, index, *neuron, currents, input, &mut by_loops, &mut clock);
-                }
-                _ if self.maps[index].bits => self.bits(arena, index, map),
-                _ => {
-                    let (before, rest) = arena.numbers.split_at_mut(index);
-                    for (timestep, numbers) in rest[0].chunks_exact_mut(size(map.shape)).enumerate() {
-                        let read = |of: usize| at(&before[of], network.maps[of].shape, timestep);
-                        join(network, map, read, numbers);
-                    }
-                }
+        let mut clock = Clock::new(now);
+        let mut layers = self.multiplications();
+        arena.times = Times::of_layers(layers.len());
+        arena.kept.iter_mut().flatten().for_each(|kept| *kept = Kept::default());
+        let constants = self.constants(arena, input, &mut clock);
+        let mut by_timestep: Vec<Vec<f32>> = Vec::new();
+        let mut kept = vec![0.0; network.logits.synapses.shape[0]];
+        let mut spikes = vec![0; network.maps.len()];
+        for first in (0..network.timesteps).step_by(self.group) {
+            let timesteps = self.group.min(network.timesteps - first);
+            let mut group = Group { timesteps, constants: &constants, by_loops: Vec::new() };
+            for index in 0..network.maps.len() {
+                self.map(arena, index, &mut group, &mut clock);
             }
-            if self.maps[index].numbers && self.maps[index].bits {
-                unpack(&arena.bits[index], map.shape, network.timesteps, &mut arena.numbers[index]);
+            let stops = self.logits(arena, &mut group, &mut by_timestep, &mut kept);
+            clock.passed(&mut arena.times.layers[layers.len() - 1].sums);
+            let ran = by_timestep.len() - first;
+            for (index, spikes) in spikes.iter_mut().enumerate() {
+                *spikes += self.count_spikes(arena, index, ran);
             }
-            for (taps, base) in self.taps.iter().filter(|(taps, _)| taps.of == index) {
-                let copies = &mut arena.copies[*base..][..taps.bytes()];
-                self.processor.does(Work::Copies(taps, &arena.bits[index], copies));
+            self.count_additions(arena, &group.by_loops, ran, &mut layers);
+            clock.passed(&mut arena.times.counts);
+            if stops {
+                break;
             }
-            clock.passed(&mut arena.times.maps);
         }
-        let by_timestep = self.logits(arena, input, &mut by_loops);
-        clock.passed(&mut arena.times.plain);
         let logits = mean(&by_timestep);
-        let outcome = Outcome {
+        Outcome {
             class: largest(&logits),
             logits,
             timesteps: by_timestep.len(),
-            spikes: (0..network.maps.len()).map(|index| self.count_spikes(arena, index, by_timestep.len())).collect(),
-            layers: self.count_operations(arena, &by_loops, by_timestep.len()),
             logits_by_timestep: by_timestep,
+            spikes,
+            layers,
+        }
+    }
+
+    /// The currents of the image, of each layer.
+    fn constants(&self, arena: &mut Arena, input: &[f32], clock: &mut Clock) -> Vec<Vec<f32>> {
+        let of_layer = |(layer, (synapses, output)): (usize, (&Synapses, [usize; 3]))| {
+            if synapses.of != Source::Image {
+                return Vec::new();
+            }
+            let current = in_rows(&of_image(self.network, synapses, input, output), output);
+            clock.passed(&mut arena.times.layers[layer].sums);
+            current
         };
-        clock.passed(&mut arena.times.counts);
-        outcome
+        self.network.layers().enumerate().map(of_layer).collect()
+    }
+
+    /// A map at the timesteps of a group, and what is read of it.
+    fn map(&self, arena: &mut Arena, index: usize, group: &mut Group, clock: &mut Clock) {
+        let (network, map) = (self.network, &self.network.maps[index]);
+        match &map.made {
+            Made::Spikes { neuron, currents } => self.spikes(arena, index, (*neuron, currents), group, clock),
+            _ if self.maps[index].bits => self.bits(arena, index, map),
+            _ => {
+                let (before, rest) = arena.numbers.split_at_mut(index);
+                let numbers = rest[0].chunks_exact_mut(size(map.shape)).take(group.timesteps);
+                for (timestep, numbers) in numbers.enumerate() {
+                    let read = |of: usize| at(&before[of], network.maps[of].shape, timestep);
+                    join(network, map, read, numbers);
+                }
+            }
+        }
+        if self.maps[index].numbers && self.maps[index].bits {
+            unpack(&arena.bits[index], map.shape, self.group, &mut arena.numbers[index]);
+        }
+        for (taps, base) in self.taps.iter().filter(|(taps, _)| taps.of == index) {
+            let copies = &mut arena.copies[*base..][..taps.bytes()];
+            self.processor.does(Work::Copies(taps, &arena.bits[index], copies));
+        }
+        clock.passed(&mut arena.times.maps);
     }
 
     /// The spikes of a map with neurons.
-    #[allow(clippy::too_many_arguments)]
     fn spikes(
         &self,
         arena: &mut Arena,
         index: usize,
-        neuron: Neuron,
-        currents: &[Current],
-        input: &[f32],
-        by_loops: &mut Vec<Vec<u64>>,
+        (neuron, currents): (Neuron, &[Current]),
+        group: &mut Group,
         clock: &mut Clock,
     ) {
         let (map, ready) = (&self.network.maps[index], &self.maps[index]);
         let tiles = ready.tiles.as_ref().expect("neurons have tiles");
-        let row = row_bytes(map.shape[2]);
-        let in_rows = |current: &[f32]| -> Vec<f32> {
-            let channels = current.chunks_exact(map.shape[1] * map.shape[2]);
-            channels.flat_map(|channel| laid_out(channel, map.shape[2], row, tiles.outputs)).collect()
-        };
-        // Currents that are not counted, in the order of rows and bytes.
-        let mut others: Vec<Vec<f32>> = Vec::new();
+        // The layer of each current, and currents that loops compute, in the order of rows and
+        // bytes.
+        let (mut layers, mut varying) = (Vec::new(), Vec::new());
         for (current, way) in currents.iter().zip(&ready.currents) {
             let mut additions = Vec::new();
-            others.push(match way {
-                Way::Counted { .. } => Vec::new(),
-                Way::Constant => {
-                    let Current::Synapses(synapses) = current else { unreachable!("synapses read the image") };
-                    let current = in_rows(&of_image(self.network, synapses, input, map.shape));
-                    clock.passed(&mut arena.times.image);
-                    current
-                }
+            let layer = matches!(current, Current::Synapses(_)).then_some(group.by_loops.len());
+            varying.push(match way {
+                Way::Counted { .. } | Way::Constant => Vec::new(),
                 Way::Plain => {
-                    let varying = self.plain(arena, current, map, &mut additions);
-                    let of_channel = |channel: usize| varying.iter().map(move |all| (channel, all));
-                    let places = map.shape[1] * map.shape[2];
-                    let all = (0..map.shape[0]).flat_map(of_channel);
-                    let current = all.flat_map(|(channel, all)| in_rows(&all[channel * places..][..places])).collect();
-                    clock.passed(&mut arena.times.plain);
+                    let current = self.plain(arena, current, map, group.timesteps, &mut additions);
+                    clock.passed(match layer {
+                        Some(layer) => &mut arena.times.layers[layer].sums,
+                        None => &mut arena.times.scaled,
+                    });
                     current
                 }
             });
-            if let Current::Synapses(_) = current {
-                by_loops.push(additions);
+            layers.push(layer);
+            if layer.is_some() {
+                group.by_loops.push(additions);
             }
         }
         let mut drives: Vec<Drive> = Vec::new();
-        for ((current, way), other) in currents.iter().zip(&ready.currents).zip(&others) {
+        for (place, (current, way)) in currents.iter().zip(&ready.currents).enumerate() {
             drives.push(match (way, current) {
                 (Way::Counted { rows, divisor, .. }, Current::Synapses(Synapses { scale, bias, .. }))
                 | (Way::Counted { rows, divisor, .. }, Current::Scaled { scale, bias, .. }) => {
                     Drive::Counted { rows, divisor: *divisor, scale, bias }
                 }
-                (Way::Constant, _) => Drive::Constant(other),
-                (Way::Plain, _) => Drive::Varying(other),
-            });
-        }
-        let last = 0xff >> (8 * row - map.shape[2]);
-        let layer = Layer { neuron, drives, tiles, copies: &arena.copies, row, last, clock: clock.now };
-        let of_channel = tiles.timesteps * tiles.outputs;
-        let spikes = &mut arena.bits[index];
-        let together = map.shape[0].div_ceil(arena.scratch.len());
-        let parts = spikes.chunks_mut(together * of_channel).zip((0..).step_by(together)).zip(&mut arena.scratch);
-        #[cfg(feature = "std")]
-        if self.threads > 1 {
-            std::thread::scope(|scope| {
-                for ((spikes, first), scratch) in parts {
-                    let layer = &layer;
-                    scope.spawn(move || self.processor.does(Work::Channels(layer, first, spikes, scratch)));
+                (Way::Constant, _) => {
+                    Drive::Constant(&group.constants[layers[place].expect("synapses read the image")])
                 }
+                (Way::Plain, _) => Drive::Varying(&varying[place]),
             });
-            clock.passed(&mut arena.times.counting);
-            return;
         }
-        for ((spikes, first), scratch) in parts {
-            self.processor.does(Work::Channels(&layer, first, spikes, scratch));
-        }
-        if let Some(now) = clock.now {
-            clock.since = now();
-            let times = &mut arena.times;
-            for scratch in &mut arena.scratch {
-                let [counting, currents, neurons] = core::mem::take(&mut scratch.ticks);
-                times.counting += counting;
-                times.currents += currents;
-                times.neurons += neurons;
+        let row = row_bytes(map.shape[2]);
+        let last = 0xff >> (8 * row - map.shape[2]);
+        let (timesteps, copies) = (group.timesteps, &arena.copies);
+        let layer = Layer { neuron, drives, tiles, timesteps, copies, row, last, clock: clock.now };
+        let together = map.shape[0].div_ceil(arena.scratch.len());
+        let spikes = arena.bits[index].chunks_mut(together * tiles.timesteps * tiles.outputs);
+        let mut kept = arena.kept[index].chunks_mut(together * tiles.blocks());
+        let parts = spikes.zip((0..).step_by(together)).zip(&mut arena.scratch);
+        let parts = parts.map(|((spikes, first), scratch)| {
+            Work::Channels(&layer, first, spikes, kept.next().unwrap_or_default(), scratch)
+        });
+        self.all(parts);
+        for scratch in &mut arena.scratch {
+            for ([sums, turned], layer) in scratch.drives.drain(..).zip(&layers) {
+                match layer.map(|layer| &mut arena.times.layers[layer]) {
+                    Some(time) => (time.sums, time.currents) = (time.sums + sums, time.currents + turned),
+                    None => arena.times.scaled += sums + turned,
+                }
             }
+            arena.times.neurons += core::mem::take(&mut scratch.neurons);
         }
+        clock.forget();
     }
 
-    /// A current by loops, of each timestep, and its additions.
-    fn plain(&self, arena: &Arena, current: &Current, map: &Map, additions: &mut Vec<u64>) -> Vec<Vec<f32>> {
+    /// Does the parts of a layer, each on a thread of its own where there are several.
+    fn all<'b>(&self, parts: impl Iterator<Item = Work<'b>>) {
+        #[cfg(feature = "std")]
+        if self.threads > 1 {
+            return std::thread::scope(|scope| {
+                parts.for_each(|part| drop(scope.spawn(move || self.processor.does(part))));
+            });
+        }
+        parts.for_each(|part| self.processor.does(part));
+    }
+
+    /// A current by loops, of each timestep, in the order of rows and bytes, and its additions.
+    fn plain(
+        &self,
+        arena: &Arena,
+        current: &Current,
+        map: &Map,
+        timesteps: usize,
+        additions: &mut Vec<u64>,
+    ) -> Vec<f32> {
         let shape = |of: usize| self.network.maps[of].shape;
         let of_timestep = |timestep: usize| match current {
             Current::Synapses(synapses @ Synapses { of: Source::Map(of), .. }) => {
@@ -179,7 +207,13 @@ impl Prepared<'_> {
                 current
             }
         };
-        (0..self.network.timesteps).map(of_timestep).collect()
+        let all: Vec<Vec<f32>> = (0..timesteps).map(of_timestep).map(|current| in_rows(&current, map.shape)).collect();
+        let of_channel = all[0].len() / map.shape[0];
+        let channels = 0..map.shape[0];
+        channels
+            .flat_map(|channel| all.iter().flat_map(move |all| &all[channel * of_channel..][..of_channel]))
+            .copied()
+            .collect()
     }
 
     /// The bits of a map that is made of maps of bits.
@@ -245,7 +279,7 @@ impl Prepared<'_> {
             }
             Made::Widened { of, stride, zeros: [front, _] } => {
                 let from_row = row_bytes(shape(*of)[2]);
-                let of_channel = self.network.timesteps * height * row;
+                let of_channel = self.group * height * row;
                 to.fill(0);
                 for (to, from) in to[front * of_channel..].chunks_exact_mut(height * row).zip(rows(*of)) {
                     for (to, y) in to.chunks_exact_mut(row).zip(0..) {
@@ -257,36 +291,30 @@ impl Prepared<'_> {
         }
     }
 
-    /// The logits of the timesteps that an image runs.
-    fn logits(&self, arena: &Arena, input: &[f32], by_loops: &mut Vec<Vec<u64>>) -> Vec<Vec<f32>> {
+    /// The logits of the timesteps of a group that an image runs, and whether it stops there.
+    fn logits(&self, arena: &Arena, group: &mut Group, by_timestep: &mut Vec<Vec<f32>>, kept: &mut [f32]) -> bool {
         let logits = &self.network.logits;
-        let outputs = logits.synapses.shape[0];
-        let (mut by_timestep, mut additions) = (Vec::new(), Vec::new());
-        let mut kept = vec![0.0; outputs];
-        for timestep in 0..self.network.timesteps {
-            let mut current = match logits.synapses.of {
-                Source::Image => of_image(self.network, &logits.synapses, input, [outputs, 1, 1]),
-                Source::Map(of) => {
-                    let shape = self.network.maps[of].shape;
-                    let numbers = at(&arena.numbers[of], shape, timestep);
-                    let (current, count) = currents(&logits.synapses, numbers, shape, [outputs, 1, 1]);
-                    additions.push(count);
-                    current
-                }
-            };
+        let Source::Map(of) = logits.synapses.of else { unreachable!("the logits read a map") };
+        let (shape, outputs) = (self.network.maps[of].shape, logits.synapses.shape[0]);
+        let (mut additions, mut stopped) = (Vec::new(), false);
+        for timestep in 0..group.timesteps {
+            let numbers = at(&arena.numbers[of], shape, timestep);
+            let (mut current, count) = currents(&logits.synapses, numbers, shape, [outputs, 1, 1]);
+            additions.push(count);
             if let Some(neuron) = &logits.neuron {
-                current = fire(neuron, &current, &mut kept).into_iter().map(|spike| spike as f32).collect();
+                current = fire(neuron, &current, kept).into_iter().map(|spike| spike as f32).collect();
             }
             by_timestep.push(counted(&current, logits.votes));
-            if self.network.exit.is_some_and(|exit| stops(exit, &by_timestep)) {
+            stopped = self.network.exit.is_some_and(|exit| stops(exit, by_timestep));
+            if stopped {
                 break;
             }
         }
-        by_loops.push(additions);
-        by_timestep
+        group.by_loops.push(additions);
+        stopped
     }
 
-    /// The sum of the numbers of a map over the first timesteps.
+    /// The sum of the numbers of a map over the first timesteps of a group.
     fn count_spikes(&self, arena: &Arena, index: usize, timesteps: usize) -> u64 {
         let shape = self.network.maps[index].shape;
         if !self.maps[index].bits {
@@ -295,39 +323,47 @@ impl Prepared<'_> {
         }
         let of_timestep = shape[1] * row_bytes(shape[2]);
         let mut count = 0;
-        let of_channel = self.network.timesteps * of_timestep;
+        let of_channel = self.group * of_timestep;
         self.processor.does(Work::Spikes(&arena.bits[index], of_channel, timesteps * of_timestep, &mut count));
         count
     }
 
-    /// The operations of every layer over the first timesteps.
-    fn count_operations(&self, arena: &Arena, by_loops: &[Vec<u64>], timesteps: usize) -> Vec<Operations> {
-        let reached: Vec<Vec<u32>> = self.taps.iter().map(|tap| self.reached(arena, tap, timesteps)).collect();
-        let ways = self.maps.iter().zip(&self.network.maps).flat_map(|(ready, map)| match &map.made {
-            Made::Spikes { currents, .. } => currents.iter().zip(&ready.currents).collect(),
-            _ => Vec::new(),
-        });
-        let ways = ways.filter(|(current, _)| matches!(current, Current::Synapses(_))).map(|(_, way)| Some(way));
-        let all = self.network.layers().zip(ways.chain([None])).zip(by_loops);
-        let count = |(((synapses, output), way), by_loops): (((&Synapses, _), Option<&Way>), &Vec<u64>)| match way {
-            _ if synapses.of == Source::Image => {
+    /// The operations of every layer that the image alone decides.
+    fn multiplications(&self) -> Vec<Operations> {
+        let of_layer = |(synapses, output): (&Synapses, [usize; 3])| match synapses.of {
+            Source::Image => {
                 Operations { additions: 0, multiplications: pixels_reached(self.network, synapses, output) }
             }
-            Some(Way::Counted { taps, kept, .. }) => {
-                let products =
-                    kept.iter().zip(&reached[*taps]).map(|(kept, reached)| u64::from(*kept) * u64::from(*reached));
-                Operations { additions: products.sum(), multiplications: 0 }
-            }
-            _ => Operations { additions: by_loops.iter().take(timesteps).sum(), multiplications: 0 },
+            Source::Map(_) => Operations::default(),
         };
-        all.map(count).collect()
+        self.network.layers().map(of_layer).collect()
     }
 
-    fn reached(&self, arena: &Arena, (taps, base): &(Taps, usize), timesteps: usize) -> Vec<u32> {
+    /// Adds the additions of every layer over the first timesteps of a group.
+    fn count_additions(&self, arena: &Arena, by_loops: &[Vec<u64>], timesteps: usize, layers: &mut [Operations]) {
+        let reached: Vec<Vec<u64>> = self.taps.iter().map(|tap| self.reached(arena, tap, timesteps)).collect();
+        let ways = self.ways().map(Some).chain([None]);
+        for ((layer, way), by_loops) in layers.iter_mut().zip(ways).zip(by_loops) {
+            layer.additions += match way {
+                Some(Way::Counted { taps, kept, .. }) => {
+                    kept.iter().zip(&reached[*taps]).map(|(kept, reached)| u64::from(*kept) * reached).sum::<u64>()
+                }
+                _ => by_loops.iter().take(timesteps).sum(),
+            };
+        }
+    }
+
+    fn reached(&self, arena: &Arena, (taps, base): &(Taps, usize), timesteps: usize) -> Vec<u64> {
         let mut reached = Vec::new();
         self.processor.does(Work::Reached(taps, &arena.copies[*base..][..taps.bytes()], timesteps, &mut reached));
         reached
     }
+}
+
+/// Currents `[C, H, W]` in the order of rows and bytes.
+fn in_rows(current: &[f32], [_, height, width]: [usize; 3]) -> Vec<f32> {
+    let row = row_bytes(width);
+    current.chunks_exact(height * width).flat_map(|channel| laid_out(channel, width, row, height * row)).collect()
 }
 
 /// The numbers of a map at a timestep.

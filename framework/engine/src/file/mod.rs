@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::check::Flaw;
 use crate::mask::{self, BitReader, BitWriter, Coding};
+use crate::memory::{product, sum};
 use crate::network::{Network, Synapses, Values};
 use graph::{Graph, Grid, Layer, Weights};
 
@@ -46,8 +47,12 @@ pub struct Provenance {
 
 /// The key of the metadata, with the version of the format in it.
 const KEY: &str = "litesnn packed 1";
-/// What [`read`] allocates for weights at most, in bytes.
+/// What reading a file and running its network allocate at most, in bytes.
 pub const LIMIT: usize = 1 << 30;
+/// The longest header, in bytes; three tensors and a digest take less than 400.
+const HEADER: usize = 1 << 12;
+/// Bytes of memory at most that a byte of the graph becomes.
+const OF_GRAPH: usize = 64;
 
 /// Why a file is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +72,7 @@ pub enum Unreadable {
     Flaw(Flaw),
     /// It needs more memory than the limit.
     TooLarge {
-        /// Bytes that its weights need.
+        /// Bytes that it needs: of all, or of the part that alone is over the limit.
         needed: usize,
         /// The limit.
         limit: usize,
@@ -82,7 +87,7 @@ impl fmt::Display for Unreadable {
             Unreadable::Layer { name, what } => write!(f, "the file is damaged: layer `{name}`: {what}"),
             Unreadable::Flaw(flaw) => write!(f, "the file holds a network that cannot run: {flaw}"),
             Unreadable::TooLarge { needed, limit } => {
-                write!(f, "its weights need {needed} bytes of memory, and {limit} are allowed")
+                write!(f, "to be read and run, it needs {needed} bytes of memory or more, and {limit} are allowed")
             }
         }
     }
@@ -122,7 +127,8 @@ pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw
 ///
 /// # Errors
 ///
-/// A file that is not one, that is damaged, or whose weights need more than [`LIMIT`] bytes.
+/// A file that is not one, that is damaged, or that needs more than [`LIMIT`] bytes of memory to be
+/// read or to be run, as [`Network::memory`] tells.
 pub fn read(file: &[u8]) -> Result<(Network, Provenance), Unreadable> {
     read_within(file, LIMIT)
 }
@@ -134,6 +140,10 @@ pub fn read(file: &[u8]) -> Result<(Network, Provenance), Unreadable> {
 /// As [`read`].
 pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), Unreadable> {
     let format = |what: String| Unreadable::Format(what);
+    let header = file.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > HEADER as u64 {
+        return Err(format(format!("its header has {header} bytes, and {HEADER} are more than enough")));
+    }
     let (_, metadata) = SafeTensors::read_metadata(file).map_err(|error| format(format!("{error}")))?;
     let keys = metadata.metadata().as_ref();
     let Some(told) = keys.and_then(|keys| keys.get(KEY)).filter(|_| keys.is_some_and(|keys| keys.len() == 1)) else {
@@ -152,13 +162,13 @@ pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), U
     if digest([numbers, graph, weights]) != *told {
         return Err(Unreadable::Damaged("its bytes have another SHA-256 than its metadata tells".into()));
     }
+    let within = |needed: usize| if needed > limit { Err(Unreadable::TooLarge { needed, limit }) } else { Ok(needed) };
+    let of_graph = within(product(&[OF_GRAPH, graph.len()]))?;
     let graph: Graph = serde_json::from_slice(graph).map_err(|error| format(format!("its graph: {error}")))?;
     // Beside the weights, all numbers once more.
     let needed = graph.bytes().and_then(|bytes| bytes.checked_add(numbers.len()));
     let needed = needed.ok_or_else(|| format("its layers are larger than any memory".into()))?;
-    if needed > limit {
-        return Err(Unreadable::TooLarge { needed, limit });
-    }
+    let needed = within(sum([needed, of_graph]))?;
     let numbers = numbers.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     let mut rest = Rest { numbers: &numbers.collect::<Vec<f32>>(), weights };
     let (network, provenance) = graph.network(&mut rest)?;
@@ -166,6 +176,7 @@ pub fn read_within(file: &[u8], limit: usize) -> Result<(Network, Provenance), U
         return Err(Unreadable::Damaged("it holds more than its layers take".into()));
     }
     network.check().map_err(Unreadable::Flaw)?;
+    within(sum([needed, network.memory()]))?;
     Ok((network, provenance))
 }
 

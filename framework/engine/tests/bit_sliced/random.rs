@@ -1,5 +1,7 @@
 //! Networks at random: any sizes, strides, groups, densities and levels, and every kind of map.
 
+#![allow(dead_code)] // Each test uses its part.
+
 use litesnn_engine::{
     Current, EarlyExit, Image, Join, Logits, Made, Map, Network, Neuron, Reset, Source, Synapses, Values, Window,
 };

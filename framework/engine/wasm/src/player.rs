@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use litesnn_engine::file::read;
-use litesnn_engine::{Made, Network, Reference};
+use litesnn_engine::file::{LIMIT, read};
+use litesnn_engine::{Made, Map, Network, Reference};
 
 /// A network that was loaded, and its last image.
 #[derive(Debug, Default)]
@@ -20,6 +20,11 @@ impl Player {
     /// Reads a packed file.
     pub fn load(file: &[u8]) -> Player {
         match read(file) {
+            Ok((network, _)) if seen_bytes(&network) > LIMIT => {
+                let needed = seen_bytes(&network);
+                let text = format!("error: the page needs {needed} bytes to show its maps, and {LIMIT} are allowed");
+                Player { text, ..Player::default() }
+            }
             Ok((network, _)) => Player { text: described(&network), network: Some(network), ..Player::default() },
             Err(why) => Player { text: format!("error: {why}"), ..Player::default() },
         }
@@ -64,6 +69,13 @@ impl Player {
     pub fn numbers(&self, map: usize, timestep: usize) -> Option<&[i32]> {
         Some(self.numbers.get(timestep)?.get(map)?)
     }
+}
+
+/// Bytes of the numbers of all maps at all timesteps, and of the run that finds them.
+fn seen_bytes(network: &Network) -> usize {
+    let size = |map: &Map| map.shape.iter().product::<usize>();
+    let numbers = network.maps.iter().map(size).fold(0, usize::saturating_add);
+    numbers.saturating_mul(4 * network.timesteps).saturating_add(Reference::memory(network))
 }
 
 /// The lines that the page reads.

@@ -1,6 +1,7 @@
 //! The border of the page, called as a page calls it.
 
-use litesnn_engine::{Network, Reference, sample};
+use litesnn_engine::file::{Provenance, write};
+use litesnn_engine::{Made, Map, Network, Reference, sample};
 use litesnn_engine_wasm::{Player, buffer, load, logits, numbers, run, text, text_bytes, timesteps};
 
 /// A player of a file, by the border's functions.
@@ -72,4 +73,14 @@ fn a_file_that_is_no_network_is_refused_in_words() {
     assert!(said(player).starts_with("error: "), "{}", said(player));
     // SAFETY: a null image of no pixels is not read.
     assert_eq!(unsafe { run(player, buffer(0), 0) }, 0);
+}
+
+/// A page keeps four bytes of what the engine keeps as a bit: 255 timesteps of 60,024 channels.
+#[test]
+fn a_page_refuses_to_keep_more_numbers_than_its_memory_holds() {
+    let mut network = Network { timesteps: 255, ..sample::network() };
+    let made = Made::Widened { of: 0, stride: 1, zeros: [0, 60_000] };
+    network.maps.push(Map { name: "more".into(), shape: [60_024, 14, 14], made });
+    let said = said(player(&write(&network, &Provenance::default()).unwrap()));
+    assert!(said.starts_with("error: the page needs 12") && said.ends_with("1073741824 are allowed"), "{said}");
 }

@@ -1,14 +1,25 @@
 //! The packed file: networks come back as they were, and a damaged file is refused.
 
-#[path = "../../exchange/tests/networks/mod.rs"]
+mod allocated;
+mod mutations;
+#[path = "../../../exchange/tests/networks/mod.rs"]
 mod networks;
+#[path = "../bit_sliced/random.rs"]
+mod random;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use litesnn_engine::file::{Provenance, Unreadable, read, read_within, write};
-use litesnn_engine::{Network, Reference, sample};
+use allocated::most;
+use litesnn_engine::file::{LIMIT, Provenance, Unreadable, read, read_within, write};
+use litesnn_engine::{Current, Made, Map, Network, Prepared, Reference, Synapses, Window, sample};
+use mutations::{Parts, check_of};
 use networks::Random;
+use random::Draw;
+
+#[global_allocator]
+static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 fn provenance() -> Provenance {
     Provenance {
@@ -37,7 +48,8 @@ fn networks_come_back_as_they_were() {
     }
 }
 
-/// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each weight.
+/// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each
+/// weight.
 #[test]
 fn the_medium_design_takes_as_much_as_its_weights_and_masks_do() {
     let network = networks::medium();
@@ -103,7 +115,7 @@ fn the_documents_lines_of_numpy_unpack_every_layer() {
         writeln!(io::stderr(), "test skipped: {} has no numpy", python.display()).unwrap();
         return;
     }
-    let document = include_str!("../../../docs/packed-file.md");
+    let document = include_str!("../../../../docs/packed-file.md");
     let script = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (name, network) in all() {
@@ -182,31 +194,148 @@ fn mutated(file: &[u8], random: &mut Random) -> Vec<u8> {
     changed
 }
 
-/// `LITESNN_FUZZ=SECONDS` goes on for so long: a file is refused, or it holds a network that runs.
+/// What a fuzzed file may make its reader, and then a run of its network, allocate.
+const ALLOWED: usize = 1 << 24;
+
+/// A file is refused, or it holds a network that is sound, is written and read again, and runs; and
+/// nobody allocates more than is allowed. What a refusal says, if it is one.
+fn held_to_its_word(file: &[u8], run: bool) -> Option<Unreadable> {
+    let (result, held) = most(|| read_within(file, ALLOWED));
+    assert!(held <= ALLOWED, "reading {} bytes held {held}: {:?}", file.len(), result.err());
+    let (network, from) = match result {
+        Ok(read) => read,
+        Err(why) => return Some(why),
+    };
+    assert_eq!(network.check(), Ok(()));
+    let again = write(&network, &from).expect("what is read is sound");
+    assert!(read(&again).expect("what is written is read").0 == network);
+    let taps = |(layer, output): (&Synapses, [usize; 3])| {
+        let weights: usize = layer.shape.iter().product();
+        weights * output[1] * output[2]
+    };
+    let work: usize = network.layers().map(taps).sum::<usize>() * network.timesteps;
+    let places: usize = network.maps.iter().map(|map| map.shape.iter().product::<usize>()).sum();
+    if run && work < 300_000 && places * network.timesteps < 100_000 {
+        runs_within_what_it_tells(&network);
+    }
+    None
+}
+
+/// Both programs, with as much memory as the network says at most, and the same outcome.
+fn runs_within_what_it_tells(network: &Network) {
+    let image = vec![0.5; network.image.shape.iter().product()];
+    let (wanted, held) = most(|| Reference::new(network).run(&image).expect("an image of its size"));
+    let told = Reference::memory(network);
+    assert!(held <= told, "the reference held {held} bytes, and told {told}: {network:#?}");
+    let kernel = || {
+        let prepared = Prepared::new(network);
+        prepared.run(&mut prepared.arena(), &image).expect("an image of its size")
+    };
+    let (got, held) = most(kernel);
+    let told = Prepared::memory(network);
+    assert!(held <= told, "the kernel held {held} bytes, and told {told}: {network:#?}");
+    // NaN logits, of numbers that overflow f32, are equal to nothing.
+    if wanted.logits_by_timestep.iter().flatten().all(|logit| !logit.is_nan()) {
+        assert_eq!(got, wanted, "{network:#?}");
+    }
+}
+
+/// `LITESNN_FUZZ=SECONDS` goes on for so long, with files of another kind by turns: with bytes that
+/// are changed anywhere, and with other values in a container that is valid.
 #[test]
 fn a_changed_file_is_refused_or_holds_a_network_that_runs() {
     let seconds: u64 = std::env::var("LITESNN_FUZZ").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
     let files: Vec<Vec<u8>> =
         all().iter().map(|(_, network)| write(network, &provenance()).expect("they are sound")).collect();
+    let parts: Vec<Parts> = files.iter().map(|file| Parts::of(file)).collect();
     let mut random = Random(seconds);
-    let (begin, mut count, mut accepted) = (Instant::now(), 0u64, 0u64);
-    while count < 3000 || begin.elapsed().as_secs() < seconds {
-        let file = mutated(&files[count as usize % files.len()], &mut random);
-        if let Ok((network, from)) = read_within(&file, 1 << 24) {
-            accepted += 1;
-            assert_eq!(network.check(), Ok(()));
-            let again = write(&network, &from).expect("what is read is sound");
-            assert!(read(&again).expect("what is written is read").0 == network);
-            if accepted % 64 == 0 && network.maps.iter().all(|map| map.shape.iter().product::<usize>() < 10_000) {
-                let image = vec![0.5; network.image.shape.iter().product()];
-                Reference::new(&network).run(&image).expect("an image of its size");
-            }
+    let (begin, mut count, mut accepted, mut checks) = (Instant::now(), 0u64, 0u64, BTreeSet::new());
+    while count < 6000 || begin.elapsed().as_secs() < seconds {
+        let place = (count / 2) as usize % files.len();
+        let file = match count % 2 {
+            0 => mutated(&files[place], &mut random),
+            _ => parts[place].mutated(&mut random),
+        };
+        match held_to_its_word(&file, count % 16 == 1) {
+            None => accepted += 1,
+            Some(why) => drop(checks.insert(check_of(&why))),
         }
         count += 1;
     }
     #[allow(clippy::print_stdout)] // For who reads the log of a long run.
     {
-        println!("{count} files, of which {accepted} hold a network");
+        println!("{count} files, of which {accepted} hold a network; {} different refusals", checks.len());
     }
     assert!(accepted > 0 && accepted < count, "{accepted} of {count}");
+    // Most refusals are those of JSON: what is behind it has to be reached, too.
+    let behind = |words: &str| checks.iter().filter(|check| check.starts_with(words)).count();
+    assert!(behind("the file holds a network that cannot run") > 20, "{checks:#?}");
+    assert!(behind("the file is damaged") > 12, "{checks:#?}");
+    assert!(behind("to be read and run, it needs") > 0, "{checks:#?}");
+}
+
+/// Networks of every kind hold no more than they tell, and not much less.
+#[test]
+fn a_run_takes_the_memory_that_is_told() {
+    for seed in 0..60 {
+        let mut draw = Draw(seed);
+        runs_within_what_it_tells(&draw.network(5));
+    }
+    for (_, network) in all().into_iter().filter(|(name, _)| *name != "medium") {
+        runs_within_what_it_tells(&network);
+    }
+    let network = networks::medium();
+    let image = vec![0.5; network.image.shape.iter().product()];
+    let prepared = || {
+        let prepared = Prepared::new(&network);
+        drop(prepared.run(&mut prepared.arena(), &image).expect("an image of its size"));
+    };
+    let (held, told) = (most(prepared).1, network.memory());
+    assert!(held <= told && told <= 3 * held, "{held} bytes were held, and {told} told");
+}
+
+/// A small file that claims a large image, many timesteps or wide windows is refused for what a run
+/// would allocate, before anything of that size is.
+#[test]
+fn a_run_that_does_not_fit_is_refused_by_the_reader() {
+    let said = |change: &dyn Fn(&mut Network)| {
+        let mut network = sample::network();
+        change(&mut network);
+        let file = write(&network, &provenance()).expect("it is sound");
+        let (result, held) = most(|| read(&file));
+        assert!(held < 2 << 20, "{held} bytes were held");
+        let said = result.map(|_| "a network").unwrap_err().to_string();
+        assert!(said.starts_with("to be read and run, it needs"), "{said}");
+        assert!(said.ends_with(&format!("and {LIMIT} are allowed")), "{said}");
+    };
+    // 13 times 1250 pixels between 14 taps: 2^28 pixels drive the sample's stem.
+    said(&|network| {
+        network.image.shape = [1, 1 << 14, 1 << 14];
+        let Made::Spikes { currents, .. } = &mut network.maps[0].made else { panic!("the stem has neurons") };
+        let Current::Synapses(stem) = &mut currents[0] else { panic!("the stem has synapses") };
+        stem.stride = 1250;
+    });
+    let more = |network: &mut Network, name: &str, shape, made| {
+        network.maps.push(Map { name: name.into(), shape, made });
+        network.maps.len() - 1
+    };
+    // Maps of 60024 channels that nobody reads, which 255 timesteps make large.
+    said(&|network| {
+        network.timesteps = 255;
+        for name in ["more", "yet more", "most"] {
+            more(network, name, [60_024, 14, 14], Made::Widened { of: 0, stride: 1, zeros: [0, 60_000] });
+        }
+    });
+    // Sums over windows of 65,000 columns, nearly all of them outside of the map: the kernel would
+    // copy the map for each of the columns.
+    said(&|network| {
+        for width in 65_000..65_014 {
+            let window = Window { size: [1, width], stride: [1, 8192], padding: [0, width - 1] };
+            let (sums, shape) = (format!("sums{width}"), [24, 14, 8]);
+            let of = more(network, &sums, shape, Made::Sums { of: 0, window });
+            let Made::Spikes { neuron, .. } = network.maps[0].made else { panic!("the stem has neurons") };
+            let current = Current::Scaled { of, divisor: 65e3, scale: vec![], bias: vec![] };
+            more(network, &format!("means{width}"), shape, Made::Spikes { neuron, currents: vec![current] });
+        }
+    });
 }

@@ -1,12 +1,14 @@
 //! `litesnn infer`: a packed network on a data set or on a picture, by the engine.
 
+mod layers;
+
 use std::path::Path;
 use std::time::Instant;
 
 use litesnn_framework::Error;
 use litesnn_framework::data::{Dataset, Normalisation, Split};
 use litesnn_framework::network::engine::file::{self, Provenance};
-use litesnn_framework::network::engine::{BadImage, Network, Outcome, Prepared};
+use litesnn_framework::network::engine::{Arena, BadImage, Network, Outcome, Prepared, Reference};
 use litesnn_framework::train::Batches;
 use serde_json::json;
 use tch::Device;
@@ -14,6 +16,7 @@ use tch::Device;
 use crate::arguments::{Infer, Part, data_store};
 use crate::exit::{Exit, Failure};
 use crate::output::out;
+use layers::Ledger;
 
 pub fn infer(options: &Infer) -> Result<Exit, Failure> {
     let path = &options.file;
@@ -31,6 +34,19 @@ pub fn infer(options: &Infer) -> Result<Exit, Failure> {
         (None, Some(image)) => on_picture(options, image, &prepared, &network),
         _ => unreachable!("the command line has one of the two"),
     }
+}
+
+/// What the network answers for a normalised input; `ledger` gets its times.
+fn answer(
+    prepared: &Prepared,
+    arena: &mut Arena,
+    input: &[f32],
+    ledger: &mut Option<Ledger>,
+) -> Result<Outcome, BadImage> {
+    let Some(ledger) = ledger else { return prepared.run_normalised(arena, input) };
+    let (outcome, times) = prepared.run_timed(arena, input, layers::nanoseconds)?;
+    ledger.add(&outcome, &times);
+    Ok(outcome)
 }
 
 fn wrong(path: &Path, message: String, hint: &str) -> Error {
@@ -71,12 +87,13 @@ fn over_split(
     let order = (0..count as i64).collect();
     let (mut arena, mut right, mut timesteps, mut spikes) = (prepared.arena(), 0usize, 0usize, 0u64);
     let (mut additions, mut seconds) = (0u64, 0.0);
+    let mut ledger = options.layers.then(Ledger::default);
     for batch in Batches::new(split, &normalisation, order, 100, Device::Cpu) {
         let labels = Vec::<i64>::try_from(&batch.labels).unwrap_or_default();
         for (index, label) in labels.into_iter().enumerate() {
             let input = Vec::<f32>::try_from(batch.images.get(index as i64).flatten(0, -1)).unwrap_or_default();
             let begin = Instant::now();
-            let outcome = prepared.run_normalised(&mut arena, &input).map_err(|why| bad(&options.file, why))?;
+            let outcome = answer(prepared, &mut arena, &input, &mut ledger).map_err(|why| bad(&options.file, why))?;
             seconds += begin.elapsed().as_secs_f64();
             right += usize::from(outcome.class as i64 == label);
             timesteps += outcome.timesteps;
@@ -86,12 +103,16 @@ fn over_split(
     }
     let images = count.max(1) as f64;
     let accuracy = right as f64 / images;
+    let rows = ledger.map(|ledger| ledger.rows(network, prepared));
     if options.json {
-        let document = json!({
+        let mut document = json!({
             "name": provenance.name, "accuracy": accuracy, "images": count, "mean_timesteps": timesteps as f64 / images,
             "spikes": spikes as f64 / images, "additions": additions as f64 / images,
             "milliseconds": 1000.0 * seconds / images, "load_seconds": loaded,
         });
+        if let Some(rows) = rows {
+            document["by_layer"] = json!(rows);
+        }
         out!("{document:#}");
         return Ok(Exit::Done);
     }
@@ -108,6 +129,7 @@ fn over_split(
         images / seconds.max(1e-9)
     );
     out!("loading      {:.1} ms", 1000.0 * loaded);
+    rows.iter().for_each(|rows| layers::print(rows));
     Ok(Exit::Done)
 }
 
@@ -119,7 +141,9 @@ fn bad(path: &Path, why: BadImage) -> Error {
 fn on_picture(options: &Infer, path: &Path, prepared: &Prepared, network: &Network) -> Result<Exit, Failure> {
     let pixels = picture(path, network.image.shape)?;
     let begin = Instant::now();
-    let outcome: Outcome = prepared.run(&mut prepared.arena(), &pixels).map_err(|why| bad(path, why))?;
+    let mut ledger = options.layers.then(Ledger::default);
+    let input = Reference::new(network).normalised(&pixels).map_err(|why| bad(path, why))?;
+    let outcome = answer(prepared, &mut prepared.arena(), &input, &mut ledger).map_err(|why| bad(path, why))?;
     let seconds = begin.elapsed().as_secs_f64();
     let most = outcome.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponents: Vec<f64> = outcome.logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
@@ -127,15 +151,21 @@ fn on_picture(options: &Infer, path: &Path, prepared: &Prepared, network: &Netwo
     let mut classes: Vec<(f64, &String)> =
         exponents.iter().map(|exponent| exponent / total).zip(&network.classes).collect();
     classes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let rows = ledger.map(|ledger| ledger.rows(network, prepared));
     if options.json {
         let classes: Vec<_> = classes.iter().map(|(p, name)| json!({ "class": name, "probability": p })).collect();
-        out!("{:#}", json!({ "classes": classes, "timesteps": outcome.timesteps, "logits": outcome.logits }));
+        let mut document = json!({ "classes": classes, "timesteps": outcome.timesteps, "logits": outcome.logits });
+        if let Some(rows) = rows {
+            document["by_layer"] = json!(rows);
+        }
+        out!("{document:#}");
         return Ok(Exit::Done);
     }
     for (probability, name) in classes.iter().take(5) {
         out!("{:6.2} %  {name}", 100.0 * probability);
     }
     out!("{} timesteps, {:.3} ms", outcome.timesteps, 1000.0 * seconds);
+    rows.iter().for_each(|rows| layers::print(rows));
     Ok(Exit::Done)
 }
 
