@@ -35,7 +35,7 @@ name = "spiking"
 
 [[variant]]
 name = "sure"
-set = { "timesteps" = { early-exit = { max = 3, threshold = 0.93 } }, "retrain.loss" = "prefix-cross-entropy" }
+set = { "timesteps" = { early-exit = { max = 3, threshold = 0.99 } }, "retrain.loss" = "prefix-cross-entropy" }
 
 [[variant]]
 name = "ann"

@@ -223,7 +223,7 @@ impl Method<'_> {
         session.stage(&spec, (parameters, &schedules), &mut descents, step, |_| {
             let measured = evaluate(network, &splits.validation, &splits.normalisation, pass, device, None)?;
             let validation = (measured.loss, measured.accuracy);
-            Ok(EpochNotes { validation, cost: None, timestep_weights: one_hot.clone() })
+            Ok(EpochNotes { validation, cost: None, timestep_weights: one_hot.clone(), ends: false })
         })
     }
 }

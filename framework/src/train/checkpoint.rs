@@ -108,6 +108,7 @@ fn dtype(kind: Kind) -> Option<Dtype> {
         Kind::Float => Some(Dtype::F32),
         Kind::Double => Some(Dtype::F64),
         Kind::Int64 => Some(Dtype::I64),
+        Kind::Uint8 => Some(Dtype::U8),
         _ => None,
     }
 }
@@ -273,6 +274,7 @@ impl Checkpoint {
                 Dtype::F32 => Kind::Float,
                 Dtype::F64 => Kind::Double,
                 Dtype::I64 => Kind::Int64,
+                Dtype::U8 => Kind::Uint8,
                 other => return Err(content(format!("holds `{name}` of type {other:?}"))),
             };
             let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();

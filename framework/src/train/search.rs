@@ -315,6 +315,21 @@ impl<'a, 'b> Search<'a, 'b> {
         epochs: usize,
         regime: Regime,
         descents: &mut [Descent],
+        step: impl FnMut(&SearchParts, &Batch, usize, &mut [Descent]) -> Result<StepReport>,
+    ) -> Result<()> {
+        self.stage_until(name, epochs, regime, descents, |_| false, step)
+    }
+
+    /// A [`stage`](Search::stage) that `ends` after an epoch (from 0) which it says so of, and at the
+    /// latest after all. It is asked once after each epoch: what it goes by from one epoch to the next
+    /// has to be [kept](Search::keep).
+    pub fn stage_until(
+        &mut self,
+        name: &str,
+        epochs: usize,
+        regime: Regime,
+        descents: &mut [Descent],
+        mut ends: impl FnMut(usize) -> bool,
         mut step: impl FnMut(&SearchParts, &Batch, usize, &mut [Descent]) -> Result<StepReport>,
     ) -> Result<()> {
         self.trained_at = Some(regime.timesteps);
@@ -328,7 +343,7 @@ impl<'a, 'b> Search<'a, 'b> {
             (&parts.open.parameters, &schedules),
             descents,
             |batch, epoch, descents| step(parts, batch, epoch, descents),
-            |epoch| parts.notes(epoch, regime, splits, device),
+            |epoch| Ok(EpochNotes { ends: ends(epoch), ..parts.notes(epoch, regime, splits, device)? }),
         )
     }
 
@@ -338,12 +353,14 @@ impl<'a, 'b> Search<'a, 'b> {
         self.session.has_begun(&Stage::named(stage))
     }
 
-    /// Adds buffers, by name, to the tensors of this network: numbers that the optimizer needs in
-    /// later stages, changed in place. Where the trial resumes they have the values of the
-    /// checkpoint. Called before any stage of the network, and after [`Search::settle`] where that
-    /// is called.
+    /// Adds buffers, by name, to the tensors of this network, on its device: numbers that the
+    /// optimizer needs in later stages, changed in place. Where the trial resumes they have the values
+    /// of the checkpoint. Called before any stage of the network, and after [`Search::settle`] where
+    /// that is called.
     pub fn keep(&mut self, buffers: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
-        let all = buffers.into_iter().map(|(name, value)| self.parts.open.parameters.keep(name, value)).collect();
+        let device = self.session.device;
+        let keep = |(name, value): (String, Tensor)| self.parts.open.parameters.keep(name, value.to_device(device));
+        let all = buffers.into_iter().map(keep).collect();
         self.session.take_back(&self.parts.open.parameters)?;
         Ok(all)
     }
@@ -676,6 +693,7 @@ impl SearchParts<'_> {
                     bits / f64::max(count, 1.0),
                 )),
                 timestep_weights: Vec::<f64>::try_from(weights.to_kind(Kind::Double)).unwrap_or_default(),
+                ends: false,
             })
         })
     }

@@ -314,17 +314,20 @@ impl<'a> Session<'a> {
         }
         for epoch in first..epochs {
             let sums = self.train_epoch(&mut work, epoch, std::mem::take(&mut begun), descents, &mut step)?;
-            self.conclude_epoch(&mut work, epoch, &sums, descents, &mut notes)?;
-            if epoch + 1 == epochs {
+            let last = self.conclude_epoch(&mut work, epoch, &sums, descents, &mut notes)? || epoch + 1 == epochs;
+            if last {
                 self.finished.push(spec.stage.clone());
                 // What the stage leaves, and what its last checkpoint holds.
                 averages(descents).for_each(Average::put_in);
             }
-            if epoch + 1 == epochs || self.is_due() || (epoch + 1) % self.spec.interval.epochs == 0 {
+            if last || self.is_due() || (epoch + 1) % self.spec.interval.epochs == 0 {
                 self.save(&mut work, epoch + 1, Begun::default(), descents)?;
             }
             if let Some(row) = self.history.last() {
                 self.observer.event(&Event::Epoch { trial: self.label, row, epochs: spec.epochs });
+            }
+            if last {
+                break;
             }
         }
         let Work { in_steps, in_validation, .. } = work;
@@ -481,7 +484,7 @@ impl<'a> Session<'a> {
         sums: &Sums,
         descents: &mut [Descent],
         notes: &mut impl FnMut(usize) -> Result<EpochNotes>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let images_per_second = sums.images_per_second();
         let begin = Instant::now();
         let when = || format!("after epoch {} of {}", epoch + 1, work.spec.stage);
@@ -518,7 +521,8 @@ impl<'a> Session<'a> {
             self.note(&slower);
         }
         self.history.push(row);
-        record::write(&self.spec.folder.join(files::HISTORY), &self.history)
+        record::write(&self.spec.folder.join(files::HISTORY), &self.history)?;
+        Ok(notes.ends)
     }
 
     /// Whether the last checkpoint is so old that the next one is due.

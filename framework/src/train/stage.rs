@@ -45,4 +45,6 @@ pub struct EpochNotes {
     pub cost: Option<(f64, f64, f64)>,
     /// Weight of each number of timesteps.
     pub timestep_weights: Vec<f64>,
+    /// Whether the stage ends with this epoch, though others are left.
+    pub ends: bool,
 }

@@ -51,6 +51,20 @@
 //! The two epochs are a stage of their own, `early-time`; then the first training begins from the
 //! initial weights. The authors' program has KL(P_T || P_t) and divides by the largest. The last
 //! training takes over nothing but weights after `rewind_epoch` epochs, and running statistics.
+//!
+//! # Early-Bird
+//!
+//! With `early_bird`, a round's training ends as soon as the mask that it would leave has settled
+//! (You et al., Drawing Early-Bird Tickets, ICLR 2020; Kim et al. with 0.02): after an epoch e, with
+//! m_e the mask of the round by the weights as they are then,
+//!
+//! ```text
+//! max over i = 1 ... 5 of  |m_e - m_(e-i)| / n  <  early_bird          n weights of all layers
+//! ```
+//!
+//! So a round has six epochs at the least, and at most those that it would have without it; the
+//! learning rate falls as over all of them. The first round also reaches `rewind_epoch`. Kim et al.
+//! have one round, and restart from the initial weights: `rounds = 1`, `rewind_epoch = 0`.
 
 use litesnn_framework::ground::{Role, counted};
 use litesnn_framework::network::Techniques;
@@ -85,6 +99,11 @@ two_pass_settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         pub early_time: Option<f64> = None,
+        /// Fraction of the weights in which the masks of six epochs on end differ at most where a
+        /// round ends early (paper: 0.02); without it, all rounds have all of their epochs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0, "x-unit" = "of the weights"))]
+        pub early_bird: Option<f64> = None,
     }
 }
 
@@ -105,7 +124,7 @@ register! {
     name: "lottery-ticket",
     settings: LotteryTicket,
     version: 1,
-    summary: "iterative magnitude pruning over all layers, with late rewinding and Early-Time",
+    summary: "iterative magnitude pruning over all layers, with late rewinding, Early-Time and Early-Bird",
     paper: "Kim et al., Exploring Lottery Ticket Hypothesis in Spiking Neural Networks, ECCV 2022",
     examples: [
         "[optimizer.lottery-ticket]\nrounds = 2\nrewind_epoch = 1\nepochs = \"shared\"",
@@ -118,6 +137,8 @@ register! {
 const EARLY: (&str, usize) = ("early-time", 2);
 /// Images on which timesteps are compared.
 const COMPARED: usize = 1000;
+/// Epochs whose masks Early-Bird compares with the present one.
+const WINDOW: usize = 5;
 
 #[typetag::serde(name = "lottery-ticket")]
 impl Optimizer for LotteryTicket {
@@ -143,11 +164,16 @@ impl Optimizer for LotteryTicket {
             Some(lambda) => early.timesteps(&passes, search, compressed, lambda)?,
             None => compressed.timesteps,
         };
+        let bird = match self.early_bird.filter(|_| last > 0) {
+            Some(most) => Some(EarlyBird::new(search, &tickets, self.fraction, most)?),
+            None => None,
+        };
         for (round, epochs) in trainings.into_iter().enumerate() {
             let name = if round == last { "final".to_owned() } else { format!("round{}", round + 1) };
             if round > 0 && !search.has_begun(&name) {
                 remove_smallest(&tickets, self.fraction);
                 early.put_back();
+                bird.iter().for_each(EarlyBird::begin);
             }
             if round > 0 && round == last {
                 search.harden(Role::BitLogit);
@@ -166,7 +192,10 @@ impl Optimizer for LotteryTicket {
                     early.keep_now();
                 }
             };
-            let way = Way { after_step: Some(&keeps), ..Way::default() };
+            let first = if round == 0 { self.rewind_epoch } else { 0 };
+            let settles = |epoch: usize| bird.as_ref().is_some_and(|bird| bird.settles() && epoch + 1 > first);
+            let ends: Option<&dyn Fn(usize) -> bool> = if round < last { Some(&settles) } else { None };
+            let way = Way { after_step: Some(&keeps), ends, ..Way::default() };
             passes.stage_by(search, &name, epochs, regime, roles, way)?;
         }
         search.harden(Role::BitLogit);
@@ -205,6 +234,18 @@ impl Optimizer for LotteryTicket {
                     counted(trainings[0], "epoch")
                 ),
                 help: "rewind to an earlier epoch, or train for more".into(),
+            });
+        }
+        let longest = trainings[..trainings.len() - 1].iter().max().copied().unwrap_or_default();
+        if self.early_bird.is_some() && longest <= WINDOW {
+            return Err(AtRandom {
+                key: format!("optimizer.{NAME}.early_bird"),
+                message: format!(
+                    "`optimizer.{NAME}.early_bird` compares the masks of {} epochs, and a round has {}: none would end early",
+                    WINDOW + 1,
+                    counted(longest, "epoch")
+                ),
+                help: "train for more epochs, or leave it out".into(),
             });
         }
         if trainings[trainings.len() - 1] == 0 {
@@ -247,19 +288,68 @@ fn tickets(search: &Search) -> Vec<(Tensor, Tensor)> {
 /// Removes the fraction of smallest magnitude of all weights that the masks keep; of those that are
 /// as small as the least that stays, all stay.
 fn remove_smallest(tickets: &[(Tensor, Tensor)], fraction: f64) {
+    let left = masks_left(tickets, fraction);
+    tch::no_grad(|| tickets.iter().zip(left).for_each(|((_, mask), left)| mask.shallow_clone().copy_(&left)));
+}
+
+/// The masks that [`remove_smallest`] would leave.
+fn masks_left(tickets: &[(Tensor, Tensor)], fraction: f64) -> Vec<Tensor> {
     tch::no_grad(|| {
         let alive = |(weight, mask): &(Tensor, Tensor)| weight.abs().masked_select(&mask.ne(0.0));
         let alive = Tensor::cat(&tickets.iter().map(alive).collect::<Vec<_>>(), 0);
         let count = removed(alive.numel(), fraction);
         if count == 0 {
-            return;
+            return tickets.iter().map(|(_, mask)| mask.copy()).collect();
         }
         let (threshold, _) = alive.kthvalue(count as i64 + 1, 0, false);
-        for (weight, mask) in tickets {
-            let stays = weight.abs().ge_tensor(&threshold).to_kind(Kind::Float);
-            let _ = mask.shallow_clone().g_mul_(&stays);
-        }
-    });
+        let left = |(weight, mask): &(Tensor, Tensor)| mask * weight.abs().ge_tensor(&threshold).to_kind(Kind::Float);
+        tickets.iter().map(left).collect()
+    })
+}
+
+/// Whether the mask of a round has settled: the masks of the last epochs, kept in every checkpoint.
+struct EarlyBird<'a> {
+    tickets: &'a [(Tensor, Tensor)],
+    fraction: f64,
+    /// The largest part of the weights in which masks may differ.
+    most: f64,
+    /// Masks of all layers, `[WINDOW, weights]`, as bytes: that of epoch e at e modulo WINDOW.
+    masks: Tensor,
+    /// Epochs of the round whose mask is there, `[1]`.
+    seen: Tensor,
+}
+
+impl<'a> EarlyBird<'a> {
+    fn new(search: &mut Search, tickets: &'a [(Tensor, Tensor)], fraction: f64, most: f64) -> Result<EarlyBird<'a>> {
+        let weights = tickets.iter().map(|(weight, _)| weight.numel() as i64).sum();
+        let device = tickets[0].0.device();
+        let masks = Tensor::zeros([WINDOW as i64, weights], (Kind::Uint8, device));
+        let buffers = vec![
+            (format!("{NAME}.masks"), masks),
+            (format!("{NAME}.masks_seen"), Tensor::zeros([1], (Kind::Int64, tch::Device::Cpu))),
+        ];
+        let mut kept = search.keep(buffers)?.into_iter();
+        let [masks, seen] = [(); 2].map(|()| kept.next().expect("two buffers were given"));
+        Ok(EarlyBird { tickets, fraction, most, masks, seen })
+    }
+
+    /// A round begins.
+    fn begin(&self) {
+        let _ = self.seen.shallow_clone().fill_(0);
+    }
+
+    /// Keeps the mask after one more epoch, and says whether it is near those of all epochs before it
+    /// in the window.
+    fn settles(&self) -> bool {
+        let layers: Vec<Tensor> =
+            masks_left(self.tickets, self.fraction).iter().map(|mask| mask.flatten(0, -1)).collect();
+        let mask = Tensor::cat(&layers, 0).to_kind(Kind::Uint8);
+        let seen = self.seen.int64_value(&[0]);
+        let differs = self.masks.ne_tensor(&mask).to_kind(Kind::Double).mean_dim(1, false, Kind::Double);
+        self.masks.get(seen % WINDOW as i64).copy_(&mask);
+        let _ = self.seen.shallow_clone().fill_(seen + 1);
+        seen >= WINDOW as i64 && differs.max().double_value(&[]) < self.most
+    }
 }
 
 /// How many of `alive` weights a round removes.

@@ -153,6 +153,8 @@ pub struct Way<'a, 'i> {
     pub draw: Option<&'a Draw<'a>>,
     /// Done at the end of each step, and told the step's epoch (from 0).
     pub after_step: Option<&'a dyn Fn(usize)>,
+    /// Whether the stage ends with an epoch (from 0), though others are left.
+    pub ends: Option<&'a dyn Fn(usize) -> bool>,
 }
 
 /// The letter of a decision.
@@ -259,7 +261,8 @@ impl TwoPasses {
         };
         let total = way.total.unwrap_or(&weighted);
         let clip = search.parts().training.clip;
-        search.stage(name, epochs, regime, &mut descents, |parts, batch, epoch, descents| {
+        let ends = |epoch: usize| way.ends.is_some_and(|ends| ends(epoch));
+        search.stage_until(name, epochs, regime, &mut descents, ends, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
             let path = way.draw.map_or(Ok(None), |draw| draw(parts, batch, epoch))?;
             let regime = Regime { path: path.as_ref().or(regime.path), ..regime };

@@ -49,6 +49,30 @@ fn interrupted_before_every_stage_it_finds_the_same() {
     assert!(ticket(&parts) == ticket(&whole), "the masks are the same");
 }
 
+/// Six epochs are the least; a threshold that no masks come under leaves all of them.
+#[test]
+fn a_round_ends_when_its_mask_has_settled() {
+    let with = |most: &str| {
+        let optimizer =
+            format!("optimizer={{ lottery-ticket = {{ rounds = 2, rewind_epoch = 1, early_bird = {most} }} }}");
+        Desk::new(&[ROUNDS[0], &optimizer, ROUNDS[2], "retrain.epochs=9"])
+    };
+    let stages = |desk: &Desk| {
+        let history: Vec<EpochRow> = record::read(&desk.trial().join(files::HISTORY)).unwrap();
+        let count = |stage: &str| history.iter().filter(|row| row.stage.name() == stage).count();
+        ["round1", "round2", "final"].map(count)
+    };
+    let (settled, parts, never) = (with("1.0"), with("1.0"), with("1e-9"));
+    settled.finish();
+    assert_eq!(stages(&settled), [6, 6, 8]);
+    never.finish();
+    assert_eq!(stages(&never), [9, 8, 8]);
+    assert!(parts.finish_stage_by_stage() >= 3);
+    assert_eq!(parts.found(), settled.found());
+    let said = Desk::new(&[ROUNDS[0], "optimizer={ lottery-ticket = { early_bird = 0.02, rewind_epoch = 1 } }"]).plan();
+    assert!(said.err().expect("four epochs are too few").contains("compares the masks of 6 epochs"));
+}
+
 /// A trial that takes the design over is pruned by its ticket from its first step to its last.
 #[test]
 fn a_ticket_travels_with_its_design_and_a_design_without_it_is_refused() {
