@@ -118,7 +118,9 @@ fn the_script_for_other_torches_says_what_it_needs() {
 #[test]
 fn the_script_for_other_torches_refuses_another_torch() {
     let folder = tempfile::tempdir().unwrap();
-    for part in ["lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so", "include/torch/csrc/api/include/torch/torch.h"] {
+    for part in
+        ["lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so", "include/torch/csrc/api/include/torch/torch.h"]
+    {
         let path = folder.path().join(part);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "").unwrap();

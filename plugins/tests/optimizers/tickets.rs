@@ -70,7 +70,7 @@ fn a_round_ends_when_its_mask_has_settled() {
     assert!(parts.finish_stage_by_stage() >= 3);
     assert_eq!(parts.found(), settled.found());
     let said = Desk::new(&[ROUNDS[0], "optimizer={ lottery-ticket = { early_bird = 0.02, rewind_epoch = 1 } }"]).plan();
-    assert!(said.err().expect("four epochs are too few").contains("compares the masks of 6 epochs"));
+    assert!(said.expect_err("four epochs are too few").contains("compares the masks of 6 epochs"));
 }
 
 /// A trial that takes the design over is pruned by its ticket from its first step to its last.
