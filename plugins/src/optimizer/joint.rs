@@ -61,11 +61,12 @@ two_pass_settings! {
         /// Whether the second pass reads the training images that `samples` leaves out.
         #[serde(skip_serializing_if = "is_off")]
         pub held_out: bool = false,
-        /// What the file of the network takes at most, masks included, in place of `lambda_memory`.
+        /// What the file of the network takes at most at the search's width, masks included, in place
+        /// of `lambda_memory`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bytes"))]
         pub target_stored_bytes: Option<f64> = None,
-        /// Bit-SynOps of an image at most, in place of `lambda_compute`.
+        /// Bit-SynOps of an image at most at the search's width, in place of `lambda_compute`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
         pub target_bit_syn_ops: Option<f64> = None,

@@ -14,10 +14,10 @@
 //! the supernet decodes to now ([`SearchParts::decoded_costs`]), and its bytes all that a file holds:
 //! values, masks, stem, classifier, and four bytes for each parameter outside of weights. Firing rates
 //! are those of the supernet, so that the Bit-SynOps of the retrained network are near the target and
-//! not at it.
+//! not at it. Both are counted at the width that the search has: where the space retrains with more
+//! channels, its network takes more than the target, and the target is to be stated for the search.
 
 use litesnn_framework::Result;
-use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
 use litesnn_framework::train::{Regime, Search, SearchParts};
 use tch::{Device, Kind, Tensor};
@@ -60,10 +60,8 @@ impl Targets {
         if given.is_empty() {
             return Ok(Targets { all: Vec::new(), rate });
         }
-        let weights = search.parts().parameters().of(&[Role::Weight]).next();
-        let device = weights.map_or(Device::Cpu, |weight| weight.tensor.device());
         let zero =
-            |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, device)));
+            |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, Device::Cpu)));
         let names = given.iter().flat_map(|(name, ..)| [zero("multiplier", name), zero("last", name)]);
         let mut buffers = search.keep(names.collect())?.into_iter();
         let mut next = || buffers.next().expect("a buffer for each name");
