@@ -14,9 +14,6 @@ use crate::arguments::{Export, Format, data_store};
 use crate::exit::{Exit, Failure};
 use crate::output::out;
 
-/// What made the file.
-const PRODUCER: &str = concat!("litesnn ", env!("CARGO_PKG_VERSION"));
-
 pub fn export(options: &Export) -> Result<Exit, Failure> {
     let folder = &options.trial;
     if !folder.is_dir() {
@@ -28,7 +25,7 @@ pub fn export(options: &Export) -> Result<Exit, Failure> {
         }
         .into());
     }
-    let (network, provenance) = packed_trial(folder, &data_store(), PRODUCER)?;
+    let (network, provenance) = packed_trial(folder, &data_store())?;
     let unfit = |what: String| Error::Content {
         path: folder.clone(),
         message: format!("has a network that cannot be written: {what}"),

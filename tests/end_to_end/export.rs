@@ -62,6 +62,9 @@ fn an_exported_network_answers_as_its_trial_says() {
         let length = std::fs::metadata(&packed).unwrap().len();
         assert_eq!(said, format!("{}: {length} bytes\n", packed.display()));
         let result = table(&folder.join("result.parquet"));
+        let bytes = ["file_bytes", "stored_bytes"].map(|column| floats(&result, column)[0]);
+        assert_eq!(bytes[0], length as f64, "{row}: the record tells the size of the file");
+        assert!(bytes[1] < bytes[0] && bytes[1] > 500.0, "{row}: {bytes:?}");
         let mut infer = litesnn();
         infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--json"]);
         let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();

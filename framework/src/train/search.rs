@@ -267,7 +267,7 @@ impl<'a, 'b> Search<'a, 'b> {
             layer.shape.weights() * weight.density(Techniques::ALL).number() * weight.bits(Techniques::ALL).number()
         };
         let weights = layers.iter().filter(works).map(bits).sum::<f64>() / 8.0;
-        Ok(stored_bytes(weights, network.full_precision_parameters()))
+        Ok(stored_bytes(weights, network.full_precision_parameters() - network.auxiliary_parameters()))
     }
 
     /// The seed of the trial.

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use allocated::most;
-use litesnn_engine::file::{LIMIT, Provenance, Unreadable, read, read_within, write};
+use litesnn_engine::file::{LIMIT, Provenance, Unreadable, payload, read, read_within, write};
 use litesnn_engine::{Current, Made, Map, Network, Prepared, Reference, Synapses, Window, sample};
 use mutations::{Parts, check_of};
 use networks::Random;
@@ -45,6 +45,17 @@ fn networks_come_back_as_they_were() {
         let (again, from) = read(&file).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(again == network, "{name}");
         assert_eq!(from, provenance());
+    }
+}
+
+/// What the record calls stored is all of a file but the header and the graph.
+#[test]
+fn the_payload_is_the_numbers_and_weights_of_the_file() {
+    for (title, network) in all() {
+        let file = write(&network, &provenance()).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let parts = ["numbers", "weights"].map(|part| tensors.tensor(part).unwrap().data().len());
+        assert_eq!(payload(&network), parts[0] + parts[1], "{title}");
     }
 }
 
