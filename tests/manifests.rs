@@ -100,8 +100,11 @@ fn runs(path: &Path) -> Outcome {
     if profiles(&document).iter().any(|name| name == "smoke") {
         command.args(["--profile", "smoke"]);
     }
-    // A manifest of the paper has a smoke profile that is small enough as it is.
-    if !path.components().any(|part| part.as_os_str() == "paper") {
+    // A manifest of the paper has a smoke profile that is small enough as it is, and so has one that
+    // extends it.
+    let base = document.get("extends").and_then(|base| base.as_str()).map(Path::new);
+    let of_paper = |path: &Path| path.components().any(|part| part.as_os_str() == "paper");
+    if !of_paper(path) && !base.is_some_and(of_paper) {
         sets.extend(["retrain.epochs=1", "retrain.batch_size=10"]);
         if document.contains_key("search") {
             // One epoch after the warm-up of the timesteps.

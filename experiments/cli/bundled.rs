@@ -137,7 +137,7 @@ mod tests {
         assert!(error.contains("did you mean `table4`?"), "{error}");
         assert!(
             error.contains(
-                "names: better-search, early-exit, evolution, precision, quickstart, ranking, resnet, teacher, training-free, \
+                "names: better-search, early-exit, evolution, methods, precision, quickstart, ranking, resnet, teacher, training-free, \
                  vgg, wider-space, "
             ),
             "{error}"

@@ -43,9 +43,10 @@ table! {
     /// One stage of a trial, in the order in which the stages ran. The stages of the search
     /// together are the cost of designing.
     pub struct StageRow {
-        /// `search` (or its steps, `search-A`), `retrain`, `evaluate`.
+        /// `search` (or its steps, `search-A`), `deciding`, `retrain`, `evaluate`. `deciding` is what
+        /// a search takes outside of its epochs, if it does: to measure candidates, scores, traces.
         pub stage: Stage,
-        /// Epochs of the stage; 0 for the evaluation.
+        /// Epochs of the stage; 0 for the evaluation and for `deciding`.
         pub epochs: i64,
         /// Wall time of the stage in seconds. A time column.
         pub seconds: f64,
@@ -302,7 +303,8 @@ table! {
         pub ann_operations: f64,
         /// Energy of the ANN per image in millijoule.
         pub ann_energy_mj: f64,
-        /// Wall time of the search in seconds; 0 without a search. A time column.
+        /// Wall time of the search in seconds, its `deciding` included; 0 without a search. A time
+        /// column.
         pub search_seconds: f64,
         /// Wall time of retraining in seconds. A time column.
         pub retrain_seconds: f64,
@@ -312,7 +314,8 @@ table! {
         pub search_epochs: i64,
         /// Epochs of retraining.
         pub retrain_epochs: i64,
-        /// Time of the device in the search, in seconds, as in `history.parquet`. A time column.
+        /// Time of the device in the search, in seconds, its `deciding` included: the sum of its rows
+        /// in `stages.parquet`. A time column.
         pub search_device_seconds: f64,
         /// Time of the device in retraining, in seconds, as in `history.parquet`. A time column.
         pub retrain_device_seconds: f64,

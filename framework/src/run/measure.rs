@@ -15,7 +15,9 @@ use crate::launch::Task;
 use crate::network::{Design, Network, Pass, cost, packed, running};
 use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
 use crate::spiking::Precision;
-use crate::train::{Counted, Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits};
+use crate::train::{
+    Counted, Deciding, Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits,
+};
 use crate::{Error, Result};
 
 /// Evaluates the network on the test split and writes all tables of the record but the history.
@@ -58,7 +60,7 @@ pub(super) fn measure(
         }
     };
     let machine = together(session.machines());
-    let mut stages = stage_rows(session.history(), &machine.device);
+    let mut stages = stage_rows(session.history(), session.deciding(), &machine.device)?;
     let evaluate_seconds = watch.wall();
     stages.push(StageRow {
         stage: Stage::Evaluate,
@@ -112,7 +114,7 @@ pub(super) fn measure(
         by_levels: i64::from(counted.is_some()),
         revision: revision.to_owned(),
         // Names come last: see `names::named`.
-        ..spent(session.history(), machine, device)
+        ..spent(&stages, machine, device)
     };
     let mut outcome = names::named(outcome, task, &splits.info);
     if let Some(network) = leaves {
@@ -194,19 +196,20 @@ fn exit_row(exit: &Exit, chosen: Stopping, totals: &Totals) -> ExitRow {
 }
 
 /// What was spent on search and retraining, and where.
-fn spent(history: &[EpochRow], machine: Machine, device: Device) -> Outcome {
-    let of = |search: bool| history.iter().filter(move |row| row.stage.is_search() == search);
-    let seconds = |search: bool| of(search).map(|row| row.seconds).fold(0.0, |sum, seconds| sum + seconds);
-    let device_seconds =
-        |search: bool| of(search).map(|row| row.device_seconds).fold(0.0, |sum, seconds| sum + seconds);
-    let epochs = |search: bool| of(search).count() as i64;
+fn spent(stages: &[StageRow], machine: Machine, device: Device) -> Outcome {
+    let sum = |of: fn(&Stage) -> bool, value: fn(&StageRow) -> f64| {
+        stages.iter().filter(|row| of(&row.stage)).map(value).fold(0.0, |sum, value| sum + value)
+    };
+    let (search, retrain): (fn(&Stage) -> bool, fn(&Stage) -> bool) =
+        (Stage::is_search, |stage| *stage == Stage::Retrain);
+    let epochs = |of| sum(of, |row| row.epochs as f64) as i64;
     Outcome {
-        search_seconds: seconds(true),
-        retrain_seconds: seconds(false),
-        search_epochs: epochs(true),
-        retrain_epochs: epochs(false),
-        search_device_seconds: device_seconds(true),
-        retrain_device_seconds: device_seconds(false),
+        search_seconds: sum(search, |row| row.seconds),
+        retrain_seconds: sum(retrain, |row| row.seconds),
+        search_epochs: epochs(search),
+        retrain_epochs: epochs(retrain),
+        search_device_seconds: sum(search, |row| row.device_seconds),
+        retrain_device_seconds: sum(retrain, |row| row.device_seconds),
         device: machine.device,
         hardware: machine.hardware,
         threads: machine.threads,
@@ -218,9 +221,12 @@ fn spent(history: &[EpochRow], machine: Machine, device: Device) -> Outcome {
     }
 }
 
+/// The step that has what a search takes outside of its epochs.
+const DECIDING: &str = "deciding";
+
 /// The stages of a trial with their time, in order, the evaluation aside. `device` names every
 /// device that the trial ran on.
-fn stage_rows(history: &[EpochRow], device: &str) -> Vec<StageRow> {
+fn stage_rows(history: &[EpochRow], deciding: Deciding, device: &str) -> Result<Vec<StageRow>> {
     let mut rows: Vec<StageRow> = Vec::new();
     for epoch in history {
         match rows.last_mut().filter(|row| row.stage == epoch.stage) {
@@ -238,5 +244,11 @@ fn stage_rows(history: &[EpochRow], device: &str) -> Vec<StageRow> {
             }),
         }
     }
-    rows
+    if deciding != Deciding::default() {
+        let Deciding { seconds, device_seconds } = deciding;
+        let row =
+            StageRow { stage: Stage::step(DECIDING)?, epochs: 0, seconds, device_seconds, device: device.to_owned() };
+        rows.insert(rows.iter().filter(|row| row.stage.is_search()).count(), row);
+    }
+    Ok(rows)
 }

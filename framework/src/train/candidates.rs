@@ -32,12 +32,11 @@ impl Search<'_, '_> {
     }
 
     /// Epochs of all stages of the search so far, and the seconds of the device that these and
-    /// measuring the candidates took.
+    /// deciding outside of them took.
     pub fn spent(&self) -> (usize, f64) {
         let of_search = || self.session.history().iter().filter(|row| row.stage.is_search());
         let trained: f64 = of_search().map(|row| row.device_seconds).sum();
-        let measured: f64 = self.candidates().iter().map(|row| row.device_seconds).sum();
-        (of_search().count(), trained + measured)
+        (of_search().count(), trained + self.session.deciding().device_seconds)
     }
 
     /// Refuses data without validation images: nothing could be believed of a candidate.
@@ -83,7 +82,7 @@ impl Search<'_, '_> {
             train(self, &name)?;
             let rows = self.session.history().iter();
             let epochs = rows.filter(|row| row.stage == stage).count();
-            let row = self.believe(number, self.decode(), None, epochs)?;
+            let row = self.session.decide(|| self.believe(number, self.decode(), None, epochs))?;
             self.session.keep_candidate(row)?;
         }
         self.tried = number;
@@ -102,7 +101,7 @@ impl Search<'_, '_> {
             let path = self.path(architecture)?;
             let decoded = self.decode();
             let design = Design::new(architecture.clone(), decoded.timesteps, decoded.compression);
-            let row = self.believe(number, design, Some(&path), 0)?;
+            let row = self.session.decide(|| self.believe(number, design, Some(&path), 0))?;
             self.session.keep_candidate(row)?;
         }
         self.tried = number;

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::Phase;
 use crate::ground::file::{Staged, read_bounded};
 use crate::ground::{Machine, Parameters};
-use crate::record::Stage;
+use crate::record::{CandidateRow, Stage};
 use crate::{Error, Result};
 
 const LATEST: &str = "latest.safetensors";
@@ -52,6 +53,8 @@ pub struct Checkpoint {
     pub design: String,
     /// What the trial ran on so far, in order; empty where an older program wrote it.
     pub machines: Vec<Machine>,
+    /// What the search has taken outside of its epochs; nothing where an older program wrote it.
+    pub deciding: Deciding,
     /// Parameters and buffers by name.
     pub tensors: BTreeMap<String, Tensor>,
     /// State of the descents by name.
@@ -73,6 +76,22 @@ pub struct Begun {
     pub seconds: f64,
     /// Time of the device.
     pub device_seconds: f64,
+}
+
+/// Time that a search takes to decide outside of its epochs: to measure candidates, scores, traces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Deciding {
+    /// Wall time.
+    pub seconds: f64,
+    /// Time of the device.
+    pub device_seconds: f64,
+}
+
+impl Deciding {
+    /// Adds what measuring candidates took.
+    pub(super) fn add_candidates(&mut self, rows: &[CandidateRow]) {
+        self.device_seconds += rows.iter().map(|row| row.device_seconds).sum::<f64>();
+    }
 }
 
 impl Begun {
@@ -173,6 +192,7 @@ impl Checkpoint {
             ("begun".to_owned(), self.begun.to_text()),
             ("design".to_owned(), self.design.clone()),
             ("machines".to_owned(), json!(self.machines).to_string()),
+            ("deciding".to_owned(), json!(self.deciding).to_string()),
         ]);
         metadata.insert(
             "digest".to_owned(),
@@ -248,12 +268,18 @@ impl Checkpoint {
             Some(text) => serde_json::from_str(text)
                 .map_err(|error| content(format!("has `machines` that cannot be read: {error}")))?,
         };
+        let deciding = match metadata.get("deciding") {
+            None => Deciding::default(),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| content(format!("has a time of `deciding` that cannot be read: {error}")))?,
+        };
         let phase = field("phase")?;
         let mut checkpoint = Checkpoint {
             trial: later("trial"),
             design: later("design"),
             begun,
             machines,
+            deciding,
             phase: Phase::named(&phase).ok_or_else(|| content(format!("has a `phase` of `{phase}`")))?,
             stage: Stage::named(&field("stage")?),
             epochs: number("epochs")?,
@@ -331,6 +357,7 @@ mod tests {
             candidates: vec![4, 5],
             design: "version = 1\n".into(),
             machines: vec![Machine::here(Device::Cpu)],
+            deciding: Deciding { seconds: 0.25, device_seconds: 0.5 },
             finished: vec![Stage::Search("warm-up".into())],
             history: epochs,
             tensors: BTreeMap::from([("b".to_owned(), Tensor::from_slice(&[1f32, 2., epochs as f32]))]),
@@ -352,7 +379,7 @@ mod tests {
         assert_eq!((checkpoint.epochs, checkpoint.history, checkpoint.finished), (2, 2, example(2).finished));
         assert_eq!((checkpoint.begun, &checkpoint.machines), (example(2).begun, &example(2).machines));
         assert_eq!((checkpoint.rows, checkpoint.design), (vec![1, 2, 3], "version = 1\n".to_owned()));
-        assert_eq!(checkpoint.candidates, [4, 5]);
+        assert_eq!((checkpoint.candidates, checkpoint.deciding), (vec![4, 5], example(2).deciding));
         assert_eq!(checkpoint.tensors["b"].double_value(&[2]), 2.0);
         assert_eq!(checkpoint.descent["a/2/b"].kind(), Kind::Double);
     }

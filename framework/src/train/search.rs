@@ -470,7 +470,7 @@ impl<'a, 'b> Search<'a, 'b> {
             None if self.session.resumed_in(Phase::Settled) => Design::read(&file)?,
             None => {
                 let compression = self.decisions(decided);
-                let Architecture { space, edges } = choose(self)?;
+                let Architecture { space, edges } = self.session.decide(|| choose(self))?;
                 let design = Design { space, edges, compression, timesteps: self.timesteps(), ..self.decode() };
                 write_atomically(&file, design.to_toml().as_bytes())?;
                 design

@@ -1,6 +1,7 @@
 //! The epoch loop that every stage of a trial runs in: order of the data, schedules, history,
 //! checkpoints, progress, stopping.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -15,8 +16,9 @@ use super::replay::Replay;
 use super::schedules::Schedules;
 use super::stage::Step;
 use super::sums::Sums;
-use super::{Batch, Begun, Checkpoint, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
+use super::{Batch, Begun, Checkpoint, Deciding, Descent, EpochNotes, Interval, Phase, StageSpec, StepReport};
 use crate::data::Splits;
+use crate::ground::device::Stopwatch;
 use crate::ground::file::set_aside;
 use crate::ground::{Machine, Parameters};
 use crate::network::Progress;
@@ -62,6 +64,7 @@ pub struct Session<'a> {
     finished: Vec<Stage>,
     resumed: Option<Checkpoint>,
     machines: Vec<Machine>,
+    deciding: Cell<Deciding>,
     shortened: Option<Shortened>,
     last_checkpoint: Instant,
     pace: Pace,
@@ -112,6 +115,7 @@ impl<'a> Session<'a> {
             });
         }
         let (mut history, mut candidates) = (Vec::new(), Vec::new());
+        let mut deciding = resumed.as_ref().map(|checkpoint| checkpoint.deciding).unwrap_or_default();
         if let Some(checkpoint) = &resumed {
             let written_in = spec.folder.join(files::CHECKPOINT);
             let own = |rows: &[u8]| record::from_bytes(rows, &written_in);
@@ -120,8 +124,10 @@ impl<'a> Session<'a> {
             if !checkpoint.candidates.is_empty() {
                 let own: Vec<CandidateRow> = record::from_bytes(&checkpoint.candidates, &written_in)?;
                 candidates = rows_of(own.len(), || Ok(own.clone()), &spec.folder.join(files::CANDIDATES), &note)?;
+                deciding.add_candidates(&candidates[own.len()..]);
             } else if spec.folder.join(files::CANDIDATES).exists() {
                 candidates = rows_of(0, || Ok(Vec::new()), &spec.folder.join(files::CANDIDATES), &note)?;
+                deciding.add_candidates(&candidates);
             }
         }
         let finished = resumed.as_ref().map(|checkpoint| checkpoint.finished.clone()).unwrap_or_default();
@@ -151,6 +157,7 @@ impl<'a> Session<'a> {
             finished,
             resumed,
             machines,
+            deciding: Cell::new(deciding),
             shortened: None,
             last_checkpoint: Instant::now(),
             pace: Pace::default(),
@@ -197,6 +204,20 @@ impl<'a> Session<'a> {
 
     fn write_candidates(&self) -> Result<()> {
         record::write(&self.spec.folder.join(files::CANDIDATES), &self.candidates)
+    }
+
+    /// What the search has taken outside of its epochs so far.
+    pub fn deciding(&self) -> Deciding {
+        self.deciding.get()
+    }
+
+    /// Counts the time of `work` as time of deciding, once, whatever `work` itself counts.
+    pub(super) fn decide<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (before, watch) = (self.deciding.get(), Stopwatch::start(self.device));
+        let done = work();
+        let (seconds, device_seconds) = (before.seconds + watch.wall(), before.device_seconds + watch.device());
+        self.deciding.set(Deciding { seconds, device_seconds });
+        done
     }
 
     /// Whether stages are shortened, so that the trial's speed is known without its work.
@@ -353,11 +374,13 @@ impl<'a> Session<'a> {
             None => (count, spec.batch_size),
         };
         let course = Course::new(self.splits, self.device, self.seed, spec, batch_size);
-        for batch in (0..).flat_map(|epoch| course.batches(epoch)).take(count) {
-            self.go_on()?;
-            see(&batch);
-        }
-        Ok(())
+        self.decide(|| {
+            for batch in (0..).flat_map(|epoch| course.batches(epoch)).take(count) {
+                self.go_on()?;
+                see(&batch);
+            }
+            Ok(())
+        })
     }
 
     fn tell_start(&self, work: &Work, first: usize, begun: &Begun) {
@@ -559,6 +582,7 @@ impl<'a> Session<'a> {
             },
             design: self.design.clone(),
             machines: self.machines.clone(),
+            deciding: self.deciding.get(),
             ..Checkpoint::default()
         };
         checkpoint.take_parameters(parameters);

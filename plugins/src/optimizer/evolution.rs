@@ -29,9 +29,8 @@
 //! running statistics that all paths share.
 //!
 //! Both train by the two passes of `joint`: compression and timesteps that are open move on the
-//! second pass, and where all is fixed there is none. No alpha moves, so that nothing reads
-//! `architecture_rate`. The validation rows of the supernet in the history are those of one path,
-//! which stays the same.
+//! second pass, and where all is fixed there is none. No alpha moves. The validation rows of the
+//! supernet in the history are those of one path, which stays the same.
 //!
 //! The best candidate's edges, decisions and timesteps are the design, which is retrained from new
 //! weights. `candidates.parquet` has what was believed of every candidate. A budget in
@@ -54,7 +53,7 @@ use super::two_passes::two_pass_settings;
 
 two_pass_settings! {
     /// Settings of `evolution`.
-    pub struct Evolution {
+    pub struct Evolution, choosing the architecture {
         /// By what a candidate is believed: `training` of its final network for `[search] epochs`, or
         /// its path in a `supernet` that was trained for `[search] epochs` (AutoSNN: `supernet`).
         pub fitness: Fitness = Fitness::Supernet,
@@ -89,7 +88,7 @@ register! {
     kind: Optimizer,
     name: "evolution",
     settings: Evolution,
-    version: 1,
+    version: 2,
     summary: "architectures by mutation and crossing, each trained or run as a path of a supernet",
     paper: "Na et al., AutoSNN: Towards Energy-Efficient Spiking Neural Networks, ICML 2022",
     examples: [
@@ -110,7 +109,7 @@ enum Origin {
 impl Evolution {
     fn judge(&self) -> Judge {
         let Evolution { fitness, cost, lambda, budget, .. } = *self;
-        Judge { passes: two_pass_settings!(of self), fitness, cost, lambda, budget }
+        Judge { passes: two_pass_settings!(of self, choosing the architecture), fitness, cost, lambda, budget }
     }
 
     /// The origins of the architectures of pool `round`, from 0.
@@ -166,7 +165,7 @@ impl Optimizer for Evolution {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.judge().passes.moves_beside_choice()
+        self.judge().passes.moves()
     }
 
     fn controls(&self) -> Vec<Role> {

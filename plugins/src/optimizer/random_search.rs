@@ -21,7 +21,7 @@ use super::two_passes::two_pass_settings;
 
 two_pass_settings! {
     /// Settings of `random-search`.
-    pub struct RandomSearch {
+    pub struct RandomSearch, choosing the architecture {
         /// By what a candidate is believed: `training` of its final network for `[search] epochs`, or
         /// its path in a `supernet` that was trained for `[search] epochs`.
         pub fitness: Fitness = Fitness::Training,
@@ -41,7 +41,7 @@ register! {
     kind: Optimizer,
     name: "random-search",
     settings: RandomSearch,
-    version: 1,
+    version: 2,
     summary: "random architectures, each trained or run as a path of a supernet; the best one wins",
     paper: "Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search, UAI 2019",
     examples: [
@@ -54,7 +54,7 @@ register! {
 impl RandomSearch {
     fn judge(&self) -> Judge {
         let RandomSearch { fitness, cost, lambda, budget, .. } = *self;
-        Judge { passes: two_pass_settings!(of self), fitness, cost, lambda, budget }
+        Judge { passes: two_pass_settings!(of self, choosing the architecture), fitness, cost, lambda, budget }
     }
 }
 
@@ -73,7 +73,7 @@ impl Optimizer for RandomSearch {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.judge().passes.moves_beside_choice()
+        self.judge().passes.moves()
     }
 
     fn controls(&self) -> Vec<Role> {

@@ -11,8 +11,7 @@
 //!
 //! The supernet is trained as by `random-search` with `fitness = "supernet"`, along one random path
 //! in each step. The final networks start from new weights and are trained otherwise as `[search]`
-//! says, by the two passes of `joint` where compression or timesteps are open. No alpha moves, so
-//! that nothing reads `architecture_rate`.
+//! says, by the two passes of `joint` where compression or timesteps are open.
 //!
 //! `candidates.parquet` gets two rows of an architecture: its path, with 0 epochs, and its training.
 //! All paths stand before all trainings. The report pairs the two and says how well they agree
@@ -39,7 +38,7 @@ use super::two_passes::two_pass_settings;
 
 two_pass_settings! {
     /// Settings of `ranking-quality`.
-    pub struct RankingQuality {
+    pub struct RankingQuality, choosing the architecture {
         /// Architectures that are believed and trained; all of the space where it has fewer.
         #[schemars(range(min = 2))]
         pub architectures: usize = 20,
@@ -57,7 +56,7 @@ register! {
     kind: Optimizer,
     name: "ranking-quality",
     settings: RankingQuality,
-    version: 1,
+    version: 2,
     summary: "how well the paths of a supernet order architectures, against training each",
     paper: "Yu et al., Evaluating the Search Phase of Neural Architecture Search, ICLR 2020",
     examples: ["[optimizer.ranking-quality]\narchitectures = 2\ntraining_epochs = 1"],
@@ -67,7 +66,7 @@ register! {
 impl RankingQuality {
     fn judge(&self) -> Judge {
         Judge {
-            passes: two_pass_settings!(of self),
+            passes: two_pass_settings!(of self, choosing the architecture),
             fitness: Fitness::Supernet,
             cost: Cost::Spikes,
             lambda: 0.0,
@@ -114,7 +113,7 @@ impl Optimizer for RankingQuality {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.judge().passes.moves_beside_choice()
+        self.judge().passes.moves()
     }
 
     fn controls(&self) -> Vec<Role> {

@@ -29,7 +29,6 @@
 //! are open, and masks move by the two passes of `joint` in a network of the best architecture, for
 //! the epochs of `[search]` and trained otherwise as `[retrain]` says. Where neither bits nor
 //! timesteps are open, nothing is trained before `[retrain]`, and nobody reads the epochs.
-//! `architecture_rate` has no effect, because no architecture logits are there to move.
 //!
 //! What differs from the authors' program:
 //!
@@ -59,7 +58,7 @@ use super::two_passes::{TwoPasses, two_pass_settings};
 
 two_pass_settings! {
     /// Settings of `training-free`.
-    pub struct TrainingFree {
+    pub struct TrainingFree, choosing the architecture {
         /// Architectures that are drawn (paper: 5000).
         #[schemars(range(min = 1))]
         pub architectures: usize = 5000,
@@ -90,7 +89,7 @@ register! {
     kind: Optimizer,
     name: "training-free",
     settings: TrainingFree,
-    version: 1,
+    version: 2,
     summary: "the best of many random architectures by their spikes before training",
     paper: "Kim et al., SNASNet, ECCV 2022",
     examples: [
@@ -120,7 +119,7 @@ impl Optimizer for TrainingFree {
     }
 
     fn moves(&self) -> Vec<Role> {
-        self.passes().moves_beside_choice()
+        self.passes().moves()
     }
 
     fn decides(&self) -> Vec<Role> {
@@ -148,7 +147,7 @@ impl Optimizer for TrainingFree {
 
 impl TrainingFree {
     fn passes(&self) -> TwoPasses {
-        two_pass_settings!(of self)
+        two_pass_settings!(of self, choosing the architecture)
     }
 
     /// The architecture with the largest score, of several the one that was drawn first.
@@ -331,8 +330,7 @@ mod tests {
         let refused = open.check(&plugin).unwrap_err();
         assert_eq!(refused.key, "optimizer.training-free.at_random");
         assert!(refused.help.contains("`architectures = 1`"));
-        // The score decides the architecture, without a rate.
-        let plugin: TrainingFree = serde_json::from_str(r#"{ "architecture_rate": 0 }"#).unwrap();
-        assert_eq!(open.check(&plugin), Ok(()));
+        // The score decides the architecture, and no rate.
+        assert_eq!(open.check(&TrainingFree::default()), Ok(()));
     }
 }

@@ -19,15 +19,35 @@ use tch::{Kind, Tensor};
 /// `two_pass_settings! { pub struct Name { ... } }` declares the settings of a plugin: its own,
 /// each with its default, and those of the two passes. serde's `flatten` would do the same, but an
 /// error in a flattened setting does not name the setting. `two_pass_settings!(of settings)` takes
-/// the [`TwoPasses`] out of the settings of a plugin.
+/// the [`TwoPasses`] out of the settings of a plugin. A plugin that chooses the architecture in
+/// another way has no architecture logits to move: with `, choosing the architecture` in both places
+/// it has no rate for them.
 macro_rules! two_pass_settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
-        two_pass_settings! { @each declare { $(#[$about])* $name { $($own)* } } }
+        two_pass_settings! { @moving declare { $(#[$about])* $name { $($own)* } } }
     };
-    (of $settings:expr) => { two_pass_settings! { @each take { $settings } } };
-    (@each $what:ident { $($given:tt)* }) => {
+    ($(#[$about:meta])* pub struct $name:ident, choosing the architecture { $($own:tt)* }) => {
+        two_pass_settings! { @choosing declare { $(#[$about])* $name { $($own)* } } }
+    };
+    (of $settings:expr) => { two_pass_settings! { @moving take { $settings } } };
+    (of $settings:expr, choosing the architecture) => { two_pass_settings! { @choosing take { $settings } } };
+    (@moving $what:ident { $($given:tt)* }) => {
         two_pass_settings! {
-            @$what { $($given)* }
+            @each $what { $($given)* }
+            {
+                /// Adam's learning rate for architecture logits (paper: 0.001).
+                #[schemars(range(min = 0.0))]
+                architecture_rate: f64 = 0.001,
+            }
+            {}
+        }
+    };
+    (@choosing $what:ident { $($given:tt)* }) => {
+        two_pass_settings! { @each $what { $($given)* } {} { architecture_rate: 0.0 } }
+    };
+    (@each $what:ident { $($given:tt)* } { $($architecture_rate:tt)* } { $($rest:tt)* }) => {
+        two_pass_settings! {
+            @$what { $($given)* } { $($rest)* }
             /// Weight of L_mem, per bit (paper, medium: 5e-10).
             #[schemars(range(min = 0.0))]
             lambda_memory: f64 = 5e-10,
@@ -41,9 +61,7 @@ macro_rules! two_pass_settings {
             /// Adam's learning rate for scores and bit logits (paper: 0.01).
             #[schemars(range(min = 0.0))]
             compression_rate: f64 = 0.01,
-            /// Adam's learning rate for architecture logits (paper: 0.001).
-            #[schemars(range(min = 0.0))]
-            architecture_rate: f64 = 0.001,
+            $($architecture_rate)*
             /// Learning rate for timestep logits (paper: 0.025).
             #[schemars(range(min = 0.0))]
             timestep_rate: f64 = 0.025,
@@ -65,7 +83,7 @@ macro_rules! two_pass_settings {
     (
         @declare { $(#[$about:meta])* $name:ident {
             $($(#[$about_own:meta])* pub $own:ident: $own_type:ty = $own_default:expr,)*
-        } }
+        } } { $($rest:tt)* }
         $($(#[$about_pass:meta])* $pass:ident: $type:ty = $default:expr,)*
     ) => {
         $(#[$about])*
@@ -82,8 +100,8 @@ macro_rules! two_pass_settings {
             }
         }
     };
-    (@take { $settings:expr } $($(#[$about:meta])* $pass:ident: $type:ty = $default:expr,)*) => {
-        $crate::optimizer::two_passes::TwoPasses { $($pass: Clone::clone(&$settings.$pass),)* }
+    (@take { $settings:expr } { $($rest:tt)* } $($(#[$about:meta])* $pass:ident: $type:ty = $default:expr,)*) => {
+        $crate::optimizer::two_passes::TwoPasses { $($pass: Clone::clone(&$settings.$pass),)* $($rest)* }
     };
 }
 pub(super) use two_pass_settings;
@@ -181,14 +199,9 @@ impl TwoPasses {
         Role::ALL.into_iter().filter(moves).collect()
     }
 
-    /// The same of an optimizer that chooses the architecture, and moves no logits of it.
-    pub fn moves_beside_choice(&self) -> Vec<Role> {
-        self.moves().into_iter().filter(|role| *role != Role::ArchitectureLogit).collect()
-    }
-
-    /// What such an optimizer decides.
+    /// What an optimizer decides that chooses the architecture, and moves no logits of it.
     pub fn decides_by_choice(&self) -> Vec<Role> {
-        [self.moves_beside_choice(), vec![Role::ArchitectureLogit]].concat()
+        [self.moves(), vec![Role::ArchitectureLogit]].concat()
     }
 
     /// The decisions that are left to chance, by the roles of their logits.

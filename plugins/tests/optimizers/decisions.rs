@@ -56,6 +56,18 @@ fn a_rate_of_zero_is_refused_where_it_would_decide() {
     }
 }
 
+/// A rate that nothing would read is not accepted as if it had an effect.
+#[test]
+fn what_chooses_the_architecture_has_no_rate_for_its_logits() {
+    for optimizer in ["evolution", "random-search", "training-free", "ranking-quality"] {
+        let chosen = format!("optimizer={{ {optimizer} = {{ architecture_rate = 0.01 }} }}");
+        let message = refused(&[&chosen]);
+        let said = format!("unknown key `architecture_rate` in [optimizer.{optimizer}]");
+        assert!(message.contains(&said) && message.contains("`compression_rate`"), "{message}");
+    }
+    accepted(&["optimizer={ lottery-ticket = { architecture_rate = 0.01, rewind_epoch = 1 } }"]);
+}
+
 /// It is said before the first step runs, and not after the search.
 #[test]
 fn a_step_of_sequential_without_an_epoch_is_refused() {
