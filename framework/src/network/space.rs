@@ -147,6 +147,12 @@ pub trait Network {
     /// normalisation and biases, of the channels that are there.
     fn full_precision_parameters(&self) -> u64;
 
+    /// Those of [`Self::full_precision_parameters`] that belong to layers of [`Place::Auxiliary`], which
+    /// training alone needs and no file holds.
+    fn auxiliary_parameters(&self) -> u64 {
+        0
+    }
+
     /// Maps that a training pass keeps beside the output maps of the layers with weights, such as
     /// those of a pooling: where they are, and how many numbers they have for one image and
     /// timestep.

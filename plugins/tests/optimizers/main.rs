@@ -9,4 +9,5 @@ mod one_image;
 mod options;
 mod orders;
 mod statistics;
+mod targets;
 mod tickets;
