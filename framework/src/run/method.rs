@@ -14,8 +14,8 @@ use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, 
 use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
-    Batch, Descent, EpochNotes, Extent, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts, Searched,
-    Session, StageSpec, StepReport, Teacher, clip_gradients, evaluate,
+    Batch, Beginning, Descent, EpochNotes, Extent, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts,
+    Searched, Session, StageSpec, StepReport, Teacher, clip_gradients, evaluate,
 };
 use crate::{Error, Result};
 
@@ -129,6 +129,9 @@ impl Method<'_> {
         let bins = (!search.has_trained_candidates()).then(|| weight_bins(network));
         if let Some(bins) = bins {
             record::write(&session.folder().join(files::WEIGHTS), &bins)?;
+        }
+        if manifest.retrain.from == Beginning::Search {
+            found.inheritance = Some(search.take_inheritance(&found.design.architecture())?);
         }
         found.design.network = Some(self.design_network());
         match &found.ticket {

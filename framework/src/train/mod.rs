@@ -48,6 +48,6 @@ pub use retrained_costs::RetrainedCosts;
 pub use schedules::Schedules;
 pub use search::{Extent, Found, Gating, Losses, Open, Optimizer, Regime, Search, SearchParts, Searched, Settle};
 pub use session::{Session, SessionSpec};
-pub use settings::{Augment, Interval, Training, WeightAlgorithm};
+pub use settings::{Augment, Beginning, Interval, Training, WeightAlgorithm};
 pub use stage::{EpochNotes, StageSpec, StepReport};
 pub use teacher::{Teacher, Teaching, mismatch};

@@ -14,8 +14,8 @@ use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
 use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Response, SearchSpace, Supernet,
-    Techniques, Ticket, TimestepGate, exceedance,
+    Architecture, Compression, CostConstants, Design, Inheritance, NEVER, Network, Pass, Path, Response, SearchSpace,
+    Supernet, Techniques, Ticket, TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -60,6 +60,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the supernet is still there when its search ends, with trained weights, so that
+    /// retraining can begin with them ([`Beginning::Search`](super::Beginning)).
+    fn keeps_supernet(&self) -> bool {
+        false
+    }
+
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         open.check_warmup(&self.controls())
@@ -74,12 +80,14 @@ pub struct Found {
     pub trained: Option<Parameters>,
     /// The masks that the optimizer has written ([`Search::ticket`]); they travel with the design.
     pub ticket: Option<Ticket>,
+    /// What retraining begins with, where the manifest says that this is the supernet.
+    pub inheritance: Option<Inheritance>,
 }
 
 impl From<Design> for Found {
     /// A design that is to be retrained from new weights.
     fn from(design: Design) -> Found {
-        Found { design, trained: None, ticket: None }
+        Found { design, trained: None, ticket: None, inheritance: None }
     }
 }
 
@@ -507,6 +515,16 @@ impl<'a, 'b> Search<'a, 'b> {
             layer.weight.conclude();
         }
         Ok(std::mem::take(&mut self.parts.open.parameters))
+    }
+
+    /// Takes the tensors of the supernet as they are now, for the final network of an architecture.
+    pub fn take_inheritance(&mut self, architecture: &Architecture) -> Result<Inheritance> {
+        let pieces = self.space.inheritance(architecture)?;
+        for layer in self.parts.network().layers() {
+            layer.weight.conclude();
+        }
+        let tensors = std::mem::take(&mut self.parts.open.parameters);
+        Ok(Inheritance::of(self.parts.network(), tensors, pieces))
     }
 
     /// Estimates the running statistics of all normalisations at so many timesteps, on training

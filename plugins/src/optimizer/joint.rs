@@ -161,6 +161,10 @@ impl Optimizer for Joint {
         self.two_passes().controls()
     }
 
+    fn keeps_supernet(&self) -> bool {
+        true
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;

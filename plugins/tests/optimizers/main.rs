@@ -5,6 +5,7 @@ mod candidates;
 mod decisions;
 mod desk;
 mod hessian;
+mod inheritance;
 mod one_image;
 mod options;
 mod orders;
