@@ -35,7 +35,7 @@ use crate::{Error, Result};
 pub const VERSION: u32 = 1;
 
 /// One edge of a cell that survived the search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     /// The node it ends in, from 0.
@@ -66,7 +66,7 @@ pub type Decisions = BTreeMap<String, Decision>;
 pub type Compression = BTreeMap<String, Decisions>;
 
 /// The discrete architecture that a supernet decodes to, or the only one of its space.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Architecture {
     /// The space it belongs to.
     pub space: String,

@@ -6,6 +6,7 @@ use tch::Tensor;
 use super::activity::Activity;
 use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
+use super::inheritance::Piece;
 use super::layer::{LayerShape, Place};
 use super::packing::Packer;
 use super::pass::Pass;
@@ -50,6 +51,19 @@ pub trait SearchSpace: std::fmt::Debug + Send + Sync {
     /// before anything runs.
     fn runs_paths(&self) -> bool {
         self.fixed().is_some()
+    }
+
+    /// Why a final network cannot begin with the weights of the supernet, such as other widths; `None`
+    /// where it can. It is asked before anything runs.
+    fn refuses_inheritance(&self) -> Option<Misfit> {
+        let message = "the space does not say where the weights of a final network lie in its supernet".to_owned();
+        self.fixed().is_none().then(|| Misfit { key: String::new(), message, help: None })
+    }
+
+    /// What of the final network of an architecture lies elsewhere in the supernet than under its own
+    /// path: see [`Inheritance`](super::Inheritance).
+    fn inheritance(&self, _architecture: &Architecture) -> Result<Vec<Piece>> {
+        Ok(Vec::new())
     }
 
     /// A neighbour of an architecture: each node's edges are drawn anew with this `probability`, as

@@ -201,7 +201,7 @@ impl Optimizer for LotteryTicket {
         search.harden(Role::BitLogit);
         search.decide_timesteps();
         let (design, ticket) = (search.decode(), search.ticket());
-        Ok(Found { design, trained: Some(search.take_parameters()?), ticket })
+        Ok(Found { trained: Some(search.take_parameters()?), ticket, ..design.into() })
     }
 
     fn moves(&self) -> Vec<Role> {
