@@ -1,15 +1,15 @@
 //! The trained network of a finished trial, for the engine and for other programs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use litesnn_engine::Network;
 use litesnn_engine::file::Provenance;
 use tch::Device;
 
-use crate::data::DataStore;
+use crate::data::{DataStore, Input};
 use crate::manifest::{Request, load};
 use crate::network::{Design, packed};
-use crate::record::{self, files};
+use crate::record::{self, Outcome, files};
 use crate::train::final_network;
 use crate::{Error, Result};
 
@@ -41,8 +41,17 @@ pub fn packed_trial(folder: &Path, store: &DataStore, producer: &str) -> Result<
         accuracy: outcome.test_accuracy,
         measured_on: format!("{}, {} test images, data {}", outcome.dataset, outcome.test_images, outcome.data_digest),
         claimed_bytes: outcome.model_size_bytes,
+        input: Input::text(manifest.dataset.as_ref(), &splits)?.unwrap_or_default(),
     };
     Ok((network, provenance))
+}
+
+/// The finished trials below `runs` that trained this design, with their results, by folder. A trial
+/// that was searched trained the design that it found.
+pub fn trials_of(design: &Design, runs: &Path) -> Vec<(PathBuf, Outcome)> {
+    let trained = |folder: &PathBuf| Design::read(&folder.join(files::DESIGN)).is_ok_and(|own| own.decides_as(design));
+    let folders = record::trial_folders(runs).into_iter().filter(trained);
+    folders.filter_map(|folder| record::result(&folder).map(|outcome| (folder, outcome))).collect()
 }
 
 /// What brings final weights back.
