@@ -95,12 +95,7 @@ fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
         return Ok(vec![of_trial(target, options)?]);
     }
     let text = read_text(target).map_err(Error::file("read", target))?;
-    // A design has a space by name; a manifest has a section.
-    let table: toml_edit::DocumentMut = match text.parse() {
-        Ok(table) => table,
-        Err(_) => return of_manifest(options),
-    };
-    if table.get("space").is_some_and(toml_edit::Item::is_str) {
+    if Design::is_told_by(&text) {
         let design = Design::parse(&text, target)?;
         return Ok(vec![of_design(design, target, options)?]);
     }

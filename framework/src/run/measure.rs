@@ -9,6 +9,7 @@ use super::export::file_bytes;
 use super::layer_costs::{self, Totals};
 use super::method::Method;
 use super::names;
+use crate::data::Input;
 use crate::ground::device::{self, Stopwatch};
 use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
@@ -118,7 +119,8 @@ pub(super) fn measure(
     };
     let mut outcome = names::named(outcome, task, &splits.info);
     if let Some(network) = leaves {
-        outcome.file_bytes = file_bytes(network, &task.folder, &outcome)?;
+        let input = Input::text(trial.manifest.dataset.as_ref(), splits)?.unwrap_or_default();
+        outcome.file_bytes = file_bytes(network, &task.folder, &outcome, input)?;
     }
     record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
     Ok(outcome)

@@ -30,6 +30,7 @@ fn data() -> Splits {
         info: DataInfo::of_form(([1, 8, 8], 2)),
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.3] },
         preparation: None,
+        measured: None,
         train: split(8),
         validation: split(0),
         test: split(0),

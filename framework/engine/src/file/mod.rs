@@ -43,6 +43,9 @@ pub struct Provenance {
     pub measured_on: String,
     /// The paper's model size in bytes, which counts no masks.
     pub claimed_bytes: f64,
+    /// What makes the network's input of what is no image, such as a sound; empty where nothing
+    /// does. JSON of the program that wrote the file, which this crate hands on as it is.
+    pub input: String,
 }
 
 /// The key of the metadata, with the version of the format in it.
