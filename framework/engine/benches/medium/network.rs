@@ -54,15 +54,16 @@ impl Draw {
         (2 * step as i32 + 1).clamp(-most, most) as i16
     }
 
-    /// A convolution, 1x1 or 3x3. The scale is such that about 13 % of neurons spike.
+    /// A convolution, 1x1 or 3x3. Scale and bias are such that 20 to 5 % of neurons spike at a
+    /// timestep, fewer from cell to cell.
     pub fn convolution(&mut self, name: String, of: Source, shape: [usize; 4], bits: u32, kept: f64) -> Synapses {
         let [outputs, _, kernel, _] = shape;
         let mut draw = || if self.unit() < kept { self.level(bits) } else { 0 };
         let levels: Vec<i16> = (0..shape.iter().product()).map(|_| draw()).collect();
         let square = levels.iter().map(|level| f64::from(*level).powi(2)).sum::<f64>() / outputs as f64;
-        let spread = match of {
-            Source::Image => square.sqrt() / 0.55,
-            Source::Map(_) => (square * 0.13).sqrt() / 0.35,
+        let (spread, bias) = match of {
+            Source::Image => (square.sqrt() / 0.55, -0.055),
+            Source::Map(_) => ((square * 0.13).sqrt() / 0.49, -0.14),
         };
         Synapses {
             name,
@@ -74,7 +75,7 @@ impl Draw {
             values: Values::Levels(levels),
             bits,
             scale: vec![(1.0 / spread) as f32; outputs],
-            bias: vec![-0.055; outputs],
+            bias: vec![bias; outputs],
         }
     }
 }
@@ -118,7 +119,8 @@ pub fn network(Shape { timesteps, channels, kept }: Shape) -> Network {
     let [features, side, _] = maps[before[1]].shape;
     let window = Window { size: [side; 2], stride: [1; 2], padding: [0; 2] };
     let sums = push(&mut maps, "sums".into(), [features, 1, 1], Made::Sums { of: before[1], window });
-    let mean = Current::Scaled { of: sums, divisor: (side * side) as f32, scale: vec![], bias: vec![] };
+    // Few pixels spike: four times a mean is near the threshold.
+    let mean = Current::Scaled { of: sums, divisor: (side * side) as f32, scale: vec![4.0; features], bias: vec![] };
     let pooled = push(&mut maps, "pooled".into(), [features, 1, 1], spikes(vec![mean]));
     let shape = [10, features, 1, 1];
     let classifier = draw.convolution("classifier".into(), Source::Map(pooled), shape, OUTSIDE_BITS, kept);
