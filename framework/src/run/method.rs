@@ -127,11 +127,11 @@ impl Method<'_> {
         let network = search.parts().network();
         let needed = Ticket::is_needed(network);
         let bins = (!search.has_trained_candidates()).then(|| weight_bins(network));
-        if let Some(bins) = bins {
-            record::write(&session.folder().join(files::WEIGHTS), &bins)?;
-        }
         if manifest.retrain.from == Beginning::Search {
             found.inheritance = Some(search.take_inheritance(&found.design.architecture())?);
+        }
+        if let Some(bins) = bins {
+            record::write(&session.folder().join(files::WEIGHTS), &bins)?;
         }
         found.design.network = Some(self.design_network());
         match &found.ticket {
