@@ -102,24 +102,15 @@ DEVICE void add_term(const Term &term, Neuron neuron, Place place, float current
     }
 }
 
-// The node's potentials of all rows and timesteps of a thread, from its currents.
-DEVICE void potentials_of(const Terms &terms, int count, Neuron neuron, Place place, float u[ROWS * STEPS]) {
+// The node's currents of all rows and timesteps of a thread.
+DEVICE void currents_of(const Terms &terms, int count, Neuron neuron, Place place, float current[ROWS * STEPS]) {
     UNROLL
-    for (int of = 0; of < ROWS * STEPS; of++) u[of] = 0.0f;
+    for (int of = 0; of < ROWS * STEPS; of++) current[of] = 0.0f;
     for (int index = 0; index < count; index++) {
         const Term &term = terms.each[index];
-        if (term.kind == CANDIDATE) add_term<CANDIDATE>(term, neuron, place, u);
-        else if (term.kind == CURRENT) add_term<CURRENT>(term, neuron, place, u);
-        else add_term<SPIKES>(term, neuron, place, u);
-    }
-    UNROLL
-    for (int r = 0; r < ROWS; r++) {
-        float membrane = 0.0f;
-        UNROLL
-        for (int t = r * STEPS; t < (r + 1) * STEPS; t++) {
-            u[t] = membrane + u[t];
-            membrane = kept(neuron, u[t]);
-        }
+        if (term.kind == CANDIDATE) add_term<CANDIDATE>(term, neuron, place, current);
+        else if (term.kind == CURRENT) add_term<CURRENT>(term, neuron, place, current);
+        else add_term<SPIKES>(term, neuron, place, current);
     }
 }
 
@@ -129,15 +120,18 @@ KERNEL(node_forward, (GRID_CONSTANT Terms terms, int count, int width, Neuron ne
     SHARED unsigned masks[ROWS * BLOCK];
     THREADS {
         const Place place = place_of(rows, width);
-        float u[ROWS * STEPS];
-        potentials_of(terms, count, neuron, place, u);
+        float current[ROWS * STEPS];
+        currents_of(terms, count, neuron, place, current);
         UNROLL
         for (int r = 0; r < ROWS; r++) {
             const bool inside = is_inside(place, r);
+            float membrane = 0.0f;
             unsigned mask = 0;
             UNROLL
             for (int t = 0; t < STEPS; t++) {
-                const bool fires = u[r * STEPS + t] > neuron.threshold;
+                const float u = membrane + current[r * STEPS + t];
+                const bool fires = u > neuron.threshold;
+                membrane = kept(neuron, u);
                 mask |= (unsigned)fires << t;
                 if (inside) spikes[(t * rows + row_of(place, r)) * width + place.column] = fires ? 1.0f : 0.0f;
             }
@@ -258,19 +252,21 @@ KERNEL(node_backward, (GRID_CONSTANT Terms terms, int count, int width, Neuron n
     SHARED float sums[BUFFERS * SUMS * BLOCK];
     THREADS {
         const Place place = place_of(rows, width);
-        float u[ROWS * STEPS];
-        potentials_of(terms, count, neuron, place, u);
+        float current[ROWS * STEPS];
+        currents_of(terms, count, neuron, place, current);
         UNROLL
         for (int r = 0; r < ROWS; r++) {
             const bool inside = is_inside(place, r);
             const float *from = upstream + row_to_read(place, r) * upstream_stride + column_to_read(place);
-            float gradient[STEPS];
+            float gradient[STEPS], u[STEPS], membrane = 0.0f;
             UNROLL
             for (int t = 0; t < STEPS; t++) {
                 const float value = READ_ONLY(from + t * rows * upstream_stride);
                 gradient[t] = inside ? value : 0.0f;
+                u[t] = membrane + current[r * STEPS + t];
+                membrane = kept(neuron, u[t]);
             }
-            to_potentials(neuron, gradient, u + r * STEPS, OWN(node) + r * STEPS);
+            to_potentials(neuron, gradient, u, OWN(node) + r * STEPS);
         }
     }
     for (int index = 0; index < count; index++) {
