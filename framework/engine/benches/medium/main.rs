@@ -1,5 +1,5 @@
-//! How long the engine takes for an image: the shapes of `lite-snn-medium` on
-//! CIFAR-10, with random masks and levels (`network.rs`).
+//! How long the engine takes for an image: the shapes of `lite-snn-medium` on CIFAR-10, with random
+//! masks and levels (`network.rs`).
 //!
 //! Prints the tables of docs/engine.md, in Markdown. Every time is the least of several runs on one
 //! thread.
