@@ -124,6 +124,26 @@ fn memory_is_right_within_a_factor_of_two() {
     assert!((0.5..2.0).contains(&(estimate / measured)), "{estimate} {measured}");
 }
 
+/// A candidate is trained as a final network is, on the batches of the search.
+#[test]
+fn a_search_that_trains_candidates_needs_what_its_larger_network_needs() {
+    let memory = |fitness: &str, batch: u32| {
+        let runs = tempfile::tempdir().unwrap();
+        let optimizer = format!("optimizer={{ random-search = {{ fitness = \"{fitness}\" }} }}");
+        let retrain = format!("retrain.batch_size={batch}");
+        let wide = "space.spike-dhs={ channels = { search = 1, retrain = 16 }, stem_stride = 1 }";
+        let fixed = "timesteps={ fixed = { steps = 5 } }";
+        let alone = "variant=[{ name = \"lite-snn\" }]";
+        let sets = [optimizer.as_str(), &retrain, wide, fixed, alone, "search.batch_size=40"];
+        let options: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
+        plan(runs.path(), &options)[0]["memory_bytes"].as_f64().unwrap()
+    };
+    let (trained, along_paths, retrained) = (memory("training", 1), memory("supernet", 1), memory("supernet", 40));
+    assert!(trained > along_paths + 50e6, "{trained} {along_paths}");
+    // Each plan is made by a process of its own, which itself is not always equally large.
+    assert!((trained - retrained).abs() < 10e6, "{trained} {retrained}");
+}
+
 #[test]
 fn what_does_not_fit_the_memory_is_refused_before_anything_starts() {
     for (command, stdout_is_empty) in [("run", true), ("plan", false)] {

@@ -1,6 +1,6 @@
 //! `litesnn cost`: what a design costs, by layer and in all, without training it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use litesnn_framework::data::{DataInfo, Dataset, Edition};
 use litesnn_framework::ground::file::read_text;
@@ -54,8 +54,8 @@ struct Blueprint {
     /// Fraction of images that run each timestep, where that run had early exit.
     running: Option<Vec<f64>>,
     notes: Vec<String>,
-    /// Its masks, where an optimizer has written them.
-    ticket: Option<Ticket>,
+    /// Its masks, where an optimizer has written them, and the file of their design.
+    ticket: Option<(Ticket, PathBuf)>,
 }
 
 pub fn cost(options: &Cost) -> Result<Exit, Failure> {
@@ -128,7 +128,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
     };
     Ok(Blueprint {
         name: path.display().to_string(),
-        ticket: design.ticket_beside(path)?,
+        ticket: design.ticket_beside(path)?.map(|ticket| (ticket, path.to_owned())),
         space: serde_json::from_value(space).map_err(wrong("space"))?,
         compressors: serde_json::from_value(Value::Array(compressor)).map_err(wrong("compressor"))?,
         info: other_data(options)?.unwrap_or(info),
@@ -217,7 +217,10 @@ fn of_variant(
     let rates = run.filter(|folder| folder.join(files::LAYERS).exists());
     Ok(Blueprint {
         name,
-        ticket: file.map_or(Ok(None), |file| design.ticket_beside(file))?,
+        ticket: match file {
+            Some(file) => design.ticket_beside(file)?.map(|ticket| (ticket, file.to_owned())),
+            None => None,
+        },
         design,
         space: serde_json::from_value(read("space")).map_err(unreadable)?,
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
@@ -281,8 +284,8 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
         blueprint.compressors.iter().map(|compressor| (compressor.typetag_name(), compressor.as_ref())).collect();
     let architecture = design.architecture();
     let network = blueprint.space.network(&architecture, &design.compression, false, info, &compressors, &mut build)?;
-    if let Some(ticket) = &blueprint.ticket {
-        ticket.give(network.as_ref())?;
+    if let Some((ticket, design)) = &blueprint.ticket {
+        ticket.give(network.as_ref(), design)?;
     }
 
     let accounting = design.accounting.clone().unwrap_or_default();

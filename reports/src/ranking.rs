@@ -34,8 +34,10 @@ pub const FEWEST: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Pair {
     architecture: Architecture,
-    /// Validation accuracy of its path in the supernet, 0..1.
+    /// Validation accuracy of its path in the supernet, 0..1, or its score before training.
     pub believed: f64,
+    /// Whether it is a score.
+    pub scored: bool,
     /// Validation accuracy of its final network, 0..1.
     pub trained: f64,
 }
@@ -45,13 +47,14 @@ pub struct Pair {
 pub fn pairs(trial: &FinishedTrial) -> Vec<Pair> {
     let read = |row: &CandidateRow| Some((Design::parse(&row.design, Path::new("")).ok()?.architecture(), row.clone()));
     let all: Vec<(Architecture, CandidateRow)> = trial.candidates.iter().filter_map(read).collect();
-    let (paths, networks): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, row)| row.epochs == 0);
-    let pair = |(architecture, path): (Architecture, CandidateRow)| {
+    let (beliefs, networks): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, row)| row.epochs == 0);
+    let pair = |(architecture, belief): (Architecture, CandidateRow)| {
         let (_, trained) = networks.iter().find(|(other, _)| *other == architecture)?;
-        let (believed, trained) = (path.validation_accuracy, trained.validation_accuracy);
-        Some(Pair { architecture, believed, trained })
+        let scored = belief.validation_accuracy.is_nan();
+        let believed = if scored { belief.fitness } else { belief.validation_accuracy };
+        Some(Pair { architecture, believed, scored, trained: trained.validation_accuracy })
     };
-    paths.into_iter().filter_map(pair).collect()
+    beliefs.into_iter().filter_map(pair).collect()
 }
 
 /// The agreement of beliefs with trained accuracies.
@@ -71,7 +74,7 @@ impl Agreement {
         let count = values.len();
         let mut score = 0.0;
         for (index, one) in values.iter().enumerate() {
-            score += values[..index].iter().map(|other| sign(one.0 - other.0) * sign(one.1 - other.1)).sum::<f64>();
+            score += values[..index].iter().map(|other| order(one.0, other.0) * order(one.1, other.1)).sum::<f64>();
         }
         let of_ties = |value: fn(&(f64, f64)) -> f64| ties(values.iter().map(value).collect());
         let (t, u) = (of_ties(|pair| pair.0), of_ties(|pair| pair.1));
@@ -128,9 +131,9 @@ pub fn of_trainings(group: &SeedGroup) -> Option<f64> {
     (!taus.is_empty()).then(|| taus.iter().sum::<f64>() / taus.len() as f64)
 }
 
-/// −1, 0 or 1.
-fn sign(difference: f64) -> f64 {
-    if difference == 0.0 { 0.0 } else { difference.signum() }
+/// −1, 0 or 1: whether a value is smaller than another one, equal or larger. Scores may be infinite.
+fn order(one: f64, other: f64) -> f64 {
+    f64::from(i8::from(one > other) - i8::from(one < other))
 }
 
 /// How many values are equal, for each group of equal values.
@@ -177,7 +180,7 @@ mod tests {
         let architecture = Design::parse("version = 1\nspace = \"layers\"\ntimesteps = 4\n", Path::new(""))
             .map(|design| design.architecture())
             .unwrap();
-        let pair = |(believed, trained)| Pair { architecture: architecture.clone(), believed, trained };
+        let pair = |(believed, trained)| Pair { scored: false, architecture: architecture.clone(), believed, trained };
         let (chosen, chance) = regrets(&[(0.1, 0.9), (0.4, 0.5), (0.4, 0.7)].map(pair));
         assert!((chosen - 0.4).abs() < 1e-12 && (chance - 0.2).abs() < 1e-12, "{chosen} {chance}");
     }

@@ -58,6 +58,30 @@ fn beliefs_are_paired_with_trainings_of_the_same_architecture() {
     assert_eq!(svg.matches("<circle").count(), 12 + 1, "a mark for each architecture and seed, and one in the key");
 }
 
+/// A score has no accuracy: its fitness is the belief, and minus infinity is less than all others.
+#[test]
+fn scores_before_training_are_beliefs_in_a_figure_of_their_own() {
+    let runs = tempfile::tempdir().unwrap();
+    let trained = [0.50, 0.55, 0.60, 0.65, 0.80, 0.75];
+    ranked(runs.path(), 0, [f64::NAN; 6], trained);
+    let file = Made::searched("ranking", "supernet", 0).folder(runs.path()).join(files::CANDIDATES);
+    let mut rows: Vec<CandidateRow> = record::read(&file).unwrap();
+    let scores = [f64::NEG_INFINITY, f64::NEG_INFINITY, -40.0, -30.0, 10.0, 2.0];
+    rows.iter_mut().zip(scores).for_each(|(row, score)| row.fitness = score);
+    record::write(&file, &rows).unwrap();
+    let all = tables(runs.path());
+    let (_, ranking) = all.iter().find(|(name, _)| name == "ranking").unwrap();
+    let csv = table::csv::render(ranking).unwrap();
+    // Two beliefs are equal, and all 14 other pairs agree: 14 / sqrt(14 · 15) = 0.97.
+    let row = csv.lines().nth(1).unwrap();
+    assert!(row.starts_with("supernet,0,better than an order by chance,0.97,") && row.contains(",6,0.0,"), "{csv}");
+    let found = trials::find(runs.path(), &[]).unwrap();
+    let figures = figure::of_experiment(&found.experiments[0]).unwrap();
+    assert!(figures.iter().all(|figure| figure.name != "ranking"), "no accuracy was believed");
+    let svg = figures.iter().find(|figure| figure.name == "ranking-score").unwrap().svg().unwrap();
+    assert_eq!(svg.matches("<circle").count(), 4 + 1, "a mark for each finite score, and one in the key");
+}
+
 #[test]
 fn a_search_that_only_believed_has_neither() {
     let runs = tempfile::tempdir().unwrap();

@@ -66,23 +66,33 @@ impl Ticket {
         holders(network).next().is_some()
     }
 
-    /// Writes the masks into the network.
+    /// Writes the masks into the network. `design` is the file of the design that the ticket lies
+    /// beside. Where no compressor of the network takes its masks from a ticket, nothing is done.
     ///
     /// # Errors
     ///
-    /// A layer that the ticket has no mask of its shape for.
-    pub fn give(&self, network: &dyn Network) -> Result<()> {
-        for (layer, buffer) in holders(network) {
+    /// A layer that the ticket has no mask of its shape for, and a mask that is of none of the layers.
+    pub fn give(&self, network: &dyn Network, design: &Path) -> Result<()> {
+        let other = |message: String| Error::Content {
+            path: Ticket::beside(design),
+            message,
+            hint:
+                "it is the ticket of another network: keep the space, its width and the compressors with which it was \
+                   found, or take another design"
+                    .into(),
+        };
+        let holders: Vec<(SynapseLayer, Tensor)> = holders(network).collect();
+        let known = |name: &String| holders.iter().any(|(layer, _)| layer.shape.name == *name);
+        if let Some(name) = self.masks.keys().find(|name| !holders.is_empty() && !known(name)) {
+            return Err(other(format!("has a mask for `{name}`, which is no layer of the network that takes one")));
+        }
+        for (layer, buffer) in holders {
             let name = &layer.shape.name;
-            let mask = self.masks.get(name).ok_or_else(|| {
-                Error::design(format!("its ticket has no mask for the layer `{name}`: it is that of another network"))
-            })?;
+            let mask = self.masks.get(name).ok_or_else(|| other(format!("has no mask for the layer `{name}`")))?;
             let shape: Vec<i64> = mask.shape.iter().map(|side| *side as i64).collect();
-            if shape != buffer.size() {
-                let size = buffer.size();
-                let message =
-                    format!("its ticket has a mask of shape {shape:?} for `{name}`, whose weights are {size:?}");
-                return Err(Error::design(message));
+            let size = buffer.size();
+            if shape != size {
+                return Err(other(format!("has a mask of shape {shape:?} for `{name}`, whose weights are {size:?}")));
             }
             let kept = Tensor::from_slice(&mask.kept).view(shape.as_slice());
             tch::no_grad(|| buffer.shallow_clone().copy_(&kept));

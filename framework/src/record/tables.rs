@@ -66,9 +66,10 @@ table! {
         /// The design that the candidate stands for, as in `design.toml`.
         pub design: String,
         /// Epochs that the candidate alone was trained for; 0 where it has the weights of a
-        /// supernet.
+        /// supernet, or none that were trained.
         pub epochs: i64,
-        /// Cross-entropy on the validation split.
+        /// Cross-entropy on the validation split. Of a candidate that was scored before training, this
+        /// and the four numbers below are NaN.
         pub validation_loss: f64,
         /// Accuracy on the validation split, 0..1.
         pub validation_accuracy: f64,
@@ -80,7 +81,8 @@ table! {
         /// Model size of the final network in bytes as the paper counts it: kept weights at their
         /// bits, normalisation and biases in 32 bits.
         pub model_size_bytes: f64,
-        /// What the search ranks candidates by: the more, the better. NaN until the search ends.
+        /// What the search ranks candidates by: the more, the better. NaN until the search ends, but
+        /// for a score before training.
         pub fitness: f64,
         /// Time of the device in seconds that measuring the candidate took, without its training,
         /// which `history.parquet` has. A time column.

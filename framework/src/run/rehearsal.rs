@@ -8,6 +8,9 @@
 //! time = setup + sum over stages of epochs · (training images · a + validation images · v + checkpoint) + test images · v
 //! ```
 //!
+//! A search that trains candidates trains two of them here, and as many in the whole as its budget has
+//! room for: the others are taken to last as long as the mean of the two.
+//!
 //! The batch is the manifest's unless a step of it would take seconds. Where the timesteps are
 //! searched, retraining is taken to run the mean of the candidates, rounded up: so the estimate can
 //! be wrong by what the search saves.
@@ -28,7 +31,7 @@ use crate::ground::threads::Threads;
 use crate::manifest::Plan;
 use crate::network::Design;
 use crate::record::{Event, Observer, Stage, TrialLabel};
-use crate::train::{Session, SessionSpec, Teacher};
+use crate::train::{Phase, Session, SessionSpec, Teacher, TrainedCandidates};
 
 /// Multiply-accumulate operations of a step that is short enough: about a second of two cores.
 const SHORT: f64 = 2e10;
@@ -61,6 +64,8 @@ pub struct Rehearsal {
     pub stages: Vec<StageTime>,
     /// Seconds outside of the stages: building networks, opening the folder.
     pub setup: f64,
+    /// The candidates that the search trains.
+    pub trains: Option<TrainedCandidates>,
     /// A design like the one that the trial will find.
     pub design: Design,
     /// Samples of the real splits: validation, test.
@@ -75,7 +80,19 @@ impl Rehearsal {
             one.epochs as f64 * (one.images as f64 * one.train + validation * one.validate + one.keep)
         };
         let measured = self.stages.last().map_or(0.0, |stage| test * stage.validate);
-        self.setup + self.stages.iter().map(stage).sum::<f64>() + measured
+        let is_candidate = |one: &&StageTime| matches!(Phase::named(one.stage.name()), Some(Phase::Candidate(_)));
+        let candidates: Vec<f64> = self.stages.iter().filter(is_candidate).map(stage).collect();
+        self.setup + self.stages.iter().map(stage).sum::<f64>() + self.other_candidates(&candidates) + measured
+    }
+
+    /// Seconds of the candidates that were not rehearsed, by those of the others.
+    fn other_candidates(&self, rehearsed: &[f64]) -> f64 {
+        let (Some(TrainedCandidates { count, device_seconds }), false) = (self.trains, rehearsed.is_empty()) else {
+            return 0.0;
+        };
+        let each = rehearsed.iter().sum::<f64>() / rehearsed.len() as f64;
+        let count = (count as f64).min((device_seconds / each).ceil());
+        (count - rehearsed.len() as f64).max(0.0) * each
     }
 }
 
@@ -164,7 +181,9 @@ pub fn rehearse(
     let design = design?;
     let times = timer.times.into_inner();
     let setup = (begin.elapsed().as_secs_f64() - opened - times.inside).max(0.0);
-    Ok(Rehearsal { stages: times.stages, setup, design, samples: [whole.validation.len(), whole.test.len()] })
+    let trains = manifest.optimizer.as_ref().zip(manifest.search.as_ref());
+    let trains = trains.and_then(|(optimizer, search)| optimizer.trains(search.epochs));
+    Ok(Rehearsal { stages: times.stages, setup, trains, design, samples: [whole.validation.len(), whole.test.len()] })
 }
 
 fn first(split: &Split, count: usize) -> Split {
@@ -220,5 +239,36 @@ impl Observer for Timer {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Architecture, Compression};
+
+    /// Two of ten candidates of 8 and 12 s: eight more of 10 s; and 35 s are over in the fourth.
+    #[test]
+    fn all_candidates_that_are_trained_are_counted() {
+        let stage = |name: &str, epochs: usize| StageTime {
+            stage: Stage::named(name),
+            epochs,
+            images: 100,
+            train: 0.01,
+            validate: 0.0,
+            keep: 0.0,
+        };
+        let architecture = Architecture { space: String::new(), edges: Vec::new() };
+        let seconds = |trains: Option<TrainedCandidates>| {
+            let stages = vec![stage("candidate 1", 8), stage("candidate 2", 12), stage("retrain", 5)];
+            let design = Design::new(architecture.clone(), 1, Compression::new());
+            Rehearsal { stages, setup: 1.0, trains, design, samples: [0, 0] }.seconds()
+        };
+        let trains = |count, device_seconds| seconds(Some(TrainedCandidates { count, device_seconds }));
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}, not {expected}");
+        close(seconds(None), 26.0);
+        close(trains(10, f64::INFINITY), 106.0);
+        close(trains(usize::MAX, 35.0), 46.0);
+        close(trains(1, f64::INFINITY), 26.0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::Device;
 
 use super::agenda::tasks;
@@ -82,7 +82,7 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Ve
     // The first trial of each kind: those that are alike in what matters here need the same.
     let mut seen: HashMap<String, usize> = HashMap::new();
     for (index, (trial, task)) in plan.trials.iter().zip(planned).enumerate() {
-        let first = *seen.entry(what_matters(&trial.settings)).or_insert(index);
+        let first = *seen.entry(what_matters(trial)).or_insert(index);
         let alike = all.get(first).and_then(|looked| looked.as_ref().ok()?.needs.as_ref().ok());
         // What its teacher needs, where that can be said.
         let teacher = trial.taught_by.and_then(|teacher| all[teacher].as_ref().ok()?.needs.as_ref().ok());
@@ -93,10 +93,18 @@ pub fn survey(plan: &Plan, runs: &Path, store: &DataStore, device: Device) -> Ve
 }
 
 /// The settings that [`needs`] depends on.
-fn what_matters(settings: &Value) -> String {
+fn what_matters(trial: &Trial) -> String {
+    let settings = &trial.settings;
     let sections = ["dataset", "space", "compressor", "timesteps", "design"].map(|section| &settings[section]);
     let sizes = ["search", "retrain"].map(|stage| &settings[stage]["batch_size"]);
-    json!([sections, sizes, settings["retrain"]["teacher"], settings["search"].is_null()]).to_string()
+    let teacher = &settings["retrain"]["teacher"];
+    json!([sections, sizes, teacher, settings["search"].is_null(), trains_candidates(&trial.manifest)]).to_string()
+}
+
+/// Whether the search trains networks of candidates.
+fn trains_candidates(manifest: &Manifest) -> bool {
+    let search = manifest.optimizer.as_ref().zip(manifest.search.as_ref());
+    search.is_some_and(|(optimizer, search)| optimizer.trains(search.epochs).is_some())
 }
 
 fn look(
@@ -224,7 +232,11 @@ fn needs(
     let search = match (&searched, &manifest.search) {
         (Some(size), Some(training)) => {
             let batch = training.batch_size.min(data.train);
-            size.training_bytes(batch, manifest.timesteps.max(), shape, device, training.kept_beside_weights())
+            let bytes = |size: &NetworkSize| {
+                size.training_bytes(batch, manifest.timesteps.max(), shape, device, training.kept_beside_weights())
+            };
+            // A candidate is a final network, which may be the larger one.
+            if trains_candidates(manifest) { bytes(size).max(bytes(&network)) } else { bytes(size) }
         }
         _ => 0,
     };

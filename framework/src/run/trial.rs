@@ -245,7 +245,10 @@ impl<'a> Job<'a> {
                     session.note(&inheritance.give(network.as_ref(), &parameters).map_err(Error::Record)?);
                 }
                 match ticket {
-                    Some(ticket) => ticket.give(network.as_ref())?,
+                    Some(ticket) => {
+                        let found = folder.file(files::DESIGN);
+                        ticket.give(network.as_ref(), self.task.design_file.as_ref().unwrap_or(&found))?;
+                    }
                     // A checkpoint of retraining holds the masks, and a search has said what is missing.
                     None if session.resumed_in(Phase::Retrain) || manifest.search.is_some() => {}
                     None if Ticket::is_needed(network.as_ref()) => return Err(Ticket::missing(network.as_ref())),

@@ -3,7 +3,8 @@
 //! ```text
 //! candidate n    final network of the architecture, trained from new weights as [search] says     Search::train_candidate
 //!                path of the architecture in the supernet, whose weights all candidates share      Search::try_path
-//! belief         accuracy, spikes, Bit-SynOps on the validation images; size of the final network
+//!                network of the architecture before it is trained, which a score judges            Search::try_score
+//! belief         accuracy, spikes, Bit-SynOps on the validation images; size of the final network; or the score alone
 //! ```
 //!
 //! A trained candidate is a stage of the trial, `candidate 17`, with its epochs in the history. What
@@ -19,6 +20,15 @@ use crate::network::{
 };
 use crate::record::{CandidateRow, Stage};
 use crate::{Error, Result};
+
+/// How many networks a search trains one after another, at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainedCandidates {
+    /// Their number.
+    pub count: usize,
+    /// Seconds of the device after which none begins; infinite without a limit.
+    pub device_seconds: f64,
+}
 
 impl Search<'_, '_> {
     /// The candidates so far, in order.
@@ -82,7 +92,7 @@ impl Search<'_, '_> {
             train(self, &name)?;
             let rows = self.session.history().iter();
             let epochs = rows.filter(|row| row.stage == stage).count();
-            let row = self.session.decide(|| self.believe(number, self.decode(), None, epochs))?;
+            let row = self.session.count_deciding(|| self.believe(number, self.decode(), None, epochs))?;
             self.session.keep_candidate(row)?;
         }
         self.tried = number;
@@ -101,8 +111,37 @@ impl Search<'_, '_> {
             let path = self.path(architecture)?;
             let decoded = self.decode();
             let design = Design::new(architecture.clone(), decoded.timesteps, decoded.compression);
-            let row = self.session.decide(|| self.believe(number, design, Some(&path), 0))?;
+            let row = self.session.count_deciding(|| self.believe(number, design, Some(&path), 0))?;
             self.session.keep_candidate(row)?;
+        }
+        self.tried = number;
+        Ok(())
+    }
+
+    /// The next candidate: an architecture that is believed by a `score` of the optimizer's own before
+    /// it is trained. The score is its fitness, and nothing else is measured.
+    ///
+    /// # Errors
+    ///
+    /// What `score` returns.
+    pub fn try_score(&mut self, architecture: &Architecture, score: impl FnOnce(&Self) -> Result<f64>) -> Result<()> {
+        let number = self.tried + 1;
+        if !self.knows(number, architecture) {
+            let watch = Stopwatch::start(self.session.device);
+            let fitness = self.session.count_deciding(|| score(self))?;
+            let design = Design::new(architecture.clone(), self.timesteps(), Compression::new());
+            self.session.keep_candidate(CandidateRow {
+                candidate: number as i64,
+                design: design.to_toml(),
+                epochs: 0,
+                validation_loss: f64::NAN,
+                validation_accuracy: f64::NAN,
+                spikes: f64::NAN,
+                bit_syn_ops: f64::NAN,
+                model_size_bytes: f64::NAN,
+                fitness,
+                device_seconds: watch.device(),
+            })?;
         }
         self.tried = number;
         Ok(())

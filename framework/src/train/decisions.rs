@@ -140,8 +140,12 @@ impl<'a> OpenDecisions<'a> {
     /// Refuses a search that ends with the warm-up of its timesteps, unless their number is among
     /// the `controls`.
     pub fn check_warmup(&self, controls: &[Role]) -> Result<(), AtRandom> {
+        self.check_warmup_of(("search.epochs", self.search.epochs), controls)
+    }
+
+    /// The same of another training than that of `[search]`, which has the epochs of the setting `key`.
+    pub fn check_warmup_of(&self, (key, epochs): (&str, usize), controls: &[Role]) -> Result<(), AtRandom> {
         let open = self.roles.contains(&Role::TimestepLogit) && !controls.contains(&Role::TimestepLogit);
-        let epochs = self.search.epochs;
         if !open || epochs > self.warmup {
             return Ok(());
         }
@@ -150,11 +154,15 @@ impl<'a> OpenDecisions<'a> {
             count => format!("the first {count} epochs are"),
         };
         Err(AtRandom {
-            key: "search.epochs".into(),
+            key: key.into(),
             message: format!(
-                "`search.epochs` is {epochs}, and {warmup} the warm-up of the timesteps: their number would be decided at random"
+                "`{key}` is {epochs}, and {warmup} the warm-up of the timesteps: their number would be decided at random"
             ),
-            help: format!("search for {} epochs or more, or make the warm-up shorter", self.warmup + 1),
+            help: format!(
+                "{} for {} epochs or more, or make the warm-up shorter",
+                if key.starts_with("search") { "search" } else { "train" },
+                self.warmup + 1
+            ),
         })
     }
 }

@@ -34,6 +34,7 @@ mod teacher;
 pub use augment::Augmentation;
 pub use batch::{Batch, Batches};
 pub use by_levels::Counted;
+pub use candidates::TrainedCandidates;
 pub use checkpoint::{Begun, Checkpoint, Deciding};
 pub use decisions::{AtRandom, OpenDecisions, decision};
 pub use descent::{Algorithm, Descent, Rate, clip_gradients};

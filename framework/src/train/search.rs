@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Algorithm, AtRandom, Batch, Descent, EpochNotes, HeldOut, OpenDecisions, Phase, Rate, Schedules, Session,
-    StageSpec, StepReport, Training, evaluate,
+    StageSpec, StepReport, TrainedCandidates, Training, evaluate,
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
@@ -46,6 +46,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
     /// its progress.
     fn epochs(&self, search: usize, retrain: usize) -> usize {
         search + retrain
+    }
+
+    /// The networks of candidates that it trains one after another, where it does so; its `[search]` has
+    /// so many epochs: for who estimates time and memory.
+    fn trains(&self, _epochs: usize) -> Option<TrainedCandidates> {
+        None
     }
 
     /// Whether it runs a supernet along the paths of architectures, whatever its settings, so that the
@@ -434,6 +440,12 @@ impl<'a, 'b> Search<'a, 'b> {
         Ok(all)
     }
 
+    /// Counts the time of `work` among what designing costs. Stages, candidates and [`Search::show`] count
+    /// theirs; a search that works for long outside of them says so.
+    pub fn count_deciding<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.session.count_deciding(work)
+    }
+
     /// The error [`Interrupted`](crate::Error::Interrupted) where a request to stop is there. A search
     /// that works for long outside of its stages asks now and then.
     pub fn go_on(&self) -> Result<()> {
@@ -473,7 +485,7 @@ impl<'a, 'b> Search<'a, 'b> {
             None if self.session.resumed_in(Phase::Settled) => Design::read(&file)?,
             None => {
                 let compression = self.decisions(decided);
-                let Architecture { space, edges } = self.session.decide(|| choose(self))?;
+                let Architecture { space, edges } = choose(self)?;
                 let design = Design { space, edges, compression, timesteps: self.timesteps(), ..self.decode() };
                 write_atomically(&file, design.to_toml().as_bytes())?;
                 design

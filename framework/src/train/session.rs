@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
     }
 
     /// Counts the time of `work` as time of deciding, once, whatever `work` itself counts.
-    pub(super) fn decide<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn count_deciding<T>(&self, work: impl FnOnce() -> T) -> T {
         let (before, watch) = (self.deciding.get(), Stopwatch::start(self.device));
         let done = work();
         let (seconds, device_seconds) = (before.seconds + watch.wall(), before.device_seconds + watch.device());
@@ -374,7 +374,7 @@ impl<'a> Session<'a> {
             None => (count, spec.batch_size),
         };
         let course = Course::new(self.splits, self.device, self.seed, spec, batch_size);
-        self.decide(|| {
+        self.count_deciding(|| {
             for batch in (0..).flat_map(|epoch| course.batches(epoch)).take(count) {
                 self.go_on()?;
                 see(&batch);

@@ -10,7 +10,9 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::{Architecture, Design};
 use litesnn_framework::record::CandidateRow;
-use litesnn_framework::train::{AtRandom, Batch, Found, OpenDecisions, Regime, Search, SearchParts, Searched};
+use litesnn_framework::train::{
+    AtRandom, Batch, Found, OpenDecisions, Regime, Search, SearchParts, Searched, TrainedCandidates,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +141,17 @@ impl Judge {
         others.roles.retain(|role| *role != Role::ArchitectureLogit);
         self.passes.check(name, &others)?;
         others.check_warmup(&self.passes.controls())
+    }
+
+    /// The candidates that the budget has room for, of `epochs` each, where they are trained.
+    pub fn trains(&self, epochs: usize) -> Option<TrainedCandidates> {
+        let Budget { evaluations, epochs: in_all, device_seconds } = self.budget;
+        let by_epochs = in_all.map(|most| most.get() / epochs.max(1));
+        let count = [evaluations.map(NonZeroUsize::get), by_epochs].into_iter().flatten().min();
+        (self.fitness == Fitness::Training).then_some(TrainedCandidates {
+            count: count.unwrap_or(usize::MAX),
+            device_seconds: device_seconds.unwrap_or(f64::INFINITY),
+        })
     }
 
     /// Prepares for candidates: trains the supernet where they are paths in it.
@@ -281,6 +294,21 @@ mod tests {
         assert!((found[0] - 0.9513).abs() < 5e-5 && (found[1] - 0.9 * 1.5f64.powf(-0.08)).abs() < 1e-12, "{found:?}");
         // A network that never fires.
         assert_eq!(judge.fitness(&[row(0.1, 0.0), row(0.1, 1.0)]), [0.1, 0.1]);
+    }
+
+    #[test]
+    fn the_trainings_that_a_budget_has_room_for_are_known_before() {
+        let budget = |evaluations: usize, epochs: usize| Budget {
+            evaluations: NonZeroUsize::new(evaluations),
+            epochs: NonZeroUsize::new(epochs),
+            device_seconds: None,
+        };
+        let trains = |budget| judge(Cost::Spikes, budget).trains(3).expect("candidates are trained").count;
+        assert_eq!([budget(20, 0), budget(20, 10), budget(2, 10)].map(trains), [20, 3, 2]);
+        let seconds = judge(Cost::Spikes, Budget { device_seconds: Some(9.0), ..Budget::default() }).trains(3);
+        assert_eq!(seconds, Some(TrainedCandidates { count: usize::MAX, device_seconds: 9.0 }));
+        let paths = Judge { fitness: Fitness::Supernet, ..judge(Cost::Spikes, budget(20, 0)) };
+        assert_eq!(paths.trains(3), None);
     }
 
     #[test]

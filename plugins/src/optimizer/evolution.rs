@@ -34,8 +34,12 @@
 //!
 //! The best candidate's edges, decisions and timesteps are the design, which is retrained from new
 //! weights. `candidates.parquet` has what was believed of every candidate. A budget in
-//! `device_seconds` ends after other candidates on another machine; the table has those that were
-//! tried. `litesnn plan --time` rehearses two candidates, and its estimate counts these two alone.
+//! `device_seconds` ends after other candidates on another machine, or on a busier one, so that the
+//! trial is not the same to the bit; the table has those that were tried. The search ends with the
+//! first candidate after the budget: it takes more by one candidate at the most, or by the training
+//! of the supernet, which is not cut short. `litesnn plan --time` rehearses two candidates: its
+//! estimate counts all trainings that the budget has room for, and of paths, whose measuring is
+//! short, those two alone.
 //!
 //! What differs from AutoSNN: S_avg was there the mean over the supernet's training, which changes
 //! the unit of the fitness and no order; classes are not voted for by ten neurons each, unless the
@@ -43,7 +47,7 @@
 
 use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::Architecture;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search};
+use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search, TrainedCandidates};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,6 +178,12 @@ impl Optimizer for Evolution {
 
     fn decides(&self) -> Vec<Role> {
         self.judge().passes.decides_by_choice()
+    }
+
+    fn trains(&self, epochs: usize) -> Option<TrainedCandidates> {
+        let pools = (0..=self.rounds).map(|round| self.pool(round).len()).sum();
+        let trained = self.judge().trains(epochs)?;
+        Some(TrainedCandidates { count: trained.count.min(pools), ..trained })
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {

@@ -53,7 +53,7 @@ two_pass_settings! {
     pub struct HessianBits {
         /// Mean bits that the choice may cost.
         #[schemars(range(max = 32.0), extend("exclusiveMinimum" = 0.0, "x-unit" = "bits"))]
-        pub budget: f64 = 4.0,
+        pub budget: f64 = BUDGET,
         /// What the budget is a mean over.
         pub of: Cost = Cost::Memory,
         /// Bit-widths given by hand, in place of the budget: of the groups by the traces of their
@@ -88,6 +88,8 @@ pub enum Cost {
 }
 
 const NAME: &str = "hessian-bits";
+/// `budget` where a manifest has none.
+const BUDGET: f64 = 4.0;
 
 register! {
     kind: Optimizer,
@@ -171,6 +173,13 @@ impl Optimizer for HessianBits {
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+        if self.budget != BUDGET && !self.ranked_bits.is_empty() {
+            return Err(AtRandom {
+                key: format!("optimizer.{NAME}.budget"),
+                message: "`budget` has no effect where `ranked_bits` gives the bits".into(),
+                help: "keep one of the two".into(),
+            });
+        }
         // No rate moves the bits.
         let roles: Vec<Role> = open.roles.iter().copied().filter(|role| *role != Role::BitLogit).collect();
         let (epochs, count) = (open.retrain.epochs, stages(roles.contains(&Role::TimestepLogit)));

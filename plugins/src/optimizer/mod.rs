@@ -1,6 +1,7 @@
 //! Optimizers: how a search moves the parameters of a supernet, and the passes over a batch that
-//! several of them make, the targets that a cost may have and the epochs that stages share; or the architectures that it tries, and
-//! how several of them believe one.
+//! several of them make, the targets that a cost may have and the epochs that stages share; or the
+//! architectures that it tries, how several of them believe one, and how one is scored before it is
+//! trained.
 
 pub mod candidates;
 pub mod evolution;
@@ -11,6 +12,7 @@ pub mod random_search;
 pub mod ranking_quality;
 pub mod sequential;
 mod shares;
+pub mod spike_score;
 pub mod targets;
 pub mod training_free;
 pub mod two_passes;

@@ -11,7 +11,7 @@
 //! the same settings: with equal budgets the two differ in what they try, and in nothing else.
 
 use litesnn_framework::ground::Role;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search};
+use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search, TrainedCandidates};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,10 @@ impl Optimizer for RandomSearch {
 
     fn decides(&self) -> Vec<Role> {
         self.judge().passes.decides_by_choice()
+    }
+
+    fn trains(&self, epochs: usize) -> Option<TrainedCandidates> {
+        self.judge().trains(epochs)
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {

@@ -1,7 +1,7 @@
 //! Searches that try candidates: what they try, what they keep, and what they refuse.
 
 use litesnn_framework::network::Design;
-use litesnn_framework::record::{self, CandidateRow, EpochRow, files};
+use litesnn_framework::record::{self, CandidateRow, EpochRow, StageRow, files};
 
 use crate::desk::Desk;
 
@@ -41,6 +41,7 @@ fn an_interrupted_search_believes_what_an_uninterrupted_one_does() {
         "evolution = { fitness = \"supernet\", pool = 2, rounds = 2, budget = { evaluations = 4 } }",
         "random-search = { budget = { evaluations = 3 } }",
         "ranking-quality = { architectures = 2, training_epochs = 1 }",
+        "ranking-quality = { architectures = 2, training_epochs = 1, belief = { training-free = { images = 4 } } }",
     ] {
         let (whole, parts) = (desk(optimizer, &[]), desk(optimizer, &[]));
         whole.finish();
@@ -95,6 +96,60 @@ fn each_architecture_is_believed_first_and_trained_afterwards_and_the_same_for_e
         all(paths)
     };
     assert_eq!(tried("experiment.seeds=[0]"), tried("experiment.seeds=[1]"));
+}
+
+/// Guards candidates, scores and traces that cost nothing: a search that trains little looked free.
+#[test]
+fn designing_costs_what_deciding_takes_and_after_interruptions_too() {
+    for (optimizer, decides) in [
+        ("evolution = { fitness = \"supernet\", pool = 2, rounds = 2, budget = { evaluations = 4 } }", true),
+        ("random-search = { budget = { evaluations = 2 } }", true),
+        ("training-free = { architectures = 3, images = 4 }", true),
+        ("hessian-bits = { draws = 1 }", true),
+        ("joint = {}", false),
+    ] {
+        let desk = desk(optimizer, &["retrain.epochs=2"]);
+        desk.finish_stage_by_stage();
+        let stages: Vec<StageRow> = record::read(&desk.trial().join(files::STAGES)).unwrap();
+        let of = |named: &dyn Fn(&StageRow) -> bool| -> f64 {
+            stages.iter().filter(|row| named(row)).map(|row| row.device_seconds).sum()
+        };
+        let (search, deciding) = (of(&|row| row.stage.is_search()), of(&|row| row.stage.name() == "deciding"));
+        assert!((desk.outcome().search_device_seconds - search).abs() < 1e-9, "{optimizer}: {stages:?}");
+        assert_eq!(deciding > 0.0, decides, "{optimizer}: {stages:?}");
+        let tried = desk.trial().join(files::CANDIDATES);
+        let measured: f64 = match tried.exists() {
+            true => candidates(&desk).iter().map(|row| row.device_seconds).sum(),
+            false => 0.0,
+        };
+        assert!(deciding > measured - 1e-9, "{optimizer}: {deciding} s, and the candidates took {measured}");
+    }
+}
+
+/// Of a space with five architectures `training-free` draws each many times, and takes the one that
+/// `ranking-quality` believes best by the same score.
+#[test]
+fn a_score_before_training_is_that_of_the_training_free_search() {
+    let ranking = "ranking-quality = { architectures = 5, training_epochs = 1, belief = { training-free = SCORE } }";
+    for score in ["images = 4, batches = 1", "images = 4, batches = 2, distance = \"hamming\""] {
+        let believed = desk(&ranking.replace("SCORE", &format!("{{ {score} }}")), &[]);
+        let chosen = desk(&format!("training-free = {{ architectures = 60, {score} }}"), &["search.epochs=1"]);
+        believed.finish();
+        chosen.finish();
+        let rows = candidates(&believed);
+        let (beliefs, trainings) = rows.split_at(5);
+        assert!(beliefs.iter().all(|row| row.epochs == 0 && row.validation_accuracy.is_nan()), "{score}");
+        assert!(trainings.iter().all(|row| row.epochs == 1 && row.fitness == row.validation_accuracy), "{score}");
+        let best = (0..5).rev().max_by(|a, b| beliefs[*a].fitness.total_cmp(&beliefs[*b].fitness)).unwrap();
+        let log = std::fs::read_to_string(chosen.trial().join(files::LOG)).unwrap();
+        let said = format!("has the best score: {:.3}", beliefs[best].fitness);
+        assert!(log.contains(&said), "{score}: not `{said}` in {log}");
+        let edges = |folder: &Desk| Design::read(&folder.trial().join(files::DESIGN)).unwrap().edges;
+        assert_eq!(edges(&chosen), edges(&believed), "{score}");
+        let trained = Design::parse(&trainings[best].design, "candidates.parquet".as_ref()).unwrap();
+        let found = Design::read(&believed.trial().join(files::DESIGN)).unwrap();
+        assert_eq!((found.edges, found.compression), (trained.edges, trained.compression), "{score}");
+    }
 }
 
 /// The fitness of the record is that of its accuracies and costs.

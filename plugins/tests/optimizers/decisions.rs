@@ -68,6 +68,24 @@ fn what_chooses_the_architecture_has_no_rate_for_its_logits() {
     accepted(&["optimizer={ lottery-ticket = { architecture_rate = 0.01, rewind_epoch = 1 } }"]);
 }
 
+/// The architectures that are trained decide their number of timesteps, each.
+#[test]
+fn a_training_that_ends_with_the_warmup_is_refused() {
+    let ranking = |epochs: usize| format!("optimizer={{ ranking-quality = {{ training_epochs = {epochs} }} }}");
+    let message = refused(&[&ranking(1)]);
+    let key = "optimizer.ranking-quality.training_epochs";
+    assert!(message.starts_with(&format!("{key}: `{key}` is 1, and the first epoch is the warm-up")), "{message}");
+    assert!(message.ends_with("train for 2 epochs or more, or make the warm-up shorter"), "{message}");
+    accepted(&[&ranking(2)]);
+}
+
+#[test]
+fn bits_come_from_a_budget_or_by_hand() {
+    let message = refused(&["optimizer={ hessian-bits = { budget = 2.0, ranked_bits = [4, 2] } }"]);
+    assert!(message.starts_with("optimizer.hessian-bits.budget: `budget` has no effect"), "{message}");
+    accepted(&["optimizer={ hessian-bits = { ranked_bits = [4, 2] } }"]);
+}
+
 /// It is said before the first step runs, and not after the search.
 #[test]
 fn a_step_of_sequential_without_an_epoch_is_refused() {

@@ -103,6 +103,24 @@ fn a_ticket_travels_with_its_design_and_a_design_without_it_is_refused() {
     assert!(said.contains("design.ticket` is not there"), "{said}");
 }
 
+/// A ticket of another width, or of more layers than take a mask, is refused by its file.
+#[test]
+fn a_ticket_of_another_network_is_refused() {
+    let found = Desk::new(&ROUNDS);
+    found.finish();
+    let file = found.trial().join(files::DESIGN);
+    let source = format!("design={{ file = \"{}\" }}", file.display());
+    let taken = |more: &[&str]| {
+        let refused = Desk::taking(&[&[ROUNDS[0], source.as_str()], more].concat()).try_finish();
+        refused.expect_err("it is of another network")
+    };
+    let said = taken(&["space.spike-dhs.channels.retrain=3"]);
+    let why = "design.ticket` has a mask of shape [4, 1, 3, 3] for `stem`, whose weights are [6, 1, 3, 3]";
+    assert!(said.contains(why), "{said}");
+    let said = taken(&["compressor=[{ ticket = {} }]", "space.spike-dhs.cells=[0]"]);
+    assert!(said.contains("design.ticket` has a mask for `cell1"), "{said}");
+}
+
 /// Guards fifteen trainings that would remove nothing.
 #[test]
 fn without_a_ticket_the_network_is_trained_once() {

@@ -71,7 +71,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Result<Vec<Figure>, Erro
     }
     figures.extend(dots::sweep(experiment, published.iter().any(|(publication, _)| publication.sweep)));
     figures.extend(exits::figure(experiment));
-    figures.extend(ranking::figure(experiment));
+    figures.extend(ranking::figures(experiment));
     figures.extend(budget::figure(experiment));
     figures.extend(curves::training(experiment));
     // One design for each row: the first seed's.

@@ -9,29 +9,44 @@ use crate::ranking::pairs;
 use crate::trials::{ExperimentResults, SeedGroup};
 
 pub struct Ranking {
-    /// The rows of the experiment with the architectures of all their seeds: believed and trained
-    /// accuracy in percent.
+    /// The rows of the experiment with the architectures of all their seeds: believed accuracy in
+    /// percent or score, and trained accuracy in percent.
     series: Vec<(String, Vec<(f64, f64)>)>,
+    scored: bool,
 }
 
 const WIDTH: u32 = 720;
 const PANEL: u32 = 480;
 
-/// One figure for all rows that believed and trained architectures; `None` where there is none.
-pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
+/// One figure for all rows that believed architectures by an accuracy and trained them, and one for
+/// all that did so by a score, whose unit is another one.
+pub fn figures(experiment: &ExperimentResults) -> Vec<Figure> {
+    [false, true].into_iter().filter_map(|scored| figure(experiment, scored)).collect()
+}
+
+fn figure(experiment: &ExperimentResults, scored: bool) -> Option<Figure> {
+    let unit = if scored { 1.0 } else { 100.0 };
     let of_group = |group: &SeedGroup| {
-        let all = group.trials.iter().flat_map(pairs);
-        (group.name.clone(), all.map(|pair| (100.0 * pair.believed, 100.0 * pair.trained)).collect::<Vec<_>>())
+        // A score of minus infinity has no place.
+        let all = group.trials.iter().flat_map(pairs).filter(|pair| pair.scored == scored && pair.believed.is_finite());
+        (group.name.clone(), all.map(|pair| (unit * pair.believed, 100.0 * pair.trained)).collect::<Vec<_>>())
     };
     let series: Vec<_> = experiment.groups.iter().map(of_group).filter(|(_, pairs)| !pairs.is_empty()).collect();
     if series.is_empty() {
         return None;
     }
-    let caption = "A mark for each architecture and seed. A search that ranks well has marks that rise from left to right: only \
-                   their order counts, because paths share their weights and are less accurate than trained networks.";
-    let ranking = Ranking { series };
+    let rises =
+        "A mark for each architecture and seed. A search that ranks well has marks that rise from left to right";
+    let (name, title, why) = match scored {
+        false => {
+            let why = "only their order counts, because paths share their weights and are less accurate than trained networks.";
+            ("ranking", "Ranking quality", why)
+        }
+        true => ("ranking-score", "Ranking quality of a score before training", "only their order counts."),
+    };
+    let ranking = Ranking { series, scored };
     let height = ranking.head_key().height() + PANEL;
-    Some(Figure::new("ranking", "Ranking quality", caption.into(), (WIDTH, height), Content::Ranking(ranking)))
+    Some(Figure::new(name, title, format!("{rises}: {why}"), (WIDTH, height), Content::Ranking(ranking)))
 }
 
 impl Ranking {
@@ -52,7 +67,10 @@ impl Ranking {
             .build_cartesian_2d(left..right, bottom..top)?;
         let [across, up] = [right - left, top - bottom].map(axis_decimals);
         mesh(&mut chart)
-            .x_desc("Believed: validation accuracy of the path in the supernet (%)")
+            .x_desc(match self.scored {
+                false => "Believed: validation accuracy of the path in the supernet (%)",
+                true => "Believed: score before training",
+            })
             .y_desc("Trained: validation accuracy (%)")
             .x_labels(6)
             .y_labels(6)

@@ -17,8 +17,9 @@ pub fn table(experiment: &ExperimentResults) -> Option<Table> {
         return None;
     }
     let mut notes = vec![
-        "Kendall's tau-b between the validation accuracy of an architecture's path in the supernet and of its final network, \
-         trained from new weights: 1 is the same order, 0 none, −1 the opposite one."
+        "Kendall's tau-b between what was believed of an architecture (the validation accuracy of its path in the supernet, or \
+         its score before training) and the validation accuracy of its final network, trained from new weights: 1 is the same \
+         order, 0 none, −1 the opposite one."
             .to_owned(),
         "Regret: what the best of these architectures has more than the one that is believed best. By chance: more than one \
          drawn at random, on average."
