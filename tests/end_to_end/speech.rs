@@ -159,8 +159,7 @@ fn a_clip_of_the_test_split_has_the_same_logits_by_its_file_and_by_the_data_set(
         assert!(heard.get("notes").is_none() && said.contains("yes") && said.contains("3 timesteps"), "{said}");
         found.push(logits);
     }
-    found.dedup();
-    assert_eq!(found.len(), 4, "the clips have logits of their own");
+    assert_ne!(found[0], found[2], "a word is heard, and not the same for all");
 
     // The same second twice: what is behind the first is not heard, and the command says so.
     let long = desk.path().join("long.wav");

@@ -39,7 +39,8 @@ fn onnxruntime_gives_the_bits_of_the_engine() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = networks::Random(7);
     for (name, network) in networks::samples() {
-        let images: Vec<Vec<f32>> = (0..3).map(|_| random.pixels(network.image.shape.iter().product())).collect();
+        let size = network.image.shape.iter().product();
+        let images: Vec<Vec<f32>> = (0..3).map(|_| random.photograph(size)).collect();
         cases::write_case(&folder.path().join(name), &network, &images, &cases::WIDTHS);
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/peers/onnx_witness.py");

@@ -12,6 +12,9 @@ const BATCH: &str = "batch";
 /// The first dimension of what every timestep has.
 const FOLDED: &str = "timesteps_batch";
 
+/// The most taps of an image whose products are added one after another; more are a Conv.
+pub(super) const TAPS: usize = 256;
+
 /// The graph of a network.
 pub(super) fn graph(network: &Network, options: &Options) -> Graph {
     let mut graph = Growing::default();
@@ -64,7 +67,7 @@ impl Layers<'_> {
         let name = &map.name;
         match &map.made {
             Made::Spikes { neuron, currents } => {
-                let mut currents = currents.iter().map(|current| self.current(name, current)).collect::<Vec<_>>();
+                let mut currents = currents.iter().map(|current| self.current(map, current)).collect::<Vec<_>>();
                 let first = currents.remove(0);
                 let sum = currents.into_iter().fold(first, |sum, current| self.added(name, sum, current));
                 self.neurons(name, neuron, sum)
@@ -153,9 +156,10 @@ impl Layers<'_> {
         self.graph.node("Pad", &map.name, &[&value, &pads], vec![])
     }
 
-    fn current(&mut self, name: &str, current: &Current) -> Driven {
+    fn current(&mut self, map: &Map, current: &Current) -> Driven {
+        let name = &map.name;
         match current {
-            Current::Synapses(synapses) => self.synapses(synapses),
+            Current::Synapses(synapses) => self.synapses(synapses, map.shape),
             Current::Scaled { of, divisor, scale, bias } => {
                 let mut value = self.maps[*of].clone();
                 if *divisor != 1.0 {
@@ -167,9 +171,14 @@ impl Layers<'_> {
         }
     }
 
-    fn synapses(&mut self, synapses: &Synapses) -> Driven {
-        let Synapses { name, of, shape, groups, stride, padding, scale, bias, .. } = synapses;
-        let weight = self.weight(synapses);
+    /// The current of synapses, on a map of `output`.
+    fn synapses(&mut self, synapses: &Synapses, output: [usize; 3]) -> Driven {
+        let Synapses { name, of, shape, groups, stride, padding, scale, bias, values, .. } = synapses;
+        if *of == Source::Image && *groups == 1 && shape[1..].iter().product::<usize>() <= TAPS {
+            let sum = self.sum_of_pixels(synapses, output);
+            return Driven::Once(self.scaled(name, sum, scale, bias));
+        }
+        let weight = self.weight(name, shape, values);
         let from = match of {
             Source::Image => self.image.clone(),
             Source::Map(of) => self.maps[*of].clone(),
@@ -188,18 +197,57 @@ impl Layers<'_> {
         }
     }
 
-    /// The weights of a layer as f32.
-    fn weight(&mut self, synapses: &Synapses) -> String {
-        let name = format!("{}/weight", synapses.name);
-        let levels = match &synapses.values {
-            Values::Full(weights) => return self.graph.numbers(&name, &synapses.shape, weights),
+    /// The sums n of a layer that reads the image, `[B, O, H, W]`: the products of one tap after
+    /// another, by channel, row and column, as the engine adds them. Sums of pixels are rounded, and so
+    /// their order matters, which a Conv leaves to the runtime.
+    fn sum_of_pixels(&mut self, synapses: &Synapses, [outputs, height, width]: [usize; 3]) -> String {
+        let Synapses { name, shape, stride, padding, values, .. } = synapses;
+        let taps = shape[1..].iter().product::<usize>();
+        // All weights of a tap side by side: `[taps, O, 1, 1]`.
+        let places = (0..taps).flat_map(|tap| (0..outputs).map(move |output| output * taps + tap));
+        let by_tap = match values {
+            Values::Levels(levels) => Values::Levels(places.map(|place| levels[place]).collect()),
+            Values::Full(weights) => Values::Full(places.map(|place| weights[place]).collect()),
+        };
+        let weights = self.weight(name, &[taps, outputs, 1, 1], &by_tap);
+        let weights = self.graph.split(&weights, 0, taps);
+        let part = |part: &str| format!("{name}/{part}");
+        let mut image = self.image.clone();
+        if *padding > 0 {
+            let pads = [0, 0, *padding, *padding].map(|pad| pad as i64);
+            let pads = self.graph.places(&part("pads"), &[pads, pads].concat());
+            image = self.graph.node("Pad", &part("padded"), &[&image, &pads], vec![]);
+        }
+        let axes = self.graph.places(&part("axes"), &[1, 2, 3]);
+        let steps = self.graph.places(&part("steps"), &[1, *stride as i64, *stride as i64]);
+        let mut sum: Option<String> = None;
+        for (tap, weights) in weights.into_iter().enumerate() {
+            let first = [tap / (shape[2] * shape[3]), tap / shape[3] % shape[2], tap % shape[3]];
+            let last = [first[0], first[1] + (height - 1) * stride, first[2] + (width - 1) * stride];
+            let starts = self.graph.places(&part("starts"), &first.map(|place| place as i64));
+            let ends = self.graph.places(&part("ends"), &last.map(|place| place as i64 + 1));
+            let pixels = self.graph.node("Slice", &part("pixels"), &[&image, &starts, &ends, &axes, &steps], vec![]);
+            let product = self.graph.node("Mul", &part("product"), &[&pixels, &weights], vec![]);
+            sum = Some(match sum {
+                None => product,
+                Some(sum) => self.graph.node("Add", &part("sum"), &[&sum, &product], vec![]),
+            });
+        }
+        sum.expect("a kernel has a tap")
+    }
+
+    /// The weights of a layer as f32, in a shape.
+    fn weight(&mut self, layer: &str, shape: &[usize], values: &Values) -> String {
+        let name = format!("{layer}/weight");
+        let levels = match values {
+            Values::Full(weights) => return self.graph.numbers(&name, shape, weights),
             Values::Levels(levels) => levels,
         };
         let (kind, bytes) = held(levels, self.width);
         if kind == FLOAT {
-            return self.graph.tensor(&name, kind, &synapses.shape, bytes);
+            return self.graph.tensor(&name, kind, shape, bytes);
         }
-        let levels = self.graph.tensor(&format!("{}/levels", synapses.name), kind, &synapses.shape, bytes);
+        let levels = self.graph.tensor(&format!("{layer}/levels"), kind, shape, bytes);
         let one = self.graph.scalar(1.0);
         self.graph.node("DequantizeLinear", &name, &[&levels, &one], vec![])
     }
@@ -298,7 +346,8 @@ impl Layers<'_> {
 
     /// The logits `[B, K]`, as the value `name`.
     fn logits(&mut self, logits: &Logits, name: &str) {
-        let layer = self.synapses(&logits.synapses);
+        let outputs = logits.synapses.shape[0];
+        let layer = self.synapses(&logits.synapses, [outputs, 1, 1]);
         let votes = match &logits.neuron {
             Some(neuron) => self.neurons(&format!("{name}/neurons"), neuron, layer),
             None => self.always(layer),

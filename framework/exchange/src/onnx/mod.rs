@@ -11,6 +11,7 @@
 //! | x = (pixel - mean) / std | Sub, Div |
 //! | levels | integers, and DequantizeLinear with scale 1 ([`Width`]) |
 //! | I = scale · n + bias | Conv, whose sum n is a whole number, then Mul and Add |
+//! | the same of the image | for each tap Slice, Mul and Add, since the order of rounded sums matters |
 //! | currents of a node | Add, one after another; the image's are computed once, and repeated T times |
 //! | u > threshold, reset | for each timestep Mul, Add, Greater, Where, Cast |
 //! | side by side, resized | Concat; Gather of rows and of columns, whose places litesnn computes |

@@ -32,6 +32,11 @@ impl Random {
         (0..numbers).map(|_| self.below(65) as f32 / 64.0).collect()
     }
 
+    /// Bytes divided by 255, as a photograph has them: sums of them are rounded.
+    pub fn photograph(&mut self, numbers: usize) -> Vec<f32> {
+        (0..numbers).map(|_| self.below(256) as f32 / 255.0).collect()
+    }
+
     /// Levels of a mid-rise quantiser in half steps, of which a fraction is kept.
     fn levels(&mut self, numbers: usize, bits: u32, kept: u64) -> Values {
         let level = |random: &mut Random| match random.below(100) < kept {
