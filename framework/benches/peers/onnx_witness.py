@@ -99,7 +99,7 @@ def over_a_split(path, told, images):
     assert len(inputs) == len(wanted), f"{len(wanted)} images have logits, and {images} has {len(inputs)}"
     alike = True
     for optimised in (False, True):
-        running = session(str(path), optimised)
+        running = session(str(path), optimised, threads=1)
         batches = (inputs[begin : begin + 100] for begin in range(0, len(inputs), 100))
         found = numpy.concatenate([running.run(["logits"], {"pixels": batch})[0] for batch in batches])
         other = found != wanted
