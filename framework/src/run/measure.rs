@@ -202,15 +202,14 @@ fn spent(stages: &[StageRow], machine: Machine, device: Device) -> Outcome {
     let sum = |of: fn(&Stage) -> bool, value: fn(&StageRow) -> f64| {
         stages.iter().filter(|row| of(&row.stage)).map(value).fold(0.0, |sum, value| sum + value)
     };
-    let (search, retrain): (fn(&Stage) -> bool, fn(&Stage) -> bool) =
-        (Stage::is_search, |stage| *stage == Stage::Retrain);
+    let retrain = |stage: &Stage| *stage == Stage::Retrain;
     let epochs = |of| sum(of, |row| row.epochs as f64) as i64;
     Outcome {
-        search_seconds: sum(search, |row| row.seconds),
+        search_seconds: sum(Stage::is_search, |row| row.seconds),
         retrain_seconds: sum(retrain, |row| row.seconds),
-        search_epochs: epochs(search),
+        search_epochs: epochs(Stage::is_search),
         retrain_epochs: epochs(retrain),
-        search_device_seconds: sum(search, |row| row.device_seconds),
+        search_device_seconds: sum(Stage::is_search, |row| row.device_seconds),
         retrain_device_seconds: sum(retrain, |row| row.device_seconds),
         device: machine.device,
         hardware: machine.hardware,
