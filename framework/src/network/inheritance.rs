@@ -71,19 +71,10 @@ impl Inheritance {
         for (name, tensor) in parameters.named() {
             let mut found = false;
             for (source, rows) in self.sources(name) {
-                let Some(source_tensor) = given.get(source.as_str()) else { continue };
-                let (into, value) = match rows {
-                    Some(Rows { first, from, count }) => {
-                        (tensor.narrow(0, first, count), source_tensor.narrow(0, from, count))
-                    }
-                    None => (tensor.shallow_clone(), source_tensor.shallow_clone()),
-                };
-                if into.size() != value.size() {
-                    let (here, there) = (into.size(), value.size());
-                    return Err(format!("`{name}` has the shape {here:?}, and the supernet's `{source}` {there:?}"));
-                }
-                tch::no_grad(|| into.shallow_clone().copy_(&value));
+                let Some(value) = given.get(source.as_str()) else { continue };
                 found = true;
+                tch::no_grad(|| copy_rows(value, tensor, rows))
+                    .map_err(|(there, here)| format!("`{name}` has the shape {here:?}, and `{source}` {there:?}"))?;
             }
             match found {
                 true => taken += 1,
@@ -110,6 +101,19 @@ impl Inheritance {
         let found: Vec<_> = self.pieces.iter().filter_map(piece).collect();
         if found.is_empty() { vec![(name.to_owned(), None)] } else { found }
     }
+}
+
+/// Copies `value` to `tensor`, or some rows to others; both shapes where they are not the same.
+fn copy_rows(value: &Tensor, tensor: &Tensor, rows: Option<Rows>) -> Result<(), (Vec<i64>, Vec<i64>)> {
+    let (value, mut tensor) = match rows {
+        Some(Rows { first, from, count }) => (value.narrow(0, from, count), tensor.narrow(0, first, count)),
+        None => (value.shallow_clone(), tensor.shallow_clone()),
+    };
+    if value.size() != tensor.size() {
+        return Err((value.size(), tensor.size()));
+    }
+    tensor.copy_(&value);
+    Ok(())
 }
 
 fn are(count: usize) -> String {

@@ -95,6 +95,22 @@ fn a_network_begins_as_the_path_of_its_architecture() {
     }
 }
 
+/// A space with one architecture alone has the same tensors in both networks, but for what was decided.
+#[test]
+fn a_network_of_layers_begins_as_the_one_that_was_searched() {
+    let layers =
+        json!([{ "conv": 6, "stride": 2 }, { "basic": 8, "stride": 2 }, { "linear": 16 }, { "classifier": 2 }]);
+    let space: Box<dyn SearchSpace> = serde_json::from_value(json!({ "layers": { "layers": layers } })).unwrap();
+    let (images, compressors) = (Stream::numbered(4).normal(&[5, 1, 8, 8]), compressors());
+    let (supernet, parameters) = trained(space.as_ref(), &compressors);
+    let expected = supernet.forward(&images, &Pass::new(STEPS)).logits;
+    let only = space.fixed().unwrap();
+    let (network, own, said) = heir(space.as_ref(), &only, &compressors, (supernet.as_ref(), parameters));
+    assert_eq!(said, format!("retraining begins with {} tensors of the search", own.named().count()));
+    let found = network.forward(&images, &Pass::new(STEPS)).logits;
+    assert!(found.allclose(&expected, 1e-5, 1e-5, false), "{found} and {expected}");
+}
+
 /// Where a decoded `skip` is a convolution, it is that of the edge's other candidate.
 #[test]
 fn a_skip_that_becomes_a_convolution_begins_as_the_candidate_beside_it() {
@@ -107,8 +123,11 @@ fn a_skip_that_becomes_a_convolution_begins_as_the_candidate_beside_it() {
     let given: BTreeMap<String, Tensor> =
         parameters.named().map(|(name, tensor)| (name.to_owned(), tensor.detach().copy())).collect();
     let (_, own, _) = heir(space.as_ref(), &architecture, &[], (supernet.as_ref(), parameters));
-    let weights = own.named().filter(|(name, _)| name.ends_with("weight"));
-    assert!(weights.map(|(name, tensor)| assert!(tensor.equal(&given[name]), "{name}")).count() >= 12);
+    let weights: Vec<_> = own.named().filter(|(name, _)| name.ends_with("weight")).collect();
+    assert_eq!(weights.len(), 14, "two edges of three nodes in two cells, stem and classifier");
+    for (name, tensor) in weights {
+        assert!(tensor.equal(&given[name]), "{name}");
+    }
 }
 
 /// Each searched layer is compressed as it was: the same mask and the same values. The stem, which
@@ -129,10 +148,11 @@ fn masks_begin_as_those_of_the_search_end() {
     for layer in network.layers().iter().filter(|layer| layer.shape.place.is_body()) {
         let value = layer.weight.value(Techniques::ALL);
         assert!(value.allclose(&values[&layer.shape.name], 1e-6, 1e-7, false), "{}", layer.shape.name);
-        assert_eq!(value.ne(0.0).mean(Kind::Double).double_value(&[]), 0.5);
+        let kept = value.ne(0.0).mean(Kind::Double).double_value(&[]);
+        assert!((kept - 0.5).abs() * value.numel() as f64 < 1.0, "{kept} of {}", layer.shape.name);
         compared += 1;
     }
-    assert!(compared >= 10, "{compared} layers");
+    assert!(compared >= 8, "{compared} layers");
     let layers = network.layers();
     let stem = layers[0].weight.value(Techniques::only(Technique::Prune)).abs();
     let raw = layers[0].weight.raw().abs();
@@ -162,7 +182,7 @@ fn a_trial_says_what_retraining_begins_with() {
     });
     let first = |retrain: bool| {
         histories.each_ref().map(|rows| {
-            let row = rows.iter().find(|row| !row.stage.is_search() == retrain).unwrap();
+            let row = rows.iter().find(|row| row.stage.is_search() != retrain).unwrap();
             row.train_loss.to_bits()
         })
     };
@@ -198,6 +218,7 @@ fn retraining_that_cannot_begin_with_the_search_is_refused_with_its_reason() {
     assert!(scheduled.contains("a compressor follows a schedule"), "{scheduled}");
     let search = said(Desk::new(&["search.from=\"search\"", WARM[1]]));
     assert!(search.contains("nothing reads `search.from`"), "{search}");
-    let taken = said(Desk::taking(&[WARM[0], WARM[1], "design={ file = \"d.toml\" }"]));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/designs/spike-dhs.toml");
+    let taken = said(Desk::taking(&[WARM[0], WARM[1], &format!("design={{ file = \"{file}\" }}")]));
     assert!(taken.contains("this trial searches nothing"), "{taken}");
 }
