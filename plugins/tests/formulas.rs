@@ -4,7 +4,7 @@ use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{Compressor, Formula, LayerSpec, Level, Place, WeightTransform};
 use litesnn_plugins::compressor::gaussian_quantize::GaussianQuantize;
 use litesnn_plugins::compressor::magnitude_prune::MagnitudePrune;
-use litesnn_plugins::compressor::score_prune::ScorePrune;
+use litesnn_plugins::compressor::score_prune::{Rates, ScorePrune};
 use tch::{Device, Kind, Tensor};
 
 /// A transform of a random weight in a search, and what it trains.
@@ -53,7 +53,8 @@ fn a_mixture_of_levels_is_what_its_formula_says() {
 
 #[test]
 fn a_mask_of_the_largest_is_what_its_formula_says() {
-    let pruners: [&dyn Compressor; 2] = [&ScorePrune { rate: 0.8 }, &MagnitudePrune { rate: 0.8 }];
+    let pruners: [&dyn Compressor; 2] =
+        [&ScorePrune { rate: 0.8, rates: Rates::Uniform }, &MagnitudePrune { rate: 0.8 }];
     for (pruner, trained) in pruners.into_iter().zip([true, false]) {
         let (weight, transform, _parameters) = attached(pruner);
         let Some(Formula::Largest { scores, kept, learned }) = transform.formula() else { panic!("no scores") };

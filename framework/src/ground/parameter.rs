@@ -1,6 +1,8 @@
 //! What a plugin is handed to create its tensors with.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
@@ -43,6 +45,8 @@ pub struct Parameters {
     /// Places of running statistics among the buffers.
     statistics: Vec<usize>,
     by_name: BTreeMap<String, usize>,
+    /// What layers share beside tensors, by path.
+    shared: BTreeMap<String, Rc<dyn Any>>,
 }
 
 impl Role {
@@ -244,6 +248,18 @@ impl<'a> Build<'a> {
             Some((_, tensor)) => tensor.shallow_clone(),
             None => self.buffer(name, value()),
         }
+    }
+
+    /// What layers of one network share beside tensors, made by `make` unless it exists already at this
+    /// path. All state that training changes is in tensors: a checkpoint holds nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Where something of another type lies at the path.
+    pub fn shared<T: Any>(&mut self, name: &str, make: impl FnOnce() -> T) -> Rc<T> {
+        let path = self.join(name);
+        let shared = self.parameters.shared.entry(path).or_insert_with(|| Rc::new(make()));
+        Rc::clone(shared).downcast().expect("one path has one type")
     }
 
     /// A running statistic of normalisation: a buffer that is averaged where weights are.

@@ -22,6 +22,7 @@ pub mod rate;
 pub mod rescale_quantize;
 pub mod score_prune;
 pub mod scores;
+mod searched_rates;
 mod signs;
 pub mod spine_prune;
 pub mod taylor_prune;

@@ -9,6 +9,7 @@ mod inheritance;
 mod one_image;
 mod options;
 mod orders;
+mod rates;
 mod statistics;
 mod targets;
 mod tickets;
