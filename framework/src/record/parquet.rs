@@ -72,6 +72,22 @@ impl Field for i64 {
     }
 }
 
+/// Written as 1 and 0.
+impl Field for bool {
+    fn of_json(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+    fn column(name: &str, values: Vec<&Self>) -> Column {
+        i64::column(name, values.into_iter().map(|value| if *value { &1 } else { &0 }).collect())
+    }
+    fn values(column: &Column) -> PolarsResult<Vec<Self>> {
+        Ok(i64::values(column)?.into_iter().map(|value| value != 0).collect())
+    }
+    fn absent() -> Option<Self> {
+        Some(false)
+    }
+}
+
 impl Field for f64 {
     fn of_json(value: &Value) -> Option<Self> {
         // JSON has no NaN: it is written as null.
@@ -251,7 +267,7 @@ pub fn from_bytes<R: Row>(bytes: &[u8], path: &Path) -> Result<Vec<R>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EpochRow, Stage};
+    use super::super::{EpochRow, Outcome, Stage};
     use super::*;
 
     fn epoch(number: i64) -> EpochRow {
@@ -305,25 +321,44 @@ mod tests {
         assert_eq!(EpochRow::of_json(&serde_json::json!({ "stage": "search" })), None);
     }
 
+    /// A table of that schema without some columns.
+    fn write_older<R: Row>(path: &Path, rows: &[R], without: &[&str], schema: u32) {
+        let mut columns = R::to_columns(rows);
+        columns.retain(|found| !without.contains(&found.name().as_str()));
+        columns.push(Column::new("schema".into(), vec![schema; rows.len()]));
+        let mut frame = DataFrame::new(rows.len(), columns).unwrap();
+        let metadata = (schema >= DIGEST_SINCE)
+            .then(|| KeyValueMetadata::from_static(vec![(DIGEST.to_owned(), "0".repeat(DIGITS))]));
+        let mut bytes = Vec::new();
+        ParquetWriter::new(&mut bytes).with_key_value_metadata(metadata).finish(&mut frame).unwrap();
+        if let Some(place) = digest_place(&bytes) {
+            let digest = blake3::hash(&bytes).to_hex();
+            bytes[place].copy_from_slice(digest.as_bytes());
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// A column that came later is documented with the last schema that lacks it, and a result without
+    /// it is finished all the same.
+    #[test]
+    fn an_older_result_is_read_without_the_columns_that_came_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.parquet");
+        let later: Vec<&str> =
+            Outcome::COLUMNS.iter().filter(|(_, about)| about.contains("schema")).map(|(name, _)| *name).collect();
+        assert!(["by_levels", "file_bytes", "test_images"].iter().all(|name| later.contains(name)), "{later:?}");
+        let whole = Outcome { seed: 3, by_levels: true, file_bytes: 9.0, ..Outcome::default() };
+        write_older(&path, &[whole], &later, SCHEMA - 1);
+        let found = &read::<Outcome>(&path).unwrap()[0];
+        assert_eq!((found.seed, found.by_levels, found.file_bytes.is_nan()), (3, false, true));
+    }
+
     #[test]
     fn a_table_of_an_older_schema_lacks_what_came_later_and_one_of_this_schema_may_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.parquet");
-        let write_without = |column: &str, schema: u32| {
-            let mut columns = EpochRow::to_columns(&[epoch(1), epoch(2)]);
-            columns.retain(|found| found.name() != column);
-            columns.push(Column::new("schema".into(), vec![schema; 2]));
-            let mut frame = DataFrame::new(2, columns).unwrap();
-            let metadata = (schema >= DIGEST_SINCE)
-                .then(|| KeyValueMetadata::from_static(vec![(DIGEST.to_owned(), "0".repeat(DIGITS))]));
-            let mut bytes = Vec::new();
-            ParquetWriter::new(&mut bytes).with_key_value_metadata(metadata).finish(&mut frame).unwrap();
-            if let Some(place) = digest_place(&bytes) {
-                let digest = blake3::hash(&bytes).to_hex();
-                bytes[place].copy_from_slice(digest.as_bytes());
-            }
-            std::fs::write(&path, bytes).unwrap();
-        };
+        let rows = [epoch(1), epoch(2)];
+        let write_without = |column: &str, schema: u32| write_older(&path, &rows, &[column], schema);
         write_without("device_seconds", SCHEMA - 1);
         let rows: Vec<EpochRow> = read(&path).unwrap();
         assert!(rows[1].device_seconds.is_nan() && rows[1].epoch == 2);

@@ -337,7 +337,7 @@ table! {
         /// 1 where test accuracy and loss are those of whole numbers, as the engine counts them:
         /// every layer that reads spikes has levels, that of the logits aside, in f32. 0 where
         /// libtorch added them up, and in tables up to schema 7.
-        pub by_levels: i64,
+        pub by_levels: bool,
         /// Largest memory of the device that the process held, in bytes: on a CPU resident memory,
         /// on a GPU what libtorch took of its memory. A time column.
         pub peak_memory_bytes: i64,

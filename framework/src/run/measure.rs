@@ -112,7 +112,7 @@ pub(super) fn measure(
         ann_energy_mj: cost::energy_mj(totals.ann_operations, totals.ann_operations),
         evaluate_seconds,
         precision: precision.name().to_owned(),
-        by_levels: i64::from(counted.is_some()),
+        by_levels: counted.is_some(),
         revision: revision.to_owned(),
         // Names come last: see `names::named`.
         ..spent(&stages, machine, device)

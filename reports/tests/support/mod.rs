@@ -158,7 +158,7 @@ impl Made {
             threads: 2,
             libtorch: "2.13.0".into(),
             precision: "f32".into(),
-            by_levels: 1,
+            by_levels: true,
             peak_memory_bytes: 300_000_000,
             program: "0.1.0".into(),
             revision: "0123456789ab".into(),
