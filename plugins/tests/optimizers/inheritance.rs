@@ -149,7 +149,7 @@ fn masks_begin_as_those_of_the_search_end() {
         let value = layer.weight.value(Techniques::ALL);
         assert!(value.allclose(&values[&layer.shape.name], 1e-6, 1e-7, false), "{}", layer.shape.name);
         let kept = value.ne(0.0).mean(Kind::Double).double_value(&[]);
-        assert!((kept - 0.5).abs() * value.numel() as f64 < 1.0, "{kept} of {}", layer.shape.name);
+        assert!((kept - 0.5).abs() * (value.numel() as f64) < 1.0, "{kept} of {}", layer.shape.name);
         compared += 1;
     }
     assert!(compared >= 8, "{compared} layers");
