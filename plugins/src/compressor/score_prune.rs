@@ -75,10 +75,7 @@ register! {
     version: 2,
     summary: "removes the weights of least trained score, layer by layer",
     paper: "Sehwag et al., HYDRA, NeurIPS 2020; Liu et al., LitE-SNN, IJCAI 2024",
-    examples: [
-        "[[compressor]]\nscore-prune = { rate = 0.8 }",
-        "[[compressor]]\nscore-prune = { rate = 0.8, rates = \"per-layer\" }",
-    ],
+    examples: ["[[compressor]]\nscore-prune = { rate = 0.8 }"],
     file: "score_prune.rs",
 }
 

@@ -29,7 +29,8 @@
 //! the supernet (those of its architecture) and may have other widths: its logits are those of the
 //! decided fractions, and c is found again, so that its layers together keep K of its own weights. So
 //! a layer keeps somewhat more or less than in the search, whose costs count the supernet's fractions.
-//! A layer without a decision has the logit of the rate. Layers outside of the body have the rate.
+//! A layer that is alone has the rate, and its logit no gradient. A layer without a decision has the
+//! logit of the rate. Layers outside of the body have the rate.
 
 use std::cell::RefCell;
 use std::rc::Rc;
