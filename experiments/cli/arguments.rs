@@ -32,9 +32,9 @@ pub enum Command {
     Explain(Explain),
     /// Print the cost of a design, by layer and in total: size, operations, energy.
     Cost(Cost),
-    /// Write the trained network of a trial to a file that runs without libtorch.
+    /// Write the trained network of a trial or a design to a file that runs without libtorch.
     Export(Export),
-    /// Run a packed network on a data set or on a picture.
+    /// Run a packed network on a data set, on a picture or on a sound.
     Infer(Infer),
     /// Time a training step against its convolutions alone, on random images.
     Bench(Bench),
@@ -497,17 +497,21 @@ pub struct Cost {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef\n  \
                   litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --out network.onnx\n  \
-                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format nir")]
+                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format nir\n  \
+                  litesnn export found.toml --runs runs")]
 pub struct Export {
-    /// The folder of a finished trial.
-    #[arg(value_name = "TRIAL")]
-    pub trial: PathBuf,
+    /// The folder of a finished trial, or a design that one finished trial below `--runs` trained.
+    #[arg(value_name = "TRIAL|DESIGN", value_parser = file(bundled::trial_or_design))]
+    pub target: PathBuf,
     /// The form of the file.
     #[arg(long, value_enum, default_value = "packed")]
     pub format: Format,
     /// The file [default: `network.FORMAT` in the folder of the trial].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Folder of trials, where that of a design is looked for.
+    #[arg(long, default_value = "runs")]
+    pub runs: PathBuf,
 }
 
 /// The form of an exported network.
@@ -524,8 +528,10 @@ pub enum Format {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn infer network.packed --dataset fashion-mnist\n  \
                   litesnn infer network.packed --dataset fashion-mnist --limit 100 --layers\n  \
-                  litesnn infer network.packed --image shoe.png")]
-#[command(group = clap::ArgGroup::new("input").required(true).args(["dataset", "image"]))]
+                  litesnn infer network.packed --dataset fashion-mnist --logits logits.safetensors\n  \
+                  litesnn infer network.packed --image shoe.png\n  \
+                  litesnn infer network.packed --sound yes.wav")]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["dataset", "image", "sound"]))]
 pub struct Infer {
     /// A packed network.
     #[arg(value_name = "FILE")]
@@ -539,9 +545,15 @@ pub struct Infer {
     /// So many images at most.
     #[arg(long, value_name = "N", requires = "dataset")]
     pub limit: Option<usize>,
+    /// Write the logits of every image and timestep, with the labels, as safetensors.
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    pub logits: Option<PathBuf>,
     /// A picture, PNG or JPEG.
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
+    /// A sound, WAV, for a network that was trained on sounds.
+    #[arg(long, value_name = "FILE")]
+    pub sound: Option<PathBuf>,
     /// Threads over the channels of a layer.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -35,6 +35,11 @@ pub fn design(written: PathBuf) -> Result<PathBuf, String> {
     meant(written, DESIGNS, "design")
 }
 
+/// The design or the folder that is meant on the command line.
+pub fn trial_or_design(written: PathBuf) -> Result<PathBuf, String> {
+    if written.exists() { Ok(written) } else { meant(written, DESIGNS, "trial or design") }
+}
+
 /// The manifest, the design or the folder that is meant on the command line.
 pub fn manifest_or_design(written: PathBuf) -> Result<PathBuf, String> {
     if written.exists() { Ok(written) } else { meant(written, ALL, "manifest or design") }

@@ -10,7 +10,7 @@ use litesnn_framework::network::design::Accounting;
 use litesnn_framework::network::{
     Activity, Compressor, Design, DesignNetwork, LayerShape, Network, SearchSpace, SynapseLayer, Ticket, running,
 };
-use litesnn_framework::record::{self, ExitRow, LayerRow, files};
+use litesnn_framework::record::{self, ExitRow, LayerRow, Outcome, files};
 use litesnn_framework::run::layer_costs::{self, Totals};
 use litesnn_framework::run::survey;
 use litesnn_framework::{Error, Result};
@@ -49,8 +49,8 @@ struct Blueprint {
     info: DataInfo,
     /// Layers of a run with their firing rates.
     measured: Vec<LayerRow>,
-    /// Whether the run is that of this very network, so that its masks and counts are, too.
-    own_run: bool,
+    /// The run of this very network, whose masks and counts are those of the network, too.
+    own_run: Option<Outcome>,
     /// Fraction of images that run each timestep, where that run had early exit.
     running: Option<Vec<f64>>,
     notes: Vec<String>,
@@ -95,12 +95,7 @@ fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
         return Ok(vec![of_trial(target, options)?]);
     }
     let text = read_text(target).map_err(Error::file("read", target))?;
-    // A design has a space by name; a manifest has a section.
-    let table: toml_edit::DocumentMut = match text.parse() {
-        Ok(table) => table,
-        Err(_) => return of_manifest(options),
-    };
-    if table.get("space").is_some_and(toml_edit::Item::is_str) {
+    if Design::is_told_by(&text) {
         let design = Design::parse(&text, target)?;
         return Ok(vec![of_design(design, target, options)?]);
     }
@@ -139,7 +134,7 @@ fn of_design(design: Design, path: &Path, options: &Cost) -> Result<Blueprint> {
         info: other_data(options)?.unwrap_or(info),
         design,
         measured: measured(options.rates.as_deref())?,
-        own_run: false,
+        own_run: None,
         running: None,
         notes: Vec::new(),
     })
@@ -150,7 +145,7 @@ fn of_trial(folder: &Path, options: &Cost) -> Result<Blueprint> {
     let mut blueprint = of_design(Design::read(&path)?, &path, options)?;
     if options.rates.is_none() && folder.join(files::LAYERS).exists() {
         blueprint.measured = measured(Some(folder))?;
-        blueprint.own_run = true;
+        blueprint.own_run = record::result(folder);
         blueprint.running = running_in(folder)?;
     }
     Ok(blueprint)
@@ -231,7 +226,7 @@ fn of_variant(
         compressors: serde_json::from_value(read("compressor")).map_err(unreadable)?,
         info,
         measured: measured(options.rates.as_deref().or(rates))?,
-        own_run: options.rates.is_none() && rates.is_some(),
+        own_run: rates.filter(|_| options.rates.is_none()).and_then(record::result),
         running: rates.filter(|_| options.rates.is_none()).map(running_in).transpose()?.flatten(),
         notes: Vec::new(),
     })
@@ -305,7 +300,11 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
         _ => layer_costs::layers(network.as_ref(), known_activity, design.timesteps),
     };
     notes.push(count_by_run(&mut rows, blueprint, options));
-    let mut totals = layer_costs::totals(&rows, network.full_precision_parameters());
+    let mut totals = layer_costs::totals(&rows, network.as_ref());
+    // An older schema counts what training alone needs.
+    if let Some(run) = blueprint.own_run.as_ref().filter(|run| run.file_bytes.is_finite()) {
+        totals.stored_bytes = run.stored_bytes;
+    }
     if let Some(timesteps) = accounting.multiplication_timesteps.filter(|timesteps| *timesteps != design.timesteps) {
         let run = totals.multiplications;
         totals.multiplications *= timesteps as f64 / design.timesteps as f64;
@@ -339,7 +338,8 @@ fn account(blueprint: &Blueprint, options: &Cost) -> Result<Account> {
 /// a record of an older schema has none. The note says what they are.
 fn count_by_run(rows: &mut [LayerRow], blueprint: &Blueprint, options: &Cost) -> String {
     let of_run = |row: &LayerRow| blueprint.measured.iter().find(|run| run.layer == row.layer);
-    let own = blueprint.own_run && rows.iter().all(|row| of_run(row).is_some_and(|run| run.stored_bytes.is_finite()));
+    let own = blueprint.own_run.is_some()
+        && rows.iter().all(|row| of_run(row).is_some_and(|run| run.stored_bytes.is_finite()));
     if !own {
         return "masks are those of a new network; counted operations take spikes as spread evenly over each map"
             .into();

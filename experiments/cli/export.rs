@@ -1,34 +1,26 @@
 //! `litesnn export`: the network of a finished trial as a file that runs without libtorch.
+//!
+//! A design names the trial that trained it: the one finished trial below `--runs` with the same
+//! decisions ([`Design::decides_as`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use litesnn_exchange::{nir, onnx};
 use litesnn_framework::Error;
-use litesnn_framework::ground::file::write_atomically;
+use litesnn_framework::ground::file::{read_text, write_atomically};
+use litesnn_framework::network::Design;
 use litesnn_framework::network::engine::file::{self, Provenance};
-use litesnn_framework::record::files;
-use litesnn_framework::run::packed_trial;
+use litesnn_framework::record::{Outcome, files};
+use litesnn_framework::run::{packed_trial, trials_of};
 use sha2::{Digest, Sha256};
 
 use crate::arguments::{Export, Format, data_store};
 use crate::exit::{Exit, Failure};
-use crate::output::out;
-
-/// What made the file.
-const PRODUCER: &str = concat!("litesnn ", env!("CARGO_PKG_VERSION"));
+use crate::output::{out, say};
 
 pub fn export(options: &Export) -> Result<Exit, Failure> {
-    let folder = &options.trial;
-    if !folder.is_dir() {
-        return Err(Error::Content {
-            path: folder.clone(),
-            message: "is no folder of a trial, and only a trial has trained weights".into(),
-            hint: "`litesnn runs` lists trials; a design gets its weights from a manifest whose [design] names it"
-                .into(),
-        }
-        .into());
-    }
-    let (network, provenance) = packed_trial(folder, &data_store(), PRODUCER)?;
+    let folder = &trial(options)?;
+    let (network, provenance) = packed_trial(folder, &data_store())?;
     let unfit = |what: String| Error::Content {
         path: folder.clone(),
         message: format!("has a network that cannot be written: {what}"),
@@ -51,6 +43,54 @@ pub fn export(options: &Export) -> Result<Exit, Failure> {
     write_atomically(&path, &bytes)?;
     out!("{}: {} bytes", path.display(), bytes.len());
     Ok(Exit::Done)
+}
+
+/// The folder of the trial whose weights leave.
+fn trial(options: &Export) -> Result<PathBuf, Failure> {
+    let (target, runs) = (&options.target, options.runs.display());
+    if target.is_dir() {
+        return Ok(target.clone());
+    }
+    let refused = |message: String, hint: String| Error::Content { path: target.clone(), message, hint };
+    let text = read_text(target).map_err(Error::file("read", target))?;
+    if !Design::is_told_by(&text) {
+        let message = "is neither the folder of a trial nor a design, and only trials have trained weights";
+        return Err(refused(
+            message.into(),
+            "`litesnn runs` lists trials, and `litesnn run` trains a manifest's".into(),
+        )
+        .into());
+    }
+    let mut found = trials_of(&Design::parse(&text, target)?, &options.runs);
+    match found.len() {
+        0 => {
+            let message = format!("is a design, which has no weights, and no finished trial below `{runs}` trained it");
+            let hint = format!(
+                "`litesnn run` trains it by a manifest with `[design] file = \"{}\"`; `--runs DIR` looks elsewhere",
+                target.display()
+            );
+            Err(refused(message, hint).into())
+        }
+        1 => {
+            let (folder, outcome) = found.remove(0);
+            say!("{}", line(&folder, &outcome));
+            Ok(folder)
+        }
+        count => {
+            let lines: String = found.iter().map(|(folder, outcome)| format!("\n{}", line(folder, outcome))).collect();
+            let message = format!(
+                "is the design of {count} finished trials below `{runs}`, each with weights of its own:{lines}"
+            );
+            let hint = format!("`litesnn export {}` takes the first one", found[0].0.display());
+            Err(refused(message, hint).into())
+        }
+    }
+}
+
+/// A trial that has weights of a design.
+fn line(folder: &Path, outcome: &Outcome) -> String {
+    let Outcome { seed, dataset, test_accuracy, .. } = outcome;
+    format!("{}: seed {seed}, {:.2} % of {dataset}", folder.display(), 100.0 * test_accuracy)
 }
 
 /// What a file of another format says of where the network comes from. The digest is that of the

@@ -40,11 +40,17 @@ fn load(options: &RunOptions, manifest: &Path) -> Result<Plan> {
 }
 
 fn run_plans(options: &RunOptions, mut plans: Vec<Plan>, threads: &Threads) -> Result<Exit, Failure> {
-    let mut worst = Exit::Done;
-    for (plans, executor) in parts(options, &mut plans) {
+    worst(parts(options, &mut plans).into_iter().map(|(plans, executor)| {
         let elsewhere = executor.elsewhere();
-        let all = run_part(options, plans, executor, threads)?;
-        let exit = tell(options, &all, elsewhere)?;
+        tell(options, &run_part(options, plans, executor, threads)?, elsewhere)
+    }))
+}
+
+/// The last exit that is not "done"; what is refused ends it.
+fn worst(exits: impl Iterator<Item = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let mut worst = Exit::Done;
+    for exit in exits {
+        let exit = exit?;
         if exit != Exit::Done {
             worst = exit;
         }

@@ -73,6 +73,7 @@ impl Dataset for TemplateDataset {
             },
             normalisation: Normalisation { mean: vec![0.5], std: vec![0.24] },
             preparation: None,
+            measured: None,
             train: self.split("train", count),
             validation: self.split("validation", fewer),
             test: self.split("test", fewer),

@@ -225,7 +225,7 @@ fn the_mean_of_bits_counts_the_zeros_of_a_quantiser_and_not_those_of_a_mask() {
         let rows = layer_costs::layers(network.as_ref(), &[], MAX_TIMESTEPS);
         let all: f64 = rows.iter().map(|row| row.bits * row.weights as f64).sum();
         let weights: f64 = rows.iter().map(|row| row.weights as f64).sum();
-        (layer_costs::totals(&rows, 0), all / weights)
+        (layer_costs::totals(&rows, network.as_ref()), all / weights)
     };
     let (rounded, mean) = totals(json!([{ "learned-step-quantize": { "bits": 2 } }]));
     assert!(rounded.kept_weights < rounded.weights, "levels have a zero");

@@ -133,7 +133,7 @@ fn same(wide: Value, kept: &[(&str, &[i64])], slim: Value, more: &[(&str, Value)
             assert!(a.firing_rate.iter().zip(&b.firing_rate).all(|(a, b)| near(*a, *b)), "{name}");
         }
         assert_eq!(wide.full_precision_parameters(), slim.full_precision_parameters());
-        let totals = |network: &dyn Network, rows| layer_costs::totals(rows, network.full_precision_parameters());
+        let totals = |network: &dyn Network, rows| layer_costs::totals(rows, network);
         let (a, b) = (totals(wide.as_ref(), &a), totals(slim.as_ref(), &b));
         assert_eq!((a.kept_weights, a.stored_bytes), (b.kept_weights, b.stored_bytes));
         assert!(near(a.model_size_bytes, b.model_size_bytes) && near(a.energy_mj, b.energy_mj));

@@ -74,7 +74,7 @@ impl Case {
         let pass = Pass { measure: true, maps: true, ..Pass::new(TIMESTEPS) };
         let measured = evaluate(self.network.as_ref(), &split, &normalisation, pass, Device::Cpu, None).unwrap();
         let rows = layer_costs::layers(self.network.as_ref(), &measured.activity, TIMESTEPS);
-        let totals = layer_costs::totals(&rows, self.network.full_precision_parameters());
+        let totals = layer_costs::totals(&rows, self.network.as_ref());
         (rows, totals)
     }
 

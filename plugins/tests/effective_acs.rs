@@ -49,7 +49,7 @@ fn totals(downsampling: &str, stored: &BTreeMap<String, Tensor>) -> Totals {
     let pass = Pass { measure: true, maps: true, ..Pass::new(TIMESTEPS) };
     let measured = evaluate(network.as_ref(), &split, &normalisation, pass, Device::Cpu, None).unwrap();
     let rows = layer_costs::layers(network.as_ref(), &measured.activity, TIMESTEPS);
-    layer_costs::totals(&rows, network.full_precision_parameters())
+    layer_costs::totals(&rows, network.as_ref())
 }
 
 #[test]

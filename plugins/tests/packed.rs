@@ -2,10 +2,11 @@
 
 use litesnn_framework::data::{DataInfo, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
-use litesnn_framework::network::engine::file::{Provenance, read, write};
+use litesnn_framework::network::engine::file::{self, Provenance, read, write};
 use litesnn_framework::network::engine::{Network as Packed, Prepared, Reference, Source, Synapses, Values};
 use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
-use litesnn_framework::train::{Counted, counted_form, evaluate};
+use litesnn_framework::run::layer_costs;
+use litesnn_framework::train::{Counted, evaluate};
 use litesnn_plugins as _;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -94,11 +95,11 @@ fn compare(space: &Value, compressors: &[Value]) -> Packed {
     let plain = Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] };
     let counted = |(layer, _): (&Synapses, _)| layer.of == Source::Image || matches!(layer.values, Values::Levels(_));
     let hidden = engine.layers().count() - 1;
-    let form = counted_form(network.as_ref(), &data, &normalisation, TIMESTEPS);
+    let form = Counted::of(&engine);
     assert_eq!(form.is_some(), engine.layers().take(hidden).all(counted), "{title}");
     if let Some(form) = &form {
-        let (form, pass) = (Counted::new(form), Pass::new(TIMESTEPS));
-        let found = evaluate(network.as_ref(), &split, &plain, pass, Device::Cpu, Some(&form)).unwrap();
+        let pass = Pass::new(TIMESTEPS);
+        let found = evaluate(network.as_ref(), &split, &plain, pass, Device::Cpu, Some(form)).unwrap();
         assert_eq!(found.accuracy, 0.5, "{title}");
     }
     engine
@@ -170,6 +171,42 @@ fn weights_of_every_quantiser_have_levels_and_others_stay_as_they_are() {
         let (levels, layers) = with_levels(&compare(&space, std::slice::from_ref(&compressor)));
         let said = format!("{compressor}: {levels} of {layers} layers have levels");
         assert_eq!(levels > 0, has_levels, "{said}");
+    }
+}
+
+/// The record takes the stored size from the file, and the formula stands where there is none.
+#[test]
+fn the_formula_of_the_stored_size_is_what_a_file_holds() {
+    let data = DataInfo::of_form((SHAPE, CLASSES));
+    let normalisation = Normalisation { mean: vec![0.4, 0.5], std: vec![0.25, 0.3] };
+    let space = |auxiliary: i64| {
+        json!({ "spike-dhs": {
+            "cells": [0, 1], "nodes": 2, "channels": { "search": 2, "retrain": 3 }, "auxiliary": auxiliary
+        } })
+    };
+    let plain: &[Value] = &[];
+    let compressed =
+        [json!({ "gaussian-quantize": { "bits": [2], "outside_bits": 4 } }), json!({ "score-prune": { "rate": 0.5 } })];
+    for compressors in [plain, &compressed] {
+        let trained = network(&space(1), compressors);
+        let form = packed(trained.as_ref(), &data, &normalisation, TIMESTEPS, None).unwrap();
+        let rows = layer_costs::layers(trained.as_ref(), &[], TIMESTEPS);
+        let totals = layer_costs::totals(&rows, trained.as_ref());
+        // The file has more, means and deviations of the image, and the scale of the classifier.
+        let more = 4 * (2 + 2 + 1);
+        assert_eq!(totals.stored_bytes + more as f64, file::payload(&form) as f64, "{compressors:?}");
+        // What training alone needs is in the model size of the paper, and in no file.
+        let without = network(&space(0), compressors);
+        let parameters = [&trained, &without].map(|network| network.full_precision_parameters());
+        assert_eq!(parameters[0] - parameters[1], trained.auxiliary_parameters());
+        let without = layer_costs::totals(&layer_costs::layers(without.as_ref(), &[], TIMESTEPS), without.as_ref());
+        assert!(totals.model_size_bytes > without.model_size_bytes, "{compressors:?}");
+        assert!(
+            (totals.stored_bytes - without.stored_bytes).abs() < 3.0,
+            "{} {}",
+            totals.stored_bytes,
+            without.stored_bytes
+        );
     }
 }
 

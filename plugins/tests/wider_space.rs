@@ -326,7 +326,7 @@ fn a_design_has_the_weights_and_operations_of_its_closed_forms() {
     // Sums of 4 channels from s1 and of n0's own.
     let sums: f64 = case.network.other_maps().iter().map(|(_, numbers)| numbers).sum();
     assert_eq!(sums, ((4 + 2) * 9 * 7 + (4 + 4) * 5 * 4) as f64);
-    let totals = layer_costs::totals(&rows, case.network.full_precision_parameters());
+    let totals = layer_costs::totals(&rows, case.network.as_ref());
     assert_eq!(totals.macs, macs[..9].iter().sum::<f64>());
 }
 

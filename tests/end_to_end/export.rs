@@ -62,6 +62,9 @@ fn an_exported_network_answers_as_its_trial_says() {
         let length = std::fs::metadata(&packed).unwrap().len();
         assert_eq!(said, format!("{}: {length} bytes\n", packed.display()));
         let result = table(&folder.join("result.parquet"));
+        let bytes = ["file_bytes", "stored_bytes"].map(|column| floats(&result, column)[0]);
+        assert_eq!(bytes[0], length as f64, "{row}: the record tells the size of the file");
+        assert!(bytes[1] < bytes[0] && bytes[1] > 500.0, "{row}: {bytes:?}");
         let mut infer = litesnn();
         infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--json"]);
         let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();
@@ -99,6 +102,9 @@ fn an_exported_network_answers_as_its_trial_says() {
     let sum: f64 = classes["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-9, "{classes}");
 
+    let said = stderr(&litesnn().arg("infer").arg(&packed).arg("--sound").arg(&picture).output().unwrap());
+    assert!(said.contains("does not say how its input, [1, 28, 28], is made of a sound"), "{said}");
+
     let onnx = desk.path().join("network.onnx");
     succeed(export(&folder).args(["--format", "onnx", "--out"]).arg(&onnx));
     assert!(std::fs::read(&onnx).unwrap().windows(7).any(|window| window == b"litesnn"));
@@ -127,9 +133,66 @@ fn what_cannot_leave_is_refused_in_words() {
     let ann = trial(&runs, "leaving", "ann");
     assert!(said(&mut export(&ann)).contains("its neurons do not spike"), "{}", said(&mut export(&ann)));
     assert!(!ann.join("network.packed").exists());
-    assert!(said(&mut export(&manifest)).contains("is no folder of a trial"));
+    assert!(said(&mut export(&manifest)).contains("is neither the folder of a trial nor a design"));
     assert!(said(&mut export(desk.path())).contains("holds no finished trial"));
     let mut infer = litesnn();
     infer.arg("infer").arg(&manifest).args(["--dataset", "fashion-mnist"]);
     assert!(said(&mut infer).contains("this is no packed network that can be read"));
+}
+
+/// Trials of two seeds and of variants that differ in their timesteps.
+#[test]
+fn a_design_leaves_with_the_weights_of_the_one_trial_that_trained_it() {
+    let desk = tempfile::tempdir().unwrap();
+    let manifest = desk.path().join("leaving.toml");
+    std::fs::write(&manifest, MANIFEST.replace("samples = 400", "samples = 20")).unwrap();
+    let runs = desk.path().join("runs");
+    succeed(run(&manifest, &runs).args(["--set", "experiment.seeds=[0, 1]"]));
+    let design = desk.path().join("found.toml");
+    let of_design = || {
+        let mut command = export(&design);
+        command.arg("--runs").arg(&runs);
+        command
+    };
+    let of_seed = |seed: i64| {
+        let folders = std::fs::read_dir(runs.join("leaving")).unwrap().map(|entry| entry.unwrap().path());
+        let begins = |folder: &std::path::PathBuf| {
+            folder.file_name().unwrap().to_string_lossy().starts_with(&format!("sure-s{seed}-"))
+        };
+        folders.into_iter().find(begins).unwrap()
+    };
+    let first = of_seed(0);
+    std::fs::copy(first.join("design.toml"), &design).unwrap();
+
+    // Both seeds of `sure`, which has three timesteps.
+    let output = of_design().output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("found.toml` is the design of 2 finished trials below `"), "{said}");
+    for seed in [0, 1] {
+        let folder = of_seed(seed);
+        let accuracy = 100.0 * floats(&table(&folder.join("result.parquet")), "test_accuracy")[0];
+        let line = format!("{}: seed {seed}, {accuracy:.2} % of ", folder.display());
+        assert!(said.contains(&line), "`{line}` is not in: {said}");
+    }
+    assert!(said.contains(&format!("`litesnn export {}` takes the first one", first.display())), "{said}");
+    assert!(!first.join("network.packed").exists());
+
+    // Without the other seed there is one trial, whose file has the same bytes by either name.
+    std::fs::remove_dir_all(of_seed(1)).unwrap();
+    let packed = |command: &mut std::process::Command| {
+        let said = stdout(&succeed(command));
+        let file = first.join("network.packed");
+        assert!(said.starts_with(&format!("{}: ", file.display())), "{said}");
+        std::fs::read(file).unwrap()
+    };
+    assert_eq!(packed(&mut of_design()), packed(&mut export(&first)));
+
+    let text = std::fs::read_to_string(&design).unwrap();
+    assert!(text.contains("timesteps = 3"), "{text}");
+    std::fs::write(&design, text.replace("timesteps = 3", "timesteps = 5")).unwrap();
+    let said = stderr(&of_design().output().unwrap());
+    for part in ["has no weights, and no finished trial below `", "`[design] file = \"", "found.toml\"`"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
 }

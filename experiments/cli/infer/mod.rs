@@ -1,22 +1,25 @@
-//! `litesnn infer`: a packed network on a data set or on a picture, by the engine.
+//! `litesnn infer`: a packed network on a data set, on a picture or on a sound, by the engine.
 
 mod layers;
+mod logits;
+mod single;
 
 use std::path::Path;
 use std::time::Instant;
 
 use litesnn_framework::Error;
-use litesnn_framework::data::{Dataset, Normalisation, Split};
+use litesnn_framework::data::{Dataset, Input, Normalisation, Split};
 use litesnn_framework::network::engine::file::{self, Provenance};
-use litesnn_framework::network::engine::{Arena, BadImage, Network, Outcome, Prepared, Reference};
+use litesnn_framework::network::engine::{Arena, BadImage, Network, Outcome, Prepared};
 use litesnn_framework::train::Batches;
 use serde_json::json;
 use tch::Device;
 
 use crate::arguments::{Infer, Part, data_store};
 use crate::exit::{Exit, Failure};
-use crate::output::out;
+use crate::output::{out, say};
 use layers::Ledger;
+use logits::Logits;
 
 pub fn infer(options: &Infer) -> Result<Exit, Failure> {
     let path = &options.file;
@@ -29,10 +32,11 @@ pub fn infer(options: &Infer) -> Result<Exit, Failure> {
     })?;
     let prepared = Prepared::new(&network).with_threads(options.threads.unwrap_or(1));
     let loaded = begin.elapsed().as_secs_f64();
-    match (&options.dataset, &options.image) {
-        (Some(name), None) => over_split(options, name, &prepared, (&network, &provenance), loaded),
-        (None, Some(image)) => on_picture(options, image, &prepared, &network),
-        _ => unreachable!("the command line has one of the two"),
+    match (&options.dataset, &options.image, &options.sound) {
+        (Some(name), None, None) => over_split(options, name, &prepared, (&network, &provenance), loaded),
+        (None, Some(image), None) => single::on_picture(options, image, &prepared, &network),
+        (None, None, Some(clip)) => single::on_sound(options, clip, &prepared, (&network, &provenance)),
+        _ => unreachable!("the command line has one of the three"),
     }
 }
 
@@ -53,6 +57,32 @@ fn wrong(path: &Path, message: String, hint: &str) -> Error {
     Error::Content { path: path.to_owned(), message, hint: hint.into() }
 }
 
+/// How the network normalises its input.
+fn normalisation(network: &Network) -> Normalisation {
+    Normalisation { mean: network.image.mean.clone(), std: network.image.std.clone() }
+}
+
+/// The data set `name`: with the settings of the packed file, where the file says them of this data
+/// set, and else with its defaults. Beside it, what the file says.
+fn dataset(options: &Infer, name: &str, provenance: &Provenance) -> Result<(Box<dyn Dataset>, Option<Input>), Error> {
+    let known = |json: serde_json::Value| -> Result<Box<dyn Dataset>, Error> {
+        serde_json::from_value(json).map_err(|error| Error::Plugin {
+            kind: "dataset",
+            name: name.to_owned(),
+            message: format!("cannot be opened without settings: {error}"),
+        })
+    };
+    if provenance.input.is_empty() {
+        return Ok((known(json!({ name: {} }))?, None));
+    }
+    let again = "`litesnn export` writes the file again for this program";
+    let input = Input::parse(&provenance.input).map_err(|why| wrong(&options.file, why, again))?;
+    match input.dataset.typetag_name() == name {
+        true => Ok((known(json!(input.dataset))?, Some(input))),
+        false => Ok((known(json!({ name: {} }))?, None)),
+    }
+}
+
 /// Accuracy over a split.
 fn over_split(
     options: &Infer,
@@ -61,11 +91,7 @@ fn over_split(
     (network, provenance): (&Network, &Provenance),
     loaded: f64,
 ) -> Result<Exit, Failure> {
-    let dataset: Box<dyn Dataset> = serde_json::from_value(json!({ name: {} })).map_err(|error| Error::Plugin {
-        kind: "dataset",
-        name: name.to_owned(),
-        message: format!("cannot be opened without settings: {error}"),
-    })?;
+    let (dataset, input) = dataset(options, name, provenance)?;
     let splits = data_store().open(dataset.as_ref())?;
     let shape = splits.info.shape.map(|side| side as usize);
     if (shape, splits.info.classes.len()) != (network.image.shape, network.classes.len()) {
@@ -77,18 +103,24 @@ fn over_split(
         );
         return Err(wrong(&options.file, message, "name the data set that it was trained on").into());
     }
+    if input.is_some_and(|input| !input.fits(&splits)) {
+        say!(
+            "note: `{name}` has other training clips here than the network had, and so its inputs are others: {}",
+            splits.info.title
+        );
+    }
     let split: &Split = match options.split {
         Part::Train => &splits.train,
         Part::Validation => &splits.validation,
         Part::Test => &splits.test,
     };
     let count = options.limit.unwrap_or(usize::MAX).min(split.len());
-    let normalisation = Normalisation { mean: network.image.mean.clone(), std: network.image.std.clone() };
     let order = (0..count as i64).collect();
     let (mut arena, mut right, mut timesteps, mut spikes) = (prepared.arena(), 0usize, 0usize, 0u64);
     let (mut additions, mut seconds) = (0u64, 0.0);
     let mut ledger = options.layers.then(Ledger::default);
-    for batch in Batches::new(split, &normalisation, order, 100, Device::Cpu) {
+    let mut logits = options.logits.as_ref().map(|path| (path, Logits::new(network)));
+    for batch in Batches::new(split, &normalisation(network), order, 100, Device::Cpu) {
         let labels = Vec::<i64>::try_from(&batch.labels).unwrap_or_default();
         for (index, label) in labels.into_iter().enumerate() {
             let input = Vec::<f32>::try_from(batch.images.get(index as i64).flatten(0, -1)).unwrap_or_default();
@@ -99,7 +131,13 @@ fn over_split(
             timesteps += outcome.timesteps;
             spikes += outcome.spikes.iter().sum::<u64>();
             additions += outcome.operations().additions;
+            if let Some((_, logits)) = &mut logits {
+                logits.add(&outcome, label);
+            }
         }
+    }
+    if let Some((path, logits)) = &logits {
+        logits.write(path)?;
     }
     let images = count.max(1) as f64;
     let accuracy = right as f64 / images;
@@ -135,57 +173,4 @@ fn over_split(
 
 fn bad(path: &Path, why: BadImage) -> Error {
     wrong(path, why.to_string(), "name the data set that it was trained on")
-}
-
-/// Classes and probabilities of a picture.
-fn on_picture(options: &Infer, path: &Path, prepared: &Prepared, network: &Network) -> Result<Exit, Failure> {
-    let pixels = picture(path, network.image.shape)?;
-    let begin = Instant::now();
-    let mut ledger = options.layers.then(Ledger::default);
-    let input = Reference::new(network).normalised(&pixels).map_err(|why| bad(path, why))?;
-    let outcome = answer(prepared, &mut prepared.arena(), &input, &mut ledger).map_err(|why| bad(path, why))?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let most = outcome.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponents: Vec<f64> = outcome.logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
-    let total: f64 = exponents.iter().sum();
-    let mut classes: Vec<(f64, &String)> =
-        exponents.iter().map(|exponent| exponent / total).zip(&network.classes).collect();
-    classes.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let rows = ledger.map(|ledger| ledger.rows(network, prepared));
-    if options.json {
-        let classes: Vec<_> = classes.iter().map(|(p, name)| json!({ "class": name, "probability": p })).collect();
-        let mut document = json!({ "classes": classes, "timesteps": outcome.timesteps, "logits": outcome.logits });
-        if let Some(rows) = rows {
-            document["by_layer"] = json!(rows);
-        }
-        out!("{document:#}");
-        return Ok(Exit::Done);
-    }
-    for (probability, name) in classes.iter().take(5) {
-        out!("{:6.2} %  {name}", 100.0 * probability);
-    }
-    out!("{} timesteps, {:.3} ms", outcome.timesteps, 1000.0 * seconds);
-    rows.iter().for_each(|rows| layers::print(rows));
-    Ok(Exit::Done)
-}
-
-/// Pixels from 0 to 1, `[C, H, W]`: the picture fills the network's image and is cropped at the middle.
-/// Of one channel it is the luma of ITU-R BT.601, of three red, green and blue.
-fn picture(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<f32>, Error> {
-    let unread = |error: image::ImageError| {
-        wrong(path, format!("is no picture that can be read: {error}"), "PNG and JPEG are read")
-    };
-    if channels != 1 && channels != 3 {
-        let message = format!("cannot be an image of {channels} channels, which the network reads");
-        return Err(wrong(path, message, "`--dataset` names the data set of the network"));
-    }
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-    let picture = image::load_from_memory(&bytes).map_err(unread)?;
-    let filled = picture.resize_to_fill(width as u32, height as u32, image::imageops::FilterType::Triangle).to_rgb8();
-    let colour = |pixel: &image::Rgb<u8>, channel: usize| f32::from(pixel.0[channel]) / 255.0;
-    let luma = |pixel: &image::Rgb<u8>| 0.299 * colour(pixel, 0) + 0.587 * colour(pixel, 1) + 0.114 * colour(pixel, 2);
-    Ok(match channels {
-        1 => filled.pixels().map(luma).collect(),
-        _ => (0..3).flat_map(|channel| filled.pixels().map(move |pixel| colour(pixel, channel))).collect(),
-    })
 }

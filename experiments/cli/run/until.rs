@@ -18,7 +18,7 @@ use litesnn_framework::manifest::{self, Plan, Trial};
 use litesnn_framework::run::Finished;
 use litesnn_reports::comparisons::half_interval;
 
-use super::{parts, run_part, tell};
+use super::{parts, run_part, tell, worst};
 use crate::arguments::RunOptions;
 use crate::exit::{Exit, Failure};
 use crate::output::say;
@@ -34,14 +34,7 @@ pub fn run_until(options: &RunOptions, plans: Vec<Plan>, width: f64, threads: &T
         let help = "add [[compare]] with `a = \"ROW\"` and `b = \"ROW\"`, or leave --until-interval out";
         return Err(Failure::new(Exit::Usage, message, Some(help.into())));
     }
-    let mut worst = Exit::Done;
-    for plan in plans {
-        let exit = settle(options, plan, width, threads)?;
-        if exit != Exit::Done {
-            worst = exit;
-        }
-    }
-    Ok(worst)
+    worst(plans.into_iter().map(|plan| settle(options, plan, width, threads)))
 }
 
 /// Runs rounds of one plan.
@@ -54,7 +47,8 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
     let mut plans = vec![first];
     for round in 1u32.. {
         let (plan, executor) = parts(options, &mut plans).pop().expect("one plan is one part");
-        if executor.elsewhere() && !options.wait {
+        let elsewhere = executor.elsewhere();
+        if elsewhere && !options.wait {
             let message = "a round of seeds begins when the round before it is finished".to_owned();
             return Err(Failure::new(
                 Exit::Usage,
@@ -70,7 +64,7 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
         // A trial that failed would fail again, and an open one was interrupted.
         let went_well = all.iter().all(|trial| trial.as_ref().is_some_and(|trial| trial.outcome.is_ok()));
         let ends = !went_well || wanted.is_empty();
-        let exit = if ends { Some(tell(options, &all, false)?) } else { None };
+        let exit = if ends { Some(tell(options, &all, elsewhere)?) } else { None };
         if !options.quiet {
             pairs.iter().for_each(|pair| say!("round {round}: {}", pair.words(width)));
         }

@@ -1,6 +1,7 @@
 """onnxruntime beside the engine's reference: are logits and spikes the same bits?
 
     onnx_witness.py FOLDER [--time]
+    onnx_witness.py FILE.onnx LOGITS IMAGES
 
 FOLDER has a folder for each network, which litesnn's tests write;
 framework/exchange/tests/cases/mod.rs says what is in it. Each file goes through onnx.checker with
@@ -12,9 +13,16 @@ bias into the weights.
 --time runs the first image with one thread, and prints the least of five times; processor time does
 not count what other work takes.
 
+The second form compares a trained network on a whole data set: FILE.onnx is of `litesnn export`, LOGITS
+of `litesnn infer --logits`, and IMAGES the images of the data set in the same order (IDX, gzip; or
+CIFAR-10's binary records), read here and divided by 255. Exit status 1 where bits differ. Sums of the
+first layer, of pixels, are rounded in the runtime's own order, so a few may.
+
 Needs onnx 1.23.2, onnxruntime 1.32.0 and numpy.
 """
 
+import gzip
+import json
 import pathlib
 import sys
 import time
@@ -62,7 +70,53 @@ def differing(case, path, images, optimised):
     return logits, spikes, of
 
 
+def tensors(path):
+    """The tensors of a file of safetensors by name."""
+    file = path.read_bytes()
+    begin = 8 + int.from_bytes(file[:8], "little")
+    kinds = {"F32": "<f4", "I64": "<i8"}
+    return {
+        name: numpy.frombuffer(file[begin:][slice(*entry["data_offsets"])], kinds[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in json.loads(file[8:begin]).items()
+    }
+
+
+def pixels(path, shape):
+    """Bytes of images [N, C, H, W]: of IDX with gzip, or of records of a label and an image."""
+    if path.suffix == ".gz":
+        return numpy.frombuffer(gzip.open(path).read(), "u1")[16:].reshape(-1, *shape)
+    size = int(numpy.prod(shape))
+    return numpy.frombuffer(path.read_bytes(), "u1").reshape(-1, 1 + size)[:, 1:].reshape(-1, *shape)
+
+
+def over_a_split(path, told, images):
+    """Whether onnxruntime has the logits that the engine had of each image; prints how many differ."""
+    told = tensors(told)
+    wanted, by_timestep, labels = (told[name] for name in ("logits", "by_timestep", "labels"))
+    right, running = True, session(str(path), False)
+    shape = running.get_inputs()[0].shape[1:]
+    inputs = pixels(images, shape)[: len(wanted)].astype("f4") / numpy.float32(255)
+    assert len(inputs) == len(wanted), f"{len(wanted)} images have logits, and {images} has {len(inputs)}"
+    assert set(numpy.isfinite(by_timestep).ravel()) == {True}, "images stopped early, and an ONNX file runs every timestep"
+    engine = (wanted.argmax(1) == labels).sum()
+    for optimised in (False, True):
+        running = session(str(path), optimised)
+        batches = [running.run(["logits"], {"pixels": inputs[i : i + 100]})[0] for i in range(0, len(inputs), 100)]
+        found = numpy.concatenate(batches)
+        differing = (found != wanted).any(1)
+        others = (found.argmax(1) != wanted.argmax(1)).sum()
+        right &= not differing.any()
+        print(
+            f"{path.parent.name}: optimiser {'on ' if optimised else 'off'}: {differing.sum()} of {len(found)} images and "
+            f"{(found != wanted).sum()} of {found.size} logits differ, by {abs(found - wanted).max():.1e}; {others} classes "
+            f"do; {(found.argmax(1) == labels).sum()} right, and {engine} by the engine; {len(numpy.unique(wanted))} logits"
+        )
+    return right
+
+
 def main():
+    if len(sys.argv) == 4:
+        sys.exit(0 if over_a_split(*map(pathlib.Path, sys.argv[1:])) else 1)
     folder = pathlib.Path(sys.argv[1])
     print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, numpy {numpy.__version__}")
     wrong = 0

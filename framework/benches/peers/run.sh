@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# Times litesnn beside SpikingJelly and snnTorch: `run.sh lif ...` a layer of neurons, `run.sh network ...` a network that is retrained
-# and evaluated; further options go to lif.py or network.py. `run.sh lif --device cuda ...` times neurons on a GPU: further options go
-# to lif_cuda.py.
-# The libraries go to a virtual environment: PEERS_VENV, else ~/.cache/litesnn/peers. On a GPU machine with a Python of its own that has
-# torch, triton and cupy, PEERS_PYTHON names it, and only SpikingJelly is fetched, into PEERS_SITES, else ~/.cache/litesnn/peers-cuda.
+# Times litesnn beside other programs:
+#
+#     run.sh lif ...                  a layer of neurons: SpikingJelly, snnTorch
+#     run.sh lif --device cuda ...    the same on a GPU
+#     run.sh network ...              a network that is retrained and evaluated: SpikingJelly, snnTorch
+#     run.sh engine ...               a trained network that answers: onnxruntime, PyTorch, SpikingJelly; builds no libtorch
+#
+# Further options go to lif.py, lif_cuda.py, network.py or engine.py. The libraries go to a virtual environment: PEERS_VENV, else
+# ~/.cache/litesnn/peers. On a GPU machine with a Python of its own that has torch, triton and cupy, PEERS_PYTHON names it, and only
+# SpikingJelly is fetched, into PEERS_SITES, else ~/.cache/litesnn/peers-cuda.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 what=${1:-}
 case $what in
-lif | network) shift ;;
+lif | network | engine) shift ;;
 *)
-    echo "usage: $0 lif|network [OPTION]..." >&2
+    echo "usage: $0 lif|network|engine [OPTION]..." >&2
     exit 2
     ;;
 esac
@@ -41,5 +46,10 @@ if [ "$what" = lif_cuda ]; then
     "$python" -c 'import cupy, triton, scipy, torchvision' 2>/dev/null ||
         "$python" -m pip install --quiet cupy-cuda13x scipy torchvision
 fi
+release=${CARGO_TARGET_DIR:-target}/release
+if [ "$what" = engine ]; then
+    cargo build --release --quiet -p litesnn-engine -p litesnn-exchange --examples
+    exec "$python" "$here/engine.py" --examples "$release/examples" "$@"
+fi
 cargo build --release --workspace --quiet
-exec "$python" "$here/$what.py" --litesnn "${CARGO_TARGET_DIR:-target}/release/litesnn" "${options[@]}" "$@"
+exec "$python" "$here/$what.py" --litesnn "$release/litesnn" "${options[@]}" "$@"

@@ -177,7 +177,7 @@ fn extremes(schema: &Value, kind: &str) -> Vec<Value> {
             let least = limits.least.map_or(0.0, |(least, _)| least);
             let mut values = vec![least];
             if let Some((most, _)) = limits.most {
-                values.extend([0.001, 0.999_999, 1.0].map(|part| least + part * (most - least)));
+                values.extend([0.001, 0.5, 0.9, 0.999_999, 1.0].map(|part| least + part * (most - least)));
             } else {
                 values.push(least + 1.0);
             }
@@ -188,7 +188,7 @@ fn extremes(schema: &Value, kind: &str) -> Vec<Value> {
             // A width or a number of epochs has no bound that a test could reach.
             let most = limits.most.map(|(most, _)| most as i64).filter(|most| *most <= 64);
             let listed = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_i64);
-            [least - 1, least, least + 1, 2].into_iter().chain(most).chain(listed).map(Value::from).collect()
+            [least - 1, least, least + 1, 2, 4].into_iter().chain(most).chain(listed).map(Value::from).collect()
         }
         "array of integers" => vec![json!([]), json!([0]), json!([1]), json!([2]), json!([4]), json!([8])],
         "boolean" => vec![json!(false), json!(true)],

@@ -54,6 +54,7 @@ pub(super) fn data() -> Splits {
         info: information(1, SIDE),
         normalisation: Normalisation { mean: vec![0.43], std: vec![0.29] },
         preparation: None,
+        measured: None,
         train: split("train", 12),
         validation: split("validation", 6),
         test: split("test", 6),

@@ -194,6 +194,7 @@ impl Benchmark<'_> {
             info: information,
             normalisation: Normalisation { mean: channel(0.5), std: channel(0.25) },
             preparation: None,
+            measured: None,
             train: random(train),
             validation: random(0),
             test: random(test),

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Tensor;
 
 use super::DataSummary;
-use crate::Result;
 use crate::ground::Stream;
+use crate::{Error, Result};
 
 /// A data set. Settings name where its files lie and how much of them to use.
 #[typetag::serde]
@@ -29,6 +30,31 @@ pub trait Dataset: std::fmt::Debug + Send + Sync {
     fn files(&self, _store: &DataStore) -> Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }
+
+    /// The input of a sound that a user has, made by the code that makes the inputs of this data set's
+    /// own clips. `measured` is [`Splits::measured`] of the data that the network was trained on.
+    ///
+    /// # Errors
+    ///
+    /// A data set whose samples are no sounds, and a file that is none or that cannot be heard as one of
+    /// its clips.
+    fn hear(&self, _clip: &Path, _measured: &Value) -> Result<Heard> {
+        Err(Error::Plugin {
+            kind: "dataset",
+            name: self.typetag_name().into(),
+            message: "its samples are no sounds, and so it makes no input of one".into(),
+        })
+    }
+}
+
+/// A sound of a user as a network's input.
+#[derive(Debug)]
+pub struct Heard {
+    /// `[1, C, H, W]`, as [`Split::images`]: it is normalised afterwards.
+    pub input: Tensor,
+    /// What was done to the sound that the user may not expect, each the rest of a sentence that begins
+    /// with the file.
+    pub notes: Vec<String>,
 }
 
 /// Where data sets are looked for.
@@ -183,6 +209,10 @@ pub struct Splits {
     pub normalisation: Normalisation,
     /// What makes inputs of training samples, where they are not inputs already.
     pub preparation: Option<std::rc::Rc<dyn Preparation>>,
+    /// What was measured on the training samples and is a part of every input: with it,
+    /// [`Dataset::hear`] makes inputs where the training samples are not. None where the data set
+    /// hears nothing.
+    pub measured: Option<Value>,
     /// Trained on.
     pub train: Split,
     /// Watched during training, never trained on.

@@ -186,6 +186,7 @@ mod tests {
                 },
                 normalisation: Normalisation { mean: vec![0.0], std: vec![1.0] },
                 preparation: None,
+                measured: None,
                 train: split(),
                 validation: split(),
                 test: split(),

@@ -12,7 +12,7 @@ use super::tree::{Tree, lookup, path};
 use super::typed::{DesignSource, Part};
 use crate::ground::Problem;
 use crate::network::{SearchSpace, TimestepSearcher};
-use crate::train::{Loss, Teaching, Training};
+use crate::train::{Beginning, Loss, Teaching, Training};
 
 /// Checks a manifest as a whole. `given` are its sections, `settings` those that could be read, and
 /// a section that was `meant` by an unknown one is not missing.
@@ -49,6 +49,7 @@ pub(super) fn check(stack: &Stack, given: &Tree, settings: &Tree, meant: &[Strin
         if let Some(training) = settings.get(section).and_then(|training| Training::deserialize(training).ok()) {
             let is_given = |key: &str| lookup(given, &path([section, key])).is_some();
             checks.training(section, &training, is_given);
+            checks.beginning(section, training.from, given.contains_key("optimizer") && !takes_design);
             if let Some(teaching) = &training.teacher {
                 checks.teacher(section, teaching);
             }
@@ -106,6 +107,19 @@ impl Checks<'_> {
             );
             self.report([section, "warmup"], Mark::Value, message, Some("warm up for fewer epochs"));
         }
+    }
+
+    fn beginning(&mut self, section: &str, from: Beginning, searches: bool) {
+        let (message, help) = match (section, from) {
+            (_, Beginning::New) => return,
+            ("search", _) => ("nothing reads `search.from`", "the final network begins with a search: [retrain] from"),
+            _ if searches => return,
+            _ => (
+                "`retrain.from` is \"search\", and this trial searches nothing",
+                "a variant that takes a design over retrains it from new weights: `remove = [\"retrain.from\"]`",
+            ),
+        };
+        self.report([section, "from"], Mark::Value, message, Some(help));
     }
 
     fn teacher(&mut self, section: &str, teaching: &Teaching) {

@@ -33,6 +33,8 @@
 //! too, and takes all neurons for equally active; [`counted_operations`] counts what a spike really
 //! reaches. The model size leaves out how a file says which weights are kept.
 
+mod retrained;
+
 use tch::{Kind, Tensor};
 
 use super::activity::Activity;
@@ -40,9 +42,11 @@ use super::compression::Techniques;
 use super::constants::CostConstants;
 use super::factor::{self, Factor};
 use super::layer::LayerShape;
-use super::mask_code::{StoredMask, expected_mask_bits};
+use super::mask_code::StoredMask;
 use super::space::{Network, SynapseLayer};
 use super::weight::FULL_PRECISION;
+
+pub use retrained::Retrained;
 
 /// Energy of one addition (accumulate), in picojoule (45 nm; paper Table 5).
 pub const ADDITION_PJ: f64 = 0.9;
@@ -124,15 +128,14 @@ impl<'a> CostModel<'a> {
     /// sum of presence · (density · b + m(density)) · weights
     /// ```
     ///
-    /// m is the expected length of a random mask ([`expected_mask_bits`]), 0 where nothing prunes.
+    /// m is the expected length of a random mask, 0 where nothing prunes.
+    ///
+    /// [`expected_mask_bits`](super::expected_mask_bits) has its formula.
     pub fn stored_terms(&self, layers: &[SynapseLayer], activity: &[Activity]) -> (Tensor, Tensor) {
         let all = layers.iter().enumerate().filter(|(_, layer)| layer.searched);
         let all: Vec<Counted> = all.map(|(index, layer)| (layer, activity.get(index))).collect();
         let costs = self.costs(&all);
-        let mask = |layer: &SynapseLayer| match layer.weight.is_pruned(self.active) {
-            true => expected_mask_bits(layer.weight.density(self.active).number()) * layer.shape.weights(),
-            false => 0.0,
-        };
+        let mask = |layer: &SynapseLayer| retrained::mask_bits(layer, self.active) * layer.shape.weights();
         let masks = all.iter().map(|(layer, _)| mask(layer)).collect();
         let stored = &costs.memory_bits + self.constants.vector("masks", masks, self.counted.device());
         let stored = match self.presences(&all) {

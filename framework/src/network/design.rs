@@ -35,7 +35,7 @@ use crate::{Error, Result};
 pub const VERSION: u32 = 1;
 
 /// One edge of a cell that survived the search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     /// The node it ends in, from 0.
@@ -66,7 +66,7 @@ pub type Decisions = BTreeMap<String, Decision>;
 pub type Compression = BTreeMap<String, Decisions>;
 
 /// The discrete architecture that a supernet decodes to, or the only one of its space.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Architecture {
     /// The space it belongs to.
     pub space: String,
@@ -215,6 +215,25 @@ impl Design {
         Design::parse(text, path)
     }
 
+    /// Whether a TOML file is a design: a design has its space by name, where a manifest has a section.
+    pub fn is_told_by(text: &str) -> bool {
+        let table: std::result::Result<toml_edit::DocumentMut, _> = text.parse();
+        table.is_ok_and(|table| table.get("space").is_some_and(toml_edit::Item::is_str))
+    }
+
+    /// Whether both are the same decisions: architecture, timesteps, what every compressor decided, and
+    /// masks. `[network]`, which a manifest replaces by its own, and `[accounting]` are none; but where a
+    /// design has no edges, the architecture is the settings of its space.
+    pub fn decides_as(&self, other: &Design) -> bool {
+        fn decided(design: &Design) -> (Architecture, i64, &Compression, &Option<String>) {
+            (design.architecture(), design.timesteps, &design.compression, &design.ticket)
+        }
+        let space = |design: &Design| design.network.as_ref().map(|network| network.space.clone());
+        let settings = space(self).zip(space(other));
+        decided(self) == decided(other)
+            && (!self.edges.is_empty() || settings.is_none_or(|(own, others)| own == others))
+    }
+
     /// Parses the text of `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Design> {
         let content = |message: String, hint: &str| Error::Content { path: path.into(), message, hint: hint.into() };
@@ -285,5 +304,30 @@ mod tests {
         );
         assert!(error("version = 9\nspace = \"a\"\ntimesteps = 2\n").contains("version 9"));
         assert!(error("version = 1\nspace = \"a\"\ntimesteps = 0\n").contains("timesteps = 0"));
+    }
+
+    #[test]
+    fn designs_are_the_same_where_their_decisions_are() {
+        let network = |width: i64| {
+            let space = serde_json::json!({ "spike-dhs": { "width": width } });
+            Some(DesignNetwork { input: [1, 8, 8], classes: 2, space, compressor: Vec::new() })
+        };
+        let of = |change: &dyn Fn(&mut Design)| {
+            let mut design = example();
+            change(&mut design);
+            design.decides_as(&example())
+        };
+        assert!(of(&|design| design.accounting = Some(Accounting::default())));
+        assert!(!of(&|design| design.timesteps = 3));
+        assert!(!of(&|design| design.edges[0].operation = "skip".into()));
+        assert!(!of(&|design| design.ticket = Some("digest".into())));
+        assert!(!of(&|design| design.compression.clear()));
+        let wide = |edges: bool, width: i64| {
+            let edges = if edges { example().edges } else { Vec::new() };
+            Design { network: network(width), edges, ..example() }
+        };
+        assert!(wide(true, 2).decides_as(&wide(true, 3)), "a manifest has a network of its own");
+        assert!(!wide(false, 2).decides_as(&wide(false, 3)) && wide(false, 2).decides_as(&wide(false, 2)));
+        assert!(Design::is_told_by(&example().to_toml()) && !Design::is_told_by("[space.spike-dhs]\n"));
     }
 }

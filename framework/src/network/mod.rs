@@ -11,6 +11,7 @@
 //! | [`CompressedWeight`] | a weight and the stack of transforms that it goes through |
 //! | [`Pass`], [`WeightCache`] | a forward pass, and what is kept from one pass to the next |
 //! | [`Path`] | one architecture of a supernet |
+//! | [`Inheritance`] | what a final network takes over from the supernet |
 //! | [`SpikeTap`], [`SpikeCount`] | who is told of the spikes of a pass, and their number |
 //! | [`TimestepSearcher`], [`TimestepGate`] | the number of timesteps |
 //! | [`EarlyExit`] | images that stop before the last timestep |
@@ -35,6 +36,7 @@ mod early_exit;
 mod factor;
 mod formula;
 mod fused_weights;
+mod inheritance;
 mod layer;
 mod mask_code;
 mod memory;
@@ -60,6 +62,7 @@ pub use design::{Architecture, Compression, Decision, Decisions, Design, DesignN
 pub use early_exit::{EarlyExit, first_timestep, prefix_means, running};
 pub use factor::Factor;
 pub use formula::{Formula, Level};
+pub use inheritance::{Inheritance, Piece, Rows};
 pub use layer::{Input, LayerShape, LayerSpec, Place};
 pub use mask_code::{Coding, StoredMask, expected_mask_bits};
 pub use memory::NetworkSize;

@@ -6,6 +6,7 @@ use tch::Tensor;
 use super::activity::Activity;
 use super::compression::{Compressor, Technique, Techniques};
 use super::design::{Architecture, Compression};
+use super::inheritance::Piece;
 use super::layer::{LayerShape, Place};
 use super::packing::Packer;
 use super::pass::Pass;
@@ -50,6 +51,19 @@ pub trait SearchSpace: std::fmt::Debug + Send + Sync {
     /// before anything runs.
     fn runs_paths(&self) -> bool {
         self.fixed().is_some()
+    }
+
+    /// Why a final network cannot begin with the weights of the supernet, such as other widths; `None`
+    /// where it can. It is asked before anything runs.
+    fn refuses_inheritance(&self) -> Option<Misfit> {
+        let message = "the space does not say where the weights of a final network lie in its supernet".to_owned();
+        self.fixed().is_none().then(|| Misfit { key: String::new(), message, help: None })
+    }
+
+    /// What of the final network of an architecture lies elsewhere in the supernet than under its own
+    /// path: see [`Inheritance`](super::Inheritance).
+    fn inheritance(&self, _architecture: &Architecture) -> Result<Vec<Piece>> {
+        Ok(Vec::new())
     }
 
     /// A neighbour of an architecture: each node's edges are drawn anew with this `probability`, as
@@ -146,6 +160,12 @@ pub trait Network {
     /// Number of parameters outside of synapse weights that are stored in full precision:
     /// normalisation and biases, of the channels that are there.
     fn full_precision_parameters(&self) -> u64;
+
+    /// Those of [`Self::full_precision_parameters`] that belong to layers of [`Place::Auxiliary`], which
+    /// training alone needs and no file holds.
+    fn auxiliary_parameters(&self) -> u64 {
+        0
+    }
 
     /// Maps that a training pass keeps beside the output maps of the layers with weights, such as
     /// those of a pooling: where they are, and how many numbers they have for one image and

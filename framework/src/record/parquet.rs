@@ -16,7 +16,7 @@ use crate::ground::file::{read_bounded, write_atomically};
 use crate::{Error, Result};
 
 /// Version of the tables. A reader refuses a newer one.
-pub const SCHEMA: u32 = 8;
+pub const SCHEMA: u32 = 9;
 
 /// A struct that is a row of a table; declared with the `table!` macro of this module.
 pub trait Row: Sized {

@@ -150,7 +150,8 @@ table! {
         /// Length of that mask in bits.
         pub mask_bits: f64,
         /// What a file needs for the weights, in bytes: kept weights at their bits and the mask,
-        /// both in whole bytes.
+        /// both in whole bytes. From schema 9 on, as the packed file holds them: it takes fewer bits
+        /// where fewer levels are left.
         pub stored_bytes: f64,
         /// Multiply-accumulate operations of one timestep with nothing pruned.
         pub macs: f64,
@@ -272,10 +273,15 @@ table! {
         /// Model size in bytes as the paper counts it: kept weights at their bits, normalisation and
         /// biases in 32 bits. It leaves out how a file says which weights are kept.
         pub model_size_bytes: f64,
-        /// What a file needs for the model, in bytes: kept weights at their bits, the mask of each
-        /// pruned layer in its shorter code, normalisation and biases in 32 bits. The header of the
-        /// file (names, shapes, numbers of kept weights) is left out.
+        /// What the packed file holds beside its graph, in bytes: kept weights at their bits, the mask
+        /// of each layer in its shortest code, scales, biases and normalisation in 32 bits; a head
+        /// for training alone is not in it. Where a network has no packed file, the same by formula.
+        /// Tables up to schema 8 have the formula everywhere, with that head.
         pub stored_bytes: f64,
+        /// The packed file that `litesnn export` writes, in bytes: `stored_bytes`, the graph (names,
+        /// shapes, how maps are joined, classes, where it comes from) and the header; NaN where a
+        /// network has none, and in tables up to schema 8.
+        pub file_bytes: f64,
         /// SynOps: additions per image by the paper's formula, which counts taps on the padding too.
         pub syn_ops: f64,
         /// Bit-SynOps per image by the paper's formula.

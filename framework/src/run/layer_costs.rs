@@ -1,5 +1,6 @@
 //! The account of a whole network: its layers as rows, and their totals.
 
+use litesnn_engine::{self as engine, file};
 use tch::{Device, Kind, Tensor};
 
 use crate::network::cost::{
@@ -12,8 +13,8 @@ use crate::record::LayerRow;
 
 /// What a network costs in all.
 ///
-/// A head that is used in training only counts in what is stored, as in the paper's model sizes,
-/// and not in operations.
+/// A head that is used in training only counts in the paper's model size and in the weights, and
+/// neither in what is stored nor in operations.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Totals {
     /// Weights, removed ones too, and normalisation and biases of the channels that are there.
@@ -29,8 +30,8 @@ pub struct Totals {
     pub mean_bits: f64,
     /// The paper's model size in bytes: weights at their bits, everything else in four bytes.
     pub model_size_bytes: f64,
-    /// What a file needs, in bytes: kept weights at their bits, masks, everything else in four
-    /// bytes.
+    /// What a file needs beside its graph, in bytes: kept weights at their bits, masks, everything
+    /// else in four bytes.
     pub stored_bytes: f64,
     /// Dense multiply-accumulate operations of one pass over the convolutions.
     pub macs: f64,
@@ -159,9 +160,20 @@ pub fn ann_operations(layers: &[LayerRow], density: impl Fn(&LayerRow) -> f64) -
     works.map(|row| times(row) * density(row) * row.macs).sum()
 }
 
-/// The totals of a network's layers. `full_precision_parameters` is what
-/// [`Network::full_precision_parameters`] says.
-pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
+/// Gives rows what their layers take in the packed file of their network.
+pub(super) fn as_stored(rows: &mut [LayerRow], packed: &engine::Network) {
+    for (synapses, _) in packed.layers() {
+        let Some(row) = rows.iter_mut().find(|row| row.layer == synapses.name) else { continue };
+        let stored = file::stored(synapses);
+        row.mask_coding = stored.coding.to_string();
+        row.mask_bits = stored.mask_bits as f64;
+        row.stored_bytes = stored.weights as f64;
+    }
+}
+
+/// The totals of the layers of `network`.
+pub fn totals(layers: &[LayerRow], network: &dyn Network) -> Totals {
+    let full_precision_parameters = network.full_precision_parameters();
     let works = |row: &&LayerRow| row.place != Place::Auxiliary.group();
     let sum = |value: fn(&LayerRow) -> f64| layers.iter().filter(works).map(value).sum::<f64>();
     let weights = layers.iter().map(|row| row.weights).sum::<i64>();
@@ -171,7 +183,7 @@ pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
     let (syn_ops, multiplications) = (sum(|row| row.syn_ops), sum(|row| row.multiplications));
     let syn_ops_counted = sum(|row| row.syn_ops_counted);
     let multiplications_counted = sum(|row| row.multiplications_counted);
-    let weight_bytes = layers.iter().map(|row| row.stored_bytes).sum();
+    let left = full_precision_parameters - network.auxiliary_parameters();
     Totals {
         parameters: weights + full_precision_parameters as i64,
         weights,
@@ -179,7 +191,7 @@ pub fn totals(layers: &[LayerRow], full_precision_parameters: u64) -> Totals {
         weight_bits,
         mean_bits: if stay > 0.0 { weight_bits / stay } else { f64::NAN },
         model_size_bytes: model_size_bytes(weight_bits, full_precision_parameters),
-        stored_bytes: stored_bytes(weight_bytes, full_precision_parameters),
+        stored_bytes: stored_bytes(sum(|row| row.stored_bytes), left),
         macs: sum(|row| if row.place == Place::Classifier.group() { 0.0 } else { row.macs }),
         ann_operations: ann_operations(layers, |row| row.kept_weights as f64 / row.weights.max(1) as f64),
         multiplications,

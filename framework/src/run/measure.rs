@@ -2,19 +2,22 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use litesnn_engine::file;
 use tch::Device;
 
+use super::export::file_bytes;
 use super::layer_costs::{self, Totals};
 use super::method::Method;
 use super::names;
+use crate::data::Input;
 use crate::ground::device::{self, Stopwatch};
 use crate::ground::{Machine, Parameters, together};
 use crate::launch::Task;
-use crate::network::{Design, Network, Pass, cost, running};
+use crate::network::{Design, Network, Pass, cost, packed, running};
 use crate::record::{self, EpochRow, ExitRow, LayerRow, Outcome, Stage, StageRow, files};
 use crate::spiking::Precision;
 use crate::train::{
-    Counted, Deciding, Exit, Exits, Measured, Session, Stopping, broken_tensor, counted_form, evaluate, evaluate_exits,
+    Counted, Deciding, Exit, Exits, Measured, Session, Stopping, broken_tensor, evaluate, evaluate_exits,
 };
 use crate::{Error, Result};
 
@@ -41,13 +44,12 @@ pub(super) fn measure(
         other => other,
     };
     let (test, normalisation) = (&splits.test, &splits.normalisation);
-    // What a file of the network says, to the bit.
-    let form = match precision {
-        Precision::F32 => counted_form(network, &splits.info, normalisation, design.timesteps),
-        _ => None,
-    };
-    let counted = form.as_ref().map(Counted::new);
-    let tested = match trial.manifest.timesteps.early_exit() {
+    let exit = trial.manifest.timesteps.early_exit();
+    let form = |exit| packed(network, &splits.info, normalisation, design.timesteps, exit).ok();
+    // For all timesteps: what a file of the network answers, to the bit.
+    let whole = form(None);
+    let counted = whole.as_ref().filter(|_| precision == Precision::F32).and_then(Counted::of);
+    let mut tested = match exit {
         None => {
             let measured = evaluate(network, test, normalisation, pass, device, counted.as_ref()).map_err(located)?;
             Tested::whole(network, measured, design)
@@ -68,12 +70,17 @@ pub(super) fn measure(
         device_seconds: watch.device(),
         device: device::name(device),
     });
+    let left = exit.and_then(|exit| form(Some(exit)));
+    let leaves = if exit.is_some() { left.as_ref() } else { whole.as_ref() };
+    if let Some(network) = leaves {
+        layer_costs::as_stored(&mut tested.layers, network);
+    }
     record::write(&folder.join(files::STAGES), &stages)?;
     record::write(&folder.join(files::LAYERS), &tested.layers)?;
     if !tested.exits.is_empty() {
         record::write(&folder.join(files::EXITS), &tested.exits)?;
     }
-    let totals = layer_costs::totals(&tested.layers, network.full_precision_parameters());
+    let totals = layer_costs::totals(&tested.layers, network);
 
     let outcome = Outcome {
         seed: trial.seed as i64,
@@ -91,7 +98,8 @@ pub(super) fn measure(
         kept_weights: totals.kept_weights,
         weight_bits: totals.weight_bits,
         model_size_bytes: totals.model_size_bytes,
-        stored_bytes: totals.stored_bytes,
+        stored_bytes: leaves.map_or(totals.stored_bytes, |network| file::payload(network) as f64),
+        file_bytes: f64::NAN,
         syn_ops: totals.syn_ops,
         bit_syn_ops: totals.bit_syn_ops,
         multiplications: totals.multiplications,
@@ -109,7 +117,11 @@ pub(super) fn measure(
         // Names come last: see `names::named`.
         ..spent(&stages, machine, device)
     };
-    let outcome = names::named(outcome, task, &splits.info);
+    let mut outcome = names::named(outcome, task, &splits.info);
+    if let Some(network) = leaves {
+        let input = Input::text(trial.manifest.dataset.as_ref(), splits)?.unwrap_or_default();
+        outcome.file_bytes = file_bytes(network, &task.folder, &outcome, input)?;
+    }
     record::write(&folder.join(files::RESULT), std::slice::from_ref(&outcome))?;
     Ok(outcome)
 }
@@ -152,7 +164,7 @@ impl Tested {
         };
         for exit in exits.thresholds.iter().chain(&exits.fixed) {
             let layers = layer_costs::running_layers(network, &exit.measured.activity, &running(&exit.stopped));
-            let row = exit_row(exit, chosen, &layer_costs::totals(&layers, network.full_precision_parameters()));
+            let row = exit_row(exit, chosen, &layer_costs::totals(&layers, network));
             if exit.stopping == chosen {
                 (tested.accuracy, tested.loss) = (exit.measured.accuracy, exit.measured.loss);
                 (tested.mean_timesteps, tested.layers) = (row.mean_timesteps, layers);

@@ -14,8 +14,8 @@ use crate::network::{Architecture, Compression, Design, DesignNetwork, Network, 
 use crate::record::{self, Stage, files};
 use crate::spiking::Recorder;
 use crate::train::{
-    Batch, Descent, EpochNotes, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts, Searched, Session,
-    StageSpec, StepReport, Teacher, clip_gradients, evaluate,
+    Batch, Beginning, Descent, EpochNotes, Extent, Found, Open, OpenDecisions, Phase, Schedules, Search, SearchParts,
+    Searched, Session, StageSpec, StepReport, Teacher, clip_gradients, evaluate,
 };
 use crate::{Error, Result};
 
@@ -91,14 +91,18 @@ impl Method<'_> {
             };
         };
         let (info, compressors) = (&self.splits.info, manifest.compressors());
-        let open = |make: &dyn Fn(&mut Build) -> Result<Searched>| {
+        let open = |extent: Extent, make: &dyn Fn(&mut Build) -> Result<Searched>| {
             let mut parameters = Parameters::default();
-            let mut build = Build::new(&mut parameters, self.trial.seed, self.device);
+            let mut build = match extent {
+                Extent::Whole => Build::new(&mut parameters, self.trial.seed, self.device),
+                Extent::Outline => Build::outline(&mut parameters),
+            };
             let gate = manifest.timesteps.attach(&mut build.at("timesteps"))?;
             let network = make(&mut build)?;
             Ok(Open::new(network, gate, parameters))
         };
-        let supernet = open(&|build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?)))?;
+        let whole = |build: &mut Build| Ok(Searched::Supernet(manifest.space.supernet(info, &compressors, build)?));
+        let supernet = open(Extent::Whole, &whole)?;
         {
             let Open { network, parameters, .. } = &supernet;
             let open = OpenDecisions::of(
@@ -110,8 +114,8 @@ impl Method<'_> {
             );
             open.check(optimizer.as_ref()).map_err(|refused| refused.into_error(optimizer.typetag_name()))?;
         }
-        let settle = |architecture: &Architecture, compression: &Compression| {
-            open(&|build| {
+        let settle = |architecture: &Architecture, compression: &Compression, extent: Extent| {
+            open(extent, &|build| {
                 let network = manifest.space.network(architecture, compression, true, info, &compressors, build)?;
                 Ok(Searched::Settled(architecture.clone(), network))
             })
@@ -123,6 +127,9 @@ impl Method<'_> {
         let network = search.parts().network();
         let needed = Ticket::is_needed(network);
         let bins = (!search.has_trained_candidates()).then(|| weight_bins(network));
+        if manifest.retrain.from == Beginning::Search {
+            found.inheritance = Some(search.take_inheritance(&found.design.architecture())?);
+        }
         if let Some(bins) = bins {
             record::write(&session.folder().join(files::WEIGHTS), &bins)?;
         }

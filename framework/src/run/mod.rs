@@ -26,7 +26,7 @@ mod trial;
 mod weights;
 
 pub use agenda::Agenda;
-pub use export::packed_trial;
+pub use export::{packed_trial, trials_of};
 pub use here::run_here;
 pub use launched::outcomes;
 pub use machines::Asked;

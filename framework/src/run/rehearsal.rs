@@ -125,6 +125,7 @@ pub fn rehearse(
         info: whole.info.clone(),
         normalisation: whole.normalisation.clone(),
         preparation: whole.preparation.clone(),
+        measured: whole.measured.clone(),
         train: first(&whole.train, train),
         validation: first(&whole.validation, evaluated),
         test: first(&whole.test, 1),

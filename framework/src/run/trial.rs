@@ -232,7 +232,8 @@ impl<'a> Job<'a> {
         };
         let mut session = Session::open(spec, self.task.label(), log, self.context.stop)?;
         let method = Method { trial: self.trial, splits: &self.splits, device: self.context.device, recorder: None };
-        let Found { design, trained, ticket } = self.design(method, &mut session, &folder.file(files::DESIGN))?;
+        let Found { design, trained, ticket, inheritance } =
+            self.design(method, &mut session, &folder.file(files::DESIGN))?;
         let (network, mut parameters) = method.build(&design)?;
         match trained {
             Some(trained) => {
@@ -240,6 +241,9 @@ impl<'a> Job<'a> {
                 session.keep(&design.to_toml(), &parameters)?;
             }
             None => {
+                if let Some(inheritance) = inheritance {
+                    session.note(&inheritance.give(network.as_ref(), &parameters).map_err(Error::Record)?);
+                }
                 match ticket {
                     Some(ticket) => {
                         let found = folder.file(files::DESIGN);

@@ -6,27 +6,7 @@
 use litesnn_engine::{self as engine, Prepared, Source, Synapses, Values};
 use tch::{Device, Tensor};
 
-use crate::data::{DataInfo, Normalisation};
-use crate::network::{Network, packed};
-
-/// What the engine runs in place of a network, for all `timesteps`; `None` where it has no form for
-/// it, and where a layer that reads spikes has weights that are no levels, that of the logits aside:
-/// the engine's loops over f32 are plain ones.
-pub fn counted_form(
-    network: &dyn Network,
-    info: &DataInfo,
-    normalisation: &Normalisation,
-    timesteps: i64,
-) -> Option<engine::Network> {
-    let packed = packed(network, info, normalisation, timesteps, None).ok()?;
-    let is_counted = |layer: &Synapses| layer.of == Source::Image || matches!(layer.values, Values::Levels(_));
-    // The layer of the logits comes last.
-    let hidden = packed.layers().count().saturating_sub(1);
-    let counts = packed.layers().take(hidden).all(|(layer, _)| is_counted(layer));
-    counts.then_some(packed)
-}
-
-/// A [counted form](counted_form), ready to run.
+/// A network that the engine runs by whole numbers, ready to run.
 #[derive(Debug)]
 pub struct Counted<'a> {
     network: &'a engine::Network,
@@ -34,9 +14,14 @@ pub struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    /// Of what [`counted_form`] made.
-    pub fn new(network: &'a engine::Network) -> Counted<'a> {
-        Counted { network, prepared: Prepared::new(network) }
+    /// Of a packed network for all timesteps. `None` where a layer that reads spikes has weights that
+    /// are no levels, that of the logits aside: the engine's loops over f32 are plain ones.
+    pub fn of(network: &'a engine::Network) -> Option<Counted<'a>> {
+        let is_counted = |layer: &Synapses| layer.of == Source::Image || matches!(layer.values, Values::Levels(_));
+        // The layer of the logits comes last.
+        let hidden = network.layers().count().saturating_sub(1);
+        let counts = network.layers().take(hidden).all(|(layer, _)| is_counted(layer));
+        counts.then(|| Counted { network, prepared: Prepared::new(network) })
     }
 
     /// The logits `[T, B, K]` of normalised images `[B, C, H, W]`, on their device; NaN for an image

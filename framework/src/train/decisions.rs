@@ -4,10 +4,10 @@
 //! does not move them, the argmax is that of the noise. So a search whose settings leave logits
 //! where they are is refused, unless the manifest says that the decision is a control.
 
-use super::{Optimizer, Training};
+use super::{Beginning, Optimizer, Training};
 use crate::data::DataInfo;
 use crate::ground::{Build, Parameters, Role};
-use crate::network::{NamedCompressors, Network, SearchSpace, Techniques, TimestepSearcher};
+use crate::network::{Misfit, NamedCompressors, Network, SearchSpace, Techniques, TimestepSearcher};
 use crate::{Error, Result};
 
 /// The decisions that a search has to make, and the training that it has for them.
@@ -19,6 +19,10 @@ pub struct OpenDecisions<'a> {
     pub techniques: Techniques,
     /// Whether the supernet runs the path of one architecture.
     pub paths: bool,
+    /// Whether a compressor of the supernet changes with training by a schedule.
+    pub scheduled: bool,
+    /// Why the final network cannot begin with the weights of the supernet; `None` where it can.
+    pub uninheritable: Option<Misfit>,
     /// Epochs in which the timestep searcher keeps its logits where they are.
     pub warmup: usize,
     /// `[search]`
@@ -52,6 +56,8 @@ impl<'a> OpenDecisions<'a> {
             roles: decided.into_iter().filter(|role| parameters.has_choice(*role)).collect(),
             techniques: network.techniques(),
             paths: space.runs_paths(),
+            scheduled: network.layers().iter().any(|layer| layer.weight.is_scheduled(Techniques::ALL)),
+            uninheritable: space.refuses_inheritance(),
             warmup: timesteps.warmup(),
             search,
             retrain,
@@ -79,8 +85,8 @@ impl<'a> OpenDecisions<'a> {
     }
 
     /// Refuses a space without the paths that the optimizer needs, what the optimizer itself refuses,
-    /// and an open decision whose logits it does not
-    /// move and that is no control.
+    /// retraining that cannot begin as the manifest says, and an open decision whose logits the
+    /// optimizer does not move and that is no control.
     pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
         let (decides, controls, name) = (optimizer.decides(), optimizer.controls(), optimizer.typetag_name());
         if optimizer.needs_paths() && !self.paths {
@@ -91,6 +97,7 @@ impl<'a> OpenDecisions<'a> {
             });
         }
         optimizer.check(self)?;
+        self.check_beginning(optimizer)?;
         match self.roles.iter().find(|role| !controls.contains(role) && !decides.contains(role)) {
             None => Ok(()),
             Some(role) => Err(AtRandom {
@@ -102,6 +109,32 @@ impl<'a> OpenDecisions<'a> {
                 help: "use an optimizer that decides it, or leave one candidate".into(),
             }),
         }
+    }
+
+    /// Refuses retraining that is to begin with weights of the search, where none are left that fit.
+    fn check_beginning(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
+        if self.retrain.from == Beginning::New {
+            return Ok(());
+        }
+        let name = optimizer.typetag_name();
+        let (why, help) = if !optimizer.retrains() {
+            (format!("`{name}` trains the final weights in its own stages, and nothing is retrained"), None)
+        } else if !optimizer.keeps_supernet() {
+            (format!("`{name}` leaves no trained supernet"), None)
+        } else if let Some(Misfit { message, help, .. }) = &self.uninheritable {
+            (message.clone(), help.clone())
+        } else if self.scheduled {
+            let why = "a compressor follows a schedule, which would begin again on weights that it has compressed";
+            (why.to_owned(), None)
+        } else {
+            return Ok(());
+        };
+        let new = "retrain from new weights: take `from` out of [retrain]".to_owned();
+        Err(AtRandom {
+            key: "retrain.from".into(),
+            message: format!("`retrain.from` is \"search\", and {why}"),
+            help: help.map_or_else(|| new.clone(), |help| format!("{help}; or {new}")),
+        })
     }
 
     /// Refuses a search that ends with the warm-up of its timesteps, unless their number is among

@@ -26,7 +26,7 @@ pub struct Measured {
 
 /// Runs `network` over `split` by running statistics; `pass` says how many timesteps, which stages
 /// of compression, and whether firing rates and maps are measured. Logits are averaged over timesteps
-/// (paper, Eq. 16). Where the network's [counted form](super::counted_form) is given, logits are those
+/// (paper, Eq. 16). Where the network's [counted form](Counted) is given, logits are those
 /// of the engine.
 ///
 /// # Errors

@@ -56,7 +56,7 @@ pub struct Exits {
 }
 
 /// Runs `network` over `split` with early exit; of `pass`, the timesteps are the largest number. Where
-/// the network's [counted form](super::counted_form) is given, logits are those of the engine.
+/// the network's [counted form](Counted) is given, logits are those of the engine.
 ///
 /// The threshold at which no image stops early gives to the bit what [`evaluate`](super::evaluate)
 /// gives.

@@ -93,6 +93,7 @@ mod tests {
             test: split(0),
             normalisation: Normalisation { mean: vec![0.0], std: vec![1.0] },
             preparation: None,
+            measured: None,
         }
     }
 

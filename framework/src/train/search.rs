@@ -12,10 +12,10 @@ use super::{
 use crate::Result;
 use crate::ground::file::write_atomically;
 use crate::ground::{Parameters, Role, Stream};
-use crate::network::cost::{CostModel, dense_terms, stored_bytes};
+use crate::network::cost::{CostModel, dense_terms};
 use crate::network::{
-    Architecture, Compression, CostConstants, Design, NEVER, Network, Pass, Path, Place, Response, SearchSpace,
-    Supernet, SynapseLayer, Techniques, Ticket, TimestepGate, exceedance,
+    Architecture, Compression, CostConstants, Design, Inheritance, NEVER, Network, Pass, Path, Response, SearchSpace,
+    Supernet, Techniques, Ticket, TimestepGate, exceedance,
 };
 use crate::record::{Stage, files};
 use crate::spiking::Recorder;
@@ -66,6 +66,12 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the supernet is still there when its search ends, with trained weights, so that
+    /// retraining can begin with them ([`Beginning::Search`](super::Beginning)).
+    fn keeps_supernet(&self) -> bool {
+        false
+    }
+
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
         open.check_warmup(&self.controls())
@@ -80,12 +86,14 @@ pub struct Found {
     pub trained: Option<Parameters>,
     /// The masks that the optimizer has written ([`Search::ticket`]); they travel with the design.
     pub ticket: Option<Ticket>,
+    /// What retraining begins with, where the manifest says that this is the supernet.
+    pub inheritance: Option<Inheritance>,
 }
 
 impl From<Design> for Found {
     /// A design that is to be retrained from new weights.
     fn from(design: Design) -> Found {
-        Found { design, trained: None, ticket: None }
+        Found { design, trained: None, ticket: None, inheritance: None }
     }
 }
 
@@ -184,14 +192,25 @@ pub struct Losses {
 
 /// Builds the final network of an architecture with the given decisions, what is not decided left
 /// open.
-pub type Settle<'a> = dyn Fn(&Architecture, &Compression) -> Result<Open> + 'a;
+pub type Settle<'a> = dyn Fn(&Architecture, &Compression, Extent) -> Result<Open> + 'a;
+
+/// How far a network is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// To be run.
+    Whole,
+    /// To be counted: its parameters have a shape and no memory ([`Build::outline`]).
+    ///
+    /// [`Build::outline`]: crate::ground::Build::outline
+    Outline,
+}
 
 /// A search at work.
 pub struct Search<'a, 'b> {
     pub(super) parts: SearchParts<'a>,
     pub(super) space: &'a dyn SearchSpace,
     retrain: &'a Training,
-    settle: &'a Settle<'a>,
+    pub(super) settle: &'a Settle<'a>,
     /// What is decided and no longer open in the network.
     decided: Compression,
     /// The number of timesteps, once it is decided.
@@ -204,8 +223,8 @@ pub struct Search<'a, 'b> {
     pub(super) tried: usize,
     /// Whether networks of candidates were trained in the place of the supernet.
     pub(super) trained_candidates: bool,
-    /// Whether steps read other images than those of their batch.
-    varies: bool,
+    /// Whether steps do not make the same operations on the same memory: a GPU then replays none.
+    pub(super) varies: bool,
     pub(super) session: &'a mut Session<'b>,
 }
 
@@ -257,23 +276,7 @@ impl<'a, 'b> Search<'a, 'b> {
     /// finds its decisions in `compression`, and what it does not find there is open. The network
     /// that is searched stays as it is.
     pub fn build(&self, architecture: &Architecture, compression: &Compression) -> Result<Open> {
-        (self.settle)(architecture, compression)
-    }
-
-    /// Bytes of what a search does not decide about, in the network of the architecture that the
-    /// supernet decodes to now: stem and classifier, and four for each parameter outside of weights.
-    pub fn settled_bytes(&self) -> Result<f64> {
-        let design = self.decode();
-        let open = self.build(&design.architecture(), &design.compression)?;
-        let network = open.network.network();
-        let layers = network.layers();
-        let works = |layer: &&SynapseLayer| !layer.shape.place.is_body() && layer.shape.place != Place::Auxiliary;
-        let bits = |layer: &SynapseLayer| {
-            let weight = layer.weight;
-            layer.shape.weights() * weight.density(Techniques::ALL).number() * weight.bits(Techniques::ALL).number()
-        };
-        let weights = layers.iter().filter(works).map(bits).sum::<f64>() / 8.0;
-        Ok(stored_bytes(weights, network.full_precision_parameters()))
+        (self.settle)(architecture, compression, Extent::Whole)
     }
 
     /// The seed of the trial.
@@ -526,6 +529,16 @@ impl<'a, 'b> Search<'a, 'b> {
         Ok(std::mem::take(&mut self.parts.open.parameters))
     }
 
+    /// Takes the tensors of the supernet as they are now, for the final network of an architecture.
+    pub fn take_inheritance(&mut self, architecture: &Architecture) -> Result<Inheritance> {
+        let pieces = self.space.inheritance(architecture)?;
+        for layer in self.parts.network().layers() {
+            layer.weight.conclude();
+        }
+        let tensors = std::mem::take(&mut self.parts.open.parameters);
+        Ok(Inheritance::of(self.parts.network(), tensors, pieces))
+    }
+
     /// Estimates the running statistics of all normalisations at so many timesteps, on training
     /// images and without gradients.
     ///
@@ -564,7 +577,7 @@ impl SearchParts<'_> {
     }
 
     /// The relative weight of each number of timesteps, `[T]`.
-    fn timestep_weights(&self, epoch: usize, regime: Regime, device: tch::Device) -> Tensor {
+    pub(super) fn timestep_weights(&self, epoch: usize, regime: Regime, device: tch::Device) -> Tensor {
         match regime.gating {
             Gating::Off => {}
             Gating::Warming => return self.open.gate.weights(epoch),
@@ -635,31 +648,6 @@ impl SearchParts<'_> {
         let model = self.cost_model(regime, &counted);
         let (memory, compute) = model.search_terms(&self.network().layers(), &response.activity);
         Losses { cross_entropy: self.cross_entropy(response, batch, epoch, regime), memory, compute }
-    }
-
-    /// What the architecture that the supernet decodes to now costs: bits of its searched layers in a
-    /// file, masks included, and Bit-SynOps an image (f64 scalars); the response has to be measured.
-    ///
-    /// The layers of that architecture count whole and all others not at all; the gradient to the
-    /// architecture logits is that of the softmax (straight-through). Bits and timesteps count as
-    /// expected, and firing rates are those of the supernet.
-    ///
-    /// # Errors
-    ///
-    /// A space whose supernet does not know the path of an architecture ([`Supernet::path`]).
-    pub fn decoded_costs(&self, response: &Response, epoch: usize, regime: Regime) -> Result<(Tensor, Tensor)> {
-        let device = response.logits.device();
-        let counted = exceedance(&self.timestep_weights(epoch, regime, device));
-        let model = self.cost_model(regime, &counted);
-        let presence = match (&model.presence, &self.open.network) {
-            (Some(soft), Searched::Supernet(supernet)) => {
-                let decoded = supernet.path(&supernet.decode())?.presence(device);
-                decoded.map(|there| there + soft - soft.detach())
-            }
-            _ => None,
-        };
-        let model = CostModel { presence, ..model };
-        Ok(model.stored_terms(&self.network().layers(), &response.activity))
     }
 
     pub(super) fn cost_model<'c>(&'c self, regime: Regime, counted: &'c Tensor) -> CostModel<'c> {

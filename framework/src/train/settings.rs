@@ -14,6 +14,10 @@ pub struct Training {
     /// Passes over the training split (1 or more).
     #[schemars(range(min = 1))]
     pub epochs: usize,
+    /// What the final network begins with; in `[retrain]` alone.
+    #[serde(default, skip_serializing_if = "Beginning::is_default")]
+    #[schemars(extend("default" = "new"))]
+    pub from: Beginning,
     /// Images that are trained on: so many of the training split, the same in every epoch and for
     /// every seed; without it, all (paper's search: half).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +90,24 @@ pub struct Training {
     /// `[retrain]` alone. Without it, the classes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<Teaching>,
+}
+
+/// What the final network begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Beginning {
+    /// New weights (paper).
+    #[default]
+    New,
+    /// The weights and masks that the search of this trial ends with.
+    Search,
+}
+
+impl Beginning {
+    /// Whether a manifest need not name it.
+    pub fn is_default(&self) -> bool {
+        *self == Beginning::default()
+    }
 }
 
 /// The rule that weights move by.

@@ -224,6 +224,7 @@ impl Parts {
             },
             normalisation,
             preparation: None,
+            measured: None,
             train: train.split()?,
             validation: validation.split()?,
             test: test.split()?,

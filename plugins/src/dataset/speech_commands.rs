@@ -41,15 +41,23 @@
 //! second of background noise times U(0, `volume`) is added, and what exceeds full scale is
 //! clipped. The features are computed from that sound. Without shift and noise they are computed
 //! once.
+//!
+//! **A sound of a user's** (`litesnn infer --sound`) becomes an input by the code that makes those of
+//! the splits, with the means and the deviation of the training clips, which lie in the packed file.
+//! `speech_commands/clip.rs` says which WAV files are heard, and what becomes of other rates, channels
+//! and lengths.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use litesnn_framework::data::{
-    Archive, DataInfo, DataStore, Dataset, Edition, Form, Normalisation, Preparation, Source, Splits,
+    Archive, DataInfo, DataStore, Dataset, Edition, Form, Heard, Normalisation, Preparation, Source, Splits,
 };
 use litesnn_framework::{Error, Result, register};
+use serde_json::Value;
 
 mod choice;
+mod clip;
 mod folder;
 mod mfcc;
 mod settings;
@@ -122,6 +130,7 @@ impl Dataset for SpeechCommands {
             normalisation: Normalisation { mean: vec![0.0], std: vec![1.0] },
             validation: validation.inputs(&features)?,
             test: test.inputs(&features)?,
+            measured: Some(features.measured()),
             train: match noisy || self.shift_ms > 0 {
                 true => train.raw()?,
                 false => train.inputs(&features)?,
@@ -132,6 +141,12 @@ impl Dataset for SpeechCommands {
                 Rc::new(Augmentation { features, shift, noise: self.noise.clone(), background }) as Rc<dyn Preparation>
             }),
         })
+    }
+
+    fn hear(&self, clip: &Path, measured: &Value) -> Result<Heard> {
+        let features = Features::with(Extractor::new(&self.mfcc), measured)?;
+        let clip = clip::read(clip, self.mfcc.highest_hz)?;
+        Ok(Heard { input: features.of_second(&clip.samples), notes: clip.notes })
     }
 }
 

@@ -33,8 +33,8 @@
 //!   rates are constants.
 //! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
 //!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
-//! - `target_stored_bytes`, `target_bit_syn_ops`: a cost at most, in place of a lambda for it;
-//!   `targets.rs` has the formulas.
+//! - `target_stored_bytes`, `target_bit_syn_ops`: a cost of the retrained network at most, in place of
+//!   a lambda for it. It is counted at the widths of retraining; `targets.rs` has the formulas.
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
 //! - `hardened_epochs`: the last epochs of the search go on with the choices of architecture and bits
@@ -61,11 +61,12 @@ two_pass_settings! {
         /// Whether the second pass reads the training images that `samples` leaves out.
         #[serde(skip_serializing_if = "is_off")]
         pub held_out: bool = false,
-        /// What the file of the network takes at most, masks included, in place of `lambda_memory`.
+        /// What the file of the retrained network takes at most, masks included, in place of
+        /// `lambda_memory`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bytes"))]
         pub target_stored_bytes: Option<f64> = None,
-        /// Bit-SynOps of an image at most, in place of `lambda_compute`.
+        /// Bit-SynOps of an image in the retrained network at most, in place of `lambda_compute`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
         pub target_bit_syn_ops: Option<f64> = None,
@@ -128,8 +129,8 @@ impl Optimizer for Joint {
         let lambdas = passes.lambdas(search.parts());
         let total = |parts: &SearchParts, losses: &Losses, response: &Response, epoch: usize, regime: Regime| {
             let total = self.weighed(lambdas, parts, losses);
-            Ok(match targets.penalty(parts, response, epoch, regime)? {
-                Some(penalty) => total + penalty,
+            Ok(match &targets {
+                Some(targets) => total + targets.penalty(parts, response, epoch, regime)?,
                 None => total,
             })
         };
@@ -146,8 +147,8 @@ impl Optimizer for Joint {
             let regime = Regime { gating: Gating::Warm, ..regime };
             stage(search, "hardened", hardened, regime, &[Role::Score, Role::TimestepLogit])?;
         }
-        if let Some(reached) = targets.reached() {
-            search.note(&reached);
+        if let Some(targets) = &targets {
+            search.note(&targets.reached());
         }
         Ok(search.decode().into())
     }
@@ -158,6 +159,10 @@ impl Optimizer for Joint {
 
     fn controls(&self) -> Vec<Role> {
         self.two_passes().controls()
+    }
+
+    fn keeps_supernet(&self) -> bool {
+        true
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {

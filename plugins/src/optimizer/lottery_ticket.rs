@@ -158,15 +158,15 @@ impl Optimizer for LotteryTicket {
         };
         let last = trainings.len() - 1;
         let early = Rewound::keep(search)?;
+        let bird = match self.early_bird.filter(|_| last > 0) {
+            Some(most) => Some(EarlyBird::new(search, &tickets, self.fraction, most)?),
+            None => None,
+        };
         let compressed =
             Regime { active: Techniques::ALL, timesteps: search.timesteps(), gating: Gating::Off, path: None };
         let timesteps = match self.early_time.filter(|_| last > 0) {
             Some(lambda) => early.timesteps(&passes, search, compressed, lambda)?,
             None => compressed.timesteps,
-        };
-        let bird = match self.early_bird.filter(|_| last > 0) {
-            Some(most) => Some(EarlyBird::new(search, &tickets, self.fraction, most)?),
-            None => None,
         };
         for (round, epochs) in trainings.into_iter().enumerate() {
             let name = if round == last { "final".to_owned() } else { format!("round{}", round + 1) };
@@ -201,7 +201,7 @@ impl Optimizer for LotteryTicket {
         search.harden(Role::BitLogit);
         search.decide_timesteps();
         let (design, ticket) = (search.decode(), search.ticket());
-        Ok(Found { design, trained: Some(search.take_parameters()?), ticket })
+        Ok(Found { trained: Some(search.take_parameters()?), ticket, ..design.into() })
     }
 
     fn moves(&self) -> Vec<Role> {
@@ -322,12 +322,11 @@ struct EarlyBird<'a> {
 impl<'a> EarlyBird<'a> {
     fn new(search: &mut Search, tickets: &'a [(Tensor, Tensor)], fraction: f64, most: f64) -> Result<EarlyBird<'a>> {
         let weights = tickets.iter().map(|(weight, _)| weight.numel() as i64).sum();
-        let device = tickets[0].0.device();
-        let masks = Tensor::zeros([WINDOW as i64, weights], (Kind::Uint8, device));
-        let buffers = vec![
-            (format!("{NAME}.masks"), masks),
-            (format!("{NAME}.masks_seen"), Tensor::zeros([1], (Kind::Int64, tch::Device::Cpu))),
-        ];
+        let zeros = |name: &str, shape: &[i64], kind: Kind| {
+            (format!("{NAME}.{name}"), Tensor::zeros(shape, (kind, tch::Device::Cpu)))
+        };
+        let buffers =
+            vec![zeros("masks", &[WINDOW as i64, weights], Kind::Uint8), zeros("masks_seen", &[1], Kind::Int64)];
         let mut kept = search.keep(buffers)?.into_iter();
         let [masks, seen] = [(); 2].map(|()| kept.next().expect("two buffers were given"));
         Ok(EarlyBird { tickets, fraction, most, masks, seen })

@@ -10,22 +10,29 @@
 //! ```
 //!
 //! While the cost is above its target mu grows, and with it the weight of the cost; below, mu falls to
-//! 0 and the cost has no weight. mu is in units of the cross-entropy. C counts the architecture that
-//! the supernet decodes to now ([`SearchParts::decoded_costs`]), and its bytes all that a file holds:
-//! values, masks, stem, classifier, and four bytes for each parameter outside of weights. Firing rates
-//! are those of the supernet, so that the Bit-SynOps of the retrained network are near the target and
-//! not at it.
+//! 0 and the cost has no weight. mu is in units of the cross-entropy.
+//!
+//! C is of the network that would be retrained now: the final network of the architecture that the
+//! supernet decodes to, at the widths of retraining ([`RetrainedCosts`]). Its bytes are all that a
+//! file holds: values, masks, stem, classifier, and four bytes for each parameter outside of weights;
+//! the auxiliary head is in no file. Kept fractions, expected bits and firing rates are those of the
+//! supernet's layers of the same names. The retrained network fires at other rates than the supernet,
+//! so that its Bit-SynOps are near the target and not at it.
+//!
+//! The gradient of C is that of the supernet's own cost C_s, of the layers that are decoded, in
+//! proportion: dC = C / C_s · dC_s. What no search decides about, such as the bytes of the stem, has
+//! none.
 
 use litesnn_framework::Result;
-use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
-use litesnn_framework::train::{Regime, Search, SearchParts};
+use litesnn_framework::train::{Regime, RetrainedCosts, Search, SearchParts};
 use tch::{Device, Kind, Tensor};
 
 /// The targets of a search, and their multipliers.
-pub struct Targets {
+pub struct Targets<'a> {
     /// Stored bytes and Bit-SynOps.
     all: Vec<Target>,
+    costs: RetrainedCosts<'a>,
     /// How fast a multiplier moves.
     rate: f64,
 }
@@ -40,70 +47,55 @@ struct Target {
 }
 
 enum Cost {
-    /// What is decided, and the bytes beside it.
-    StoredBytes {
-        settled: f64,
-    },
+    StoredBytes,
     BitSynOps,
 }
 
-impl Targets {
-    /// The targets that are there. It is called before the first stage.
-    pub fn new(search: &mut Search, stored_bytes: Option<f64>, bit_syn_ops: Option<f64>, rate: f64) -> Result<Targets> {
-        let mut given = Vec::new();
-        if let Some(at_most) = stored_bytes {
-            given.push(("stored_bytes", Cost::StoredBytes { settled: search.settled_bytes()? }, at_most));
-        }
-        if let Some(at_most) = bit_syn_ops {
-            given.push(("bit_syn_ops", Cost::BitSynOps, at_most));
-        }
+impl<'a> Targets<'a> {
+    /// The targets that are given; `None` without any. It is called before the first stage.
+    pub fn new(
+        search: &mut Search<'a, '_>,
+        stored_bytes: Option<f64>,
+        bit_syn_ops: Option<f64>,
+        rate: f64,
+    ) -> Result<Option<Targets<'a>>> {
+        let stored_bytes = stored_bytes.map(|at_most| ("stored_bytes", Cost::StoredBytes, at_most));
+        let bit_syn_ops = bit_syn_ops.map(|at_most| ("bit_syn_ops", Cost::BitSynOps, at_most));
+        let given: Vec<_> = stored_bytes.into_iter().chain(bit_syn_ops).collect();
         if given.is_empty() {
-            return Ok(Targets { all: Vec::new(), rate });
+            return Ok(None);
         }
-        let weights = search.parts().parameters().of(&[Role::Weight]).next();
-        let device = weights.map_or(Device::Cpu, |weight| weight.tensor.device());
         let zero =
-            |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, device)));
+            |kept: &str, name: &str| (format!("targets.{name}.{kept}"), Tensor::zeros([], (Kind::Double, Device::Cpu)));
         let names = given.iter().flat_map(|(name, ..)| [zero("multiplier", name), zero("last", name)]);
         let mut buffers = search.keep(names.collect())?.into_iter();
         let mut next = || buffers.next().expect("a buffer for each name");
         let all = given.into_iter();
         let all = all.map(|(name, cost, at_most)| Target { name, cost, at_most, multiplier: next(), last: next() });
-        Ok(Targets { all: all.collect(), rate })
+        Ok(Some(Targets { all: all.collect(), costs: search.retrained_costs(), rate }))
     }
 
-    /// What a step costs for what is above a target, in f32, and the multipliers of the next step;
-    /// `None` where there is no target.
-    pub fn penalty(
-        &self,
-        parts: &SearchParts,
-        response: &Response,
-        epoch: usize,
-        regime: Regime,
-    ) -> Result<Option<Tensor>> {
-        if self.all.is_empty() {
-            return Ok(None);
-        }
-        let (stored_bits, bit_syn_ops) = parts.decoded_costs(response, epoch, regime)?;
+    /// What a step costs for what is above a target, in f32, and the multipliers of the next step.
+    pub fn penalty(&self, parts: &SearchParts, response: &Response, epoch: usize, regime: Regime) -> Result<Tensor> {
+        let (stored_bytes, bit_syn_ops) = self.costs.of(parts, response, epoch, regime)?;
         let of = |target: &Target| {
             let cost = match target.cost {
-                Cost::StoredBytes { settled } => &stored_bits / 8.0 + settled,
-                Cost::BitSynOps => bit_syn_ops.shallow_clone(),
+                Cost::StoredBytes => &stored_bytes,
+                Cost::BitSynOps => &bit_syn_ops,
             };
-            target.penalty(&cost, self.rate)
+            target.penalty(cost, self.rate)
         };
-        Ok(self.all.iter().map(of).reduce(|all, next| all + next))
+        Ok(self.all.iter().map(of).reduce(|all, next| all + next).expect("a target was given"))
     }
 
-    /// What the last step cost and was to cost, in words; `None` where there is no target.
-    pub fn reached(&self) -> Option<String> {
+    /// What the network that would be retrained costs by the last step, and was to cost, in words.
+    pub fn reached(&self) -> String {
         let of = |target: &Target| {
             let [last, multiplier] = [&target.last, &target.multiplier].map(|number| number.double_value(&[]));
             let Target { name, at_most, .. } = target;
             format!("target_{name}: {last:.0} expected, at most {at_most:.0}; multiplier {multiplier:.3}")
         };
-        let all: Vec<String> = self.all.iter().map(of).collect();
-        (!all.is_empty()).then(|| all.join("; "))
+        self.all.iter().map(of).collect::<Vec<String>>().join("; ")
     }
 }
 

@@ -162,6 +162,8 @@ mod tests {
             paths: false,
             roles: vec![Role::ArchitectureLogit],
             techniques: Techniques::NONE,
+            scheduled: false,
+            uninheritable: None,
             warmup: 0,
             search: &training,
             retrain: &training,

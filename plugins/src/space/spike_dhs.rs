@@ -87,6 +87,7 @@ mod cell;
 mod depthwise;
 mod edges;
 mod head;
+mod inheritance;
 mod layers;
 mod network;
 mod operation;
@@ -98,7 +99,9 @@ mod stem;
 
 use litesnn_framework::data::DataInfo;
 use litesnn_framework::ground::{Build, Role, Stream};
-use litesnn_framework::network::{Architecture, Compression, Compressor, Edge, Network, SearchSpace, Supernet};
+use litesnn_framework::network::{
+    Architecture, Compression, Compressor, Edge, Misfit, Network, Piece, SearchSpace, Supernet,
+};
 use litesnn_framework::{Error, Result, register};
 
 use edges::{Candidate, KEPT_EDGES, Link, all_candidates, links, predecessor_name};
@@ -173,6 +176,14 @@ impl SearchSpace for SpikeDhs {
 
     fn runs_paths(&self) -> bool {
         true
+    }
+
+    fn refuses_inheritance(&self) -> Option<Misfit> {
+        self.unequal_widths()
+    }
+
+    fn inheritance(&self, architecture: &Architecture) -> Result<Vec<Piece>> {
+        self.pieces(architecture)
     }
 
     fn sample(&self, random: &mut Stream) -> Architecture {

@@ -117,6 +117,7 @@ impl Dataset for Faulty {
             },
             normalisation: Normalisation { mean: vec![mean], std: vec![std] },
             preparation: None,
+            measured: None,
             train: split("train"),
             validation: split("validation"),
             test: split(if self.fault == Fault::TestsOnTraining { "train" } else { "test" }),

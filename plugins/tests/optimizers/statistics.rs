@@ -30,6 +30,7 @@ fn data() -> Splits {
         info: DataInfo::of_form(([1, 8, 8], 2)),
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.3] },
         preparation: None,
+        measured: None,
         train: split(8),
         validation: split(0),
         test: split(0),
@@ -73,7 +74,7 @@ fn searched(data: &Splits, timesteps: i64, folder: &Path) -> (Open, Parameters) 
     tch::no_grad(|| {
         let _ = psi.get(timesteps - 1).fill_(1.0);
     });
-    let settle = |_: &_, _: &_| unreachable!("nothing settles");
+    let settle = |_: &_, _: &_, _: _| unreachable!("nothing settles");
     let parts = SearchParts { open: opened, training: &training, max_timesteps: 4, recorder: None };
     let space = space();
     let mut search = Search::new(parts, space.as_ref(), &training, &settle, &mut session).unwrap();

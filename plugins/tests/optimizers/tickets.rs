@@ -53,8 +53,8 @@ fn interrupted_before_every_stage_it_finds_the_same() {
 #[test]
 fn a_round_ends_when_its_mask_has_settled() {
     let with = |most: &str| {
-        let optimizer =
-            format!("optimizer={{ lottery-ticket = {{ rounds = 2, rewind_epoch = 1, early_bird = {most} }} }}");
+        let settings = format!("rounds = 2, rewind_epoch = 1, early_time = 0.9, early_bird = {most}");
+        let optimizer = format!("optimizer={{ lottery-ticket = {{ {settings} }} }}");
         Desk::new(&[ROUNDS[0], &optimizer, ROUNDS[2], "retrain.epochs=9"])
     };
     let stages = |desk: &Desk| {

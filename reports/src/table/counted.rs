@@ -27,7 +27,8 @@ pub fn table(experiment: &ExperimentResults) -> Option<Table> {
             "Model size, additions, multiplications and energy follow the formulas of LitE-SNN, as its tables do."
                 .to_owned(),
             "The model size leaves out how a file says which weights are kept; the stored size has a mask for each \
-             pruned layer, a bit for each weight or Golomb-Rice code, whichever is shorter."
+             pruned layer, a bit for each weight or Golomb-Rice code, whichever is shorter. The packed file that \
+             `litesnn export` writes has the stored size and the graph, names and shapes of layers in JSON."
                 .to_owned(),
             "The formulas let taps on the padding count and take all neurons of a layer for equally active. Counted \
              additions are the kept weights that each spike reaches, counted multiplications those that each number \

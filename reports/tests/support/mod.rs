@@ -135,6 +135,7 @@ impl Made {
             weight_bits: 200.0 * bits,
             model_size_bytes: 25.0 * bits + 400.0,
             stored_bytes: 25.0 * bits + if epochs > 0 { 500.0 } else { 400.0 },
+            file_bytes: 25.0 * bits + if epochs > 0 { 1200.0 } else { 1100.0 },
             syn_ops: 4e5,
             bit_syn_ops: 4e5 * bits,
             multiplications: 1e4,

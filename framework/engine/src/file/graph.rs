@@ -27,6 +27,8 @@ pub(super) struct Graph {
     measured_on: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claimed_bytes: Option<f64>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    input: String,
     image: [usize; 3],
     classes: Vec<String>,
     timesteps: usize,
@@ -275,6 +277,7 @@ impl Graph {
             accuracy: Some(provenance.accuracy).filter(|accuracy| accuracy.is_finite()),
             measured_on: provenance.measured_on.clone(),
             claimed_bytes: Some(provenance.claimed_bytes).filter(|bytes| bytes.is_finite()),
+            input: provenance.input.clone(),
             image: network.image.shape,
             classes: network.classes.clone(),
             timesteps: network.timesteps,
@@ -355,6 +358,7 @@ impl Graph {
             accuracy: self.accuracy.unwrap_or(f64::NAN),
             measured_on: self.measured_on,
             claimed_bytes: self.claimed_bytes.unwrap_or(f64::NAN),
+            input: self.input,
         };
         let network = Network {
             image: Image { shape: self.image, mean, std },

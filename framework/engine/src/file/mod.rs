@@ -43,6 +43,9 @@ pub struct Provenance {
     pub measured_on: String,
     /// The paper's model size in bytes, which counts no masks.
     pub claimed_bytes: f64,
+    /// What makes the network's input of what is no image, such as a sound; empty where nothing
+    /// does. JSON of the program that wrote the file, which this crate hands on as it is.
+    pub input: String,
 }
 
 /// The key of the metadata, with the version of the format in it.
@@ -121,6 +124,36 @@ pub fn write(network: &Network, provenance: &Provenance) -> Result<Vec<u8>, Flaw
     let metadata = core::iter::once((KEY.to_string(), digest)).collect();
     let flaw = |error: safetensors::SafeTensorError| Flaw { place: String::new(), what: error.to_string() };
     safetensors::serialize(views, Some(metadata)).map_err(flaw)
+}
+
+/// What a layer takes in a file, in bytes where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// How its mask is written.
+    pub coding: Coding,
+    /// The mask, in bits; a file fills its last byte.
+    pub mask_bits: u64,
+    /// The mask and the kept weights.
+    pub weights: usize,
+    /// Scales and biases.
+    pub constants: usize,
+}
+
+/// What [`write`] makes of a layer.
+pub fn stored(synapses: &Synapses) -> Stored {
+    let (mut numbers, mut weights) = (Vec::new(), Vec::new());
+    let layer = write_layer(synapses, &mut numbers, &mut weights);
+    let coding = graph::coding_of(layer.weights.coding).expect("a coding that was written");
+    let mask_bits = if coding == Coding::None { 0 } else { mask::coding(&kept(&synapses.values)).1 };
+    let constants = 4 * (layer.scales + layer.biases);
+    Stored { coding, mask_bits, weights: 4 * numbers.len() + weights.len() - constants, constants }
+}
+
+/// Bytes of all numbers and weights of a network in its file: what is left beside the graph.
+pub fn payload(network: &Network) -> usize {
+    let of_image = 4 * (network.image.mean.len() + network.image.std.len());
+    let layers = network.layers().map(|(synapses, _)| stored(synapses));
+    of_image + layers.map(|layer| layer.weights + layer.constants).sum::<usize>()
 }
 
 /// The network of a file, and where it comes from.
@@ -208,20 +241,27 @@ fn write_numbers(numbers: &[f32], to: &mut Vec<f32>) -> usize {
     count
 }
 
+/// Which weights have a place in a file. A zero of the quantiser's own grid needs none, and is written
+/// as removed.
+fn kept(values: &Values) -> Vec<bool> {
+    match values {
+        Values::Full(values) => values.iter().map(|value| value.to_bits() != 0).collect(),
+        Values::Levels(levels) => levels.iter().map(|level| *level != 0).collect(),
+    }
+}
+
 fn write_layer(synapses: &Synapses, numbers: &mut Vec<f32>, weights: &mut Vec<u8>) -> Layer {
     let scales = write_numbers(&synapses.scale, numbers);
     let biases = write_numbers(&synapses.bias, numbers);
+    let kept = kept(&synapses.values);
     let stored = match &synapses.values {
         Values::Full(values) => {
-            let kept: Vec<bool> = values.iter().map(|value| value.to_bits() != 0).collect();
             let (coding, mask) = write_mask(&kept, weights);
             numbers.extend(values.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(value, _)| value));
             let kept = kept.iter().filter(|kept| **kept).count();
             Weights { kept, coding, mask, grid: None }
         }
         Values::Levels(levels) => {
-            // A zero of the quantiser's own grid needs no place of its own, and is written as removed.
-            let kept: Vec<bool> = levels.iter().map(|level| *level != 0).collect();
             let dense = Grid::of(levels.iter().copied());
             let sparse = Grid::of(levels.iter().copied().filter(|level| *level != 0));
             let (coding, mask_bits) = mask::coding(&kept);

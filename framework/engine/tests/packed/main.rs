@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use allocated::most;
-use litesnn_engine::file::{LIMIT, Provenance, Unreadable, read, read_within, write};
+use litesnn_engine::file::{LIMIT, Provenance, Unreadable, payload, read, read_within, write};
 use litesnn_engine::{Current, Made, Map, Network, Prepared, Reference, Synapses, Window, sample};
 use mutations::{Parts, check_of};
 use networks::Random;
@@ -28,6 +28,7 @@ fn provenance() -> Provenance {
         accuracy: 0.4567,
         measured_on: "1000 images".into(),
         claimed_bytes: 5300.0,
+        input: r#"{"dataset":{"words":{"mfcc":{"frame_ms":30}}},"measured":[0.1]}"#.into(),
     }
 }
 
@@ -46,6 +47,31 @@ fn networks_come_back_as_they_were() {
         assert!(again == network, "{name}");
         assert_eq!(from, provenance());
     }
+}
+
+/// What the record calls stored is all of a file but the header and the graph.
+#[test]
+fn the_payload_is_the_numbers_and_weights_of_the_file() {
+    for (title, network) in all() {
+        let file = write(&network, &provenance()).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let parts = ["numbers", "weights"].map(|part| tensors.tensor(part).unwrap().data().len());
+        assert_eq!(payload(&network), parts[0] + parts[1], "{title}");
+    }
+}
+
+/// As files of images are, and all that were written before sounds.
+#[test]
+fn a_file_that_does_not_say_what_makes_inputs_has_no_such_key() {
+    let silent = Provenance { input: String::new(), ..provenance() };
+    let network = sample::network();
+    let file = write(&network, &silent).unwrap();
+    assert!(!file.windows(7).any(|window| window == b"\"input\""));
+    assert_eq!(read(&file).unwrap(), (network.clone(), silent));
+    let telling = write(&network, &provenance()).unwrap();
+    let key = with_graph(&telling, |graph| graph.replacen("\"input\"", "\"inputs\"", 1));
+    let said = read(&key).unwrap_err().to_string();
+    assert!(said.contains("unknown field `inputs`"), "{said}");
 }
 
 /// 20 % of the weights are kept, of 1 to 4 bits, and a random mask takes 0.739 bits for each

@@ -64,7 +64,8 @@ pub fn write_nir_case(folder: &Path, network: &Network, images: &[Vec<f32>]) {
     write_answers(folder, network, images);
 }
 
-fn write_answers(folder: &Path, network: &Network, images: &[Vec<f32>]) {
+/// Writes images and the answers to them.
+pub fn write_answers(folder: &Path, network: &Network, images: &[Vec<f32>]) {
     let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
     std::fs::create_dir_all(folder.join("spikes")).unwrap();
     let (logits, spikes) = answers(network, images);

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use litesnn_framework::data::{Edition, Source, published_checksums};
@@ -213,36 +212,12 @@ impl Folder {
     fn recording(&self, clip: &str, most: usize) -> Result<Vec<i16>> {
         const RIGHT: Format = Format { channels: 1, rate: SECOND as u32, bits: 16, integers: true };
         let path = self.path.join(clip);
-        let file = fs::File::open(&path).map_err(Error::file("open", &path))?;
-        let size = file.metadata().map_err(Error::file("read", &path))?.len();
-        let mut file = std::io::BufReader::new(file);
-        let header = wav::header(&mut file, size).map_err(|error| {
-            let why = match error.kind() {
-                _ if size == 0 => "it is empty".to_owned(),
-                std::io::ErrorKind::UnexpectedEof => format!("it ends after {size} bytes, within the header"),
-                _ => error.to_string(),
-            };
-            self.wrong(clip, format!("is no WAV file: {why}"))
-        })?;
-        if header.format != RIGHT {
-            return Err(self.wrong(clip, format!("has {}; expected {RIGHT}", header.format)));
-        }
-        let promised = header.bytes.map_or(usize::MAX, |bytes| (bytes / 2) as usize);
-        let wanted = promised.min(most);
-        let mut bytes = Vec::with_capacity(wanted.min(size as usize / 2) * 2);
-        file.take((wanted as u64).saturating_mul(2)).read_to_end(&mut bytes).map_err(Error::file("read", &path))?;
-        let samples: Vec<i16> =
-            bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect();
-        if header.bytes.is_some() && samples.len() < wanted {
-            return Err(self.wrong(
-                clip,
-                format!("promises {promised} samples in its header and holds only {}: it was cut short", samples.len()),
-            ));
-        }
-        match samples.is_empty() {
-            true => Err(self.wrong(clip, "holds no sound: it has 0 samples".into())),
-            false => Ok(samples),
-        }
+        let wanted = |format: &Format| match *format == RIGHT {
+            true => Ok(most),
+            false => Err(format!("has {format}; expected {RIGHT}")),
+        };
+        let recording = wav::read(&path, wanted, |message| self.wrong(clip, message))?;
+        Ok(recording.bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect())
     }
 
     /// Names of the data in a subfolder that fit, in alphabetical order.

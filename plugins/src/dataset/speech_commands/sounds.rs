@@ -3,10 +3,12 @@
 use litesnn_framework::Result;
 use litesnn_framework::data::{Preparation, Split};
 use litesnn_framework::ground::Stream;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::mfcc::{Extractor, SECOND};
-use super::settings::Noise;
+use super::settings::{Noise, refusal};
 
 /// Training clips that means and deviation are taken over, at most.
 const MEASURED: usize = 2_000;
@@ -114,6 +116,32 @@ impl Features {
         }
     }
 
+    /// With statistics that [`measured`](Features::measured) told.
+    pub fn with(extractor: Extractor, measured: &Value) -> Result<Features> {
+        let Measured { means, deviation } = Measured::deserialize(measured)
+            .map_err(|error| refusal(format!("the statistics of its training clips cannot be read: {error}")))?;
+        let [coefficients, _] = extractor.shape();
+        let finite = means.iter().all(|mean| mean.is_finite());
+        if means.len() != coefficients || !finite || !(deviation.is_finite() && deviation > 0.0) {
+            return Err(refusal(format!(
+                "the statistics of its training clips are {} means and the deviation {deviation}; they are the means \
+                 of {coefficients} coefficients and a deviation above 0",
+                means.len()
+            )));
+        }
+        Ok(Features { extractor, means, deviation })
+    }
+
+    /// The statistics, for those who have no training sounds.
+    pub fn measured(&self) -> Value {
+        json!(Measured { means: self.means.clone(), deviation: self.deviation })
+    }
+
+    /// The input `[1, 1, coefficients, frames]` of one second of samples in -1..1.
+    pub fn of_second(&self, samples: &[f32]) -> Tensor {
+        self.of(1, |_, sound| sound.copy_from_slice(samples))
+    }
+
     /// Features `[count, 1, coefficients, frames]` of the sounds that `sound(index, samples)`
     /// writes.
     fn of(&self, count: usize, sound: impl Fn(usize, &mut [f32]) + Sync) -> Tensor {
@@ -126,6 +154,14 @@ impl Features {
         }
         Tensor::from_slice(&features).view([count as i64, 1, coefficients as i64, frames as i64])
     }
+}
+
+/// The statistics of training sounds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Measured {
+    means: Vec<f32>,
+    deviation: f32,
 }
 
 /// As many as libtorch uses.

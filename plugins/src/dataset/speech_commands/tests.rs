@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
-use litesnn_framework::data::{Checksums, Split, write_checksums};
+use litesnn_framework::data::{Checksums, Input, Split, write_checksums};
 use litesnn_framework::plugin::Kind;
 use tch::Tensor;
 use tempfile::TempDir;
@@ -430,6 +430,55 @@ fn what_is_missing_or_damaged_is_named_with_what_mends_it() {
     open(&folder, r#"{ "unknown": 0 }"#).unwrap();
 }
 
+/// Each clip of the test split, by the input that a packed file would have, as the split has it.
+fn heard_as_in_the_split(settings: &SpeechCommands, folder: &Path, splits: &Splits) -> usize {
+    let input = Input::parse(&Input::text(settings, splits).unwrap().unwrap()).unwrap();
+    let [.., test] = settings.choose(&Folder::new(folder.to_owned(), String::new())).unwrap();
+    for (index, (_, clip)) in test.clips.iter().enumerate() {
+        let heard = input.of_sound(&folder.join(clip)).unwrap().input;
+        assert_eq!(heard.size()[0], 1);
+        assert!(heard.get(0).equal(&splits.test.images.get(index as i64)), "{clip}");
+    }
+    test.clips.len()
+}
+
+#[test]
+fn a_clip_of_the_test_split_is_heard_as_the_split_has_it() {
+    let folder = official();
+    let clip = |word: &str| folder.path().join(word).join("00000008_nohash_0.wav");
+    write(&clip("yes"), SPEC, (0..5000).map(|n| (n * 31 % 4001) as i16));
+    write(&clip("no"), SPEC, (0..20_000).map(|n| (n * 37 % 4001) as i16));
+    let settings =
+        SpeechCommands { root: Some(folder.path().to_owned()), ..settings(r#"{ "mfcc": { "coefficients": 20 } }"#) };
+    let splits = settings.open(&DataStore::new(Vec::new())).unwrap();
+    assert_eq!(heard_as_in_the_split(&settings, folder.path(), &splits), 5);
+
+    let text = Input::text(&settings, &splits).unwrap().unwrap();
+    let input = Input::parse(&text).unwrap();
+    let notes = |word: &str| input.of_sound(&clip(word)).unwrap().notes;
+    assert!(notes("yes").is_empty());
+    assert_eq!(notes("no"), ["lasts 1.25 s, of which the first second is heard"]);
+    assert!(!text.contains("root") && text.contains(r#""coefficients":20"#), "{text}");
+    let said = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        Input::parse(&changed)
+            .and_then(|input| input.of_sound(&clip("no")).map_err(|error| error.to_string()))
+            .unwrap_err()
+    };
+    for (from, to, expected) in [
+        (r#""version":1}"#, r#""version":7}"#, "has inputs of version 7 of the data set `speech-commands`, and this"),
+        (r#""frame_ms":30"#, r#""frame_ms":0"#, "whose `mfcc.frame_ms` is 0, and has to be 1 to 1000"),
+        (r#""coefficients":20"#, r#""coefficients":60"#, "`coefficients` = 60"),
+        (r#""coefficients":20"#, r#""coefficients":19"#, "are 20 means and the deviation"),
+        (r#""means""#, r#""mean""#, "unknown field `mean`"),
+        (r#""measured""#, r#""more""#, "unknown field `more`"),
+    ] {
+        let error = said(from, to);
+        assert!(error.contains(expected), "`{expected}` is not in: {error}");
+    }
+}
+
 /// Needs the folder `speech_commands_proxy`, 2,200 clips of the published test archive in the
 /// official layout, in the folder that `LITESNN_DATA` names. What is written past the test harness
 /// is counted by `make test`.
@@ -440,6 +489,7 @@ fn real_recordings_are_read() {
         writeln!(io::stderr(), "test skipped: there is no folder speech_commands_proxy in LITESNN_DATA").unwrap();
         return;
     }
+    let folder = store.join("speech_commands_proxy");
     let settings: SpeechCommands = serde_json::from_str(r#"{ "root": "speech_commands_proxy" }"#).unwrap();
     let splits = settings.open(&DataStore::new(vec![store])).unwrap();
     assert_eq!(splits.info.title, "speech_commands_proxy, 12 classes (1800/240/360)");
@@ -451,6 +501,8 @@ fn real_recordings_are_read() {
     let mean = splits.test.images.mean(tch::Kind::Float).double_value(&[]);
     let deviation = splits.test.images.std(false).double_value(&[]);
     assert!(mean.abs() < 0.1 && (deviation - 1.0).abs() < 0.1, "{mean} {deviation}");
+    // All but the pieces of silence.
+    assert_eq!(heard_as_in_the_split(&settings, &folder, &splits), 330);
 }
 
 /// What Macs, NAS, notebooks, Windows and repairs of a file system leave; each stopped everything or

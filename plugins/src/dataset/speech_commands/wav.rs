@@ -5,7 +5,11 @@
 //! of odd length without the padding byte, and a length of 0 or 0xFFFFFFFF, which a program writes
 //! that cannot go back to the header (`ffmpeg -f wav - | ...`).
 
-use std::io::{self, BufRead, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use litesnn_framework::{Error, Result};
 
 /// Bytes of `RIFF`, a length and `WAVE`.
 const START: usize = 12;
@@ -24,6 +28,13 @@ pub struct Format {
     pub integers: bool,
 }
 
+impl Format {
+    /// Bytes of a sample of all channels.
+    pub fn block(&self) -> usize {
+        usize::from(self.channels) * usize::from(self.bits / 8)
+    }
+}
+
 impl std::fmt::Display for Format {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} Hz, ", self.rate)?;
@@ -35,16 +46,62 @@ impl std::fmt::Display for Format {
     }
 }
 
+/// The beginning of a file's samples.
+#[derive(Debug)]
+pub struct Recording {
+    pub format: Format,
+    /// As many whole blocks as were wanted, or all that there are.
+    pub bytes: Vec<u8>,
+    /// How many samples the file has of each channel.
+    pub samples: u64,
+}
+
+/// Reads a file. `wanted` says how many samples of each channel are read at most, or what is wrong
+/// with the format; `wrong` makes an error of the rest of a sentence that begins with the file.
+pub fn read(
+    path: &Path,
+    wanted: impl Fn(&Format) -> Result<usize, String>,
+    wrong: impl Fn(String) -> Error,
+) -> Result<Recording> {
+    let unread = || Error::file("read", path);
+    let file = File::open(path).map_err(Error::file("open", path))?;
+    let size = file.metadata().map_err(unread())?.len();
+    let mut file = BufReader::new(file);
+    let Header { format, bytes: promised } = header(&mut file, size).map_err(|error| {
+        let why = match error.kind() {
+            _ if size == 0 => "it is empty".to_owned(),
+            io::ErrorKind::UnexpectedEof => format!("it ends after {size} bytes, within the header"),
+            _ => error.to_string(),
+        };
+        wrong(format!("is no WAV file: {why}"))
+    })?;
+    let most = wanted(&format).map_err(&wrong)? as u64;
+    let block = format.block().max(1) as u64;
+    let there = size.saturating_sub(file.stream_position().map_err(unread())?);
+    let samples = promised.unwrap_or(there) / block;
+    let length = samples.min(most).saturating_mul(block);
+    let mut bytes = Vec::with_capacity(length.min(there) as usize);
+    file.take(length).read_to_end(&mut bytes).map_err(unread())?;
+    if (bytes.len() as u64) < length {
+        let held = bytes.len() as u64 / block;
+        return Err(wrong(format!("promises {samples} samples in its header and holds only {held}: it was cut short")));
+    }
+    match bytes.is_empty() {
+        true => Err(wrong("holds no sound: it has 0 samples".into())),
+        false => Ok(Recording { format, bytes, samples }),
+    }
+}
+
 /// A header that was read; the reader is at the first sample.
 #[derive(Debug)]
-pub struct Header {
-    pub format: Format,
+struct Header {
+    format: Format,
     /// Bytes of samples; `None` where the file goes on to its end.
-    pub bytes: Option<u64>,
+    bytes: Option<u64>,
 }
 
 /// Reads all before the first sample of a file of `size` bytes.
-pub fn header(file: &mut (impl BufRead + Seek), size: u64) -> io::Result<Header> {
+fn header(file: &mut (impl BufRead + Seek), size: u64) -> io::Result<Header> {
     let mut start = [0; START];
     file.read_exact(&mut start)?;
     if &start[..4] != b"RIFF" || &start[8..] != b"WAVE" {

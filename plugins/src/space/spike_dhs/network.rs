@@ -140,8 +140,12 @@ impl Network for Body {
 
     fn full_precision_parameters(&self) -> u64 {
         let cells = self.cells.iter().map(SpikingCell::full_precision_parameters);
-        let auxiliary = self.auxiliary.as_ref().map_or(0, |(_, head)| head.full_precision_parameters());
-        cells.sum::<u64>() + self.stem.full_precision_parameters() + self.head.full_precision_parameters() + auxiliary
+        let heads = self.head.full_precision_parameters() + self.auxiliary_parameters();
+        cells.sum::<u64>() + self.stem.full_precision_parameters() + heads
+    }
+
+    fn auxiliary_parameters(&self) -> u64 {
+        self.auxiliary.as_ref().map_or(0, |(_, head)| head.full_precision_parameters())
     }
 }
 
