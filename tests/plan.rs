@@ -131,7 +131,7 @@ fn a_search_that_trains_candidates_needs_what_its_larger_network_needs() {
         let runs = tempfile::tempdir().unwrap();
         let optimizer = format!("optimizer={{ random-search = {{ fitness = \"{fitness}\" }} }}");
         let retrain = format!("retrain.batch_size={batch}");
-        let wide = "space.spike-dhs={ channels = { search = 1, retrain = 16 }, stem_stride = 1 }";
+        let wide = "space.spike-dhs={ channels = { search = 1, retrain = 64 }, stem_stride = 1 }";
         let fixed = "timesteps={ fixed = { steps = 5 } }";
         let alone = "variant=[{ name = \"lite-snn\" }]";
         let sets = [optimizer.as_str(), &retrain, wide, fixed, alone, "search.batch_size=40"];

@@ -79,8 +79,8 @@ register! {
     summary: "how well a supernet's paths or a score before training order architectures, against training each",
     paper: "Yu et al., Evaluating the Search Phase of Neural Architecture Search, ICLR 2020",
     examples: [
-        "[optimizer.ranking-quality]\narchitectures = 2\ntraining_epochs = 1",
-        "[optimizer.ranking-quality]\narchitectures = 2\ntraining_epochs = 1\nbelief = { training-free = { images = 8 } }",
+        "[optimizer.ranking-quality]\narchitectures = 2\ntraining_epochs = 2",
+        "[optimizer.ranking-quality]\narchitectures = 2\ntraining_epochs = 2\nbelief = { training-free = { images = 8 } }",
     ],
     file: "ranking_quality.rs",
 }
