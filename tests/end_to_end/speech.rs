@@ -1,4 +1,4 @@
-//! A trial on sounds that are changed at random in every epoch, and its network on a sound of a user's.
+//! A trial on sounds that are changed at random in every epoch, and a network on a user's sound.
 
 use std::f64::consts::PI;
 use std::fs;
@@ -172,7 +172,7 @@ fn a_clip_of_the_test_split_has_the_same_logits_by_its_file_and_by_the_data_set(
     assert_eq!(heard["notes"][0], "lasts 2.00 s, of which the first second is heard");
     assert!(said.contains("note: `") && said.contains("long.wav` lasts 2.00 s"), "{said}");
 
-    // Other training clips have other means: the split's inputs are not those of the network's data.
+    // Other training clips have other means, and the inputs of the split are others.
     wave(&store.join("speech_commands_v0.02/yes/0.wav"), |t| 0.1 * (2.0 * PI * 3000.0 * t).sin());
     let said = stderr(&succeed(of("infer").arg(&packed).args(["--dataset", "speech-commands"])));
     assert!(said.contains("note: `speech-commands` has other training clips here than the network had"), "{said}");
