@@ -33,7 +33,7 @@ pub struct OpenDecisions<'a> {
 
 /// A setting that would leave a decision to chance, or that asks for what the search cannot do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AtRandom {
+pub struct Refused {
     /// Dotted path of the setting.
     pub key: String,
     /// What is wrong with it.
@@ -87,10 +87,10 @@ impl<'a> OpenDecisions<'a> {
     /// Refuses a space without the paths that the optimizer needs, what the optimizer itself refuses,
     /// retraining that cannot begin as the manifest says, and an open decision whose logits the
     /// optimizer does not move and that is no control.
-    pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
+    pub fn check(&self, optimizer: &dyn Optimizer) -> Result<(), Refused> {
         let (decides, controls, name) = (optimizer.decides(), optimizer.controls(), optimizer.typetag_name());
         if optimizer.needs_paths() && !self.paths {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: format!("optimizer.{name}"),
                 message: "the supernet of this space does not run the path of one architecture".into(),
                 help: "take a space whose supernet does".into(),
@@ -100,7 +100,7 @@ impl<'a> OpenDecisions<'a> {
         self.check_beginning(optimizer)?;
         match self.roles.iter().find(|role| !controls.contains(role) && !decides.contains(role)) {
             None => Ok(()),
-            Some(role) => Err(AtRandom {
+            Some(role) => Err(Refused {
                 key: format!("optimizer.{name}"),
                 message: format!(
                     "[optimizer.{name}] leaves {} to chance: it does not move their logits",
@@ -112,7 +112,7 @@ impl<'a> OpenDecisions<'a> {
     }
 
     /// Refuses retraining that is to begin with weights of the search, where none are left that fit.
-    fn check_beginning(&self, optimizer: &dyn Optimizer) -> Result<(), AtRandom> {
+    fn check_beginning(&self, optimizer: &dyn Optimizer) -> Result<(), Refused> {
         if self.retrain.from == Beginning::New {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl<'a> OpenDecisions<'a> {
             return Ok(());
         };
         let new = "retrain from new weights: take `from` out of [retrain]".to_owned();
-        Err(AtRandom {
+        Err(Refused {
             key: "retrain.from".into(),
             message: format!("`retrain.from` is \"search\", and {why}"),
             help: help.map_or_else(|| new.clone(), |help| format!("{help}; or {new}")),
@@ -139,12 +139,12 @@ impl<'a> OpenDecisions<'a> {
 
     /// Refuses a search that ends with the warm-up of its timesteps, unless their number is among
     /// the `controls`.
-    pub fn check_warmup(&self, controls: &[Role]) -> Result<(), AtRandom> {
+    pub fn check_warmup(&self, controls: &[Role]) -> Result<(), Refused> {
         self.check_warmup_of(("search.epochs", self.search.epochs), controls)
     }
 
     /// The same of another training than that of `[search]`, which has the epochs of the setting `key`.
-    pub fn check_warmup_of(&self, (key, epochs): (&str, usize), controls: &[Role]) -> Result<(), AtRandom> {
+    pub fn check_warmup_of(&self, (key, epochs): (&str, usize), controls: &[Role]) -> Result<(), Refused> {
         let open = self.roles.contains(&Role::TimestepLogit) && !controls.contains(&Role::TimestepLogit);
         if !open || epochs > self.warmup {
             return Ok(());
@@ -153,7 +153,7 @@ impl<'a> OpenDecisions<'a> {
             1 => "the first epoch is".to_owned(),
             count => format!("the first {count} epochs are"),
         };
-        Err(AtRandom {
+        Err(Refused {
             key: key.into(),
             message: format!(
                 "`{key}` is {epochs}, and {warmup} the warm-up of the timesteps: their number would be decided at random"
@@ -178,7 +178,7 @@ pub fn decision(role: Role) -> &'static str {
     }
 }
 
-impl AtRandom {
+impl Refused {
     /// The same as an error of the optimizer plugin of that name.
     pub fn into_error(self, name: &str) -> Error {
         Error::Plugin { kind: "optimizer", name: name.to_owned(), message: format!("{}; {}", self.message, self.help) }

@@ -36,7 +36,7 @@ pub use batch::{Batch, Batches};
 pub use by_levels::Counted;
 pub use candidates::TrainedCandidates;
 pub use checkpoint::{Begun, Checkpoint, Deciding};
-pub use decisions::{AtRandom, OpenDecisions, decision};
+pub use decisions::{OpenDecisions, Refused, decision};
 pub use descent::{Algorithm, Descent, Rate, clip_gradients};
 pub use diagnosis::broken_tensor;
 pub use evaluate::{Measured, evaluate, evaluate_in_batches};

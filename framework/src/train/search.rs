@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use tch::{Kind, Tensor};
 
 use super::{
-    Algorithm, AtRandom, Batch, Descent, EpochNotes, HeldOut, OpenDecisions, Phase, Rate, Schedules, Session,
-    StageSpec, StepReport, TrainedCandidates, Training, evaluate,
+    Algorithm, Batch, Descent, EpochNotes, HeldOut, OpenDecisions, Phase, Rate, Refused, Schedules, Session, StageSpec,
+    StepReport, TrainedCandidates, Training, evaluate,
 };
 use crate::Result;
 use crate::ground::file::write_atomically;
@@ -73,7 +73,7 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
     }
 
     /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         open.check_warmup(&self.controls())
     }
 }

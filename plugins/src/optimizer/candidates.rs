@@ -11,7 +11,7 @@ use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::{Architecture, Design};
 use litesnn_framework::record::CandidateRow;
 use litesnn_framework::train::{
-    AtRandom, Batch, Found, OpenDecisions, Regime, Search, SearchParts, Searched, TrainedCandidates,
+    Batch, Found, OpenDecisions, Refused, Regime, Search, SearchParts, Searched, TrainedCandidates,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,9 +110,9 @@ pub(super) fn untried(
 
 impl Judge {
     /// Refuses what the search cannot do, in the settings of optimizer `name`.
-    pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), AtRandom> {
+    pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), Refused> {
         let refuse = |key: &str, message: String, help: &str| {
-            Err(AtRandom { key: format!("optimizer.{name}.{key}"), message, help: help.into() })
+            Err(Refused { key: format!("optimizer.{name}.{key}"), message, help: help.into() })
         };
         if self.budget == Budget::default() {
             let help = "give `evaluations`, `epochs` or `device_seconds`: `budget = { evaluations = 200 }`";

@@ -47,7 +47,7 @@
 
 use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::Architecture;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search, TrainedCandidates};
+use litesnn_framework::train::{Found, OpenDecisions, Optimizer, Refused, Search, TrainedCandidates};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -186,7 +186,7 @@ impl Optimizer for Evolution {
         Some(TrainedCandidates { count: trained.count.min(pools), ..trained })
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.judge().check(NAME, open)
     }
 }

@@ -39,7 +39,7 @@
 
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{OpenBits, Technique, Techniques};
-use litesnn_framework::train::{AtRandom, Found, Gating, OpenDecisions, Optimizer, Regime, Search};
+use litesnn_framework::train::{Found, Gating, OpenDecisions, Optimizer, Refused, Regime, Search};
 use litesnn_framework::{Error, Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -172,9 +172,9 @@ impl Optimizer for HessianBits {
         false
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         if self.budget != BUDGET && !self.ranked_bits.is_empty() {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: format!("optimizer.{NAME}.budget"),
                 message: "`budget` has no effect where `ranked_bits` gives the bits".into(),
                 help: "keep one of the two".into(),
@@ -185,7 +185,7 @@ impl Optimizer for HessianBits {
         let (epochs, count) = (open.retrain.epochs, stages(roles.contains(&Role::TimestepLogit)));
         self.passes().check(NAME, &OpenDecisions { roles, ..open.clone() })?;
         if epochs < count {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: "retrain.epochs".into(),
                 message: format!("`retrain.epochs` is {epochs}, and {count} stages of `{NAME}` share it"),
                 help: format!("train for {count} epochs or more"),

@@ -44,9 +44,7 @@ use super::targets::Targets;
 use super::two_passes::{Passes, TwoPasses, Way, two_pass_settings};
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
-use litesnn_framework::train::{
-    AtRandom, Found, Gating, Losses, OpenDecisions, Optimizer, Regime, Search, SearchParts,
-};
+use litesnn_framework::train::{Found, Gating, Losses, OpenDecisions, Optimizer, Refused, Regime, Search, SearchParts};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -165,7 +163,7 @@ impl Optimizer for Joint {
         true
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;
         self.two_passes().check("joint", open)?;
@@ -192,11 +190,11 @@ impl Joint {
     }
 
     /// Refuses held-out images for a second pass that there is none of.
-    fn refuse_one_pass_over_two_batches(&self) -> Result<(), AtRandom> {
+    fn refuse_one_pass_over_two_batches(&self) -> Result<(), Refused> {
         if !self.held_out || self.passes == Passes::Two {
             return Ok(());
         }
-        Err(AtRandom {
+        Err(Refused {
             key: "optimizer.joint.held_out".into(),
             message: "`held_out` gives images to a second pass, and `passes` is \"one\"".into(),
             help: "leave one of the two out".into(),
@@ -204,7 +202,7 @@ impl Joint {
     }
 
     /// Refuses a cost that has both a lambda, other than the default, and a target.
-    fn refuse_two_weights(&self) -> Result<(), AtRandom> {
+    fn refuse_two_weights(&self) -> Result<(), Refused> {
         let default = TwoPasses::default();
         let both = [
             ("memory", self.lambda_memory != default.lambda_memory, "target_stored_bytes", self.target_stored_bytes),
@@ -214,7 +212,7 @@ impl Joint {
         else {
             return Ok(());
         };
-        Err(AtRandom {
+        Err(Refused {
             key: format!("optimizer.joint.lambda_{cost}"),
             message: format!("`lambda_{cost}` and `{target}` both weigh the same cost"),
             help: format!("keep one: `{target}` finds the weight itself"),

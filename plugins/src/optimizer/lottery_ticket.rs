@@ -68,7 +68,7 @@
 
 use litesnn_framework::ground::{Role, counted};
 use litesnn_framework::network::Techniques;
-use litesnn_framework::train::{AtRandom, Found, Gating, OpenDecisions, Optimizer, Regime, Search};
+use litesnn_framework::train::{Found, Gating, OpenDecisions, Optimizer, Refused, Regime, Search};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -221,11 +221,11 @@ impl Optimizer for LotteryTicket {
         search + early + self.trainings(retrain).iter().sum::<usize>()
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.passes().check(NAME, open)?;
         let (epochs, trainings) = (open.retrain.epochs, self.trainings(open.retrain.epochs));
         if trainings[0] > 0 && self.rewind_epoch >= trainings[0] {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: format!("optimizer.{NAME}.rewind_epoch"),
                 message: format!(
                     "`optimizer.{NAME}.rewind_epoch` is {}, and the first training has {}: later ones would begin where \
@@ -238,7 +238,7 @@ impl Optimizer for LotteryTicket {
         }
         let longest = trainings[..trainings.len() - 1].iter().max().copied().unwrap_or_default();
         if self.early_bird.is_some() && longest <= WINDOW {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: format!("optimizer.{NAME}.early_bird"),
                 message: format!(
                     "`optimizer.{NAME}.early_bird` compares the masks of {} epochs, and a round has {}: none would end early",
@@ -249,7 +249,7 @@ impl Optimizer for LotteryTicket {
             });
         }
         if trainings[trainings.len() - 1] == 0 {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: "retrain.epochs".into(),
                 message: format!(
                     "`retrain.epochs` is {epochs}, and {} trainings of `{NAME}` share it",

@@ -11,7 +11,7 @@
 //! the same settings: with equal budgets the two differ in what they try, and in nothing else.
 
 use litesnn_framework::ground::Role;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search, TrainedCandidates};
+use litesnn_framework::train::{Found, OpenDecisions, Optimizer, Refused, Search, TrainedCandidates};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ impl Optimizer for RandomSearch {
         self.judge().trains(epochs)
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.judge().check(NAME, open)
     }
 }

@@ -34,7 +34,7 @@ use std::path::Path;
 use litesnn_framework::ground::{Role, Stream};
 use litesnn_framework::network::{Architecture, Design};
 use litesnn_framework::record::CandidateRow;
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search, TrainedCandidates};
+use litesnn_framework::train::{Found, OpenDecisions, Optimizer, Refused, Search, TrainedCandidates};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ impl Optimizer for RankingQuality {
         Some(TrainedCandidates { count: self.architectures, device_seconds: f64::INFINITY })
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.judge().check(NAME, open)?;
         let key = format!("optimizer.{NAME}.training_epochs");
         open.check_warmup_of((&key, self.training_epochs), &self.controls())

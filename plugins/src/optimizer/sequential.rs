@@ -44,7 +44,7 @@
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{Technique, Techniques};
 use litesnn_framework::plugin::checked;
-use litesnn_framework::train::{AtRandom, Found, Gating, OpenDecisions, Optimizer, Regime, Search};
+use litesnn_framework::train::{Found, Gating, OpenDecisions, Optimizer, Refused, Regime, Search};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -183,7 +183,7 @@ impl Optimizer for Sequential {
     }
 
     /// Every step needs an epoch.
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.passes().check(NAME, open)?;
         let timesteps = open.roles.contains(&Role::TimestepLogit);
         for (section, mut steps) in self.sections(open.roles.contains(&Role::ArchitectureLogit)) {
@@ -194,7 +194,7 @@ impl Optimizer for Sequential {
             };
             if epochs < steps.len() {
                 let names: Vec<&str> = steps.iter().map(|step| step.name()).collect();
-                return Err(AtRandom {
+                return Err(Refused {
                     key: format!("{name}.epochs"),
                     message: format!(
                         "`{name}.epochs` is {epochs}, and {} steps of `{NAME}` share it ({}): a step without an epoch would decide at random",

@@ -31,7 +31,7 @@ use std::collections::HashSet;
 
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{Architecture, Techniques};
-use litesnn_framework::train::{AtRandom, Found, OpenDecisions, Optimizer, Search};
+use litesnn_framework::train::{Found, OpenDecisions, Optimizer, Refused, Search};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,9 +103,9 @@ impl Optimizer for TrainingFree {
         self.passes().controls()
     }
 
-    fn check(&self, open: &OpenDecisions) -> Result<(), AtRandom> {
+    fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         if self.at_random.contains(&'A') {
-            return Err(AtRandom {
+            return Err(Refused {
                 key: format!("optimizer.{NAME}.at_random"),
                 message: format!("`{NAME}` has no architecture logits to leave as they were drawn"),
                 help: "a random architecture is `architectures = 1`".into(),

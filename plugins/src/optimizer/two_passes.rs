@@ -7,7 +7,7 @@ use litesnn_framework::Result;
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::{Path, Response, Techniques};
 use litesnn_framework::train::{
-    Algorithm, AtRandom, Batch, Descent, Gating, HeldOut, Losses, OpenDecisions, Rate, Regime, Search, SearchParts,
+    Algorithm, Batch, Descent, Gating, HeldOut, Losses, OpenDecisions, Rate, Refused, Regime, Search, SearchParts,
     StepReport, clip_gradients, decision,
 };
 use schemars::JsonSchema;
@@ -215,12 +215,12 @@ impl TwoPasses {
     }
 
     /// Refuses a rate of 0 for logits that decide something, in the settings of optimizer `name`.
-    pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), AtRandom> {
+    pub fn check(&self, name: &str, open: &OpenDecisions) -> Result<(), Refused> {
         let controls = self.controls();
         let stays = |role: &&Role| self.rate(**role).1 == 0.0 && !controls.contains(role);
         let Some(role) = open.roles.iter().find(stays) else { return Ok(()) };
         let (key, letter) = (format!("optimizer.{name}.{}", self.rate(*role).0), letter(*role));
-        Err(AtRandom {
+        Err(Refused {
             message: format!("`{key}` is 0, so that {} would be decided at random", decision(*role)),
             help: format!("choose a rate above 0; a control of an ablation says so by `at_random = [\"{letter}\"]`"),
             key,
