@@ -105,7 +105,7 @@ register! {
     kind: Optimizer,
     name: "joint",
     settings: Joint,
-    version: 3,
+    version: 4,
     summary: "architecture, pruning, bits and timesteps together, in two passes a step",
     paper: "Liu et al., LitE-SNN, IJCAI 2024",
     examples: [
