@@ -99,43 +99,41 @@ pub(crate) fn read(
     kept: usize,
     mut visit: impl FnMut(usize) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
-    let mut bits = BitReader::new(bytes);
-    let short = "the bits of a mask end too early";
+    let (mut bits, mut at) = (BitReader::new(bytes), 0);
+    let (short, other) =
+        ("the bits of a mask end too early", "a mask keeps another number of weights than the graph says");
     match coding {
         Coding::None if kept != count => return Err("a layer without a mask keeps all weights"),
-        Coding::None => return (0..count).try_for_each(visit),
-        Coding::GolombRice(k) => {
-            let mut at = 0;
-            for _ in 0..kept {
-                let whole = bits.ones().ok_or(short)?;
+        Coding::BitMask if bytes.len() < count.div_ceil(8) => return Err(short),
+        _ => {}
+    }
+    for _ in 0..kept {
+        let gap = match coding {
+            Coding::None => 0,
+            Coding::BitMask => bits.run(false).ok_or(other)?,
+            Coding::GolombRice(k) => {
+                let whole = bits.run(true).ok_or(short)?;
                 let low = bits.next(k).ok_or(short)?;
                 if whole > count >> k {
                     return Err("a gap of a mask is longer than the layer");
                 }
                 // The low bits stand with the highest first.
-                let gap = (0..k).fold(whole, |gap, bit| gap << 1 | (low >> bit & 1) as usize);
-                let place = at + gap;
-                if place >= count {
-                    return Err("a mask keeps a weight behind the last one");
-                }
-                visit(place)?;
-                at = place + 1;
+                (0..k).fold(whole, |gap, bit| gap << 1 | (low >> bit & 1) as usize)
             }
+        };
+        let place = at + gap;
+        if place >= count {
+            return Err("a mask keeps a weight behind the last one");
         }
-        Coding::BitMask => {
-            let (mut left, other) = (kept, "a mask keeps another number of weights than the graph says");
-            for at in (0..count).step_by(AT_ONCE) {
-                let mut word = bits.next(AT_ONCE.min(count - at) as u32).ok_or(short)?;
-                left = left.checked_sub(word.count_ones() as usize).ok_or(other)?;
-                while word != 0 {
-                    visit(at + word.trailing_zeros() as usize)?;
-                    word &= word - 1;
-                }
-            }
-            if left != 0 {
-                return Err(other);
-            }
+        visit(place)?;
+        at = place + 1;
+    }
+    while coding == Coding::BitMask && at < count {
+        let some = (count - at).min(MOST_LOW_BITS as usize);
+        if bits.next(some as u32) != Some(0) {
+            return Err(other);
         }
+        at += some;
     }
     bits.end()
 }
@@ -161,9 +159,6 @@ impl BitWriter {
         }
     }
 }
-
-/// Bits at most that [`BitReader::next`] reads at once.
-const AT_ONCE: usize = 32;
 
 /// Reads what [`BitWriter`] writes.
 pub(crate) struct BitReader<'a> {
@@ -205,7 +200,7 @@ impl<'a> BitReader<'a> {
         (self.word, self.left) = (self.word >> count, self.left - count);
     }
 
-    /// A number of so many bits, [`AT_ONCE`] at most; `None` where there are fewer.
+    /// A number of so many bits, 32 at most; `None` where there are fewer.
     #[inline]
     pub(crate) fn next(&mut self, count: u32) -> Option<u64> {
         if self.left < count {
@@ -218,22 +213,23 @@ impl<'a> BitReader<'a> {
         })
     }
 
-    /// The number of ones up to the next zero, which is read too; `None` where there is none.
+    /// How many bits are alike up to the next other one, which is read too; `None` where there is none.
     #[inline]
-    fn ones(&mut self) -> Option<usize> {
+    fn run(&mut self, of: bool) -> Option<usize> {
         let mut count = 0;
         loop {
             self.fill();
-            let ones = self.word.trailing_ones().min(self.left);
-            count += ones as usize;
-            if ones < self.left {
-                self.skip(ones + 1);
+            let word = if of { self.word } else { !self.word };
+            let here = word.trailing_ones().min(self.left);
+            count += here as usize;
+            if here < self.left {
+                self.skip(here + 1);
                 return Some(count);
             }
-            if ones == 0 {
+            if here == 0 {
                 return None;
             }
-            self.skip(ones);
+            self.skip(here);
         }
     }
 
