@@ -271,7 +271,7 @@ impl<'a> Prepared<'a> {
             for (way, current) in ready.currents.iter_mut().zip(map.made.currents()) {
                 if let Way::Counted { rows, taps, kept, .. } = way {
                     let (taps, base) = &self.taps[*taps];
-                    *rows = Rows::new(&listed(current, taps, *base), silence);
+                    *rows = listed(current, taps, *base, silence);
                     *kept = kept_weights(current, taps);
                 }
             }
@@ -382,8 +382,8 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The kept weights of a current, whose taps lie from `base` on.
-fn listed(current: &Current, taps: &Taps, base: usize) -> Listed {
+/// The kept weights of a current as lists of taps, which lie from `base` on.
+fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
     let [height, width] = taps.kernel;
     let ones;
     let ([outputs, within], groups, levels) = match current {
@@ -394,10 +394,12 @@ fn listed(current: &Current, taps: &Taps, base: usize) -> Listed {
             ([taps.input[0], 1], taps.input[0], &ones[..])
         }
     };
-    let address = |tap| taps.address(tap / (height * width), tap / width % height, tap % width);
-    let addresses: Vec<u32> = (0..within * height * width).map(|tap| (base + address(tap)) as u32).collect();
+    let mut addresses = Vec::with_capacity(within * height * width);
+    for (channel, row) in (0..within).flat_map(|channel| (0..height).map(move |row| (channel, row))) {
+        addresses.extend((0..width).map(|column| (base + taps.address(channel, row, column)) as u32));
+    }
     let group = |output| taps.address(output / (outputs / groups) * within, 0, 0) as u32;
-    Listed::new(levels, &addresses, (0..outputs).map(group))
+    Rows::new(&Listed::new(levels, &addresses, (0..outputs).map(group)), silence)
 }
 
 /// The levels of synapses that are counted.

@@ -113,20 +113,21 @@ impl Rows {
         };
         // Where the next tap of each value and sign goes.
         let (mut next, mut begin) = (census.room.clone(), 0);
-        for (weights, row) in weights.rows().zip(census.rows()) {
+        for ((places, levels, first), row) in weights.rows().zip(census.rows()) {
             rows.push(lists(row, by_magnitude), begin);
             for list in lists(row, by_magnitude) {
                 let [spikes, silences] = list.taps();
                 next[usize::from(list.value)] = [begin, begin + spikes];
                 begin += spikes + silences;
             }
-            for (level, address) in weights {
+            for place in places {
+                let (level, address) = (levels[*place as usize], first + weights.addresses[*place as usize]);
                 let mut rest = level.unsigned_abs();
                 while rest != 0 {
                     let value = if by_magnitude { rest } else { rest & rest.wrapping_neg() };
-                    let place = &mut next[usize::from(value)][usize::from(*level < 0)];
-                    rows.taps[*place as usize] = *address;
-                    *place += 1;
+                    let tap = &mut next[usize::from(value)][usize::from(level < 0)];
+                    rows.taps[*tap as usize] = address;
+                    *tap += 1;
                     rest ^= value;
                 }
             }
@@ -136,25 +137,27 @@ impl Rows {
 
     /// Bytes at most of the lists of so many rows, and of what there is while they are made.
     pub(super) fn most_bytes(levels: &[i16], rows: usize) -> [usize; 2] {
-        let kept = total(levels, |level| u16::from(level != 0));
-        let ones = total(levels, |level| level.unsigned_abs().count_ones() as u16);
-        let mut seen = vec![false; 1 << 16];
-        levels.iter().for_each(|level| seen[usize::from(level.unsigned_abs())] = true);
+        let (mut kept, mut ones, mut seen) = (0, 0, vec![false; 1 << 16]);
+        for some in levels.chunks(TOGETHER) {
+            kept += sum_of(some, |level| u16::from(level != 0));
+            ones += sum_of(some, |level| level.unsigned_abs().count_ones() as u16);
+            some.iter().for_each(|level| seen[usize::from(level.unsigned_abs())] = true);
+        }
+        let largest = largest(levels);
         // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a
         // sum has no more bits set than its terms.
-        let magnitudes: Vec<usize> = (1..seen.len()).filter(|magnitude| seen[*magnitude]).collect();
+        let magnitudes: Vec<usize> = (1..=largest).filter(|magnitude| seen[*magnitude]).collect();
         let joins =
             magnitudes.iter().scan(0, |before, one| Some((one - core::mem::replace(before, *one)).count_ones()));
         let joins = joins.sum::<u32>() as usize;
-        let bits = usize::from(bits(magnitudes.last().map_or(0, |largest| *largest as u64)));
+        let bits = usize::from(bits(largest as u64));
         let by_magnitude = sum([kept, product(&[JOIN, rows, joins])]) < ones;
         let (taps, lists) = match by_magnitude {
             true => (kept, product(&[rows, magnitudes.len()])),
             // By bit, or by magnitudes whose joins are fewer than the bits.
             false => (ones, product(&[rows, bits]).max((ones / JOIN).min(product(&[rows, magnitudes.len()])))),
         };
-        let largest = magnitudes.last().copied().unwrap_or(0);
-        let listed = sum([product(&[size_of::<(i16, u32)>(), kept + 1]), product(&[size_of::<usize>(), rows])]);
+        let listed = sum([product(&[4, kept + 1]), product(&[4 + size_of::<usize>(), rows])]);
         // A census grows, doubles, and lies in two places while it does.
         let entries = kept.min(product(&[rows, magnitudes.len()]));
         let census = sum([product(&[3 * size_of::<Frequency>(), entries + 4]), product(&[size_of::<usize>(), rows])]);
@@ -238,41 +241,59 @@ impl Rows {
     }
 }
 
-/// The sum over all levels of a number from 0 to 15. Numbers of 16 bits are added side by side.
-fn total(levels: &[i16], of: impl Fn(i16) -> u16) -> usize {
-    let of_some = |levels: &[i16]| levels.iter().map(|level| of(*level)).sum::<u16>();
-    levels.chunks(usize::from(u16::MAX / 15)).map(|some| usize::from(of_some(some))).sum()
+/// Levels of which numbers from 0 to 15 are summed side by side, in 16 bits.
+const TOGETHER: usize = 1 << 12;
+
+/// The sum of such a number over [`TOGETHER`] levels or fewer.
+fn sum_of(levels: &[i16], number: impl Fn(i16) -> u16) -> usize {
+    levels.iter().map(|level| number(*level)).sum::<u16>().into()
 }
 
-/// The kept weights of a layer, row by row: level and address.
-#[derive(Debug)]
-pub(super) struct Listed {
-    weights: Vec<(i16, u32)>,
-    /// Where each row ends.
+/// The largest magnitude.
+fn largest(levels: &[i16]) -> usize {
+    levels.iter().map(|level| level.unsigned_abs()).max().unwrap_or(0).into()
+}
+
+/// The kept weights of a layer.
+pub(super) struct Listed<'a> {
+    /// `[rows, taps of a row]`
+    levels: &'a [i16],
+    /// Of the taps of a row.
+    addresses: &'a [u32],
+    /// How much further the taps of each row lie.
+    first: Vec<u32>,
+    /// The place of each kept weight in its row, row by row.
+    places: Vec<u32>,
+    /// Where each row ends in them.
     ends: Vec<usize>,
 }
 
-impl Listed {
+impl<'a> Listed<'a> {
     /// Of `levels` `[rows, addresses]`. A row's tap lies at its address and `first` further.
-    pub(super) fn new(levels: &[i16], addresses: &[u32], first: impl Iterator<Item = u32>) -> Listed {
-        let kept = total(levels, |level| u16::from(level != 0));
+    pub(super) fn new(levels: &'a [i16], addresses: &'a [u32], first: impl Iterator<Item = u32>) -> Listed<'a> {
+        let kept = levels.chunks(TOGETHER).map(|some| sum_of(some, |level| u16::from(level != 0))).sum::<usize>();
         // Every weight is written, and a kept one stays: no branch is there to be guessed wrong.
         // The last place takes what is removed after the last kept one.
-        let (mut weights, mut at) = (vec![(0, 0); kept + 1], 0);
-        let mut ends = Vec::with_capacity(levels.len() / addresses.len());
+        let (mut places, mut at) = (vec![0; kept + 1], 0);
+        let rows = levels.len() / addresses.len();
+        let (mut all, mut ends) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         for (row, first) in levels.chunks_exact(addresses.len()).zip(first) {
-            for (level, address) in row.iter().zip(addresses) {
-                weights[at] = (*level, first + address);
+            for (level, place) in row.iter().zip(0..) {
+                places[at] = place;
                 at += usize::from(*level != 0);
             }
             ends.push(at);
+            all.push(first);
         }
-        weights.truncate(kept);
-        Listed { weights, ends }
+        places.truncate(kept);
+        Listed { levels, addresses, first: all, places, ends }
     }
 
-    fn rows(&self) -> impl Iterator<Item = &[(i16, u32)]> {
-        rows(&self.weights, &self.ends)
+    /// Of each row the places of its kept weights, its levels, and how much further its taps lie.
+    fn rows(&self) -> impl Iterator<Item = (&[u32], &[i16], u32)> {
+        let levels = self.levels.chunks_exact(self.addresses.len());
+        let all = rows(&self.places, &self.ends).zip(levels).zip(&self.first);
+        all.map(|((places, levels), first)| (places, levels, *first))
     }
 }
 
@@ -296,14 +317,14 @@ struct Frequency {
 
 impl Census {
     fn new(weights: &Listed) -> Census {
-        let largest = weights.weights.iter().map(|(level, _)| level.unsigned_abs()).max().unwrap_or(0);
-        let mut room = vec![[0; 2]; usize::from(largest) + 1];
+        let mut room = vec![[0; 2]; largest(weights.levels) + 1];
         let (mut all, mut ends) = (Vec::new(), Vec::with_capacity(weights.ends.len()));
-        for row in weights.rows() {
+        for (places, levels, _) in weights.rows() {
             let begin = all.len();
-            for (level, _) in row {
+            for place in places {
+                let level = levels[*place as usize];
                 let magnitude = level.unsigned_abs();
-                let (seen, sign) = (&mut room[usize::from(magnitude)], usize::from(*level < 0));
+                let (seen, sign) = (&mut room[usize::from(magnitude)], usize::from(level < 0));
                 if seen[sign] == 0 && seen[1 - sign] == 0 {
                     all.push(Frequency { magnitude, weights: [0; 2] });
                 }
@@ -447,9 +468,10 @@ mod tests {
             for (taps, by_magnitude) in
                 [0, 1, 15, 16, 75, 200].into_iter().flat_map(|taps| [(taps, true), (taps, false)])
             {
-                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
-                let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
-                let listed = Listed { ends: vec![row.len()], weights: row.clone() };
+                // After them comes a weight that was removed.
+                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32)).chain([(0, 0)]);
+                let (levels, addresses): (Vec<i16>, Vec<u32>) = row.clone().unzip();
+                let listed = Listed::new(&levels, &addresses, core::iter::once(0));
                 let rows = Rows::ordered(&listed, &Census::new(&listed), by_magnitude, silence);
                 // What a count finds in the planes is not what it leaves there.
                 let mut total = [Words::splat(u64::MAX); PLANES];
@@ -460,7 +482,7 @@ mod tests {
                     let used = total[..used.next_multiple_of(8)].iter().enumerate();
                     let counted = used.map(|(place, plane)| bit(&plane.bytes()) << place).sum::<i32>() - constant;
                     let wanted: i32 =
-                        row.iter().map(|(level, at)| i32::from(*level) * bit(&planes[*at as usize..])).sum();
+                        row.clone().map(|(level, at)| i32::from(level) * bit(&planes[at as usize..])).sum();
                     assert_eq!(
                         counted, wanted,
                         "levels {case}, {taps} taps, by magnitude: {by_magnitude}, lane {lane}"
