@@ -14,6 +14,9 @@
 //! - **by bit** of the magnitude: a tap is counted once for each bit that is set, in the plane of
 //!   that bit, and nothing is joined.
 //!
+//! Lists are made by counting: a census finds how often each magnitude is in each row, which says
+//! how long each list is and where it begins, and then every kept weight goes to its place.
+//!
 //! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a
 //! carry that ripples through the planes above.
 
@@ -272,8 +275,8 @@ impl<'a> Listed<'a> {
     /// Of `levels` `[rows, addresses]`. A row's tap lies at its address and `first` further.
     pub(super) fn new(levels: &'a [i16], addresses: &'a [u32], first: impl Iterator<Item = u32>) -> Listed<'a> {
         let kept = levels.chunks(TOGETHER).map(|some| sum_of(some, |level| u16::from(level != 0))).sum::<usize>();
-        // Every weight is written, and a kept one stays: no branch is there to be guessed wrong.
-        // The last place takes what is removed after the last kept one.
+        // Every place is written, and that of a kept weight stays: no branch is guessed wrong.
+        // The last one takes what is removed after the last kept weight.
         let (mut places, mut at) = (vec![0; kept + 1], 0);
         let rows = levels.len() / addresses.len();
         let (mut all, mut ends) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
