@@ -221,7 +221,9 @@ impl Network {
                 if of.is_none() {
                     return Ok(());
                 }
-                let row = |levels: &[i16]| levels.iter().map(|level| u64::from(level.unsigned_abs())).sum::<u64>();
+                // 2^16 magnitudes of 2^15 at most: 32 bits hold their sum.
+                let some = |levels: &[i16]| levels.iter().map(|level| u32::from(level.unsigned_abs())).sum::<u32>();
+                let row = |levels: &[i16]| levels.chunks(1 << 16).map(|levels| u64::from(some(levels))).sum::<u64>();
                 let sum = levels.chunks(weights / outputs).map(row).max().unwrap_or(0).saturating_mul(most);
                 if sum >= EXACT {
                     return flaw(format!("its sums reach {sum}, and f32 holds every whole number below {EXACT} alone"));

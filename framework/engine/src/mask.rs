@@ -11,7 +11,6 @@
 //! mask, then the smaller k. Weights are in row-major order of `[out, in / groups, kh, kw]`. A file
 //! fills bytes from their lowest bit on, and the bits that are left in the last byte are 0.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -91,44 +90,52 @@ pub(crate) fn write(kept: &[bool], coding: Coding) -> Vec<u8> {
     bits.bytes
 }
 
-/// The mask of `count` weights, `kept` of them kept, from its bytes; what is wrong with them.
-pub(crate) fn read(bytes: &[u8], coding: Coding, count: usize, kept: usize) -> Result<Vec<bool>, &'static str> {
-    if coding == Coding::None {
-        return if kept == count { Ok(vec![true; count]) } else { Err("a layer without a mask keeps all weights") };
-    }
-    let mut bits = BitReader::new(bytes);
-    let mut mask = vec![false; count];
-    let short = "the bits of a mask end too early";
+/// Calls `visit` with the places of the `kept` weights of `count`, in their order, as the bytes of a
+/// mask tell them; what is wrong with the bytes, or what `visit` finds wrong.
+pub(crate) fn read(
+    bytes: &[u8],
+    coding: Coding,
+    count: usize,
+    kept: usize,
+    mut visit: impl FnMut(usize) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let (mut bits, mut at) = (BitReader::new(bytes), 0);
+    let (short, other) =
+        ("the bits of a mask end too early", "a mask keeps another number of weights than the graph says");
     match coding {
-        Coding::GolombRice(k) => {
-            let mut at = 0;
-            for _ in 0..kept {
-                let mut gap = 0usize;
-                while bits.next(1).ok_or(short)? == 1 {
-                    gap += 1;
-                }
-                for _ in 0..k {
-                    gap = gap << 1 | bits.next(1).ok_or(short)? as usize;
-                    if gap > count {
-                        return Err("a gap of a mask is longer than the layer");
-                    }
-                }
-                let place = at + gap;
-                *mask.get_mut(place).ok_or("a mask keeps a weight behind the last one")? = true;
-                at = place + 1;
-            }
-        }
-        _ => {
-            for place in &mut mask {
-                *place = bits.next(1).ok_or(short)? == 1;
-            }
-            if mask.iter().filter(|kept| **kept).count() != kept {
-                return Err("a mask keeps another number of weights than the graph says");
-            }
-        }
+        Coding::None if kept != count => return Err("a layer without a mask keeps all weights"),
+        Coding::BitMask if bytes.len() < count.div_ceil(8) => return Err(short),
+        _ => {}
     }
-    bits.end()?;
-    Ok(mask)
+    for _ in 0..kept {
+        let gap = match coding {
+            Coding::None => 0,
+            Coding::BitMask => bits.run(false).ok_or(other)?,
+            Coding::GolombRice(k) => {
+                let whole = bits.run(true).ok_or(short)?;
+                let low = bits.next(k).ok_or(short)?;
+                if whole > count >> k {
+                    return Err("a gap of a mask is longer than the layer");
+                }
+                // The low bits stand with the highest first.
+                (0..k).fold(whole, |gap, bit| gap << 1 | (low >> bit & 1) as usize)
+            }
+        };
+        let place = at + gap;
+        if place >= count {
+            return Err("a mask keeps a weight behind the last one");
+        }
+        visit(place)?;
+        at = place + 1;
+    }
+    while coding == Coding::BitMask && at < count {
+        let some = (count - at).min(MOST_LOW_BITS as usize);
+        if bits.next(some as u32) != Some(0) {
+            return Err(other);
+        }
+        at += some;
+    }
+    bits.end()
 }
 
 /// Bits one after another, a byte from its lowest bit on.
@@ -155,32 +162,83 @@ impl BitWriter {
 
 /// Reads what [`BitWriter`] writes.
 pub(crate) struct BitReader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// Bytes of which no bit is counted in `left`.
+    rest: &'a [u8],
+    /// The next bits, from the lowest on.
+    word: u64,
+    /// How many of them are counted: 63 at most.
+    left: u32,
 }
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> BitReader<'a> {
-        BitReader { bytes, at: 0 }
+        BitReader { rest: bytes, word: 0, left: 0 }
     }
 
-    /// A number of so many bits; `None` where there are fewer.
-    pub(crate) fn next(&mut self, count: u32) -> Option<u64> {
-        let mut number = 0;
-        for place in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            number |= u64::from(byte >> (self.at % 8) & 1) << place;
-            self.at += 1;
+    /// Makes at least 56 bits ready, or all that there are.
+    #[inline]
+    fn fill(&mut self) {
+        let Some(next) = self.rest.first_chunk() else { return self.fill_last() };
+        // Bits above those that are counted are put there again, the same ones.
+        self.word |= u64::from_le_bytes(*next) << self.left;
+        self.rest = &self.rest[(63 - self.left as usize) / 8..];
+        self.left |= 56;
+    }
+
+    /// [`fill`](Self::fill) where fewer than eight bytes are left.
+    #[cold]
+    fn fill_last(&mut self) {
+        while let (true, Some((next, rest))) = (self.left < 56, self.rest.split_first()) {
+            self.word |= u64::from(*next) << self.left;
+            (self.rest, self.left) = (rest, self.left + 8);
         }
-        Some(number)
+    }
+
+    /// Passes over bits that are ready.
+    #[inline]
+    fn skip(&mut self, count: u32) {
+        (self.word, self.left) = (self.word >> count, self.left - count);
+    }
+
+    /// A number of so many bits, 32 at most; `None` where there are fewer.
+    #[inline]
+    pub(crate) fn next(&mut self, count: u32) -> Option<u64> {
+        if self.left < count {
+            self.fill();
+        }
+        let number = self.word & ((1 << count) - 1);
+        (count <= self.left).then(|| {
+            self.skip(count);
+            number
+        })
+    }
+
+    /// How many bits are alike up to the next other one, which is read too; `None` where there is none.
+    #[inline]
+    fn run(&mut self, of: bool) -> Option<usize> {
+        let mut count = 0;
+        loop {
+            self.fill();
+            let word = if of { self.word } else { !self.word };
+            let here = word.trailing_ones().min(self.left);
+            count += here as usize;
+            if here < self.left {
+                self.skip(here + 1);
+                return Some(count);
+            }
+            if here == 0 {
+                return None;
+            }
+            self.skip(here);
+        }
     }
 
     /// That nothing but zeros of the last byte is left.
     pub(crate) fn end(mut self) -> Result<(), &'static str> {
-        if self.at.div_ceil(8) != self.bytes.len() {
+        if self.left >= 8 || !self.rest.is_empty() {
             return Err("bytes are left behind the bits of a layer");
         }
-        match self.next(((8 - self.at % 8) % 8) as u32) {
+        match self.next(self.left) {
             Some(0) => Ok(()),
             _ => Err("the last bits of a byte that nothing fills are not 0"),
         }
@@ -189,6 +247,8 @@ impl<'a> BitReader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     fn random(count: usize, percent: u64, seed: u64) -> Vec<bool> {
@@ -208,7 +268,12 @@ mod tests {
             let bytes = write(&mask, coding);
             assert_eq!(bytes.len() as u64, bits.div_ceil(8), "{percent}");
             let kept = mask.iter().filter(|kept| **kept).count();
-            assert_eq!(read(&bytes, coding, mask.len(), kept).as_ref(), Ok(&mask), "{percent}: {coding:?}");
+            let mut again = vec![false; mask.len()];
+            let read = read(&bytes, coding, mask.len(), kept, |place| {
+                again[place] = true;
+                Ok(())
+            });
+            assert_eq!((read, again), (Ok(()), mask), "{percent}: {coding:?}");
         }
     }
 
@@ -227,13 +292,14 @@ mod tests {
 
     #[test]
     fn wrong_bits_are_refused() {
-        let refused = |bytes: &[u8], coding, count, kept| read(bytes, coding, count, kept).unwrap_err();
+        let refused = |bytes: &[u8], coding, count, kept| read(bytes, coding, count, kept, |_| Ok(())).unwrap_err();
         assert!(refused(&[], Coding::BitMask, 3, 1).contains("end too early"));
         assert!(refused(&[0b0000_1001], Coding::BitMask, 3, 1).contains("are not 0"));
         assert!(refused(&[0b001], Coding::BitMask, 3, 2).contains("another number"));
         assert!(refused(&[0b001, 0], Coding::BitMask, 3, 1).contains("bytes are left"));
         assert!(refused(&[0b0111], Coding::GolombRice(0), 3, 1).contains("behind the last one"));
         assert!(refused(&[0xff; 4], Coding::GolombRice(31), 3, 1).contains("too early"));
+        assert!(refused(&[0b1111], Coding::GolombRice(1), 3, 1).contains("longer than the layer"));
         assert!(refused(&[], Coding::None, 3, 2).contains("keeps all"));
     }
 }

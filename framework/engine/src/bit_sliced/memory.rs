@@ -1,6 +1,8 @@
 //! What the kernel allocates at most, told before it allocates: the arena, lists of weights, and
 //! what is there for a while.
 
+use alloc::vec;
+
 use super::neurons::{Kept, Tiles};
 use super::planes::{Taps, row_bytes};
 use super::rows::Rows;
@@ -62,14 +64,14 @@ impl Prepared<'_> {
 
 /// Bytes at most of the lists of a current, and of what is there while they are made.
 fn lists(current: &Current, taps: &Taps) -> [usize; 2] {
-    match current {
-        Current::Synapses(Synapses { values: Values::Levels(levels), shape, .. }) => {
-            Rows::most_bytes(levels.iter().copied(), shape[0])
-        }
+    let [lists, making] = match current {
+        Current::Synapses(Synapses { values: Values::Levels(levels), shape, .. }) => Rows::most_bytes(levels, shape[0]),
         // A one for each tap of a channel.
         _ => {
-            let taps_of_channel = (0..taps.kernel[0] * taps.kernel[1]).map(|_| 1);
-            Rows::most_bytes(taps_of_channel, 1).map(|bytes| product(&[taps.input[0], bytes]))
+            let taps_of_channel = vec![1; taps.kernel[0] * taps.kernel[1]];
+            Rows::most_bytes(&taps_of_channel, 1).map(|bytes| product(&[taps.input[0], bytes]))
         }
-    }
+    };
+    // The levels of ones, and the addresses of a row's taps.
+    [lists, sum([making, product(&[8, taps.input[0], taps.kernel[0], taps.kernel[1]])])]
 }

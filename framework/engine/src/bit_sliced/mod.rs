@@ -37,7 +37,7 @@ use lanes::BYTES;
 use neurons::{Kept, Scratch, Tiles};
 use planes::{Taps, row_bytes};
 pub use processor::Processor;
-use rows::Rows;
+use rows::{Listed, Rows};
 pub use times::{Form, LayerTime, Times};
 
 /// Pixels from which on a map is worth a tile.
@@ -384,40 +384,39 @@ impl<'a> Prepared<'a> {
 
 /// The kept weights of a current as lists of taps, which lie from `base` on.
 fn listed(current: &Current, taps: &Taps, base: usize, silence: u32) -> Rows {
-    let address = |channel, row, column| (base + taps.address(channel, row, column)) as u32;
-    match current {
-        Current::Synapses(synapses) => {
-            let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
-            let Values::Levels(levels) = &synapses.values else { unreachable!("levels are counted") };
-            let of_row = |output: usize| {
-                let kept = (0..within * height * width)
-                    .map(move |weight| (weight, levels[output * within * height * width + weight]));
-                let first = output / (outputs / groups) * within;
-                kept.filter(|(_, level)| *level != 0).map(move |(weight, level)| {
-                    let channel = first + weight / (height * width);
-                    (level, address(channel, weight / width % height, weight % width))
-                })
-            };
-            Rows::new((0..outputs).map(of_row), silence)
-        }
+    let [height, width] = taps.kernel;
+    let ones;
+    let ([outputs, within], groups, levels) = match current {
+        Current::Synapses(synapses) => ([synapses.shape[0], synapses.shape[1]], synapses.groups, levels(synapses)),
+        // A group of its own for each channel.
         Current::Scaled { .. } => {
-            let [height, width] = taps.kernel;
-            let of_row = |channel| (0..height * width).map(move |tap| (1, address(channel, tap / width, tap % width)));
-            Rows::new((0..taps.input[0]).map(of_row), silence)
+            ones = vec![1; taps.input[0] * height * width];
+            ([taps.input[0], 1], taps.input[0], &ones[..])
         }
+    };
+    let mut addresses = Vec::with_capacity(within * height * width);
+    for (channel, row) in (0..within).flat_map(|channel| (0..height).map(move |row| (channel, row))) {
+        addresses.extend((0..width).map(|column| (base + taps.address(channel, row, column)) as u32));
     }
+    let group = |output| taps.address(output / (outputs / groups) * within, 0, 0) as u32;
+    Rows::new(&Listed::new(levels, &addresses, (0..outputs).map(group)), silence)
+}
+
+/// The levels of synapses that are counted.
+fn levels(synapses: &Synapses) -> &[i16] {
+    let Values::Levels(levels) = &synapses.values else { unreachable!("levels are counted") };
+    levels
 }
 
 /// Kept weights of each input channel and tap; none where no weight is.
 fn kept_weights(current: &Current, taps: &Taps) -> Vec<u32> {
     let Current::Synapses(synapses) = current else { return Vec::new() };
-    let of_channel = taps.kernel[0] * taps.kernel[1];
-    let mut kept = vec![0; taps.input[0] * of_channel];
+    let mut kept = vec![0; taps.input[0] * taps.kernel[0] * taps.kernel[1]];
     let [outputs, within, ..] = synapses.shape;
-    let of_output = within * of_channel;
-    for weight in (0..outputs * of_output).filter(|weight| !synapses.values.is_zero(*weight)) {
-        let group = weight / of_output / (outputs / synapses.groups);
-        kept[group * of_output + weight % of_output] += 1;
+    let of_output = within * taps.kernel[0] * taps.kernel[1];
+    for (output, levels) in levels(synapses).chunks_exact(of_output).enumerate() {
+        let of_group = &mut kept[output / (outputs / synapses.groups) * of_output..][..of_output];
+        of_group.iter_mut().zip(levels).for_each(|(kept, level)| *kept += u32::from(*level != 0));
     }
     kept
 }

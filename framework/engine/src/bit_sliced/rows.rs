@@ -14,9 +14,13 @@
 //! - **by bit** of the magnitude: a tap is counted once for each bit that is set, in the plane of
 //!   that bit, and nothing is joined.
 //!
+//! Lists are made by counting: a census finds how often each magnitude is in each row, which says
+//! how long each list is and where it begins, and then every kept weight goes to its place.
+//!
 //! Taps are counted 16 at a time by carry-save adders (Harley and Seal): 15 full adders, and a
 //! carry that ripples through the planes above.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::lanes::{BYTES, Lanes, add, full_adder, ripple};
@@ -70,55 +74,99 @@ enum Counts {
     Times(u32),
 }
 
+impl Counts {
+    /// How often a counter is added to the sum.
+    fn joins(self) -> u32 {
+        match self {
+            Counts::Plane(_) => 0,
+            Counts::Times(times) => times.count_ones(),
+        }
+    }
+}
+
 /// The full adders that joining a counter costs, about.
 const JOIN: usize = 9;
 
 impl Rows {
-    /// Rows of weights (level, address), an iterator for each output channel, whose sums are below
-    /// 2^24. At `silence` lies a plane without spikes.
-    pub(super) fn new<R: Iterator<Item = (i16, u32)>>(rows: impl Iterator<Item = R>, silence: u32) -> Rows {
-        let rows: Vec<Vec<(i16, u32)>> = rows.map(Iterator::collect).collect();
-        let set = |level: &i16| level.unsigned_abs().count_ones() as usize;
+    /// Rows of weights whose sums are below 2^24. At `silence` lies a plane without spikes.
+    pub(super) fn new(weights: &Listed, silence: u32) -> Rows {
+        let census = Census::new(weights);
         let (mut by_magnitude, mut by_bit) = (0, 0);
-        for row in &rows {
-            let magnitudes = magnitudes(row);
-            let after = magnitudes.iter().skip(1).chain([&0]);
-            let joins: usize = magnitudes.iter().zip(after).map(|(a, b)| (a - b).count_ones() as usize).sum();
-            by_magnitude += row.len() + JOIN * joins;
-            by_bit += row.iter().map(|(level, _)| set(level)).sum::<usize>();
+        for row in census.rows() {
+            let joins: u32 = lists(row, true).map(|list| list.counts.joins()).sum();
+            by_magnitude += JOIN * joins as usize;
+            for Frequency { magnitude, weights } in row {
+                let weights = (weights[0] + weights[1]) as usize;
+                by_magnitude += weights;
+                by_bit += weights * magnitude.count_ones() as usize;
+            }
         }
-        let mut all = Rows { by_magnitude: by_magnitude < by_bit, ..Rows::default() };
-        for row in &rows {
-            all.push(row, silence);
+        Rows::ordered(weights, &census, by_magnitude < by_bit, silence)
+    }
+
+    /// Rows that are counted by magnitude or by bit.
+    fn ordered(weights: &Listed, census: &Census, by_magnitude: bool, silence: u32) -> Rows {
+        let all = || census.rows().flat_map(|row| lists(row, by_magnitude));
+        let taps: u32 = all().flat_map(|list| list.taps()).sum();
+        let mut rows = Rows {
+            taps: vec![silence; taps as usize],
+            segments: Vec::with_capacity(all().count()),
+            rows: Vec::with_capacity(weights.ends.len()),
+            by_magnitude,
+        };
+        // Where the next tap of each value and sign goes.
+        let (mut next, mut begin) = (census.room.clone(), 0);
+        for ((places, levels, first), row) in weights.rows().zip(census.rows()) {
+            rows.push(lists(row, by_magnitude), begin);
+            for list in lists(row, by_magnitude) {
+                let [spikes, silences] = list.taps();
+                next[usize::from(list.value)] = [begin, begin + spikes];
+                begin += spikes + silences;
+            }
+            for place in places {
+                let (level, address) = (levels[*place as usize], first + weights.addresses[*place as usize]);
+                let mut rest = level.unsigned_abs();
+                while rest != 0 {
+                    let value = if by_magnitude { rest } else { rest & rest.wrapping_neg() };
+                    let tap = &mut next[usize::from(value)][usize::from(level < 0)];
+                    rows.taps[*tap as usize] = address;
+                    *tap += 1;
+                    rest ^= value;
+                }
+            }
         }
-        all
+        rows
     }
 
     /// Bytes at most of the lists of so many rows, and of what there is while they are made.
-    pub(super) fn most_bytes(levels: impl Iterator<Item = i16>, rows: usize) -> [usize; 2] {
-        let (mut kept, mut ones, mut seen) = (0, 0, alloc::vec![false; 1 << 16]);
-        for magnitude in levels.map(i16::unsigned_abs).filter(|magnitude| *magnitude != 0) {
-            (kept, ones) = (kept + 1, ones + magnitude.count_ones() as usize);
-            seen[usize::from(magnitude)] = true;
+    pub(super) fn most_bytes(levels: &[i16], rows: usize) -> [usize; 2] {
+        let (mut kept, mut ones, mut seen) = (0, 0, vec![false; 1 << 16]);
+        for some in levels.chunks(TOGETHER) {
+            kept += sum_of(some, |level| u16::from(level != 0));
+            ones += sum_of(some, |level| level.unsigned_abs().count_ones() as u16);
+            some.iter().for_each(|level| seen[usize::from(level.unsigned_abs())] = true);
         }
+        let largest = largest(levels);
         // A row has some of the layer's magnitudes. Leaving some out makes no more joins, because a
         // sum has no more bits set than its terms.
-        let magnitudes: Vec<usize> = (0..seen.len()).filter(|magnitude| seen[*magnitude]).collect();
+        let magnitudes: Vec<usize> = (1..=largest).filter(|magnitude| seen[*magnitude]).collect();
         let joins =
             magnitudes.iter().scan(0, |before, one| Some((one - core::mem::replace(before, *one)).count_ones()));
         let joins = joins.sum::<u32>() as usize;
-        let bits = usize::from(bits(magnitudes.last().map_or(0, |largest| *largest as u64)));
+        let bits = usize::from(bits(largest as u64));
         let by_magnitude = sum([kept, product(&[JOIN, rows, joins])]) < ones;
         let (taps, lists) = match by_magnitude {
             true => (kept, product(&[rows, magnitudes.len()])),
             // By bit, or by magnitudes whose joins are fewer than the bits.
             false => (ones, product(&[rows, bits]).max((ones / JOIN).min(product(&[rows, magnitudes.len()])))),
         };
-        // What grows doubles, and lies in two places while it does.
-        let lists = sum([product(&[12, taps + 6 * lists]), product(&[3 * size_of::<Segment>(), lists])]);
-        // Weights with their addresses, and the magnitudes of a row.
-        let weights = product(&[4 * size_of::<(i16, u32)>(), kept]);
-        [sum([lists, product(&[3 * size_of::<Row>(), rows])]), sum([weights, product(&[128, rows])])]
+        let listed = sum([product(&[4, kept + 1]), product(&[4 + size_of::<usize>(), rows])]);
+        // A census grows, doubles, and lies in two places while it does.
+        let entries = kept.min(product(&[rows, magnitudes.len()]));
+        let census = sum([product(&[3 * size_of::<Frequency>(), entries + 4]), product(&[size_of::<usize>(), rows])]);
+        let room = product(&[2 * size_of::<[u32; 2]>(), largest + 1]);
+        let lists = sum([product(&[4, taps + 2 * (FILLED - 1) * lists]), product(&[size_of::<Segment>(), lists])]);
+        [sum([lists, product(&[size_of::<Row>(), rows])]), sum([listed, census, room])]
     }
 
     /// Whether taps are counted by magnitude, and not by bit.
@@ -126,44 +174,21 @@ impl Rows {
         self.by_magnitude
     }
 
-    fn push(&mut self, row: &[(i16, u32)], silence: u32) {
-        let by_magnitude = self.by_magnitude;
-        let mut head =
-            Row { taps: self.taps.len() as u32, segments: self.segments.len() as u32, constant: 0, planes: 0 };
+    /// Adds a row, whose taps begin at one of all taps.
+    fn push(&mut self, lists: impl Iterator<Item = List>, taps: u32) {
+        let mut head = Row { taps, segments: self.segments.len() as u32, constant: 0, planes: 0 };
         let (mut counted, mut total) = (0u64, 0u64);
-        let magnitudes = magnitudes(row);
-        let lists = match by_magnitude {
-            true => magnitudes.len(),
-            false => magnitudes.first().map_or(0, |largest| 16 - largest.leading_zeros() as usize),
-        };
-        for list in 0..lists {
-            let (value, counts) = match by_magnitude {
-                true => {
-                    let difference = magnitudes[list] - magnitudes.get(list + 1).unwrap_or(&0);
-                    (magnitudes[list], Counts::Times(u32::from(difference)))
-                }
-                false => (1 << list, Counts::Plane(list as u8)),
-            };
-            let belongs = |level: i16| match by_magnitude {
-                true => level.unsigned_abs() == value,
-                false => level.unsigned_abs() & value != 0,
-            };
-            let taps = [true, false].map(|positive| {
-                let before = self.taps.len();
-                let here = row.iter().filter(|(level, _)| (*level > 0) == positive && belongs(*level));
-                self.taps.extend(here.map(|(_, address)| address));
-                self.taps.resize(before + (self.taps.len() - before).next_multiple_of(FILLED), silence);
-                (self.taps.len() - before) as u32
-            });
+        for list in lists {
+            let taps = list.taps();
             let here = u64::from(taps[0] + taps[1]);
-            head.constant += (taps[1] * u32::from(value)) as i32;
+            head.constant += (taps[1] * u32::from(list.value)) as i32;
             counted += here;
-            total += here * u64::from(value);
-            let planes = match counts {
+            total += here * u64::from(list.value);
+            let planes = match list.counts {
                 Counts::Plane(plane) => bits(total).saturating_sub(plane),
                 Counts::Times(_) => bits(counted),
             };
-            self.segments.push(Segment { taps, counts, planes, total: bits(total) });
+            self.segments.push(Segment { taps, counts: list.counts, planes, total: bits(total) });
             head.planes = bits(total);
         }
         self.rows.push(head);
@@ -219,12 +244,148 @@ impl Rows {
     }
 }
 
-/// The magnitudes of a row's levels, the largest first.
-fn magnitudes(row: &[(i16, u32)]) -> Vec<u16> {
-    let mut all: Vec<u16> = row.iter().map(|(level, _)| level.unsigned_abs()).filter(|level| *level != 0).collect();
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    all.dedup();
-    all
+/// Levels of which numbers from 0 to 15 are summed side by side, in 16 bits.
+const TOGETHER: usize = 1 << 12;
+
+/// The sum of such a number over [`TOGETHER`] levels or fewer.
+fn sum_of(levels: &[i16], number: impl Fn(i16) -> u16) -> usize {
+    levels.iter().map(|level| number(*level)).sum::<u16>().into()
+}
+
+/// The largest magnitude.
+fn largest(levels: &[i16]) -> usize {
+    levels.iter().map(|level| level.unsigned_abs()).max().unwrap_or(0).into()
+}
+
+/// The kept weights of a layer.
+pub(super) struct Listed<'a> {
+    /// `[rows, taps of a row]`
+    levels: &'a [i16],
+    /// Of the taps of a row.
+    addresses: &'a [u32],
+    /// How much further the taps of each row lie.
+    first: Vec<u32>,
+    /// The place of each kept weight in its row, row by row.
+    places: Vec<u32>,
+    /// Where each row ends in them.
+    ends: Vec<usize>,
+}
+
+impl<'a> Listed<'a> {
+    /// Of `levels` `[rows, addresses]`. A row's tap lies at its address and `first` further.
+    pub(super) fn new(levels: &'a [i16], addresses: &'a [u32], first: impl Iterator<Item = u32>) -> Listed<'a> {
+        let kept = levels.chunks(TOGETHER).map(|some| sum_of(some, |level| u16::from(level != 0))).sum::<usize>();
+        // Every place is written, and that of a kept weight stays: no branch is guessed wrong.
+        // The last one takes what is removed after the last kept weight.
+        let (mut places, mut at) = (vec![0; kept + 1], 0);
+        let rows = levels.len() / addresses.len();
+        let (mut all, mut ends) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        for (row, first) in levels.chunks_exact(addresses.len()).zip(first) {
+            for (level, place) in row.iter().zip(0..) {
+                places[at] = place;
+                at += usize::from(*level != 0);
+            }
+            ends.push(at);
+            all.push(first);
+        }
+        places.truncate(kept);
+        Listed { levels, addresses, first: all, places, ends }
+    }
+
+    /// Of each row the places of its kept weights, its levels, and how much further its taps lie.
+    fn rows(&self) -> impl Iterator<Item = (&[u32], &[i16], u32)> {
+        let levels = self.levels.chunks_exact(self.addresses.len());
+        let all = rows(&self.places, &self.ends).zip(levels).zip(&self.first);
+        all.map(|((places, levels), first)| (places, levels, *first))
+    }
+}
+
+/// How often each magnitude is in each row.
+struct Census {
+    /// Row by row, the largest magnitude first.
+    all: Vec<Frequency>,
+    /// Where each row ends.
+    ends: Vec<usize>,
+    /// Zeros: two numbers for each magnitude up to the layer's largest.
+    room: Vec<[u32; 2]>,
+}
+
+/// How often a magnitude is in a row.
+#[derive(Clone, Copy)]
+struct Frequency {
+    magnitude: u16,
+    /// Weights above 0, and below.
+    weights: [u32; 2],
+}
+
+impl Census {
+    fn new(weights: &Listed) -> Census {
+        let mut room = vec![[0; 2]; largest(weights.levels) + 1];
+        let (mut all, mut ends) = (Vec::new(), Vec::with_capacity(weights.ends.len()));
+        for (places, levels, _) in weights.rows() {
+            let begin = all.len();
+            for place in places {
+                let level = levels[*place as usize];
+                let magnitude = level.unsigned_abs();
+                let (seen, sign) = (&mut room[usize::from(magnitude)], usize::from(level < 0));
+                if seen[sign] == 0 && seen[1 - sign] == 0 {
+                    all.push(Frequency { magnitude, weights: [0; 2] });
+                }
+                seen[sign] += 1;
+            }
+            let row = &mut all[begin..];
+            row.sort_unstable_by_key(|one| core::cmp::Reverse(one.magnitude));
+            row.iter_mut().for_each(|one| one.weights = core::mem::take(&mut room[usize::from(one.magnitude)]));
+            ends.push(all.len());
+        }
+        Census { all, ends, room }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[Frequency]> {
+        rows(&self.all, &self.ends)
+    }
+}
+
+/// Rows that lie one after another.
+fn rows<'a, T>(all: &'a [T], ends: &'a [usize]) -> impl Iterator<Item = &'a [T]> {
+    core::iter::once(&0).chain(ends).zip(ends).map(|(begin, end)| &all[*begin..*end])
+}
+
+/// The weights of a row that are counted together.
+struct List {
+    /// What each of them counts.
+    value: u16,
+    /// Weights above 0, and below.
+    weights: [u32; 2],
+    counts: Counts,
+}
+
+impl List {
+    /// Taps with what fills them up: whose spikes count, and whose silence does.
+    fn taps(&self) -> [u32; 2] {
+        self.weights.map(|count| count.next_multiple_of(FILLED as u32))
+    }
+}
+
+/// The lists of a row, in the order in which they are counted.
+fn lists(row: &[Frequency], by_magnitude: bool) -> impl Iterator<Item = List> {
+    let count = match by_magnitude {
+        true => row.len(),
+        false => row.first().map_or(0, |largest| bits(largest.magnitude.into()).into()),
+    };
+    (0..count).map(move |list| match by_magnitude {
+        true => {
+            let Frequency { magnitude, weights } = row[list];
+            let next = row.get(list + 1).map_or(0, |next| next.magnitude);
+            List { value: magnitude, weights, counts: Counts::Times(u32::from(magnitude - next)) }
+        }
+        false => {
+            let value = 1 << list;
+            let having = row.iter().filter(|one| one.magnitude & value != 0);
+            let weights = having.fold([0; 2], |sum, one| [sum[0] + one.weights[0], sum[1] + one.weights[1]]);
+            List { value, weights, counts: Counts::Plane(list as u8) }
+        }
+    })
 }
 
 /// Bits of a number.
@@ -310,10 +471,11 @@ mod tests {
             for (taps, by_magnitude) in
                 [0, 1, 15, 16, 75, 200].into_iter().flat_map(|taps| [(taps, true), (taps, false)])
             {
-                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32));
-                let row: Vec<(i16, u32)> = row.filter(|(level, _)| *level != 0).collect();
-                let mut rows = Rows { by_magnitude, ..Rows::default() };
-                rows.push(&row, silence);
+                // After them comes a weight that was removed.
+                let row = (0..taps).map(|tap| (level(tap), (tap % 40 * BYTES) as u32)).chain([(0, 0)]);
+                let (levels, addresses): (Vec<i16>, Vec<u32>) = row.clone().unzip();
+                let listed = Listed::new(&levels, &addresses, core::iter::once(0));
+                let rows = Rows::ordered(&listed, &Census::new(&listed), by_magnitude, silence);
                 // What a count finds in the planes is not what it leaves there.
                 let mut total = [Words::splat(u64::MAX); PLANES];
                 rows.count(0, &planes, 0, &mut total);
@@ -323,7 +485,7 @@ mod tests {
                     let used = total[..used.next_multiple_of(8)].iter().enumerate();
                     let counted = used.map(|(place, plane)| bit(&plane.bytes()) << place).sum::<i32>() - constant;
                     let wanted: i32 =
-                        row.iter().map(|(level, at)| i32::from(*level) * bit(&planes[*at as usize..])).sum();
+                        row.clone().map(|(level, at)| i32::from(level) * bit(&planes[at as usize..])).sum();
                     assert_eq!(
                         counted, wanted,
                         "levels {case}, {taps} taps, by magnitude: {by_magnitude}, lane {lane}"

@@ -171,9 +171,10 @@ impl Grid {
         ((i32::from(level) - self.first) / self.step) as u64
     }
 
-    /// The level of a code; `None` where no i16 holds it.
+    /// The level of a code of 16 bits at most; `None` where no i16 holds it.
+    #[inline]
     pub(super) fn level(&self, code: u64) -> Option<i16> {
-        i64::from(self.step).checked_mul(code as i64)?.checked_add(self.first.into())?.try_into().ok()
+        (i64::from(self.step) * code as i64 + i64::from(self.first)).try_into().ok()
     }
 }
 
@@ -302,9 +303,8 @@ impl Graph {
             CurrentEntry::Scaled(..) => None,
         });
         layers.chain([&self.logits.layer]).try_fold(0usize, |all, layer| {
-            // A level and its place in the mask, or a number, its place and the kept one; and a scale
-            // and a bias for each channel.
-            let each = if layer.stored.weights.grid.is_some() { 3 } else { 9 };
+            // A level, or a number and the kept one; and a scale and a bias for each channel.
+            let each = if layer.stored.weights.grid.is_some() { 2 } else { 8 };
             let weights = layer.weights()?.checked_mul(each)?;
             all.checked_add(weights)?.checked_add(layer.shape[0].checked_mul(8)?)
         })

@@ -307,11 +307,14 @@ fn read_values(layer: &Layer, count: usize, rest: &mut Rest) -> Result<Values, &
         return Err("it keeps more weights than it has");
     }
     let coding = graph::coding_of(*coding).ok_or("its mask has a coding that is not known")?;
-    let mask = mask::read(rest.bytes(*mask).ok_or(short)?, coding, count, *kept)?;
+    let mask = rest.bytes(*mask).ok_or(short)?;
     let Some(grid) = grid else {
-        let mut values = rest.numbers(*kept).ok_or(short)?.into_iter();
-        let mut next = |kept: &bool| if *kept { values.next().unwrap_or_default() } else { 0.0 };
-        return Ok(Values::Full(mask.iter().map(&mut next).collect()));
+        let (mut values, mut numbers) = (vec![0.0; count], rest.numbers(*kept).ok_or(short)?.into_iter());
+        mask::read(mask, coding, count, *kept, |place| {
+            values[place] = numbers.next().ok_or(short)?;
+            Ok(())
+        })?;
+        return Ok(Values::Full(values));
     };
     if !grid.is_sound() {
         return Err("its codes have other than 1, 2, 4, 8 or 16 bits, or steps below 1");
@@ -319,9 +322,10 @@ fn read_values(layer: &Layer, count: usize, rest: &mut Rest) -> Result<Values, &
     let bytes = (*kept as u64 * u64::from(grid.bits)).div_ceil(8);
     let mut codes = BitReader::new(rest.bytes(bytes as usize).ok_or(short)?);
     let mut levels = vec![0; count];
-    for (level, _) in levels.iter_mut().zip(&mask).filter(|(_, kept)| **kept) {
-        *level = grid.level(codes.next(grid.bits).ok_or(short)?).ok_or("a level that no 16 bits hold")?;
-    }
+    mask::read(mask, coding, count, *kept, |place| {
+        levels[place] = grid.level(codes.next(grid.bits).ok_or(short)?).ok_or("a level that no 16 bits hold")?;
+        Ok(())
+    })?;
     codes.end()?;
     Ok(Values::Levels(levels))
 }
