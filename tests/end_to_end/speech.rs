@@ -172,6 +172,11 @@ fn a_clip_of_the_test_split_has_the_same_logits_by_its_file_and_by_the_data_set(
     assert_eq!(heard["notes"][0], "lasts 2.00 s, of which the first second is heard");
     assert!(said.contains("note: `") && said.contains("long.wav` lasts 2.00 s"), "{said}");
 
+    let picture = desk.path().join("grey.png");
+    image::GrayImage::from_pixel(8, 8, image::Luma([90])).save(&picture).unwrap();
+    let refused = of("infer").arg(&packed).arg("--image").arg(&picture).output().unwrap();
+    assert!(!refused.status.success() && stderr(&refused).contains("has a network for sounds"), "{}", stderr(&refused));
+
     // Other training clips have other means, and the inputs of the split are others.
     wave(&store.join("speech_commands_v0.02/yes/0.wav"), |t| 0.1 * (2.0 * PI * 3000.0 * t).sin());
     let said = stderr(&succeed(of("infer").arg(&packed).args(["--dataset", "speech-commands"])));

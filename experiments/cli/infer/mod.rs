@@ -34,7 +34,7 @@ pub fn infer(options: &Infer) -> Result<Exit, Failure> {
     let loaded = begin.elapsed().as_secs_f64();
     match (&options.dataset, &options.image, &options.sound) {
         (Some(name), None, None) => over_split(options, name, &prepared, (&network, &provenance), loaded),
-        (None, Some(image), None) => single::on_picture(options, image, &prepared, &network),
+        (None, Some(image), None) => single::on_picture(options, image, &prepared, (&network, &provenance)),
         (None, None, Some(clip)) => single::on_sound(options, clip, &prepared, (&network, &provenance)),
         _ => unreachable!("the command line has one of the three"),
     }

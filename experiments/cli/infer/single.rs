@@ -17,7 +17,17 @@ use crate::arguments::Infer;
 use crate::exit::{Exit, Failure};
 use crate::output::{out, say};
 
-pub fn on_picture(options: &Infer, path: &Path, prepared: &Prepared, network: &Network) -> Result<Exit, Failure> {
+pub fn on_picture(
+    options: &Infer,
+    path: &Path,
+    prepared: &Prepared,
+    (network, provenance): (&Network, &Provenance),
+) -> Result<Exit, Failure> {
+    // What makes an input is told of sounds alone.
+    if !provenance.input.is_empty() {
+        let message = "has a network for sounds, and a picture is none".to_owned();
+        return Err(wrong(&options.file, message, "`--sound CLIP.wav` names a sound").into());
+    }
     let pixels = picture(path, network.image.shape)?;
     let input = Reference::new(network).normalised(&pixels).map_err(|why| bad(path, why))?;
     classes(options, path, &input, Vec::new(), prepared, network)
