@@ -17,7 +17,7 @@ fn a_misspelt_key_is_shown_in_its_place() {
         wrong("[retrain]\nepochs = 5", "[retrain]\nepochs = 5\nlearning-rate = 0.1"),
         "a.toml:28:1: unknown key `learning-rate` in [retrain]; did you mean `learning_rate`?\n   \
          |\n28 | learning-rate = 0.1\n   | ^^^^^^^^^^^^^\n   = in the manifest\n   \
-         = help: known keys: `algorithm`, `augment`, `batch_size`, `clip`, `ema`, `epochs`, `label_smoothing`, `learning_rate`, \
+         = help: known keys: `algorithm`, `augment`, `batch_size`, `clip`, `ema`, `epochs`, `from`, `label_smoothing`, `learning_rate`, \
          `learning_rate_end`, `loss`, `momentum`, `precision`, `samples`, `teacher`, `tet_lambda`, `tet_target`, `warmup`, \
          `weight_decay`"
     );
