@@ -139,7 +139,7 @@ pub struct Stored {
     pub constants: usize,
 }
 
-/// What [`write`] makes of a layer.
+/// What [`write()`] makes of a layer.
 pub fn stored(synapses: &Synapses) -> Stored {
     let (mut numbers, mut weights) = (Vec::new(), Vec::new());
     let layer = write_layer(synapses, &mut numbers, &mut weights);
