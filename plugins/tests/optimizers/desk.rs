@@ -145,6 +145,16 @@ impl Desk {
         interruptions
     }
 
+    /// Two trials of these settings find the same, of which one is interrupted before every stage
+    /// ([`Self::finish_stage_by_stage`]); how often it was.
+    pub fn interruptions(settings: &[&str]) -> usize {
+        let (whole, parts) = (Desk::new(settings), Desk::new(settings));
+        whole.finish();
+        let interruptions = parts.finish_stage_by_stage();
+        assert_eq!(parts.found(), whole.found(), "{settings:?}");
+        interruptions
+    }
+
     /// Stages that trained something.
     pub fn stages(&self) -> usize {
         let history: Vec<EpochRow> = record::read(&self.trial().join(files::HISTORY)).unwrap();
