@@ -52,7 +52,7 @@ impl Descriptor {
     pub fn settings(&self) -> Vec<Setting> {
         let schema = (self.schema)();
         let mut all = Vec::new();
-        collect(Shape::of(schema.as_value()), &[], None, &mut all);
+        collect(Shape::of(schema.as_value()), &[], (None, true), &mut all);
         all
     }
 
@@ -72,19 +72,21 @@ impl Descriptor {
     }
 }
 
-fn collect(table: Shape, path: &[&str], defaults: Option<&Value>, all: &mut Vec<Setting>) {
+/// The settings of a table that has `defaults` and is `required`, or may be left out.
+fn collect(table: Shape, path: &[&str], (defaults, required): (Option<&Value>, bool), all: &mut Vec<Setting>) {
     for (key, shape) in table.properties() {
         let default = defaults.and_then(|table| table.get(key)).or_else(|| shape.default());
+        let required = required && default.is_none() && table.required().any(|required| required == key);
         let path = [path, &[key]].concat();
         if shape.is_table() {
-            collect(shape, &path, default, all);
+            collect(shape, &path, (default, required), all);
             continue;
         }
         all.push(Setting {
             key: path.join("."),
             kind: kind(shape),
             unit: shape.unit().map(str::to_owned),
-            required: default.is_none() && table.required().any(|required| required == key),
+            required,
             default: default.filter(|value| !value.is_null()).cloned(),
             range: range(shape),
             meaning: shape.description().unwrap_or_default(),
@@ -156,6 +158,8 @@ mod tests {
         mode: Mode,
         #[serde(default)]
         inner: Inner,
+        #[serde(default)]
+        optional: Option<Inner>,
     }
 
     fn candidates() -> Vec<u32> {
@@ -212,6 +216,7 @@ mod tests {
                 row("bits", "array of integers", json!([1, 2]), Some("each 1 to 8")),
                 row("inner.width", "integer", json!(1), Some("1 to 65535")),
                 row("mode", "string", json!("plain"), Some("\"plain\": The plain way, \"other\": The other one")),
+                row("optional.width", "integer", Value::Null, Some("1 to 65535")),
                 row("rate", "float", Value::Null, Some("0 or more and below 1")),
                 row("root", "string", Value::Null, None),
             ]
@@ -219,6 +224,8 @@ mod tests {
         let rate = PLUGIN.settings().into_iter().find(|setting| setting.key == "rate").unwrap();
         assert_eq!((rate.unit.as_deref(), rate.required), (Some("of the weights"), true));
         assert_eq!(rate.meaning, "Fraction that is removed.");
+        let optional = PLUGIN.settings().into_iter().find(|setting| setting.key == "optional.width").unwrap();
+        assert!(!optional.required, "its table may be left out");
     }
 
     #[test]

@@ -39,15 +39,20 @@
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
 //! - `hardened_epochs`: the last epochs of the search go on with the choices of architecture and bits
 //!   that are made then, so that scores and timesteps are searched for what is decoded.
+//! - `temperature`: softmax(alpha), softmax(beta) and softmax(psi) are of logits over a temperature that
+//!   falls from epoch to epoch, so that the supernet ends near to what is decoded; `temperatures.rs` has
+//!   the formulas. Meanwhile a target counts the network that softmax(alpha / tau) decodes to.
 
 use super::targets::Targets;
-use super::two_passes::{Passes, TwoPasses, Way, two_pass_settings};
+use super::temperatures::{Falling, Temperatures};
+use super::two_passes::{Passes, Total, TwoPasses, Way, two_pass_settings};
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
 use litesnn_framework::train::{Found, Gating, Losses, OpenDecisions, Optimizer, Refused, Regime, Search, SearchParts};
 use litesnn_framework::{Result, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 two_pass_settings! {
@@ -79,6 +84,11 @@ two_pass_settings! {
         /// Epochs, of those of the search, at the end of which architecture and bits are decided.
         #[serde(skip_serializing_if = "is_none")]
         pub hardened_epochs: usize = 0,
+        /// A temperature that falls over the epochs of the search, by the same factor from each to the
+        /// next.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Falling")]
+        pub temperature: Option<Falling> = None,
     }
 }
 
@@ -112,6 +122,7 @@ register! {
         "[optimizer.joint]\nlambda_memory = 5e-10\nlambda_compute = 1.5e-12",
         "[optimizer.joint]\nlambda_memory = 0.5\nlambda_compute = 1.0\nlambda_unit = \"relative\"",
         "[optimizer.joint]\npasses = \"one\"\ntarget_stored_bytes = 20_000\ntarget_bit_syn_ops = 1e6",
+        "[optimizer.joint]\nhardened_epochs = 1\ntemperature = { from = 1.0, to = 0.1 }",
     ],
     file: "joint.rs",
 }
@@ -124,6 +135,8 @@ impl Optimizer for Joint {
         let roles = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
         let targets = Targets::new(search, self.target_stored_bytes, self.target_bit_syn_ops, self.multiplier_rate)?;
         let passes = self.two_passes();
+        let temperatures = self.temperature.map(|falling| Temperatures::new(search, falling, &self.cooled()));
+        let temperatures = temperatures.transpose()?;
         let lambdas = passes.lambdas(search.parts());
         let total = |parts: &SearchParts, losses: &Losses, response: &Response, epoch: usize, regime: Regime| {
             let total = self.weighed(lambdas, parts, losses);
@@ -132,19 +145,24 @@ impl Optimizer for Joint {
                 None => total,
             })
         };
-        let stage = |search: &mut Search, name: &str, epochs: usize, regime: Regime, roles: &[Role]| {
+        let stage = |search: &mut Search, name: &str, epochs: Range<usize>, regime: Regime, roles: &[Role]| {
             let held_out = self.held_out.then(|| search.held_out(name)).transpose()?;
-            let way = Way { passes: self.passes, total: Some(&total), held_out: held_out.as_ref(), ..Way::default() };
-            passes.stage_by(search, name, epochs, regime, roles, way)
+            let temperatures = temperatures.as_ref().map(|temperatures| (temperatures, epochs.start));
+            let (total, held_out): (Option<&Total>, _) = (Some(&total), held_out.as_ref());
+            let way = Way { passes: self.passes, total, held_out, temperatures, ..Way::default() };
+            passes.stage_by(search, name, epochs.len(), regime, roles, way)
         };
-        stage(search, "search", epochs - hardened, regime, &roles)?;
+        stage(search, "search", 0..epochs - hardened, regime, &roles)?;
         if hardened > 0 {
             if !search.has_begun("hardened") {
+                temperatures.iter().for_each(Temperatures::lift);
                 [Role::ArchitectureLogit, Role::BitLogit].into_iter().for_each(|role| search.harden(role));
+                temperatures.iter().for_each(Temperatures::adopt);
             }
             let regime = Regime { gating: Gating::Warm, ..regime };
-            stage(search, "hardened", hardened, regime, &[Role::Score, Role::TimestepLogit])?;
+            stage(search, "hardened", epochs - hardened..epochs, regime, &[Role::Score, Role::TimestepLogit])?;
         }
+        temperatures.iter().for_each(Temperatures::lift);
         if let Some(targets) = &targets {
             search.note(&targets.reached());
         }
@@ -166,6 +184,7 @@ impl Optimizer for Joint {
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;
+        self.refuse_a_temperature_that_rises()?;
         self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
     }
@@ -198,6 +217,23 @@ impl Joint {
             key: "optimizer.joint.held_out".into(),
             message: "`held_out` gives images to a second pass, and `passes` is \"one\"".into(),
             help: "leave one of the two out".into(),
+        })
+    }
+
+    /// The roles whose choices have a temperature: those that the search moves.
+    fn cooled(&self) -> Vec<Role> {
+        let chosen = [Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
+        self.moves().into_iter().filter(|role| chosen.contains(role)).collect()
+    }
+
+    fn refuse_a_temperature_that_rises(&self) -> Result<(), Refused> {
+        let Some(Falling { from, to }) = self.temperature.filter(|falling| falling.to > falling.from) else {
+            return Ok(());
+        };
+        Err(Refused {
+            key: "optimizer.joint.temperature.to".into(),
+            message: format!("`to` is {to}, and the temperature begins at {from}: it would rise"),
+            help: format!("`to` has to be `from` or less, here {from}"),
         })
     }
 

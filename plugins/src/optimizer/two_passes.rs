@@ -14,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::temperatures::Temperatures;
+
 /// The settings of the two passes, written once for every plugin whose search makes them.
 ///
 /// `two_pass_settings! { pub struct Name { ... } }` declares the settings of a plugin: its own,
@@ -173,6 +175,8 @@ pub struct Way<'a, 'i> {
     pub after_step: Option<&'a dyn Fn(usize)>,
     /// Whether the stage ends with an epoch (from 0), though others are left.
     pub ends: Option<&'a dyn Fn(usize) -> bool>,
+    /// The temperatures of what is chosen, and the epochs of the search before the stage.
+    pub temperatures: Option<(&'a Temperatures, usize)>,
 }
 
 /// The letter of a decision.
@@ -277,6 +281,10 @@ impl TwoPasses {
         let ends = |epoch: usize| way.ends.is_some_and(|ends| ends(epoch));
         search.stage_until(name, epochs, regime, &mut descents, ends, |parts, batch, epoch, descents| {
             let (weights, others) = descents.split_first_mut().expect("four descents were given");
+            let cooled = way.temperatures.map(|(temperatures, before)| (temperatures, before + epoch));
+            if let Some((temperatures, epoch)) = cooled {
+                temperatures.apply(epoch);
+            }
             let path = way.draw.map_or(Ok(None), |draw| draw(parts, batch, epoch))?;
             let regime = Regime { path: path.as_ref().or(regime.path), ..regime };
             let decides = others.iter().any(|descent| descent.tensors().next().is_some());
@@ -313,7 +321,11 @@ impl TwoPasses {
                 }
             }
             if decides {
-                others.iter_mut().for_each(|descent| descent.step());
+                let mut step = || others.iter_mut().for_each(Descent::step);
+                match cooled {
+                    Some((temperatures, epoch)) => temperatures.step(epoch, step),
+                    None => step(),
+                }
             }
 
             parts.parameters().train_only(&Role::ALL);

@@ -145,6 +145,13 @@ impl Desk {
         interruptions
     }
 
+    /// Runs the trial, interrupts it behind a batch of an epoch of its first stage (both from 1), and
+    /// runs it again.
+    pub fn finish_interrupted_at(&self, epoch: usize, batch: usize) {
+        assert!(!self.run(&Watch { stops_at: Some((epoch, batch)), ..Watch::default() }), "it was not interrupted");
+        self.finish();
+    }
+
     /// Two trials of these settings find the same, of which one is interrupted before every stage
     /// ([`Self::finish_stage_by_stage`]); how often it was.
     pub fn interruptions(settings: &[&str]) -> usize {
@@ -191,11 +198,12 @@ impl Desk {
     }
 }
 
-/// Stops a trial where a second stage begins.
+/// Stops a trial where a second stage begins, or behind a batch.
 #[derive(Default)]
 struct Watch {
     stop: AtomicBool,
     stops: bool,
+    stops_at: Option<(usize, usize)>,
     stages: Cell<usize>,
     stopped_in_statistics: Cell<bool>,
 }
@@ -210,7 +218,8 @@ impl Observer for Watch {
             Event::Note { text, .. } if text.contains("estimated again") => !self.stopped_in_statistics.replace(true),
             _ => false,
         };
-        if stop && self.stops {
+        let there = matches!(event, Event::Batch { epoch, done, .. } if self.stops_at == Some((*epoch, *done)));
+        if (stop && self.stops) || there {
             self.stop.store(true, Ordering::Relaxed);
         }
     }

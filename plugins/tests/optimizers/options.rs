@@ -16,7 +16,8 @@ fn searched_bits(target: &str) -> f64 {
     rows.iter().rev().find(|row| row.stage.to_string() == "search").unwrap().mean_bits
 }
 
-/// Guards the multipliers, which a checkpoint has to hold, and what is decided between the stages.
+/// Guards the multipliers, which a checkpoint has to hold, and what is decided between the stages, where
+/// the logits are at no temperature.
 #[test]
 fn interrupted_before_every_stage_it_finds_the_same() {
     let settings = [
@@ -24,6 +25,7 @@ fn interrupted_before_every_stage_it_finds_the_same() {
         "optimizer.joint.target_bit_syn_ops=1000",
         "optimizer.joint.architecture_entropy=0.1",
         "optimizer.joint.hardened_epochs=2",
+        "optimizer.joint.temperature={ from = 1.0, to = 0.1 }",
         "optimizer.joint.held_out=true",
         "search.samples=5",
         "search.batch_size=2",
@@ -80,4 +82,59 @@ fn held_out_images_need_a_second_pass_and_images_that_are_left() {
     assert!(refused.starts_with("optimizer.joint.held_out: `held_out` gives images to a second pass"), "{refused}");
     let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
     assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
+}
+
+/// At a temperature of 1 nothing is another number: not the passes, not the steps, not what is decoded.
+#[test]
+fn a_temperature_of_one_changes_no_bit() {
+    let desks = [&[][..], &["optimizer.joint.temperature={ from = 1.0, to = 1.0 }"]].map(Desk::new);
+    desks.iter().for_each(Desk::finish);
+    let [without, with] = desks.map(|desk| desk.found());
+    assert_eq!(with, without);
+}
+
+/// Guards x, which a checkpoint has to hold beside the logits: in the middle of an epoch, and behind its
+/// last batch, where the next epoch has another temperature.
+#[test]
+fn interrupted_within_a_fall_of_temperature_it_finds_the_same() {
+    let settings = ["optimizer.joint.temperature={ from = 2.0, to = 0.01 }", "search.batch_size=2"];
+    let whole = Desk::new(&settings);
+    whole.finish();
+    for (epoch, batch) in [(2, 3), (3, 4)] {
+        let parts = Desk::new(&settings);
+        parts.finish_interrupted_at(epoch, batch);
+        assert_eq!(parts.found(), whole.found(), "interrupted behind batch {batch} of epoch {epoch}");
+    }
+}
+
+/// softmax(psi / tau), as the history has it after each epoch: with a learning rate of next to nothing psi
+/// stays as it was drawn, so that ln p_i - ln p_j is (psi_i - psi_j) / tau.
+#[test]
+fn what_is_measured_after_an_epoch_is_at_its_temperature() {
+    let rows =
+        history(&["optimizer.joint.temperature={ from = 1.0, to = 0.001 }", "optimizer.joint.timestep_rate=1e-30"]);
+    let spread = |row: &EpochRow| (row.timestep_weights[0] / row.timestep_weights[1]).ln();
+    // Of four epochs the first is the warm-up, whose weights are uniform.
+    let spreads: Vec<f64> = rows[1..4].iter().map(spread).collect();
+    assert_eq!(spread(&rows[0]), 0.0);
+    for pair in spreads.windows(2) {
+        assert!((pair[1] / pair[0] - 10.0).abs() < 0.02, "ln p_1 - ln p_2 grows tenfold with each epoch: {spreads:?}");
+    }
+}
+
+#[test]
+fn a_temperature_that_rises_or_that_is_none_is_refused() {
+    let refused =
+        |temperature: &str| Desk::new(&[&format!("optimizer.joint.temperature={temperature}")]).plan().unwrap_err();
+    for (temperature, why) in [
+        ("{ from = 1.0, to = 2.0 }", "optimizer.joint.temperature.to: `to` is 2, and the temperature begins at 1"),
+        ("{ from = 1.0, to = 0.0 }", "0.0001 to 10000"),
+        ("{ from = -1.0, to = -1.0 }", "0.0001 to 10000"),
+        ("{ from = 1.0, to = nan }", "NaN"),
+        ("{ from = inf, to = 1.0 }", "inf"),
+        ("{ from = 1.0 }", "`to`"),
+    ] {
+        let refused = refused(temperature);
+        assert!(refused.contains(why), "{temperature}: {refused}");
+    }
 }
