@@ -36,7 +36,7 @@ pub struct Falling {
     /// Temperature of the softmax over operations, bits and timesteps in the first epoch.
     #[schemars(range(min = LEAST, max = MOST))]
     pub from: f64,
-    /// The same in the last epoch; `from` or less.
+    /// Temperature of the same softmax in the last epoch; `from` or less.
     #[schemars(range(min = LEAST, max = MOST))]
     pub to: f64,
 }

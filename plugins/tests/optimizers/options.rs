@@ -97,7 +97,7 @@ fn a_temperature_of_one_changes_no_bit() {
 /// last batch, where the next epoch has another temperature.
 #[test]
 fn interrupted_within_a_fall_of_temperature_it_finds_the_same() {
-    let settings = ["optimizer.joint.temperature={ from = 2.0, to = 0.01 }", "search.batch_size=2"];
+    let settings = ["optimizer.joint.temperature={ from = 2.0, to = 0.01 }", "search.batch_size=2", "retrain.epochs=1"];
     let whole = Desk::new(&settings);
     whole.finish();
     for (epoch, batch) in [(2, 3), (3, 4)] {
