@@ -199,8 +199,8 @@ fn resumes() {
     assert_all_same(&all_numbers(&stopped, "tiny"), &all_numbers(&whole, "tiny"));
 }
 
-/// Other neurons, losses and rules than the paper's.
-const OTHERWISE: [&str; 11] = [
+/// Other neurons, losses, rules and temperatures than the paper's.
+const OTHERWISE: [&str; 12] = [
     "search.algorithm=adam",
     "search.loss=rate-mse",
     "retrain.algorithm=adamw",
@@ -212,6 +212,7 @@ const OTHERWISE: [&str; 11] = [
     "space.spike-dhs.learn_decay=true",
     "space.spike-dhs.learn_threshold=true",
     "space.spike-dhs.surrogate=atan",
+    "optimizer.joint.temperature={ from = 1.0, to = 0.1 }",
 ];
 
 /// Kernels of every size, depthwise convolutions and pooling; weights of one channel have no standard
