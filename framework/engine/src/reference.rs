@@ -151,7 +151,7 @@ impl<'a> State<'a> {
                     current[to] += synapses.values.get(weight) * input[from];
                     operations.multiplications += 1;
                 });
-                scale_and_shift(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
+                scale_and_shift_all(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
             }
             state.constant.push(current);
             state.layers.push(operations);
@@ -203,7 +203,7 @@ impl<'a> State<'a> {
             }
             Current::Scaled { of, divisor, scale, bias } => {
                 let mut current: Vec<f32> = self.numbers[*of].iter().map(|number| *number as f32 / divisor).collect();
-                scale_and_shift(&mut current, shape[0], scale, bias);
+                scale_and_shift_all(&mut current, shape[0], scale, bias);
                 current
             }
         }
@@ -242,7 +242,7 @@ pub(crate) fn currents(synapses: &Synapses, numbers: &[i32], input: [usize; 3], 
             sums
         }
     };
-    scale_and_shift(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
+    scale_and_shift_all(&mut current, synapses.shape[0], &synapses.scale, &synapses.bias);
     (current, additions)
 }
 
@@ -310,15 +310,20 @@ pub(crate) fn inside(tap: usize, inputs: usize, outputs: usize, stride: usize, p
 }
 
 /// scale · n + bias of sums n `[O, ...]`.
-pub(crate) fn scale_and_shift(sums: &mut [f32], channels: usize, scale: &[f32], bias: &[f32]) {
+pub(crate) fn scale_and_shift_all(sums: &mut [f32], channels: usize, scale: &[f32], bias: &[f32]) {
     let places = sums.len() / channels;
     for (channel, sums) in sums.chunks_mut(places).enumerate() {
-        if let Some(scale) = scale.get(channel) {
-            sums.iter_mut().for_each(|sum| *sum *= scale);
-        }
-        if let Some(bias) = bias.get(channel) {
-            sums.iter_mut().for_each(|sum| *sum += bias);
-        }
+        scale_and_shift(sums, scale.get(channel), bias.get(channel));
+    }
+}
+
+/// scale · n + bias of the sums n of a channel.
+pub(crate) fn scale_and_shift(sums: &mut [f32], scale: Option<&f32>, bias: Option<&f32>) {
+    if let Some(scale) = scale {
+        sums.iter_mut().for_each(|sum| *sum *= scale);
+    }
+    if let Some(bias) = bias {
+        sums.iter_mut().for_each(|sum| *sum += bias);
     }
 }
 

@@ -12,10 +12,8 @@ pub(super) const BYTES: usize = 64;
 
 /// One bit of each of 512 lanes. Lane 8 i + j is bit j of byte i.
 pub(super) trait Lanes: Copy {
-    /// Whether an address that is out of range becomes one of zeros, and no panic: of sixteen taps,
-    /// sixteen branches want more registers than there are. Measured: it makes vectors faster by a
-    /// tenth, and words slower by half.
-    const CHOOSES: bool;
+    /// Whether a processor has registers for eight planes and for what is added to them.
+    const MANY: bool;
 
     /// The lanes of 64 bytes.
     fn load(bytes: &[u8; BYTES]) -> Self;
@@ -34,6 +32,11 @@ pub(super) trait Lanes: Copy {
     fn parity(a: Self, b: Self, c: Self) -> Self;
     /// Where two of three are set.
     fn majority(a: Self, b: Self, c: Self) -> Self;
+    /// Where two of three are set, with b and c turned over.
+    #[inline(always)]
+    fn majority_of_turned(a: Self, b: Self, c: Self) -> Self {
+        Self::majority(a, b.not(), c.not())
+    }
 
     /// No lane.
     #[inline(always)]
@@ -47,7 +50,7 @@ pub(super) trait Lanes: Copy {
 pub(super) struct Words([u64; 8]);
 
 impl Lanes for Words {
-    const CHOOSES: bool = false;
+    const MANY: bool = false;
 
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> Words {
@@ -101,6 +104,12 @@ pub(super) fn full_adder<L: Lanes>(a: L, b: L, c: L) -> (L, L) {
     (L::parity(a, b, c), L::majority(a, b, c))
 }
 
+/// As [`full_adder`], with b and c turned over: turning over two of three leaves the sum's bit.
+#[inline(always)]
+pub(super) fn full_adder_of_turned<L: Lanes>(a: L, b: L, c: L) -> (L, L) {
+    (L::parity(a, b, c), L::majority_of_turned(a, b, c))
+}
+
 /// Adds `carry` to the number in `planes`, which has room for the sum.
 #[inline(always)]
 pub(super) fn ripple<L: Lanes>(planes: &mut [L], mut carry: L) {
@@ -111,15 +120,13 @@ pub(super) fn ripple<L: Lanes>(planes: &mut [L], mut carry: L) {
     }
 }
 
-/// Adds the number in `number` to the one in `planes`, which has room for the sum.
+/// Adds the number in the first planes of `number`, and a carry, to as many planes: their carry.
 #[inline(always)]
-pub(super) fn add<L: Lanes>(planes: &mut [L], number: &[L]) {
-    let (low, high) = planes.split_at_mut(number.len().min(planes.len()));
-    let mut carry = L::zero();
-    for (plane, bit) in low.iter_mut().zip(number) {
+pub(super) fn add<L: Lanes>(planes: &mut [L], number: &[L], mut carry: L) -> L {
+    for (plane, bit) in planes.iter_mut().zip(number) {
         (*plane, carry) = full_adder(*plane, *bit, carry);
     }
-    ripple(high, carry);
+    carry
 }
 
 /// Turns eight planes over: byte i of result j has the eight bits that lane 8 i + j has in the
@@ -169,8 +176,10 @@ mod tests {
         let (a, b): ([Words; 5], [Words; 3]) = (from_fn(plane), from_fn(|place| plane(place + 9)));
         let number = |planes: &[Words], lane| (0..planes.len()).map(|p| bit(planes[p], lane) << p).sum::<u32>();
         let mut sum = [Words::zero(); 6];
-        add(&mut sum, &a);
-        add(&mut sum, &b);
+        for number in [&a[..], &b] {
+            let carry = add(&mut sum, number, Words::zero());
+            ripple(&mut sum[number.len()..], carry);
+        }
         ripple(&mut sum[1..], a[0]);
         for lane in 0..512 {
             let want = number(&a, lane) + number(&b, lane) + 2 * bit(a[0], lane);

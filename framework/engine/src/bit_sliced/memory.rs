@@ -13,12 +13,8 @@ use crate::reference::size;
 
 /// Bytes of eight currents in f32, which stand for a byte of a row of spikes.
 const OF_BYTE: usize = 32;
-/// So many times as much as currents take in the order of rows is there while they are put into it:
-/// as they were computed, and twice in the list that grows.
-const LAYING: usize = 5;
-
 /// Bytes of all that is known of a map and of its currents, however small they are.
-const ENTRY: usize = 1 << 10;
+const ENTRY: usize = 3 << 9;
 
 impl Prepared<'_> {
     /// Bytes that [`new`](Prepared::new) of a sound network and a run on one thread allocate at
@@ -45,10 +41,11 @@ impl Prepared<'_> {
                     }
                     Way::Constant => {
                         stay(currents);
-                        laying = laying.max(product(&[LAYING, currents]));
+                        laying = laying.max(product(&[4, height, width]));
                     }
+                    // In the order of rows, and a timestep as it was computed and divided.
                     Way::Plain => {
-                        by_loops = by_loops.saturating_add(product(&[LAYING, plan.group + 1, currents]));
+                        by_loops = by_loops.saturating_add(product(&[plan.group + 2, currents]));
                     }
                 }
             }

@@ -21,6 +21,7 @@ mod memory;
 mod neurons;
 mod planes;
 mod processor;
+mod reads;
 mod rows;
 mod run;
 mod times;
@@ -99,6 +100,8 @@ pub struct Arena {
     numbers: Vec<Vec<i32>>,
     /// What the last group left of the potentials of each map; empty where one group is all.
     kept: Vec<Vec<Kept>>,
+    /// Currents of each layer that reads the image, in the order of rows and bytes; empty for others.
+    constants: Vec<Vec<f32>>,
     copies: Vec<u8>,
     scratch: Vec<Scratch>,
     times: Times,
@@ -110,7 +113,8 @@ impl Arena {
         let bits: usize = self.bits.iter().map(Vec::len).sum();
         let numbers: usize = self.numbers.iter().map(|all| 4 * all.len()).sum();
         let kept: usize = self.kept.iter().map(|all| size_of::<Kept>() * all.len()).sum();
-        bits + numbers + kept + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+        let constants: usize = self.constants.iter().map(|all| 4 * all.len()).sum();
+        bits + numbers + kept + constants + self.copies.len() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
     }
 }
 
@@ -154,11 +158,16 @@ impl<'a> Prepared<'a> {
 
     /// Memory for its runs.
     pub fn arena(&self) -> Arena {
+        let constants = |(synapses, [channels, height, width]): (&Synapses, [usize; 3])| match synapses.of {
+            Source::Image => vec![0.0; product(&[8, channels, height, row_bytes(width)])],
+            Source::Map(_) => Vec::new(),
+        };
         let lengths: Vec<[usize; 3]> = (0..self.maps.len()).map(|index| self.lengths(index)).collect();
         Arena {
             bits: lengths.iter().map(|[bits, ..]| vec![0; *bits]).collect(),
             numbers: lengths.iter().map(|[_, numbers, _]| vec![0; *numbers]).collect(),
             kept: lengths.iter().map(|[.., kept]| vec![Kept::default(); *kept]).collect(),
+            constants: self.network.layers().map(constants).collect(),
             copies: vec![0; self.copies],
             scratch: (0..self.threads).map(|_| Scratch::default()).collect(),
             times: Times::default(),

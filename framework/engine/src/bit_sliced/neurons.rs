@@ -5,11 +5,10 @@
 //! current is scale · n + bias for 64 numbers side by side. Neurons run over rows as they lie: a
 //! row and a byte are a pixel, in whatever order, and the spikes of row j are bit j of the bytes.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::lanes::{BYTES, Lanes, transposed};
-use super::planes::Taps;
+use super::planes::{Taps, row_bytes};
 use super::rows::{PLANES, Rows};
 use crate::memory::{product, sum};
 use crate::network::{Neuron, Reset};
@@ -306,12 +305,15 @@ fn eight<L: Lanes>(total: &[L; PLANES], first: usize) -> [[u8; BYTES]; 8] {
     bytes
 }
 
-/// Numbers of pixels `[H, W]` in the order of rows and bytes, `[8, outputs]`; 0 where no pixel is.
-pub(super) fn laid_out(pixels: &[f32], width: usize, row: usize, outputs: usize) -> Vec<f32> {
-    let mut all = vec![0.0; 8 * outputs];
-    for (place, pixel) in pixels.iter().enumerate() {
-        let (y, x) = (place / width, place % width);
-        all[x % 8 * outputs + y * row + x / 8] = *pixel;
+/// Writes numbers of pixels `[H, W]` in the order of rows and bytes, `[8, outputs]`; where no pixel
+/// is, nothing is written.
+pub(super) fn lay_out(pixels: &[f32], width: usize, to: &mut [f32]) {
+    let (row, outputs) = (row_bytes(width), to.len() / 8);
+    for (pixels, y) in pixels.chunks_exact(width).zip(0..) {
+        for (bytes, byte) in pixels.chunks(8).zip(y * row..) {
+            for (pixel, bit) in bytes.iter().zip(0..) {
+                to[bit * outputs + byte] = *pixel;
+            }
+        }
     }
-    all
 }

@@ -23,22 +23,6 @@ pub(super) fn row_bytes(width: usize) -> usize {
     width.div_ceil(8)
 }
 
-/// Moves rows that are one word each by so many pixels towards their beginning.
-macro_rules! moved {
-    ($word:ty, $rows:expr, $to:expr, $by:expr) => {{
-        let (left, right) = ($by.max(0) as u32, (-$by).max(0) as u32);
-        let rows = $rows.chunks_exact(size_of::<$word>()).zip($to.chunks_exact_mut(size_of::<$word>()));
-        if left >= <$word>::BITS || right >= <$word>::BITS {
-            rows.for_each(|(_, to)| to.fill(0));
-        } else {
-            for (row, to) in rows {
-                let word = <$word>::from_le_bytes(row.try_into().expect("a row is a word"));
-                to.copy_from_slice(&(word >> left << right).to_le_bytes());
-            }
-        }
-    }};
-}
-
 /// How a layer reads a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taps {
@@ -113,17 +97,13 @@ impl Taps {
         let [_, height, width] = self.input;
         let (row, out_row) = (row_bytes(width), row_bytes(self.output[1]));
         let shift = column as isize - self.padding[1] as isize;
-        let whole = self.stride == [1, 1] && width == self.output[1] && width == 8 * row;
+        // Rows that are a word each, or a part of one, are moved as they stand.
+        let whole = self.stride == [1, 1] && width == self.output[1] && matches!(width, 8 | 16 | 32 | 64);
+        let words = whole && height * row % 8 == 0 && shift.unsigned_abs() < width;
         for (map, copy) in map.chunks_exact(height * row).zip(copy.chunks_exact_mut(self.timestep())) {
-            if whole && matches!(row, 1 | 2 | 4 | 8) {
-                // Rows that are one word each, moved as they stand.
-                let copy = &mut copy[(self.padding[0] * row).min(self.timestep())..];
-                match row {
-                    1 => moved!(u8, map, copy, shift),
-                    2 => moved!(u16, map, copy, shift),
-                    4 => moved!(u32, map, copy, shift),
-                    _ => moved!(u64, map, copy, shift),
-                }
+            if words {
+                let begin = (self.padding[0] * row).min(copy.len());
+                moved(map, &mut copy[begin..], shift, width);
                 continue;
             }
             for (copy, y) in copy.chunks_exact_mut(out_row).zip(0..) {
@@ -136,18 +116,55 @@ impl Taps {
     }
 }
 
+/// Moves rows of so many pixels by `by` towards their beginning. A word has one of them or several:
+/// pixels that come from another row are 0.
+#[inline(always)]
+fn moved(rows: &[u8], to: &mut [u8], by: isize, width: usize) {
+    let (left, right) = (by.max(0) as u32, (-by).max(0) as u32);
+    let row = u64::MAX >> (64 - width);
+    let mut mask = 0;
+    for first in (0..64).step_by(width) {
+        mask |= (row >> left << right & row) << first;
+    }
+    for (row, to) in rows.chunks_exact(8).zip(to.chunks_exact_mut(8)) {
+        to.copy_from_slice(&(word(row) >> left << right & mask).to_le_bytes());
+    }
+}
+
+/// Whether [`halve`] takes a map of this size to one of another.
+pub(super) fn halves([_, from_height, from_width]: [usize; 3], [_, height, width]: [usize; 3]) -> bool {
+    [from_height, from_width] == [2 * height, 2 * width] && matches!(width, 8 | 16) && height % 4 == 0
+}
+
+/// Writes every other pixel of every other row, of 8 or 16 pixels.
+#[inline(always)]
+pub(super) fn halve(map: &[u8], to: &mut [u8], width: usize) {
+    for (from, to) in map.chunks_exact(8).zip(to.chunks_exact_mut(2)) {
+        let pixels = evens(word(from));
+        // A word has two rows of 32 pixels, or four of 16.
+        let rows = if width == 16 { [pixels, pixels >> 8] } else { [pixels, pixels >> 16] };
+        to.copy_from_slice(&rows.map(|row| row as u8));
+    }
+}
+
+/// Eight bytes as a word.
+#[inline(always)]
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes"))
+}
+
 /// Writes `count` pixels of a row, from pixel `from` on and `stride` apart, to the head of `to`;
 /// what lies outside of the row is 0.
 #[inline(always)]
 pub(super) fn pick(row: &[u8], from: isize, stride: usize, count: usize, to: &mut [u8]) {
     for (to, place) in to.chunks_mut(8).zip((0..count).step_by(64)) {
-        let from = from + (place * stride) as isize;
+        let (from, there) = (from + (place * stride) as isize, count - place);
         let word = match stride {
             1 => window(row, from),
+            2 if there <= 32 => evens(window(row, from)),
             2 => evens(window(row, from)) | evens(window(row, from + 64)) << 32,
-            _ => (0..64).map(|pixel| (window(row, from + (pixel * stride) as isize) & 1) << pixel).sum(),
+            _ => (0..there.min(64)).map(|pixel| (window(row, from + (pixel * stride) as isize) & 1) << pixel).sum(),
         };
-        let there = count - place;
         let word = if there < 64 { word & ((1 << there) - 1) } else { word };
         let bytes = to.len();
         to.copy_from_slice(&word.to_le_bytes()[..bytes]);
@@ -195,8 +212,7 @@ fn evens(word: u64) -> u64 {
 pub(super) fn spikes(bytes: &[u8]) -> u64 {
     let words = bytes.chunks_exact(8);
     let rest: u64 = words.remainder().iter().map(|byte| u64::from(byte.count_ones())).sum();
-    let ones = |word: &[u8]| u64::from_le_bytes(core::array::from_fn(|byte| word[byte])).count_ones();
-    rest + words.map(|word| u64::from(ones(word))).sum::<u64>()
+    rest + words.map(|bytes| u64::from(word(bytes).count_ones())).sum::<u64>()
 }
 
 impl Taps {
@@ -209,9 +225,9 @@ impl Taps {
         for (channel, reached) in reached.chunks_exact_mut(rows * columns).enumerate() {
             for (tap, reached) in reached.iter_mut().enumerate() {
                 let at = self.address(channel, tap / columns, tap % columns);
-                let of_timestep =
-                    |timestep: usize| spikes(&copies[at + timestep * self.timestep()..][..self.outputs()]);
-                *reached = (0..timesteps).map(of_timestep).sum();
+                for timestep in 0..timesteps {
+                    *reached += spikes(&copies[at + timestep * self.timestep()..][..self.outputs()]);
+                }
             }
         }
         reached

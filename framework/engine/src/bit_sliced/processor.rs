@@ -8,7 +8,7 @@
 
 use super::lanes::{Lanes, Words};
 use super::neurons::{Kept, Layer, Scratch};
-use super::planes::{Taps, spikes};
+use super::planes::{Taps, halve, spikes};
 
 /// The instructions that the kernel uses. All give the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Work<'a> {
     Channels(&'a Layer<'a>, usize, &'a mut [u8], &'a mut [Kept], &'a mut Scratch),
     /// Copies of a map for its taps.
     Copies(&'a Taps, &'a [u8], &'a mut [u8]),
+    /// A map of half the size, so many pixels wide.
+    Halved(&'a [u8], &'a mut [u8], usize),
     /// The spikes of the first bytes of every so many.
     Spikes(&'a [u8], usize, usize, &'a mut u64),
     /// The inputs that each tap reaches, over so many timesteps.
@@ -41,6 +43,7 @@ impl Work<'_> {
         match self {
             Work::Channels(layer, first, to, kept, scratch) => layer.run::<L>(first, to, kept, scratch),
             Work::Copies(taps, map, copies) => taps.fill(map, copies),
+            Work::Halved(map, to, width) => halve(map, to, width),
             Work::Spikes(bytes, every, first, count) => {
                 *count = bytes.chunks_exact(every).map(|bytes| spikes(&bytes[..first])).sum();
             }

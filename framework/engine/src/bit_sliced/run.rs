@@ -3,21 +3,18 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::neurons::{Drive, Kept, Layer, laid_out};
-use super::planes::{Taps, pick, row_bytes};
+use super::neurons::{Drive, Kept, Layer, lay_out};
+use super::planes::{Taps, halves, pick, row_bytes};
 use super::processor::Work;
 use super::times::{Clock, Times};
 use super::{Arena, Prepared, Way};
 use crate::network::{Current, Join, Made, Map, Network, Neuron, Source, Synapses};
 use crate::outcome::{Operations, Outcome, counted, largest, mean, stops};
-use crate::reference::{currents, fire, inside, join, scale_and_shift, size};
+use crate::reference::{currents, fire, inside, join, scale_and_shift, scale_and_shift_all, size};
 
 /// Timesteps that are computed together.
-struct Group<'a> {
+struct Group {
     timesteps: usize,
-    /// Currents of the layers that read the image, in the order of rows and bytes; empty for
-    /// others.
-    constants: &'a [Vec<f32>],
     /// Additions of the layers so far that loops compute, at each timestep; empty for others.
     by_loops: Vec<Vec<u64>>,
 }
@@ -30,13 +27,13 @@ impl Prepared<'_> {
         let mut layers = self.multiplications();
         arena.times = Times::of_layers(layers.len());
         arena.kept.iter_mut().flatten().for_each(|kept| *kept = Kept::default());
-        let constants = self.constants(arena, input, &mut clock);
+        self.constants(arena, input, &mut clock);
         let mut by_timestep: Vec<Vec<f32>> = Vec::new();
         let mut kept = vec![0.0; network.logits.synapses.shape[0]];
         let mut spikes = vec![0; network.maps.len()];
         for first in (0..network.timesteps).step_by(self.group) {
             let timesteps = self.group.min(network.timesteps - first);
-            let mut group = Group { timesteps, constants: &constants, by_loops: Vec::new() };
+            let mut group = Group { timesteps, by_loops: Vec::new() };
             for index in 0..network.maps.len() {
                 self.map(arena, index, &mut group, &mut clock);
             }
@@ -63,17 +60,17 @@ impl Prepared<'_> {
         }
     }
 
-    /// The currents of the image, of each layer.
-    fn constants(&self, arena: &mut Arena, input: &[f32], clock: &mut Clock) -> Vec<Vec<f32>> {
-        let of_layer = |(layer, (synapses, output)): (usize, (&Synapses, [usize; 3]))| {
-            if synapses.of != Source::Image {
-                return Vec::new();
+    /// The currents of the image, of each layer that reads it.
+    fn constants(&self, arena: &mut Arena, input: &[f32], clock: &mut Clock) {
+        let Arena { constants, times, .. } = arena;
+        for ((synapses, output), (constant, time)) in
+            self.network.layers().zip(constants.iter_mut().zip(&mut times.layers))
+        {
+            if synapses.of == Source::Image {
+                of_image(self.network, synapses, input, output, constant);
+                clock.passed(&mut time.sums);
             }
-            let current = in_rows(&of_image(self.network, synapses, input, output), output);
-            clock.passed(&mut arena.times.layers[layer].sums);
-            current
-        };
-        self.network.layers().enumerate().map(of_layer).collect()
+        }
     }
 
     /// A map at the timesteps of a group, and what is read of it.
@@ -142,7 +139,7 @@ impl Prepared<'_> {
                     Drive::Counted { rows, divisor: *divisor, scale, bias }
                 }
                 (Way::Constant, _) => {
-                    Drive::Constant(&group.constants[layers[place].expect("synapses read the image")])
+                    Drive::Constant(&arena.constants[layers[place].expect("synapses read the image")])
                 }
                 (Way::Plain, _) => Drive::Varying(&varying[place]),
             });
@@ -192,7 +189,7 @@ impl Prepared<'_> {
         additions: &mut Vec<u64>,
     ) -> Vec<f32> {
         let shape = |of: usize| self.network.maps[of].shape;
-        let of_timestep = |timestep: usize| match current {
+        let mut of_timestep = |timestep: usize| match current {
             Current::Synapses(synapses @ Synapses { of: Source::Map(of), .. }) => {
                 let numbers = at(&arena.numbers[*of], shape(*of), timestep);
                 let (current, count) = currents(synapses, numbers, shape(*of), map.shape);
@@ -203,17 +200,21 @@ impl Prepared<'_> {
             Current::Scaled { of, divisor, scale, bias } => {
                 let numbers = at(&arena.numbers[*of], shape(*of), timestep);
                 let mut current: Vec<f32> = numbers.iter().map(|number| *number as f32 / divisor).collect();
-                scale_and_shift(&mut current, map.shape[0], scale, bias);
+                scale_and_shift_all(&mut current, map.shape[0], scale, bias);
                 current
             }
         };
-        let all: Vec<Vec<f32>> = (0..timesteps).map(of_timestep).map(|current| in_rows(&current, map.shape)).collect();
-        let of_channel = all[0].len() / map.shape[0];
-        let channels = 0..map.shape[0];
-        channels
-            .flat_map(|channel| all.iter().flat_map(move |all| &all[channel * of_channel..][..of_channel]))
-            .copied()
-            .collect()
+        let [channels, height, width] = map.shape;
+        let laid_out = 8 * height * row_bytes(width);
+        let mut all = vec![0.0; channels * timesteps * laid_out];
+        for timestep in 0..timesteps {
+            let current = of_timestep(timestep);
+            let to = all.chunks_exact_mut(laid_out).skip(timestep).step_by(timesteps);
+            for (channel, to) in current.chunks_exact(height * width).zip(to) {
+                lay_out(channel, width, to);
+            }
+        }
+        all
     }
 
     /// The bits of a map that is made of maps of bits.
@@ -240,6 +241,9 @@ impl Prepared<'_> {
                 for ((to, a), s) in to.iter_mut().zip(&before[*a]).zip(&before[*s]) {
                     *to = if *by == Join::And { a & s } else { !a & s };
                 }
+            }
+            Made::Resized(of) if halves(shape(*of), map.shape) => {
+                self.processor.does(Work::Halved(&before[*of], to, width));
             }
             Made::Resized(of) => {
                 let [_, from_height, from_width] = shape(*of);
@@ -360,12 +364,6 @@ impl Prepared<'_> {
     }
 }
 
-/// Currents `[C, H, W]` in the order of rows and bytes.
-fn in_rows(current: &[f32], [_, height, width]: [usize; 3]) -> Vec<f32> {
-    let row = row_bytes(width);
-    current.chunks_exact(height * width).flat_map(|channel| laid_out(channel, width, row, height * row)).collect()
-}
-
 /// The numbers of a map at a timestep.
 fn at(numbers: &[i32], shape: [usize; 3], timestep: usize) -> &[i32] {
     &numbers[timestep * size(shape)..][..size(shape)]
@@ -383,29 +381,32 @@ fn unpack(bits: &[u8], [channels, height, width]: [usize; 3], timesteps: usize, 
     }
 }
 
-/// The current of synapses on the image `[O, H, W]`: row by row, in the order of the weights as the
-/// reference adds them.
-fn of_image(network: &Network, synapses: &Synapses, input: &[f32], output: [usize; 3]) -> Vec<f32> {
+/// Writes the current of synapses on the image in the order of rows and bytes: for each channel the
+/// weights in the order in which the reference adds them.
+fn of_image(network: &Network, synapses: &Synapses, input: &[f32], [_, down, across]: [usize; 3], to: &mut [f32]) {
     let Synapses { stride, padding, .. } = *synapses;
     let [_, height, width] = network.image.shape;
-    let mut current = vec![0.0; size(output)];
-    for_kept(synapses, |weight, channel, from, row, column| {
-        let columns = inside(column, width, output[2], stride, padding);
-        if columns.is_empty() {
-            return;
-        }
-        for y in inside(row, height, output[1], stride, padding) {
-            let to = &mut current[(channel * output[1] + y) * output[2]..][..output[2]][columns.clone()];
-            let pixels = &input[(from * height + y * stride + row - padding) * width..][..width];
-            let from = &pixels[columns.start * stride + column - padding..];
-            match stride {
-                1 => to.iter_mut().zip(from).for_each(|(to, pixel)| *to += weight * pixel),
-                _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, pixel)| *to += weight * pixel),
+    let mut current = vec![0.0; down * across];
+    for (channel, to) in to.chunks_exact_mut(8 * down * row_bytes(across)).enumerate() {
+        current.fill(0.0);
+        for_kept(synapses, channel, |weight, from, row, column| {
+            let columns = inside(column, width, across, stride, padding);
+            if columns.is_empty() {
+                return;
             }
-        }
-    });
-    scale_and_shift(&mut current, output[0], &synapses.scale, &synapses.bias);
-    current
+            for y in inside(row, height, down, stride, padding) {
+                let to = &mut current[y * across..][..across][columns.clone()];
+                let pixels = &input[(from * height + y * stride + row - padding) * width..][..width];
+                let from = &pixels[columns.start * stride + column - padding..];
+                match stride {
+                    1 => to.iter_mut().zip(from).for_each(|(to, pixel)| *to += weight * pixel),
+                    _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, pixel)| *to += weight * pixel),
+                }
+            }
+        });
+        scale_and_shift(&mut current, synapses.scale.get(channel), synapses.bias.get(channel));
+        lay_out(&current, across, to);
+    }
 }
 
 /// Pixels that the kept weights of synapses reach, all taken together.
@@ -413,22 +414,23 @@ fn pixels_reached(network: &Network, synapses: &Synapses, output: [usize; 3]) ->
     let Synapses { stride, padding, .. } = *synapses;
     let [_, height, width] = network.image.shape;
     let mut count = 0;
-    for_kept(synapses, |_, _, _, row, column| {
-        let rows = inside(row, height, output[1], stride, padding);
-        count += (rows.len() * inside(column, width, output[2], stride, padding).len()) as u64;
-    });
+    for channel in 0..output[0] {
+        for_kept(synapses, channel, |_, _, row, column| {
+            let rows = inside(row, height, output[1], stride, padding);
+            count += (rows.len() * inside(column, width, output[2], stride, padding).len()) as u64;
+        });
+    }
     count
 }
 
-/// Calls `visit` with every kept weight, its output and input channel, and its row and column.
-fn for_kept(synapses: &Synapses, mut visit: impl FnMut(f32, usize, usize, usize, usize)) {
+/// Calls `visit` with every kept weight of an output channel, its input channel, row and column.
+fn for_kept(synapses: &Synapses, channel: usize, mut visit: impl FnMut(f32, usize, usize, usize)) {
     let Synapses { shape: [outputs, within, height, width], groups, .. } = *synapses;
-    for place in 0..outputs * within * height * width {
-        let weight = synapses.values.get(place);
+    let first = channel / (outputs / groups) * within;
+    for place in 0..within * height * width {
+        let weight = synapses.values.get(channel * within * height * width + place);
         if weight != 0.0 {
-            let channel = place / (within * height * width);
-            let from = channel / (outputs / groups) * within + place / (height * width) % within;
-            visit(weight, channel, from, place / width % height, place % width);
+            visit(weight, first + place / (height * width), place / width % height, place % width);
         }
     }
 }

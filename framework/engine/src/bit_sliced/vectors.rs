@@ -16,7 +16,7 @@ use super::lanes::{BYTES, Lanes};
 pub(super) struct Two([__m256i; 2]);
 
 impl Lanes for Two {
-    const CHOOSES: bool = true;
+    const MANY: bool = false;
 
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> Two {
@@ -83,7 +83,7 @@ impl Lanes for Two {
 pub(super) struct One(__m512i);
 
 impl Lanes for One {
-    const CHOOSES: bool = true;
+    const MANY: bool = true;
 
     #[inline(always)]
     fn load(bytes: &[u8; BYTES]) -> One {
@@ -134,5 +134,10 @@ impl Lanes for One {
     fn majority(a: One, b: One, c: One) -> One {
         // SAFETY: the processor has AVX-512.
         unsafe { One(_mm512_ternarylogic_epi64::<0xe8>(a.0, b.0, c.0)) }
+    }
+    #[inline(always)]
+    fn majority_of_turned(a: One, b: One, c: One) -> One {
+        // SAFETY: the processor has AVX-512.
+        unsafe { One(_mm512_ternarylogic_epi64::<0x71>(a.0, b.0, c.0)) }
     }
 }
