@@ -37,8 +37,9 @@
 //!   a lambda for it. It is counted at the widths of retraining; `targets.rs` has the formulas.
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
-//! - `hardened_epochs`: the last epochs of the search go on with the choices of architecture and bits
-//!   that are made then, so that scores and timesteps are searched for what is decoded.
+//! - `hardened_epochs`: the last epochs of the search, but not all, go on with the choices of
+//!   architecture and bits that are made then, so that scores and timesteps are searched for what is
+//!   decoded.
 
 use super::targets::Targets;
 use super::two_passes::{Passes, TwoPasses, Way, two_pass_settings};
@@ -119,8 +120,7 @@ register! {
 #[typetag::serde(name = "joint")]
 impl Optimizer for Joint {
     fn search(&self, search: &mut Search) -> Result<Found> {
-        let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
-        let hardened = self.hardened_epochs.min(epochs);
+        let (epochs, regime, hardened) = (search.parts().training.epochs, search.parts().whole(), self.hardened_epochs);
         let roles = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
         let targets = Targets::new(search, self.target_stored_bytes, self.target_bit_syn_ops, self.multiplier_rate)?;
         let passes = self.two_passes();
@@ -166,6 +166,7 @@ impl Optimizer for Joint {
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;
+        self.refuse_hardening_from_the_start(open.search.epochs)?;
         self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
     }
@@ -187,6 +188,22 @@ impl Joint {
         let entropies = entropies.map(|alpha| entropy(&alpha.tensor) * self.architecture_entropy);
         // Not `+=`, which would change the cross-entropy itself, and with it the loss that is told.
         costs.chain(entropies).fold(losses.cross_entropy.shallow_clone(), |total, term| total + term)
+    }
+
+    /// Refuses choices that are made before the first epoch of a search of so many.
+    fn refuse_hardening_from_the_start(&self, epochs: usize) -> Result<(), Refused> {
+        if self.hardened_epochs < epochs || self.hardened_epochs == 0 {
+            return Ok(());
+        }
+        Err(Refused {
+            key: "optimizer.joint.hardened_epochs".into(),
+            message: format!(
+                "`optimizer.joint.hardened_epochs` is {}, and `search.epochs` is {epochs}: architecture and bits would be \
+                 decided at random, before the first epoch",
+                self.hardened_epochs
+            ),
+            help: format!("it is 0 to {}; or search for more epochs", epochs.saturating_sub(1)),
+        })
     }
 
     /// Refuses held-out images for a second pass that there is none of.

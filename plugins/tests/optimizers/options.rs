@@ -81,3 +81,19 @@ fn held_out_images_need_a_second_pass_and_images_that_are_left() {
     let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
     assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
 }
+
+/// Guards against a search of no epochs, which would harden the logits as they were drawn.
+#[test]
+fn hardening_leaves_an_epoch_to_what_it_hardens() {
+    let plan = |hardened: usize| Desk::new(&[&format!("optimizer.joint.hardened_epochs={hardened}")]).plan();
+    assert!(plan(3).is_ok(), "one of four epochs is left");
+    for hardened in [4, 99] {
+        let refused = plan(hardened).unwrap_err();
+        let said = format!(
+            "optimizer.joint.hardened_epochs: `optimizer.joint.hardened_epochs` is {hardened}, and \
+                            `search.epochs` is 4: architecture and bits would be decided at random"
+        );
+        assert!(refused.starts_with(&said), "{refused}");
+        assert!(refused.ends_with("it is 0 to 3; or search for more epochs"), "{refused}");
+    }
+}
