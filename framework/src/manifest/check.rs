@@ -12,7 +12,7 @@ use super::tree::{Tree, lookup, path};
 use super::typed::{DesignSource, Part};
 use crate::ground::Problem;
 use crate::network::{SearchSpace, TimestepSearcher};
-use crate::train::{Beginning, Loss, Teaching, Training};
+use crate::train::{Beginning, Loss, Teaching, Training, WeightAlgorithm};
 
 /// Checks a manifest as a whole. `given` are its sections, `settings` those that could be read, and
 /// a section that was `meant` by an unknown one is not missing.
@@ -99,6 +99,11 @@ impl Checks<'_> {
             let message = format!("nothing reads `{section}.{key}`: it belongs to another loss");
             let help = "say `loss = \"timestep-cross-entropy\"`, or take it out";
             self.report([section, key], Mark::Key, message, Some(help));
+        }
+        if training.algorithm != WeightAlgorithm::Sgd && training.momentum != Training::MOMENTUM {
+            let message = format!("nothing reads `{section}.momentum`: Adam and AdamW have betas of 0.9 and 0.999");
+            let help = "take it out, or say `algorithm = \"sgd\"`";
+            self.report([section, "momentum"], Mark::Key, message, Some(help));
         }
         let Training { epochs, warmup, .. } = *training;
         if warmup >= epochs {

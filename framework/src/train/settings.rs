@@ -131,6 +131,9 @@ impl WeightAlgorithm {
 }
 
 impl Training {
+    /// `momentum` where a manifest has none.
+    pub const MOMENTUM: f64 = 0.9;
+
     /// The rule that weights move by.
     pub fn weight_algorithm(&self) -> Algorithm {
         let Training { momentum, weight_decay, .. } = *self;
@@ -198,7 +201,7 @@ mod defaults {
         0.025
     }
     pub fn momentum() -> f64 {
-        0.9
+        super::Training::MOMENTUM
     }
     pub fn weight_decay() -> f64 {
         3e-4
