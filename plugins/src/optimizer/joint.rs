@@ -42,7 +42,7 @@
 //!   decoded.
 
 use super::targets::Targets;
-use super::two_passes::{Passes, TwoPasses, Way, two_pass_settings};
+use super::two_passes::{LambdaUnit, Passes, TwoPasses, Way, two_pass_settings};
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
 use litesnn_framework::train::{Found, Gating, Losses, OpenDecisions, Optimizer, Refused, Regime, Search, SearchParts};
@@ -69,7 +69,8 @@ two_pass_settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
         pub target_bit_syn_ops: Option<f64> = None,
-        /// How fast a target's multiplier moves in a step.
+        /// How fast the multiplier mu of a target moves: by this times C / target - 1 in a step, C being
+        /// the cost.
         #[serde(skip_serializing_if = "is_default_rate")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         pub multiplier_rate: f64 = MULTIPLIER_RATE,
@@ -163,10 +164,15 @@ impl Optimizer for Joint {
         true
     }
 
+    fn holds_out(&self) -> Option<&'static str> {
+        self.held_out.then_some("held_out")
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;
         self.refuse_hardening_from_the_start(open.search.epochs)?;
+        self.refuse_unread(open)?;
         self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
     }
@@ -188,6 +194,35 @@ impl Joint {
         let entropies = entropies.map(|alpha| entropy(&alpha.tensor) * self.architecture_entropy);
         // Not `+=`, which would change the cross-entropy itself, and with it the loss that is told.
         costs.chain(entropies).fold(losses.cross_entropy.shallow_clone(), |total, term| total + term)
+    }
+
+    /// Refuses options that nothing reads, and a target that nothing which is searched brings nearer.
+    fn refuse_unread(&self, open: &OpenDecisions) -> Result<(), Refused> {
+        let unread = |setting, why, help| Err(Refused::unread("joint", setting, why, help));
+        let targets = [self.target_stored_bytes, self.target_bit_syn_ops];
+        if self.multiplier_rate != MULTIPLIER_RATE && targets == [None, None] {
+            let help = "give `target_stored_bytes` or `target_bit_syn_ops`";
+            return unread("multiplier_rate", "no cost has a target", help);
+        }
+        if self.lambda_unit != LambdaUnit::Absolute && targets.iter().all(Option::is_some) {
+            return unread("lambda_unit", "both costs have a target, and no lambda", "leave one cost its lambda");
+        }
+        let moves = self.moves();
+        let searched = |role: &Role| open.roles.contains(role) && moves.contains(role);
+        if self.architecture_entropy > 0.0 && !searched(&Role::ArchitectureLogit) {
+            return unread("architecture_entropy", "no architecture is searched", "search one");
+        }
+        // A pruner may have rates that are searched, which change the operations of an image.
+        let stored = [Role::ArchitectureLogit, Role::BitLogit].iter().any(searched);
+        let operations = stored || searched(&Role::TimestepLogit) || open.techniques.prune;
+        if self.target_stored_bytes.is_some() && !stored {
+            let why = "neither an architecture nor bit-widths are searched, so that what is stored is fixed";
+            return unread("target_stored_bytes", why, "search one of them");
+        }
+        if self.target_bit_syn_ops.is_some() && !operations {
+            return unread("target_bit_syn_ops", "nothing that is searched changes the operations", "search something");
+        }
+        Ok(())
     }
 
     /// Refuses choices that are made before the first epoch of a search of so many.

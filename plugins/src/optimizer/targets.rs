@@ -93,7 +93,8 @@ impl<'a> Targets<'a> {
         let of = |target: &Target| {
             let [last, multiplier] = [&target.last, &target.multiplier].map(|number| number.double_value(&[]));
             let Target { name, at_most, .. } = target;
-            format!("target_{name}: {last:.0} expected, at most {at_most:.0}; multiplier {multiplier:.3}")
+            let missed = if last > *at_most { ", and it is not met" } else { "" };
+            format!("target_{name}: {last:.0} expected, at most {at_most:.0}{missed}; multiplier {multiplier:.3}")
         };
         self.all.iter().map(of).collect::<Vec<String>>().join("; ")
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesnn_framework::Error;
 use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::threads::Threads;
-use litesnn_framework::manifest::{Plan, Request, load};
+use litesnn_framework::manifest::{Plan, Request, check_images, load};
 use litesnn_framework::record::{self, EpochRow, Event, LayerRow, Observer, Outcome, files};
 use litesnn_framework::run::{Agenda, Context, run_here};
 use litesnn_framework::train::Checkpoint;
@@ -71,13 +71,12 @@ impl Desk {
 
     /// Its plan, or the first problem with it: place and message.
     pub fn plan(&self) -> Result<Plan, String> {
-        load(&self.request).map_err(|error| match error {
-            Error::Manifest(problems) => {
-                let help = problems[0].help.clone().unwrap_or_default();
-                format!("{}: {}; {help}", problems[0].key.clone().unwrap_or_default(), problems[0].message)
-            }
-            other => other.to_string(),
-        })
+        load(&self.request).map_err(first_problem)
+    }
+
+    /// The first problem that its plan has with the bundled images.
+    pub fn check_images(&self) -> Result<(), String> {
+        check_images(&self.plan()?, &self.request, &store()).map_err(first_problem)
     }
 
     fn runs(&self) -> PathBuf {
@@ -108,7 +107,7 @@ impl Desk {
     fn attempt(&self, watch: &Watch) -> Result<(), Option<String>> {
         let plans = [self.plan().unwrap()];
         let context = Context {
-            store: DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")]),
+            store: store(),
             device: Device::Cpu,
             threads: Threads::present(),
             revision: "test",
@@ -188,6 +187,22 @@ impl Desk {
         found.extend(layers.iter().map(|row| format!("{} {} {}", row.layer, row.bits, bits(&row.firing_rate))));
         found.push(format!("{} {}", outcome.timesteps, bits(&[outcome.test_loss, outcome.test_accuracy])));
         found
+    }
+}
+
+/// The bundled images.
+fn store() -> DataStore {
+    DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")])
+}
+
+/// Place and message of the first problem.
+fn first_problem(error: Error) -> String {
+    match error {
+        Error::Manifest(problems) => {
+            let help = problems[0].help.clone().unwrap_or_default();
+            format!("{}: {}; {help}", problems[0].key.clone().unwrap_or_default(), problems[0].message)
+        }
+        other => other.to_string(),
     }
 }
 

@@ -78,8 +78,44 @@ fn held_out_images_move_what_decides_and_not_the_weights() {
 fn held_out_images_need_a_second_pass_and_images_that_are_left() {
     let refused = Desk::new(&["optimizer.joint.held_out=true", "optimizer.joint.passes=\"one\""]).plan().unwrap_err();
     assert!(refused.starts_with("optimizer.joint.held_out: `held_out` gives images to a second pass"), "{refused}");
-    let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
+    let refused = Desk::new(&["optimizer.joint.held_out=true"]).plan().unwrap_err();
+    assert!(refused.starts_with("optimizer.joint.held_out: `held_out` takes images that"), "{refused}");
+    assert!(refused.contains("[search] has no `samples`"), "{refused}");
+    // How many there are, the data alone say.
+    let of = |samples: usize| Desk::new(&["optimizer.joint.held_out=true", &format!("search.samples={samples}")]);
+    assert_eq!(of(7).check_images(), Ok(()));
+    let refused = of(8).check_images().unwrap_err();
+    let said =
+        "search.samples: `search.samples` is 8 of 8 training images, and `optimizer.joint.held_out` needs others";
+    assert_eq!(refused, format!("{said}; train the weights on fewer, such as 4"));
+    let refused = of(9).try_finish().unwrap_err();
     assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
+}
+
+/// Guards against a row that is silently another one once more.
+#[test]
+fn an_option_that_nothing_reads_is_refused() {
+    let (fixed_bits, no_architecture) = ("compressor.gaussian-quantize.bits=[4]", "optimizer.joint.at_random=[\"A\"]");
+    let stored = "optimizer.joint.target_stored_bytes=300";
+    let operations = "optimizer.joint.target_bit_syn_ops=1000";
+    let cases: [(&[&str], &str); 6] = [
+        (&["optimizer.joint.multiplier_rate=0.1"], "multiplier_rate`: no cost has a target"),
+        (&["optimizer.joint.lambda_unit=relative", stored, operations], "lambda_unit`: both costs have a target"),
+        (&["optimizer.joint.architecture_entropy=0.1", no_architecture], "architecture_entropy`: no architecture"),
+        (&[stored, fixed_bits, no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
+        (&[stored, "compressor=[]", no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
+        (
+            &[operations, "compressor=[]", no_architecture, "timesteps={ fixed = { steps = 2 } }"],
+            "target_bit_syn_ops`: nothing that is searched",
+        ),
+    ];
+    for (settings, said) in cases {
+        let refused = Desk::new(settings).plan().expect_err(said);
+        assert!(refused.contains(&format!("nothing reads `optimizer.joint.{said}")), "{refused}");
+    }
+    for read in [&[stored, "optimizer.joint.multiplier_rate=0.1"], &[stored, "compressor=[]"], &[stored, fixed_bits]] {
+        assert!(Desk::new(read).plan().is_ok(), "{read:?}");
+    }
 }
 
 /// Guards against a search of no epochs, which would harden the logits as they were drawn.
