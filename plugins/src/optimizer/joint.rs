@@ -34,12 +34,19 @@
 //! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
 //!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
 //! - `target_stored_bytes`, `target_bit_syn_ops`: a cost of the retrained network at most, in place of
-//!   a lambda for it. It is counted at the widths of retraining; `targets.rs` has the formulas.
+//!   a lambda for it, by a multiplier mu that moves at `multiplier_rate`; the formula is below. The cost
+//!   is counted at the widths of retraining (`targets.rs`).
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
 //! - `hardened_epochs`: the last epochs of the search, but not all, go on with the choices of
 //!   architecture and bits that are made then, so that scores and timesteps are searched for what is
 //!   decoded.
+//!
+//! ```text
+//! g = C / target - 1                         C: what the retrained network is expected to cost
+//! loss of a step: + max(0, mu + g) · g       the factor without a gradient
+//! mu = 0, then max(0, mu + multiplier_rate · g) after each step
+//! ```
 
 use super::targets::Targets;
 use super::two_passes::{LambdaUnit, Passes, TwoPasses, Way, two_pass_settings};
