@@ -1,6 +1,6 @@
 //! Trials of a tiny manifest on eight images, in this process.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,6 +131,13 @@ impl Desk {
         assert!(self.run(&Watch::default()));
     }
 
+    /// Runs the trial; the tensors of the supernet after the last epoch of its stage `search`, by name.
+    pub fn searched(&self) -> BTreeMap<String, Tensor> {
+        let watch = Watch { keeps_from: Some(self), ..Watch::default() };
+        assert!(self.run(&watch));
+        watch.searched.into_inner()
+    }
+
     /// Runs the trial and interrupts it before every stage but the first, and once before running
     /// statistics are estimated; how often it was interrupted.
     pub fn finish_stage_by_stage(&self) -> usize {
@@ -206,17 +213,25 @@ fn first_problem(error: Error) -> String {
     }
 }
 
-/// Stops a trial where a second stage begins.
+/// Stops a trial where a second stage begins, and keeps what its search ends with.
 #[derive(Default)]
-struct Watch {
+struct Watch<'d> {
+    keeps_from: Option<&'d Desk>,
+    searched: RefCell<BTreeMap<String, Tensor>>,
     stop: AtomicBool,
     stops: bool,
     stages: Cell<usize>,
     stopped_in_statistics: Cell<bool>,
 }
 
-impl Observer for Watch {
+impl Observer for Watch<'_> {
     fn event(&self, event: &Event) {
+        // A checkpoint of the epoch is written before the epoch is told.
+        if let (Event::Epoch { row, .. }, Some(desk)) = (event, self.keeps_from)
+            && row.stage.to_string() == "search"
+        {
+            self.searched.replace(desk.tensors());
+        }
         let stop = match event {
             Event::StageStarted { .. } => {
                 self.stages.set(self.stages.get() + 1);
