@@ -154,14 +154,14 @@ fn a_wrong_value_is_told_where_its_layer_has_it() {
     let set = |argument: &str| Desk::good(TABLE).set(argument).headline();
     assert_eq!(set("axis.scale.large.rate=\"a\""), format!("command line:1:23: {message}"));
     assert_eq!(set("axis.scale.large={ rate = \"a\", lambda = 1e-9 }"), format!("command line:1:27: {message}"));
-    let tiny = set("axis.scale.tiny={ rate = 0.5, lmbda = 1e-9 }");
-    assert!(tiny.starts_with("command line:1:31: nothing reads `lmbda` of `tiny`"), "{tiny}");
+    let tiny = set("axis.scale.tiny={ rate = 0.5, lambda = 1e-9, lmbda = 1e-9 }");
+    assert!(tiny.starts_with("command line:1:46: nothing reads `lmbda` of `tiny`"), "{tiny}");
     let variable = Desk::good(TABLE).variable("LITESNN_AXIS__SCALE__LARGE__RATE", "a").headline();
     assert_eq!(variable, format!("environment:1:34: {message}"));
     let sweep = Desk::good("").set("sweep.compressor.test-prune.rate=[0.5, \"a\"]").headline();
     assert_eq!(sweep, format!("command line:1:40: {message}"));
     let variant = set("variant=[{ name = \"x\", set = { \"compressor.test-prune.rate\" = \"a\" } }]");
-    assert_eq!(variant, format!("command line:1:64: {message}"));
+    assert_eq!(variant, format!("command line:1:63: {message}"));
 }
 
 #[test]
