@@ -288,8 +288,8 @@ fn settings(subject: &Subject) -> Kept {
     Ok(())
 }
 
-/// Whether the schema tells what a setting is where settings leave it out, and tells the truth. `written`
-/// is what settings that were given are written as.
+/// Whether the schema tells what a setting is where settings leave it out, and tells the truth.
+/// `written` is what the settings that were given are written as.
 fn told_defaults(plugin: &'static Descriptor, given: &Value, written: &Value) -> Kept {
     for Setting { key, kind, default, schema, .. } in plugin.settings() {
         let pointer = format!("/{}", key.replace('.', "/"));

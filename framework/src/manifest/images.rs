@@ -11,9 +11,9 @@ use crate::Result;
 use crate::data::DataStore;
 use crate::ground::Problem;
 
-/// Fails where the weights of a search are trained on all images of its data and the search asks for
-/// others, with every place that says so. The plan was loaded from `request`. Data that cannot be opened
-/// are told elsewhere.
+/// Fails where the weights of a search are trained on all images of its data and the search asks
+/// for others, with every place that says so. The plan was loaded from `request`. Data that cannot be
+/// opened are told elsewhere.
 pub fn check_images(plan: &Plan, request: &Request, store: &DataStore) -> Result<()> {
     match plan.trials.iter().all(|trial| too_few(&trial.manifest, store).is_none()) {
         true => Ok(()),

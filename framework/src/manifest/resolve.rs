@@ -230,8 +230,8 @@ impl Reader<'_> {
     }
 }
 
-/// Adds the defaults that a schema tells and that `read`, a section or a plugin in one, lacks, where they
-/// are what leaving them out means: `tau` has none where `time_constant` sets the decay.
+/// Adds the defaults that a schema tells and that `read`, a section or a plugin in one, lacks, where
+/// they are what leaving them out means: `tau` has none where `time_constant` sets the decay.
 fn add_told(section: &Section, plugin: Option<&str>, shape: Shape, read: &mut Value) {
     let in_section = |settings: Value| match plugin {
         Some(name) => Tree::from_iter([(name.to_owned(), settings)]).into(),

@@ -78,8 +78,8 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Refuses settings that would leave a decision to chance, and those that nothing reads. It is asked
-    /// before anything runs.
+    /// Refuses settings that would leave a decision to chance, and those that nothing reads. It is
+    /// asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         open.check_warmup(&self.controls())
     }

@@ -34,8 +34,8 @@
 //! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
 //!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
 //! - `target_stored_bytes`, `target_bit_syn_ops`: a cost of the retrained network at most, in place of
-//!   a lambda for it, by a multiplier mu that moves at `multiplier_rate`; the formula is below. The cost
-//!   is counted at the widths of retraining (`targets.rs`).
+//!   a lambda for it, by a multiplier mu that moves at `multiplier_rate`; the formula is below. The
+//!   cost is counted at the widths of retraining (`targets.rs`).
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
 //! - `hardened_epochs`: the last epochs of the search, but not all, go on with the choices of
@@ -76,8 +76,8 @@ two_pass_settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
         pub target_bit_syn_ops: Option<f64> = None,
-        /// How fast the multiplier mu of a target moves: by this times C / target - 1 in a step, C being
-        /// the cost.
+        /// How fast the multiplier mu of a target moves: by this times C / target - 1 in a step, C
+        /// being the cost.
         #[serde(skip_serializing_if = "is_default_rate")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         pub multiplier_rate: f64 = MULTIPLIER_RATE,
