@@ -156,6 +156,25 @@ say!(
     ),
     TO_RUN
 );
+say!(
+    set_of_a_value_of_an_axis,
+    Desk::with(
+        "[axis.scale]\nsmall = { rate = 0.9 }\n[[variant]]\nname = \"x-{scale}\"\n\
+         set = { \"compressor.score-prune.rate\" = \"{scale.rate}\" }\n"
+    ),
+    "plan changed.toml --set axis.scale.small.rate=2"
+);
+say!(set_of_a_comparison, Desk::new(), "plan tiny.toml --set compare=[{a=\"lite-snn\",b=\"lite-snm\"}]");
+say!(
+    no_image_is_held_out,
+    Desk::changed("[optimizer.joint]", "[optimizer.joint]\nheld_out = true"),
+    "plan changed.toml --set search.samples=40"
+);
+say!(
+    multiplier_that_nothing_reads,
+    Desk::changed("[optimizer.joint]", "[optimizer.joint]\nmultiplier_rate = 0.5"),
+    "plan changed.toml"
+);
 say!(variant_that_is_not_there, Desk::changed("from = \"lite-snn\"", "from = \"lite\""), TO_RUN);
 say!(not_toml, Desk::changed("epochs = 2", "epochs = = 2"), TO_RUN);
 say!(value_of_toml_cut_short, Desk::changed("cells = [0, 1]", "cells = [0, 1"), TO_RUN);

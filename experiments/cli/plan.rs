@@ -27,6 +27,7 @@ pub fn plan(options: &PlanOptions) -> Result<Exit, Failure> {
     let choice = device::choose(&options.device)?;
     manifest::check_device(&plan, &request, choice.device)?;
     let store = data_store();
+    manifest::check_images(&plan, &request, &store)?;
     let surveyed = survey(&plan, &options.runs, &store, choice.device);
     let refused = refuse_what_does_not_fit(&plan, &surveyed, false, choice.device, 1).err();
     let rehearsals = match options.time && refused.is_none() {

@@ -180,7 +180,9 @@ fn run_part(
 fn fitting_device(options: &RunOptions, plans: &[Plan], at_once: usize, store: &DataStore) -> Result<Choice, Failure> {
     let choice = device::choose(&options.device)?;
     for plan in plans {
-        manifest::check_device(plan, &options.layers.request(plan.source.clone()), choice.device)?;
+        let request = options.layers.request(plan.source.clone());
+        manifest::check_device(plan, &request, choice.device)?;
+        manifest::check_images(plan, &request, store)?;
     }
     for plan in plans.iter().filter(|_| !options.force) {
         let surveyed = survey(plan, &options.runs, store, choice.device);

@@ -61,6 +61,32 @@ fn compared_rows_get_seeds_and_others_do_not() {
     assert_all_same(&all_numbers(&folder.path().join("runs"), "tiny"), &expected);
 }
 
+/// Two comparisons that share a row, and seeds for the wider one first.
+#[test]
+fn the_widest_comparison_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = format!("{PAIR}[[compare]]\na = \"apart\"\nb = \"short\"\n");
+    let narrow = ["--until-interval", "1e-9", "--max-seeds", "4"];
+    let said = stderr(&succeed(compared(folder.path(), &both).args(narrow)));
+    // Half an interval and the number of seeds of both comparisons after a round.
+    let after = |round: usize| -> Vec<(String, usize)> {
+        let begin = format!("round {round}: ");
+        let lines = said.lines().filter_map(|line| line.split_once(&begin)).map(|(_, rest)| rest);
+        let numbers = lines.filter_map(|line| {
+            let (half, rest) = line.split_once(" ± ")?.1.split_once(" points over ")?;
+            Some((half.to_owned(), rest.split(' ').next()?.parse().ok()?))
+        });
+        numbers.collect()
+    };
+    let (third, fourth) = (after(3), after(4));
+    assert_eq!(third.iter().map(|(_, seeds)| *seeds).collect::<Vec<_>>(), [3, 3], "{said}");
+    let halves: Vec<f64> = third.iter().map(|(half, _)| half.parse().unwrap()).collect();
+    let widest = halves.iter().copied().fold(0.0, f64::max);
+    let expected: Vec<usize> = halves.iter().map(|half| 3 + usize::from(*half == widest)).collect();
+    assert_eq!(fourth.iter().map(|(_, seeds)| *seeds).collect::<Vec<_>>(), expected, "{said}");
+    assert!(said.contains("not settled with 4 seeds a row: 2 comparisons"), "{said}");
+}
+
 #[test]
 fn a_manifest_that_compares_nothing_is_refused() {
     let folder = tempfile::tempdir().unwrap();

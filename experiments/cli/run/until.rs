@@ -3,9 +3,12 @@
 //!
 //! The first round runs the manifest as it is. After each round the differences of test accuracy
 //! are paired by seed. A comparison is settled when both of its rows have three seeds in common and
-//! half of the 95 % interval of the difference is at most the width that was asked for. Every other
-//! one gets one seed more: the lowest that one of its rows lacks. A row has no more than
-//! `--max-seeds`. Finished trials are found again, so that the same command resumes.
+//! half of the 95 % interval of the difference is at most the width that was asked for. Of the
+//! others, the one with the widest interval gets one seed more: the lowest that one of its rows
+//! lacks. What has less than three seeds has no interval yet, and is wider than all that have one;
+//! comparisons that are as wide as each other get their seeds in the same round. A row has no more
+//! than `--max-seeds`, and where the widest comparison has no room the next one goes on. Finished
+//! trials are found again, so that the same command resumes.
 //!
 //! Only the width ends it. A rule that stopped as soon as a difference can be told from 0 would look
 //! for a lucky moment, and would find one in more than 5 % of equal pairs.
@@ -58,9 +61,8 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
         }
         let all = run_part(options, plan, executor, threads)?;
         let pairs = pairs(&plan[0], &all);
-        let open: Vec<&Pair> = pairs.iter().filter(|pair| !pair.is_settled(width)).collect();
-        let wanted: Vec<(String, u64)> =
-            open.iter().filter_map(|pair| pair.next(&seeds, usize::from(options.max_seeds))).flatten().collect();
+        let open = pairs.iter().filter(|pair| !pair.is_settled(width)).count();
+        let wanted = wanted(&pairs, &seeds, width, usize::from(options.max_seeds));
         // A trial that failed would fail again, and an open one was interrupted.
         let went_well = all.iter().all(|trial| trial.as_ref().is_some_and(|trial| trial.outcome.is_ok()));
         let ends = !went_well || wanted.is_empty();
@@ -69,8 +71,8 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
             pairs.iter().for_each(|pair| say!("round {round}: {}", pair.words(width)));
         }
         if let Some(exit) = exit {
-            if went_well && !open.is_empty() {
-                let open = counted(open.len(), "comparison");
+            if went_well && open > 0 {
+                let open = counted(open, "comparison");
                 say!(
                     "not settled with {} a row: {open}; --max-seeds allows more",
                     counted(usize::from(options.max_seeds), "seed")
@@ -88,6 +90,15 @@ fn settle(options: &RunOptions, first: Plan, width: f64, threads: &Threads) -> R
         plans = vec![manifest::load(&request)?.only(has)];
     }
     unreachable!("some round ends it")
+}
+
+/// The rows that get a seed, and which: those of the comparisons with the widest interval of all that
+/// are open and have room.
+fn wanted(pairs: &[Pair], seeds: &BTreeMap<String, BTreeSet<u64>>, width: f64, most: usize) -> Vec<(String, u64)> {
+    let open = pairs.iter().filter(|pair| !pair.is_settled(width));
+    let next: Vec<_> = open.filter_map(|pair| Some((pair.reach(), pair.next(seeds, most)?))).collect();
+    let widest = next.iter().map(|(reach, _)| *reach).fold(0.0, f64::max);
+    next.into_iter().filter(|(reach, _)| *reach == widest).flat_map(|(_, next)| next).collect()
 }
 
 /// Two rows that are compared.
@@ -120,8 +131,13 @@ impl Pair {
         half_interval(&Vec::from_iter(self.differences.values().copied()))
     }
 
+    /// The same, without an end where there are too few seeds to believe it.
+    fn reach(&self) -> f64 {
+        self.half().filter(|_| self.differences.len() >= LEAST).unwrap_or(f64::INFINITY)
+    }
+
     fn is_settled(&self, width: f64) -> bool {
-        self.differences.len() >= LEAST && self.half().is_some_and(|half| half <= width)
+        self.reach() <= width
     }
 
     /// The lowest seed that one of the rows lacks, for both of them, while they may have more.
@@ -166,6 +182,35 @@ mod tests {
         let two = pair(&[(0, 5.0), (1, 5.0)]);
         assert!(!two.is_settled(1.0), "two equal differences are an accident");
         assert_eq!(pair(&[(4, 1.0)]).words(1.0), "a against b: 1 seed in common, no interval yet");
+    }
+
+    #[test]
+    fn the_widest_comparison_gets_the_seed_while_it_has_room() {
+        let named = |rows: [&str; 2], differences: &[(u64, f64)]| {
+            let differences = differences.iter().copied().collect();
+            Pair { rows: rows.map(str::to_owned), differences }
+        };
+        // Intervals of 2.48 and 4.97 points to either side; both end at the baseline `b`.
+        let narrow = || named(["a", "b"], &[(0, 4.0), (1, 5.0), (2, 6.0)]);
+        let wide = || named(["c", "b"], &[(0, 3.0), (1, 5.0), (2, 7.0)]);
+        let young = || named(["d", "b"], &[(0, 3.0), (1, 3.0)]);
+        let all: BTreeMap<String, BTreeSet<u64>> =
+            ["a", "b", "c", "d"].map(|row| (row.to_owned(), (0..3).collect())).into();
+        let next = |pairs: &[Pair], width: f64, most: usize| {
+            wanted(pairs, &all, width, most).into_iter().map(|(row, seed)| format!("{row}{seed}")).collect::<Vec<_>>()
+        };
+        assert_eq!(next(&[narrow(), wide()], 1.0, 9), ["c3", "b3"]);
+        assert_eq!(next(&[narrow(), wide()], 3.0, 9), ["c3", "b3"]);
+        assert_eq!(next(&[narrow(), wide()], 5.0, 9), [""; 0]);
+        assert_eq!(next(&[narrow(), wide(), young()], 1.0, 9), ["d3", "b3"], "two seeds are no interval yet");
+        assert_eq!(next(&[narrow(), wide()], 1.0, 3), [""; 0], "no row has room");
+        assert_eq!(next(&[wide(), wide()], 1.0, 9), ["c3", "b3", "c3", "b3"], "as wide as each other");
+        // `c` has the seeds that it may have, and `a` goes on.
+        let mut full = all.clone();
+        full.insert("c".into(), (0..9).filter(|seed| *seed != 3).collect());
+        let of_full: Vec<String> =
+            wanted(&[narrow(), wide()], &full, 1.0, 8).into_iter().map(|(row, seed)| format!("{row}{seed}")).collect();
+        assert_eq!(of_full, ["a3", "b3"]);
     }
 
     #[test]

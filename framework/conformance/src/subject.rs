@@ -8,7 +8,7 @@ use crate::{Kept, Law, Stop, Surroundings, broken, guarded, require};
 use litesnn_framework::data::Dataset;
 use litesnn_framework::launch::Launcher;
 use litesnn_framework::network::{Compressor, SearchSpace, TimestepSearcher};
-use litesnn_framework::plugin::{Descriptor, Kind, Limits};
+use litesnn_framework::plugin::{Descriptor, Kind, Limits, Setting};
 use litesnn_framework::train::Optimizer;
 
 /// Rules that plugins of every kind keep.
@@ -21,7 +21,7 @@ pub const GENERAL: &[Law] = &[
     Law { name: "examples", says: "every example is one section that names the plugin, and reads", check: examples },
     Law {
         name: "settings",
-        says: "settings are written as they were read, and a misspelt key is refused",
+        says: "settings are written as they were read, defaults are told, and a misspelt key is refused",
         check: settings,
     },
 ];
@@ -278,11 +278,50 @@ fn settings(subject: &Subject) -> Kept {
         let again =
             rewritten(plugin, &written).map_err(|why| broken(format!("what was written reads: {written}"), why))?;
         require(again == written, format!("{written} is read and written without change"), again.to_string())?;
+        told_defaults(plugin, &given, &written)?;
         let mut misspelt = given.clone();
         misspelt[MISSPELT] = json!(1);
         let refused = rewritten(plugin, &misspelt);
         let why = "an error, by `#[serde(deny_unknown_fields)]`";
         require(refused.is_err(), format!("`{MISSPELT} = 1`: {why}"), "the key is ignored without a word")?;
+    }
+    Ok(())
+}
+
+/// Whether the schema tells what a setting is where settings leave it out, and tells the truth.
+/// `written` is what the settings that were given are written as.
+fn told_defaults(plugin: &'static Descriptor, given: &Value, written: &Value) -> Kept {
+    for Setting { key, kind, default, schema, .. } in plugin.settings() {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let table = pointer.rsplit_once('/').and_then(|(above, _)| given.pointer(above));
+        if given.pointer(&pointer).is_some() || !table.is_some_and(Value::is_object) {
+            continue;
+        }
+        let with = |value: &Value| {
+            let (mut with, name) = (given.clone(), key.rsplit('.').next().unwrap_or_default());
+            let (above, _) = pointer.rsplit_once('/').unwrap_or_default();
+            with.pointer_mut(above).expect("it is a table")[name] = value.clone();
+            rewritten(plugin, &with)
+        };
+        if let Some(default) = default {
+            // A setting may be one of two that exclude each other.
+            let same = with(&default).map_or(true, |with| with == *written);
+            require(same, format!("`{key}` is {default} where it is left out"), "it is something else")?;
+            continue;
+        }
+        let words = schema["oneOf"].as_array().into_iter().flatten().filter_map(|word| word["const"].as_str());
+        let tried: Vec<Value> = match kind.as_str() {
+            "boolean" => vec![json!(false), json!(true)],
+            "integer" | "float" => vec![json!(0), json!(1)],
+            "string" => words.map(Value::from).collect(),
+            "table" => vec![json!({})],
+            kind if kind.starts_with("array") => vec![json!([])],
+            _ => Vec::new(),
+        };
+        let default = tried.iter().find(|value| with(value).is_ok_and(|with| with == *written));
+        let what = "its schema tells the default, by `#[schemars(extend(\"default\" = ...))]` where serde does not";
+        let told = default.map_or_else(String::new, |value| format!("{value} is what leaving it out means"));
+        require(default.is_none(), format!("`{key}`: {what}"), told)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::tree::{Tree, lookup, path};
 use super::typed::{DesignSource, Part};
 use crate::ground::Problem;
 use crate::network::{SearchSpace, TimestepSearcher};
-use crate::train::{Beginning, Loss, Teaching, Training};
+use crate::train::{Beginning, Loss, Teaching, Training, WeightAlgorithm};
 
 /// Checks a manifest as a whole. `given` are its sections, `settings` those that could be read, and
 /// a section that was `meant` by an unknown one is not missing.
@@ -47,8 +47,7 @@ pub(super) fn check(stack: &Stack, given: &Tree, settings: &Tree, meant: &[Strin
     }
     for section in ["search", "retrain"] {
         if let Some(training) = settings.get(section).and_then(|training| Training::deserialize(training).ok()) {
-            let is_given = |key: &str| lookup(given, &path([section, key])).is_some();
-            checks.training(section, &training, is_given);
+            checks.training(section, &training);
             checks.beginning(section, training.from, given.contains_key("optimizer") && !takes_design);
             if let Some(teaching) = &training.teacher {
                 checks.teacher(section, teaching);
@@ -93,12 +92,22 @@ impl Checks<'_> {
         }
     }
 
-    fn training(&mut self, section: &str, training: &Training, is_given: impl Fn(&str) -> bool) {
-        let of_tet = ["tet_lambda", "tet_target"].into_iter().filter(|key| is_given(key));
-        for key in of_tet.filter(|_| training.loss != Loss::TimestepCrossEntropy) {
+    /// A setting may be written out where it says what it says without being there.
+    fn training(&mut self, section: &str, training: &Training) {
+        let of_tet = [
+            ("tet_lambda", training.tet_lambda, Training::TET_LAMBDA),
+            ("tet_target", training.tet_target, Training::TET_TARGET),
+        ];
+        let changed = of_tet.into_iter().filter(|(_, given, default)| given != default);
+        for (key, ..) in changed.filter(|_| training.loss != Loss::TimestepCrossEntropy) {
             let message = format!("nothing reads `{section}.{key}`: it belongs to another loss");
             let help = "say `loss = \"timestep-cross-entropy\"`, or take it out";
             self.report([section, key], Mark::Key, message, Some(help));
+        }
+        if training.algorithm != WeightAlgorithm::Sgd && training.momentum != Training::MOMENTUM {
+            let message = format!("nothing reads `{section}.momentum`: Adam and AdamW have betas of 0.9 and 0.999");
+            let help = "take it out, or say `algorithm = \"sgd\"`";
+            self.report([section, "momentum"], Mark::Key, message, Some(help));
         }
         let Training { epochs, warmup, .. } = *training;
         if warmup >= epochs {

@@ -373,6 +373,8 @@ compressor.test-prune.rate = [0.1, 0.2]
         assert!(headline(twice).ends_with(
             "`large (compressor.test-prune.rate = 0.1)` and `small (compressor.test-prune.rate = 0.1)` are compared twice"
         ));
+        let set = desk("").set("compare=[{ a = \"small\", b = \"plan\" }]").headline();
+        assert_eq!(set, "command line:1:29: no row is named `plan`; did you mean `plain`?");
         let alone = Desk::good("[[compare]]\nbaseline = \"good\"\n").headline();
         assert!(alone.ends_with("there is no row beside `good` to compare with it"), "{alone}");
     }

@@ -17,11 +17,14 @@ use crate::train::Training;
 pub fn check_device(plan: &Plan, request: &Request, device: Device) -> Result<()> {
     let fits = |training: &Training| training.precision.is_for(device);
     let all = |trial: &super::Trial| trial.manifest.search.iter().chain([&trial.manifest.retrain]).all(fits);
-    if plan.trials.iter().all(all) { Ok(()) } else { lay_out(request, Some(device)).map(drop) }
+    if plan.trials.iter().all(all) {
+        return Ok(());
+    }
+    lay_out(request, &|stack, resolved| problems(stack, resolved, device)).map(drop)
 }
 
 /// The problems of the settings of one trial.
-pub(super) fn problems(stack: &Stack, resolved: &Resolved, device: Device) -> Vec<Problem> {
+fn problems(stack: &Stack, resolved: &Resolved, device: Device) -> Vec<Problem> {
     let of_section = |section: &str| {
         let precision = resolved.section::<Training>(section)?.precision;
         (!precision.is_for(device)).then(|| {

@@ -83,24 +83,23 @@ impl ManifestFile {
     /// The place of what `path` names, or of the nearest thing above it that is in the file. An
     /// index of an array is a segment; a plugin in an array of plugins can be named as well.
     pub(super) fn locate(&self, path: &[String], mark: Mark) -> Location {
-        let (mut key, mut value) = (None, None);
-        let mut node = Node::Item(self.document.as_item());
-        for segment in path {
-            let Some((own_key, child)) = node.child(segment) else { break };
-            // An element of an array has no key of its own: it answers for the key of the array.
-            key = own_key.or(key);
-            value = child.span();
-            node = child;
-        }
-        let span = match mark {
-            Mark::Key => key.or(value),
-            Mark::Value => value.or(key),
-        };
-        match span {
+        match Node::Item(self.document.as_item()).span_of(path, mark) {
             Some(span) => Location::new(self.path.clone(), Arc::clone(&self.text), span.start, span.end),
             None => self.whole(),
         }
     }
+}
+
+/// The place of what `path` names in the value of `KEY=VALUE`, in bytes of the text; `None` where the
+/// value is a bare word, or has nothing there.
+pub(super) fn span_in_value(text: &Arc<str>, path: &[String], mark: Mark) -> Option<Range<usize>> {
+    let document = Document::parse(Arc::clone(text)).ok()?;
+    let mut item = document.as_item();
+    // The segments of the key.
+    while let Item::Table(table) = item {
+        item = table.iter().next()?.1;
+    }
+    Node::Item(item).span_of(path, mark)
 }
 
 /// `; did you mean ...?`, for a file that is not there and one beside it that is.
@@ -131,6 +130,22 @@ impl<'a> Node<'a> {
             Node::Item(item) => item.span(),
             Node::Value(value) => value.span(),
             Node::Table(table) => table.span(),
+        }
+    }
+
+    /// The place of what `path` names below it, or of the nearest thing above that which is there.
+    fn span_of(self, path: &[String], mark: Mark) -> Option<Range<usize>> {
+        let (mut key, mut value, mut node) = (None, None, self);
+        for segment in path {
+            let Some((own_key, child)) = node.child(segment) else { break };
+            // An element of an array has no key of its own: it answers for the key of the array.
+            key = own_key.or(key);
+            value = child.span();
+            node = child;
+        }
+        match mark {
+            Mark::Key => key.or(value),
+            Mark::Value => value.or(key),
         }
     }
 

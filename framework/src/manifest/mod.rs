@@ -41,6 +41,7 @@ mod device;
 mod file;
 #[cfg(test)]
 mod fixtures;
+mod images;
 mod layers;
 mod marks;
 mod origins;
@@ -63,6 +64,7 @@ mod variants;
 
 pub use comparisons::Comparison;
 pub use device::check_device;
+pub use images::check_images;
 pub use layers::{Finder, Request};
 pub use origins::{Origin, explain, origins};
 pub use plan::{Plan, load};

@@ -180,7 +180,7 @@ pub(super) fn origins_of(base: &Stack) -> Vec<Origin> {
             }
         }
     }
-    let settings = resolve(base).settings;
+    let settings = resolve(base).with_all_defaults();
     let defaults = leaves(&settings).into_iter().filter(|path| base.origin(path).is_none()).filter_map(|path| {
         let value = toml::of_json(lookup(&settings, &path)?)?.to_string();
         Some(Origin { value: Some(value), ..unset(&path) })
@@ -228,6 +228,23 @@ mod tests {
         let clip = find(&all, "search.clip");
         assert_eq!((clip.value.as_deref(), &clip.layer, &clip.location), (Some("5.0"), &ConfigLayer::Default, &None));
         assert_eq!(find(&all, "optimizer.test-joint.lambda").value.as_deref(), Some("5e-10"));
+    }
+
+    /// Guards settings that a trial's settings leave out where they are off.
+    #[test]
+    fn a_default_is_told_whether_a_trial_has_it_or_not() {
+        let desk = Desk::good("");
+        let settings = desk.plan().trials.remove(0).settings;
+        let all = origins(&desk.request).unwrap();
+        for (key, default) in [("loss", "\"mean-cross-entropy\""), ("ema", "0.0"), ("precision", "\"f32\"")] {
+            assert_eq!(settings["search"].get(key), None, "a trial's settings have no `{key}`");
+            let origin = find(&all, &format!("search.{key}"));
+            assert_eq!((origin.value.as_deref(), &origin.layer), (Some(default), &ConfigLayer::Default));
+            assert_eq!(explain(&desk.request, &origin.key).unwrap()[0].value.as_deref(), Some(default));
+        }
+        let ema = Desk::good("").set("search.ema=0.9");
+        assert_eq!(find(&origins(&ema.request).unwrap(), "search.ema").value.as_deref(), Some("0.9"));
+        assert!(!all.iter().any(|origin| origin.key.starts_with("retrain.teacher")), "there is no teacher");
     }
 
     #[test]

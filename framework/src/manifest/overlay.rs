@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::file::{ManifestFile, Mark};
+use super::file::{ManifestFile, Mark, span_in_value};
 use super::spelling::listed;
 use super::tree::{Tree, flatten, leaves, lookup, path, single};
 use crate::ground::{ConfigLayer, Location, Problem};
@@ -19,20 +19,44 @@ pub(super) struct Overlay {
     pub(super) tree: Tree,
     /// Names of the compressors, when the layer gives the array.
     pub(super) order: Option<Vec<String>>,
-    /// The file it stands in.
-    file: Option<Rc<ManifestFile>>,
+    /// What it stands in.
+    source: Option<Source>,
     /// The path in the manifest that the layer begins at ...
     base: Vec<String>,
-    /// ... and where in the file that is.
+    /// ... and where in its source that is.
     at: Vec<String>,
-    /// Outside of files: what the user wrote.
-    written: Option<Written>,
     /// Settings that stand elsewhere: what a placeholder took from an axis.
     elsewhere: Vec<(Vec<String>, Place)>,
 }
 
-/// A file, and a path in it.
-pub(super) type Place = (Rc<ManifestFile>, Vec<String>);
+/// What a layer stands in, and a path there.
+pub(super) type Place = (Source, Vec<String>);
+
+/// What a layer stands in.
+#[derive(Clone)]
+pub(super) enum Source {
+    File(Rc<ManifestFile>),
+    /// Outside of files. A path there is a path of the manifest.
+    Word(Rc<Written>),
+}
+
+impl Source {
+    /// The place of what `path` names.
+    pub(super) fn locate(&self, path: &[String], mark: Mark) -> Location {
+        match self {
+            Source::File(file) => file.locate(path, mark),
+            Source::Word(written) => written.locate(path, mark),
+        }
+    }
+
+    /// The file, where it is one.
+    pub(super) fn file(&self) -> Option<&ManifestFile> {
+        match self {
+            Source::File(file) => Some(file),
+            Source::Word(_) => None,
+        }
+    }
+}
 
 /// A setting as it stands on the command line or in the environment: `KEY=VALUE`.
 #[derive(Clone)]
@@ -43,6 +67,8 @@ pub(super) struct Written {
     /// The last segment of the key, in bytes of the text.
     key: Range<usize>,
     value: Range<usize>,
+    /// The path that it sets.
+    path: Vec<String>,
 }
 
 impl Written {
@@ -50,14 +76,20 @@ impl Written {
     pub(super) fn new(place: &'static str, text: &str, separator: &str) -> Written {
         let equals = text.find('=').unwrap_or(text.len());
         let last = text[..equals].rfind(separator).map_or(0, |at| at + separator.len());
-        Written { place, text: text.into(), key: last..equals, value: (equals + 1).min(text.len())..text.len() }
+        let (key, value) = (last..equals, (equals + 1).min(text.len())..text.len());
+        Written { place, text: text.into(), key, value, path: Vec::new() }
     }
 
-    fn locate(&self, mark: Mark) -> Location {
-        let range = match mark {
-            Mark::Key => &self.key,
-            Mark::Value => &self.value,
-        };
+    /// The place of what `path` names: in the value, where it leads there.
+    fn locate(&self, path: &[String], mark: Mark) -> Location {
+        // The keys of a sweep are dotted paths.
+        let own = self.path.join(".");
+        let below = (0..=path.len()).find(|end| path[..*end].join(".") == own).map_or(&[][..], |end| &path[end..]);
+        let inside = if below.is_empty() { None } else { span_in_value(&self.text, below, mark) };
+        let range = inside.unwrap_or_else(|| match mark {
+            Mark::Key => self.key.clone(),
+            Mark::Value => self.value.clone(),
+        });
         Location::new(self.place.into(), Arc::clone(&self.text), range.start, range.end)
     }
 
@@ -73,24 +105,24 @@ impl Overlay {
             layer,
             tree,
             order: None,
-            file: Some(Rc::clone(file)),
+            source: Some(Source::File(Rc::clone(file))),
             base: Vec::new(),
             at,
-            written: None,
             elsewhere: Vec::new(),
         }
     }
 
     /// A layer that sets one path.
     pub(super) fn entry(layer: ConfigLayer, path: &[String], value: Value, place: Option<Place>) -> Overlay {
-        let (file, at) = place.map_or((None, Vec::new()), |(file, at)| (Some(file), at));
+        let (source, at) = place.map_or((None, Vec::new()), |(source, at)| (Some(source), at));
         let (tree, base, elsewhere) = (single(path, value), path.to_vec(), Vec::new());
-        Overlay { layer, tree, order: None, file, base, at, written: None, elsewhere }
+        Overlay { layer, tree, order: None, source, base, at, elsewhere }
     }
 
     /// The same layer, which a user wrote on the command line or in the environment.
     pub(super) fn outside_of_files(self, written: Written) -> Overlay {
-        Overlay { written: Some(written), ..self }
+        let written = Written { path: self.base, ..written };
+        Overlay { source: Some(Source::Word(Rc::new(written))), base: Vec::new(), at: Vec::new(), ..self }
     }
 
     /// The same layer, with settings that stand elsewhere.
@@ -98,21 +130,20 @@ impl Overlay {
         Overlay { elsewhere, ..self }
     }
 
-    /// Where a path of the manifest is in the layer's file, or in the file that it was taken from.
+    /// Where a path of the manifest is in what the layer stands in, or in what it was taken from.
     pub(super) fn place(&self, path: &[String]) -> Option<Place> {
         let taken =
             self.elsewhere.iter().find_map(|(taken, place)| Some((path.strip_prefix(taken.as_slice())?, place)));
-        if let Some((rest, (file, at))) = taken {
-            return Some((Rc::clone(file), [at, rest].concat()));
+        if let Some((rest, (source, at))) = taken {
+            return Some((source.clone(), [at, rest].concat()));
         }
-        let file = self.file.as_ref()?;
         let rest = path.strip_prefix(self.base.as_slice()).unwrap_or_default();
-        Some((Rc::clone(file), [&self.at, rest].concat()))
+        Some((self.source.clone()?, [&self.at, rest].concat()))
     }
 
     /// The layer's file.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|file| file.path())
+        Some(self.source.as_ref()?.file()?.path())
     }
 
     /// The folder of the layer's file.
@@ -122,7 +153,7 @@ impl Overlay {
 
     /// The layer's file as a whole.
     pub(super) fn whole_file(&self) -> Option<Location> {
-        self.file.as_ref().map(|file| file.whole())
+        Some(self.source.as_ref()?.file()?.whole())
     }
 
     /// A problem of the layer.
@@ -131,10 +162,7 @@ impl Overlay {
             message,
             key: (!path.is_empty()).then(|| path.join(".")),
             layer: self.layer.clone(),
-            location: match &self.written {
-                Some(written) => Some(written.locate(mark)),
-                None => self.place(path).map(|(file, at)| file.locate(&at, mark)),
-            },
+            location: self.place(path).map(|(source, at)| source.locate(&at, mark)),
             help,
         }
     }

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use tch::Device;
-
 use super::comparisons::{Comparison, comparisons};
 use super::file::Mark;
 use super::layers::{Request, stack};
-use super::planner::Planner;
+use super::planner::{Planner, Surroundings};
 use super::spelling::{did_you_mean, listed};
 use super::stack::Stack;
 use super::sweep::sweep;
@@ -71,18 +69,18 @@ impl Plan {
 /// Reads a manifest with all its layers and lays out its trials; the error lists every problem that
 /// was found.
 pub fn load(request: &Request) -> Result<Plan> {
-    lay_out(request, None)
+    lay_out(request, &|_, _| Vec::new())
 }
 
-/// [`load`], with the problems of trials on a device, where it is known.
-pub(super) fn lay_out(request: &Request, device: Option<Device>) -> Result<Plan> {
+/// [`load`], with the problems that the settings of a trial have with their surroundings.
+pub(super) fn lay_out(request: &Request, surroundings: &Surroundings) -> Result<Plan> {
     let mut problems = Vec::new();
     let base = stack(request, &mut problems).map_err(Error::Manifest)?;
     let merged = base.merged();
     problems.extend(unknown_publication(request, &base, &merged));
     let variants = variants(&base, &merged, &mut problems);
     let sweep = sweep(&base, &merged, &mut problems);
-    let mut planner = Planner::new(&base, request, &variants, &sweep, device);
+    let mut planner = Planner::new(&base, request, &variants, &sweep, surroundings);
     planner.plan(&mut problems);
     let (trials, found) = planner.into_trials();
     gather(found, &variants, &mut problems);

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use tch::Device;
 
-use super::device;
 use super::file::Mark;
 use super::layers::Request;
 use super::marks::{AsWritten, Marks};
@@ -45,14 +43,16 @@ impl Sources {
     }
 }
 
+/// What the settings of a trial ask for and its surroundings, such as the device, do not have.
+pub(super) type Surroundings<'a> = dyn Fn(&Stack, &Resolved) -> Vec<Problem> + 'a;
+
 pub(super) struct Planner<'a> {
     base: &'a Stack,
     request: &'a Request,
     written: AsWritten,
     variants: &'a [Variant],
     sweep: &'a [Swept],
-    /// What the trials run on, where that is known.
-    device: Option<Device>,
+    surroundings: &'a Surroundings<'a>,
     trials: Vec<Trial>,
     /// Where each trial is, by its variant, its seed and the index of the value of each swept key;
     /// `None` where the key does not concern the trial.
@@ -67,11 +67,11 @@ impl<'a> Planner<'a> {
         request: &'a Request,
         variants: &'a [Variant],
         sweep: &'a [Swept],
-        device: Option<Device>,
+        surroundings: &'a Surroundings<'a>,
     ) -> Planner<'a> {
         let written = AsWritten::of(request, base);
         let (trials, places, found) = Default::default();
-        Planner { base, request, written, variants, sweep, device, trials, places, found }
+        Planner { base, request, written, variants, sweep, surroundings, trials, places, found }
     }
 
     /// The trials, and the problems with the index of the variant that they were found in.
@@ -232,7 +232,7 @@ impl<'a> Planner<'a> {
         problems.extend(self.teacher_problem(variant, &stack, &resolved));
         if problems.is_empty() {
             problems.extend(work_problems(&stack, &resolved));
-            problems.extend(self.device.into_iter().flat_map(|device| device::problems(&stack, &resolved, device)));
+            problems.extend((self.surroundings)(&stack, &resolved));
         }
         let failed = !problems.is_empty();
         self.found.extend(problems.into_iter().map(|problem| (variant, problem)));

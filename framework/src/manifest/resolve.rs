@@ -32,6 +32,26 @@ impl Resolved {
         T::deserialize(self.settings.get(name)?).ok()
     }
 
+    /// The settings, with the defaults as well that a trial's settings leave out: those that changed no
+    /// trial when their setting was new.
+    pub(super) fn with_all_defaults(self) -> Tree {
+        let mut settings = self.settings;
+        for section in &SECTIONS {
+            let Some(read) = settings.get_mut(section.name) else { continue };
+            match (section.holds, read) {
+                (Holds::Value(_), _) => {}
+                (Holds::Settings(schema), read) => add_told(section, None, Shape::of(schema().as_value()), read),
+                (Holds::Plugin(kind) | Holds::Plugins(kind), read) => {
+                    for (name, read) in read.as_object_mut().into_iter().flatten() {
+                        let Some(plugin) = find(kind, name) else { continue };
+                        add_told(section, Some(name), Shape::of((plugin.schema)().as_value()), read);
+                    }
+                }
+            }
+        }
+        settings
+    }
+
     /// Takes the seeds out: each trial has its own, and would copy those of all.
     pub(super) fn forget_seeds(&mut self) {
         if let Some(Value::Object(experiment)) = self.given.get_mut("experiment") {
@@ -207,6 +227,45 @@ impl Reader<'_> {
             take_out(&mut value, &inner).filter(|depth| *depth > above.len())?;
         }
         None
+    }
+}
+
+/// Adds the defaults that a schema tells and that `read`, a section or a plugin in one, lacks, where
+/// they are what leaving them out means: `tau` has none where `time_constant` sets the decay.
+fn add_told(section: &Section, plugin: Option<&str>, shape: Shape, read: &mut Value) {
+    let in_section = |settings: Value| match plugin {
+        Some(name) => Tree::from_iter([(name.to_owned(), settings)]).into(),
+        None => settings,
+    };
+    let plain = in_section(read.clone());
+    let means_nothing = |(path, default): &(Vec<String>, Value)| {
+        let mut with = read.clone();
+        put(&mut with, path, default.clone());
+        (section.read)(&in_section(with)).is_ok_and(|with| with == plain)
+    };
+    let told: Vec<_> = told_defaults(shape, read, &[]).into_iter().filter(means_nothing).collect();
+    told.into_iter().for_each(|(path, default)| put(read, &path, default));
+}
+
+/// The defaults that a schema tells of settings which `read` lacks, by their path.
+fn told_defaults(shape: Shape, read: &Value, above: &[String]) -> Vec<(Vec<String>, Value)> {
+    let of_setting = |(key, shape): (&str, Shape)| {
+        let path = [above, &[key.to_owned()]].concat();
+        match (read.get(key), shape.default()) {
+            (Some(table), _) if shape.is_table() => told_defaults(shape, table, &path),
+            (None, Some(default)) if !shape.is_table() => vec![(path, default.clone())],
+            _ => Vec::new(),
+        }
+    };
+    shape.properties().flat_map(of_setting).collect()
+}
+
+/// Sets what is at a path below tables that are there.
+fn put(value: &mut Value, path: &[String], new: Value) {
+    let [above @ .., key] = path else { return };
+    let table = above.iter().try_fold(value, |value, key| value.get_mut(key));
+    if let Some(Value::Object(table)) = table {
+        table.insert(key.clone(), new);
     }
 }
 

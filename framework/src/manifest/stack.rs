@@ -149,13 +149,13 @@ impl Stack {
     pub(super) fn first(&self, path: &[String]) -> (usize, usize) {
         let layer = self.overlays.iter().position(|overlay| overlay.sets(path)).unwrap_or_default();
         let place = self.overlays.get(layer).and_then(|overlay| overlay.place(path));
-        (layer, place.map_or(0, |(file, at)| file.locate(&at, Mark::Key).offset))
+        (layer, place.map_or(0, |(source, at)| source.locate(&at, Mark::Key).offset))
     }
 
-    /// The place of the value at a path.
+    /// The place of the value at a path, where it stands in a file.
     pub(super) fn location(&self, path: &[String]) -> Option<Location> {
-        let (file, at) = self.origin(path)?.place(path)?;
-        Some(file.locate(&at, Mark::Value))
+        let (source, at) = self.origin(path)?.place(path)?;
+        Some(source.file()?.locate(&at, Mark::Value))
     }
 }
 

@@ -67,6 +67,7 @@ pub struct DesignSource {
     /// the cells, until weight memory and bit-operations lie within 5 %, or, where no draw does, as
     /// near as one comes, up to 10 %. The control that a search has to beat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub redraw: bool,
 }
 

@@ -156,7 +156,7 @@ impl VariantReader<'_> {
         Some(name)
     }
 
-    /// The place of a path in the file that has the last word on it.
+    /// The place of a path in the layer that has the last word on it.
     fn place(&self, path: &[String]) -> Option<Place> {
         self.base.origin(path)?.place(path)
     }

@@ -24,10 +24,18 @@ pub fn settings_schema<T: JsonSchema + 'static>() -> &'static Schema {
     static MADE: Mutex<BTreeMap<TypeId, &'static Schema>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     made.entry(TypeId::of::<T>()).or_insert_with(|| {
-        let mut settings = SchemaSettings::draft07();
+        let mut settings = SchemaSettings::draft07().with_transform(without_null_defaults);
         settings.inline_subschemas = true;
         Box::leak(Box::new(settings.into_generator().into_root_schema_for::<T>()))
     })
+}
+
+/// Takes out the defaults of settings that have no value where they are left out.
+fn without_null_defaults(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    transform_subschemas(&mut without_null_defaults, schema);
 }
 
 /// The schema of settings that other layers may complete, without the names of Rust's types.

@@ -31,7 +31,8 @@ pub struct OpenDecisions<'a> {
     pub retrain: &'a Training,
 }
 
-/// A setting that would leave a decision to chance, or that asks for what the search cannot do.
+/// A setting that would leave a decision to chance, that asks for what the search cannot do, or that
+/// nothing reads: a row that has it would silently be another row once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Dotted path of the setting.
@@ -97,6 +98,7 @@ impl<'a> OpenDecisions<'a> {
             });
         }
         optimizer.check(self)?;
+        self.check_held_out(optimizer)?;
         self.check_beginning(optimizer)?;
         match self.roles.iter().find(|role| !controls.contains(role) && !decides.contains(role)) {
             None => Ok(()),
@@ -109,6 +111,18 @@ impl<'a> OpenDecisions<'a> {
                 help: "use an optimizer that decides it, or leave one candidate".into(),
             }),
         }
+    }
+
+    /// Refuses a search on images that the weights do not see, where they see all.
+    fn check_held_out(&self, optimizer: &dyn Optimizer) -> Result<(), Refused> {
+        let Some(setting) = optimizer.holds_out().filter(|_| self.search.samples.is_none()) else { return Ok(()) };
+        Err(Refused {
+            key: format!("optimizer.{}.{setting}", optimizer.typetag_name()),
+            message: format!(
+                "`{setting}` takes images that the weights are not trained on, and there are none: [search] has no `samples`"
+            ),
+            help: "set `search.samples` to the images that the weights are to see, such as half of them".into(),
+        })
     }
 
     /// Refuses retraining that is to begin with weights of the search, where none are left that fit.
@@ -179,6 +193,12 @@ pub fn decision(role: Role) -> &'static str {
 }
 
 impl Refused {
+    /// A setting of the optimizer `name` that nothing reads.
+    pub fn unread(name: &str, setting: &str, why: &str, help: &str) -> Refused {
+        let key = format!("optimizer.{name}.{setting}");
+        Refused { message: format!("nothing reads `{key}`: {why}"), help: format!("{help}, or take it out"), key }
+    }
+
     /// The same as an error of the optimizer plugin of that name.
     pub fn into_error(self, name: &str) -> Error {
         Error::Plugin { kind: "optimizer", name: name.to_owned(), message: format!("{}; {}", self.message, self.help) }

@@ -72,7 +72,14 @@ pub trait Optimizer: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Refuses settings that would leave a decision to chance. It is asked before anything runs.
+    /// The setting by which it asks for the training images that `samples` of `[search]` leaves out
+    /// ([`Search::held_out`]), where it does: then some have to be left.
+    fn holds_out(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Refuses settings that would leave a decision to chance, and those that nothing reads. It is
+    /// asked before anything runs.
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         open.check_warmup(&self.controls())
     }

@@ -33,11 +33,11 @@ pub struct Training {
     pub loss: Loss,
     /// Weight of the distance to `tet_target` in the loss `timestep-cross-entropy`: lambda of TET.
     #[serde(default = "defaults::tet_lambda", skip_serializing_if = "defaults::is_tet_lambda")]
-    #[schemars(range(min = 0.0, max = 1.0), extend("default" = 1e-3))]
+    #[schemars(range(min = 0.0, max = 1.0), extend("default" = Training::TET_LAMBDA))]
     pub tet_lambda: f64,
     /// The number that the loss `timestep-cross-entropy` draws every output to: phi of TET.
     #[serde(default = "defaults::tet_target", skip_serializing_if = "defaults::is_tet_target")]
-    #[schemars(extend("default" = 1.0))]
+    #[schemars(extend("default" = Training::TET_TARGET))]
     pub tet_target: f64,
     /// Label smoothing: the share of a target that all classes have alike.
     #[serde(default, skip_serializing_if = "defaults::is_zero")]
@@ -82,6 +82,7 @@ pub struct Training {
     /// The type that convolutions on spikes are computed in, in training and in what is measured of
     /// the network; `tf32` needs a GPU.
     #[serde(default, skip_serializing_if = "Precision::is_default")]
+    #[schemars(extend("default" = "f32"))]
     pub precision: Precision,
     /// What is done to training images at random; without it, nothing.
     #[serde(default)]
@@ -131,6 +132,13 @@ impl WeightAlgorithm {
 }
 
 impl Training {
+    /// `momentum` where a manifest has none.
+    pub const MOMENTUM: f64 = 0.9;
+    /// `tet_lambda` where a manifest has none.
+    pub const TET_LAMBDA: f64 = 1e-3;
+    /// `tet_target` where a manifest has none.
+    pub const TET_TARGET: f64 = 1.0;
+
     /// The rule that weights move by.
     pub fn weight_algorithm(&self) -> Algorithm {
         let Training { momentum, weight_decay, .. } = *self;
@@ -198,7 +206,7 @@ mod defaults {
         0.025
     }
     pub fn momentum() -> f64 {
-        0.9
+        super::Training::MOMENTUM
     }
     pub fn weight_decay() -> f64 {
         3e-4
@@ -207,13 +215,13 @@ mod defaults {
         5.0
     }
     pub fn tet_lambda() -> f64 {
-        1e-3
+        super::Training::TET_LAMBDA
     }
     pub fn is_tet_lambda(value: &f64) -> bool {
         *value == tet_lambda()
     }
     pub fn tet_target() -> f64 {
-        1.0
+        super::Training::TET_TARGET
     }
     pub fn is_tet_target(value: &f64) -> bool {
         *value == tet_target()

@@ -63,7 +63,7 @@ pub struct Teaching {
     pub temperature: f64,
     /// Weight of the distance between hidden maps; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
-    #[schemars(range(min = 0.0))]
+    #[schemars(range(min = 0.0), extend("default" = 0.0))]
     pub features: f64,
 }
 

@@ -85,6 +85,7 @@ pub struct ChannelRankPrune {
     /// The same of some populations, by name, or by what names begin with before the dot; 0 keeps all
     /// channels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("default" = {}))]
     pub rates: BTreeMap<String, f64>,
     /// The part of the stage after which channels are removed (paper: 300 of 450 epochs).
     #[serde(default = "two_thirds")]

@@ -114,6 +114,10 @@ impl Judge {
         let refuse = |key: &str, message: String, help: &str| {
             Err(Refused { key: format!("optimizer.{name}.{key}"), message, help: help.into() })
         };
+        if self.cost != Cost::Spikes && self.lambda == 0.0 {
+            let why = "`lambda` is 0, so that the accuracy alone counts";
+            return Err(Refused::unread(name, "cost", why, "choose another `lambda`"));
+        }
         if self.budget == Budget::default() {
             let help = "give `evaluations`, `epochs` or `device_seconds`: `budget = { evaluations = 200 }`";
             return refuse("budget", "the budget is empty: the search would not end".into(), help);

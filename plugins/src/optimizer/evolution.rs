@@ -127,6 +127,25 @@ impl Evolution {
         pool
     }
 
+    /// Refuses settings of pools or parents that there are none of.
+    fn refuse_unread(&self) -> Result<(), Refused> {
+        let (default, later) = (Evolution::default(), self.rounds > 0);
+        let given = [
+            ("parents", self.parents != default.parents, self.mutations + self.crossings > 0),
+            ("mutations", self.mutations != default.mutations, true),
+            ("mutation_rate", self.mutation_rate != default.mutation_rate, self.mutations > 0),
+            ("crossings", self.crossings != default.crossings, true),
+        ];
+        let unread = given.into_iter().find(|(_, given, read)| *given && !(later && *read));
+        unread.map_or(Ok(()), |(setting, ..)| {
+            let (why, help) = match later {
+                true => ("no architecture of a pool comes about by it", "say `mutations = 1` or more"),
+                false => ("no pool comes after the first", "say `rounds = 1` or more"),
+            };
+            Err(Refused::unread(NAME, setting, why, help))
+        })
+    }
+
     fn draw(&self, search: &Search, origin: Origin, parents: &[Architecture], random: &mut Stream) -> Architecture {
         let space = search.space();
         let parent = |random: &mut Stream| &parents[random.integers(1, parents.len() as i64)[0] as usize];
@@ -187,6 +206,7 @@ impl Optimizer for Evolution {
     }
 
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
+        self.refuse_unread()?;
         self.judge().check(NAME, open)
     }
 }

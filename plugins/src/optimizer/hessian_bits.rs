@@ -180,6 +180,9 @@ impl Optimizer for HessianBits {
                 help: "keep one of the two".into(),
             });
         }
+        if self.of != Cost::Memory && !self.ranked_bits.is_empty() {
+            return Err(Refused::unread(NAME, "of", "`ranked_bits` gives the bits, and no budget", "leave that out"));
+        }
         // No rate moves the bits.
         let roles: Vec<Role> = open.roles.iter().copied().filter(|role| *role != Role::BitLogit).collect();
         let (epochs, count) = (open.retrain.epochs, stages(roles.contains(&Role::TimestepLogit)));

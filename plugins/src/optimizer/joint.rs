@@ -34,18 +34,26 @@
 //! - `held_out`: the second pass reads the training images that `samples` of `[search]` leaves out, so
 //!   that what decides is trained on images that the weights have not seen (bi-level, as DARTS).
 //! - `target_stored_bytes`, `target_bit_syn_ops`: a cost of the retrained network at most, in place of
-//!   a lambda for it. It is counted at the widths of retraining; `targets.rs` has the formulas.
+//!   a lambda for it, by a multiplier mu that moves at `multiplier_rate`; the formula is below. The
+//!   cost is counted at the widths of retraining (`targets.rs`).
 //! - `architecture_entropy`: adds that weight times the mean over edges of the entropy of
 //!   softmax(alpha), -sum p ln p, so that an edge makes up its mind.
-//! - `hardened_epochs`: the last epochs of the search go on with the choices of architecture and bits
-//!   that are made then, so that scores and timesteps are searched for what is decoded.
+//! - `hardened_epochs`: the last epochs of the search, but not all, go on with the choices of
+//!   architecture and bits that are made then, so that scores and timesteps are searched for what is
+//!   decoded.
 //! - `temperature`: softmax(alpha), softmax(beta) and softmax(psi) are of logits over a temperature that
 //!   falls from epoch to epoch, so that the supernet ends near to what is decoded; `temperatures.rs` has
 //!   the formulas. Meanwhile a target counts the network that softmax(alpha / tau) decodes to.
+//!
+//! ```text
+//! g = C / target - 1                         C: what the retrained network is expected to cost
+//! loss of a step: + max(0, mu + g) · g       the factor without a gradient
+//! mu = 0, then max(0, mu + multiplier_rate · g) after each step
+//! ```
 
 use super::targets::Targets;
 use super::temperatures::{Falling, Temperatures};
-use super::two_passes::{Passes, Total, TwoPasses, Way, two_pass_settings};
+use super::two_passes::{LambdaUnit, Passes, Total, TwoPasses, Way, two_pass_settings};
 use litesnn_framework::ground::Role;
 use litesnn_framework::network::Response;
 use litesnn_framework::train::{Found, Gating, Losses, OpenDecisions, Optimizer, Refused, Regime, Search, SearchParts};
@@ -73,7 +81,8 @@ two_pass_settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "f64", extend("exclusiveMinimum" = 0.0, "x-unit" = "bit-operations of an image"))]
         pub target_bit_syn_ops: Option<f64> = None,
-        /// How fast a target's multiplier moves in a step.
+        /// How fast the multiplier mu of a target moves: by this times C / target - 1 in a step, C
+        /// being the cost.
         #[serde(skip_serializing_if = "is_default_rate")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         pub multiplier_rate: f64 = MULTIPLIER_RATE,
@@ -130,8 +139,7 @@ register! {
 #[typetag::serde(name = "joint")]
 impl Optimizer for Joint {
     fn search(&self, search: &mut Search) -> Result<Found> {
-        let (epochs, regime) = (search.parts().training.epochs, search.parts().whole());
-        let hardened = self.hardened_epochs.min(epochs);
+        let (epochs, regime, hardened) = (search.parts().training.epochs, search.parts().whole(), self.hardened_epochs);
         let roles = [Role::Score, Role::BitLogit, Role::ArchitectureLogit, Role::TimestepLogit];
         let targets = Targets::new(search, self.target_stored_bytes, self.target_bit_syn_ops, self.multiplier_rate)?;
         let passes = self.two_passes();
@@ -181,10 +189,16 @@ impl Optimizer for Joint {
         true
     }
 
+    fn holds_out(&self) -> Option<&'static str> {
+        self.held_out.then_some("held_out")
+    }
+
     fn check(&self, open: &OpenDecisions) -> Result<(), Refused> {
         self.refuse_two_weights()?;
         self.refuse_one_pass_over_two_batches()?;
         self.refuse_a_temperature_that_rises()?;
+        self.refuse_hardening_from_the_start(open.search.epochs)?;
+        self.refuse_unread(open)?;
         self.two_passes().check("joint", open)?;
         open.check_warmup(&self.controls())
     }
@@ -206,6 +220,51 @@ impl Joint {
         let entropies = entropies.map(|alpha| entropy(&alpha.tensor) * self.architecture_entropy);
         // Not `+=`, which would change the cross-entropy itself, and with it the loss that is told.
         costs.chain(entropies).fold(losses.cross_entropy.shallow_clone(), |total, term| total + term)
+    }
+
+    /// Refuses options that nothing reads, and a target that nothing which is searched brings nearer.
+    fn refuse_unread(&self, open: &OpenDecisions) -> Result<(), Refused> {
+        let unread = |setting, why, help| Err(Refused::unread("joint", setting, why, help));
+        let targets = [self.target_stored_bytes, self.target_bit_syn_ops];
+        if self.multiplier_rate != MULTIPLIER_RATE && targets == [None, None] {
+            let help = "give `target_stored_bytes` or `target_bit_syn_ops`";
+            return unread("multiplier_rate", "no cost has a target", help);
+        }
+        if self.lambda_unit != LambdaUnit::Absolute && targets.iter().all(Option::is_some) {
+            return unread("lambda_unit", "both costs have a target, and no lambda", "leave one cost its lambda");
+        }
+        let moves = self.moves();
+        let searched = |role: &Role| open.roles.contains(role) && moves.contains(role);
+        if self.architecture_entropy > 0.0 && !searched(&Role::ArchitectureLogit) {
+            return unread("architecture_entropy", "no architecture is searched", "search one");
+        }
+        // A pruner may have rates that are searched, which change the operations of an image.
+        let stored = [Role::ArchitectureLogit, Role::BitLogit].iter().any(searched);
+        let operations = stored || searched(&Role::TimestepLogit) || open.techniques.prune;
+        if self.target_stored_bytes.is_some() && !stored {
+            let why = "neither an architecture nor bit-widths are searched, so that what is stored is fixed";
+            return unread("target_stored_bytes", why, "search one of them");
+        }
+        if self.target_bit_syn_ops.is_some() && !operations {
+            return unread("target_bit_syn_ops", "nothing that is searched changes the operations", "search something");
+        }
+        Ok(())
+    }
+
+    /// Refuses choices that are made before the first epoch of a search of so many.
+    fn refuse_hardening_from_the_start(&self, epochs: usize) -> Result<(), Refused> {
+        if self.hardened_epochs < epochs || self.hardened_epochs == 0 {
+            return Ok(());
+        }
+        Err(Refused {
+            key: "optimizer.joint.hardened_epochs".into(),
+            message: format!(
+                "`optimizer.joint.hardened_epochs` is {}, and `search.epochs` is {epochs}: architecture and bits would be \
+                 decided at random, before the first epoch",
+                self.hardened_epochs
+            ),
+            help: format!("it is 0 to {}; or search for more epochs", epochs.saturating_sub(1)),
+        })
     }
 
     /// Refuses held-out images for a second pass that there is none of.

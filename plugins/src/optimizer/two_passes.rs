@@ -20,8 +20,9 @@ use super::temperatures::Temperatures;
 ///
 /// `two_pass_settings! { pub struct Name { ... } }` declares the settings of a plugin: its own,
 /// each with its default, and those of the two passes. serde's `flatten` would do the same, but an
-/// error in a flattened setting does not name the setting. `two_pass_settings!(of settings)` takes
-/// the [`TwoPasses`] out of the settings of a plugin. A plugin that chooses the architecture in
+/// error in a flattened setting does not name the setting. The schema tells every default, of those
+/// settings too that a trial's record leaves out. `two_pass_settings!(of settings)` takes the
+/// [`TwoPasses`] out of the settings of a plugin. A plugin that chooses the architecture in
 /// another way has no architecture logits to move: with `, choosing the architecture` in both places
 /// it has no rate for them.
 macro_rules! two_pass_settings {
@@ -92,8 +93,16 @@ macro_rules! two_pass_settings {
         #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            $($(#[$about_own])* pub $own: $own_type,)*
-            $($(#[$about_pass])* pub $pass: $type,)*
+            $(
+                $(#[$about_own])*
+                #[schemars(extend("default" = ::std::convert::identity::<$own_type>($own_default)))]
+                pub $own: $own_type,
+            )*
+            $(
+                $(#[$about_pass])*
+                #[schemars(extend("default" = ::std::convert::identity::<$type>($default)))]
+                pub $pass: $type,
+            )*
         }
 
         impl Default for $name {

@@ -304,8 +304,6 @@ impl Compressor for Deaf {
         _: Option<&Decisions>,
         _: &mut Build,
     ) -> Result<Box<dyn WeightTransform>> {
-        struct Nothing;
-        impl WeightTransform for Nothing {}
         Ok(Box::new(Nothing))
     }
 }
@@ -323,4 +321,50 @@ pub fn deaf() -> &'static Descriptor {
         file: "compressor.rs",
     };
     Box::leak(Box::new(DEAF))
+}
+
+/// Leaves what is off out, and does not tell that it is off without it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Secretive {
+    /// Bits of a weight.
+    bits: u32,
+    /// Whether nothing is done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    off: bool,
+}
+
+#[typetag::serde(name = "secretive")]
+impl Compressor for Secretive {
+    fn technique(&self) -> Technique {
+        Technique::Quantize
+    }
+
+    fn attach(
+        &self,
+        _: &LayerSpec,
+        _: &Tensor,
+        _: Option<&Decisions>,
+        _: &mut Build,
+    ) -> Result<Box<dyn WeightTransform>> {
+        Ok(Box::new(Nothing))
+    }
+}
+
+struct Nothing;
+impl WeightTransform for Nothing {}
+
+/// A plugin whose schema does not tell a default.
+pub fn secretive() -> &'static Descriptor {
+    const SECRETIVE: Descriptor = descriptor! {
+        kind: Compressor,
+        name: "secretive",
+        settings: Secretive,
+        version: 1,
+        summary: "nothing",
+        paper: "none",
+        examples: ["[[compressor]]\nsecretive = { bits = 4 }"],
+        file: "compressor.rs",
+    };
+    Box::leak(Box::new(SECRETIVE))
 }

@@ -128,4 +128,7 @@ fn a_plugin_that_is_not_told_of_breaks_the_general_rules() {
     let (law, message) = (compressor::deaf(), "the key is ignored without a word");
     let found = broken(law, &["search", "composition"]);
     assert!(found.iter().any(|(law, told)| *law == "settings" && told.contains(message)), "{found:?}");
+    let found = broken(compressor::secretive(), &["search", "composition"]);
+    let message = "`off`: its schema tells the default";
+    assert!(found.iter().any(|(law, told)| *law == "settings" && told.contains(message)), "{found:?}");
 }

@@ -1,6 +1,6 @@
 //! Trials of a tiny manifest on eight images, in this process.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesnn_framework::Error;
 use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::threads::Threads;
-use litesnn_framework::manifest::{Plan, Request, load};
+use litesnn_framework::manifest::{Plan, Request, check_images, load};
 use litesnn_framework::record::{self, EpochRow, Event, LayerRow, Observer, Outcome, files};
 use litesnn_framework::run::{Agenda, Context, run_here};
 use litesnn_framework::train::Checkpoint;
@@ -71,13 +71,12 @@ impl Desk {
 
     /// Its plan, or the first problem with it: place and message.
     pub fn plan(&self) -> Result<Plan, String> {
-        load(&self.request).map_err(|error| match error {
-            Error::Manifest(problems) => {
-                let help = problems[0].help.clone().unwrap_or_default();
-                format!("{}: {}; {help}", problems[0].key.clone().unwrap_or_default(), problems[0].message)
-            }
-            other => other.to_string(),
-        })
+        load(&self.request).map_err(first_problem)
+    }
+
+    /// The first problem that its plan has with the bundled images.
+    pub fn check_images(&self) -> Result<(), String> {
+        check_images(&self.plan()?, &self.request, &store()).map_err(first_problem)
     }
 
     fn runs(&self) -> PathBuf {
@@ -108,7 +107,7 @@ impl Desk {
     fn attempt(&self, watch: &Watch) -> Result<(), Option<String>> {
         let plans = [self.plan().unwrap()];
         let context = Context {
-            store: DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")]),
+            store: store(),
             device: Device::Cpu,
             threads: Threads::present(),
             revision: "test",
@@ -130,6 +129,13 @@ impl Desk {
     /// Runs the trial without an interruption.
     pub fn finish(&self) {
         assert!(self.run(&Watch::default()));
+    }
+
+    /// Runs the trial; the tensors of the supernet after the last epoch of its stage `search`, by name.
+    pub fn searched(&self) -> BTreeMap<String, Tensor> {
+        let watch = Watch { keeps_from: Some(self), ..Watch::default() };
+        assert!(self.run(&watch));
+        watch.searched.into_inner()
     }
 
     /// Runs the trial and interrupts it before every stage but the first, and once before running
@@ -198,9 +204,27 @@ impl Desk {
     }
 }
 
-/// Stops a trial where a second stage begins, or behind a batch.
+/// The bundled images.
+fn store() -> DataStore {
+    DataStore::new(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/data")])
+}
+
+/// Place and message of the first problem.
+fn first_problem(error: Error) -> String {
+    match error {
+        Error::Manifest(problems) => {
+            let help = problems[0].help.clone().unwrap_or_default();
+            format!("{}: {}; {help}", problems[0].key.clone().unwrap_or_default(), problems[0].message)
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Stops a trial where a second stage begins, or behind a batch, and keeps what its search ends with.
 #[derive(Default)]
-struct Watch {
+struct Watch<'d> {
+    keeps_from: Option<&'d Desk>,
+    searched: RefCell<BTreeMap<String, Tensor>>,
     stop: AtomicBool,
     stops: bool,
     stops_at: Option<(usize, usize)>,
@@ -208,8 +232,14 @@ struct Watch {
     stopped_in_statistics: Cell<bool>,
 }
 
-impl Observer for Watch {
+impl Observer for Watch<'_> {
     fn event(&self, event: &Event) {
+        // A checkpoint of the epoch is written before the epoch is told.
+        if let (Event::Epoch { row, .. }, Some(desk)) = (event, self.keeps_from)
+            && row.stage.to_string() == "search"
+        {
+            self.searched.replace(desk.tensors());
+        }
         let stop = match event {
             Event::StageStarted { .. } => {
                 self.stages.set(self.stages.get() + 1);

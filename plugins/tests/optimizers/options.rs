@@ -1,6 +1,8 @@
 //! The options of `joint` that the paper does not have.
 
+use litesnn_framework::network::Design;
 use litesnn_framework::record::{self, EpochRow, files};
+use tch::{Kind, Tensor};
 
 use super::desk::Desk;
 
@@ -31,6 +33,87 @@ fn interrupted_before_every_stage_it_finds_the_same() {
         "search.batch_size=2",
     ];
     assert_eq!(Desk::interruptions(&settings), 2, "search, hardened, retrain");
+}
+
+/// Architecture and bits of the design that a trial finds.
+fn chosen(settings: &[&str]) -> String {
+    let desk =
+        Desk::new(&[&["optimizer.joint.compression_rate=1", "optimizer.joint.architecture_rate=1"], settings].concat());
+    desk.finish();
+    Design { timesteps: 1, ..Design::read(&desk.trial().join(files::DESIGN)).unwrap() }.to_toml()
+}
+
+/// Two epochs before the choices are the same two epochs whether two more follow or not: a stage has
+/// its own schedule.
+#[test]
+fn architecture_and_bits_stay_as_they_were_hardened() {
+    let short = chosen(&["search.epochs=2"]);
+    assert_eq!(chosen(&["search.epochs=4", "optimizer.joint.hardened_epochs=2"]), short);
+    assert_ne!(chosen(&["search.epochs=4"]), short, "without hardening the last two epochs change the choice");
+    let rows = history(&["optimizer.joint.compression_rate=1", "optimizer.joint.hardened_epochs=3"]);
+    let bits = |stage: &str| -> Vec<f64> {
+        rows.iter().filter(|row| row.stage.to_string() == stage).map(|row| row.mean_bits).collect()
+    };
+    let hardened = bits("hardened");
+    assert_eq!(hardened.len(), 3);
+    assert!(hardened.iter().all(|bits| *bits == hardened[0]), "{hardened:?}");
+    assert_ne!(bits("search")[0], hardened[0], "a mixture before, and one width of each cell after");
+}
+
+/// Mean over edges of the entropy of softmax(alpha), in units of that of equal chances.
+fn entropy(settings: &[&str]) -> f64 {
+    let tensors = Desk::new(settings).searched();
+    let alphas: Vec<&Tensor> =
+        tensors.iter().filter(|(name, _)| name.ends_with("architecture_logits")).map(|(_, tensor)| tensor).collect();
+    assert!(!alphas.is_empty(), "{:?}", tensors.keys());
+    let of = |alpha: &&Tensor| {
+        let p = alpha.softmax(-1, Kind::Double);
+        let entropy: Tensor = -(&p * p.log()).sum_dim_intlist(-1, false, Kind::Double) / (alpha.size()[1] as f64).ln();
+        entropy.mean(Kind::Double).double_value(&[])
+    };
+    alphas.iter().map(of).sum::<f64>() / alphas.len() as f64
+}
+
+/// A strong decay keeps alpha near 0 where nothing else moves it, so that what is left is the option.
+#[test]
+fn the_entropy_term_makes_edges_choose() {
+    let with = |weight: &str| {
+        let weight = format!("optimizer.joint.architecture_entropy={weight}");
+        let decay = "optimizer.joint.weight_decay=10";
+        entropy(&["search.epochs=20", "optimizer.joint.architecture_rate=0.1", decay, &weight])
+    };
+    let [plain, drawn] = ["0", "1000"].map(with);
+    assert!(plain > 0.95 && drawn < 0.5, "{plain} of the entropy of equal chances without the term, {drawn} with it");
+}
+
+/// Bytes of the retrained network that a search under this target expects at its end, and those that it
+/// then has.
+fn stored(target: f64) -> (f64, f64) {
+    let desk = Desk::new(&[
+        "experiment.seeds=[4]",
+        "space.spike-dhs.channels={ search = 2, retrain = 12 }",
+        "search.epochs=30",
+        "retrain.epochs=1",
+        "optimizer.joint.compression_rate=0.05",
+        "optimizer.joint.multiplier_rate=2",
+        &format!("optimizer.joint.target_stored_bytes={target:?}"),
+    ]);
+    desk.finish();
+    let log = std::fs::read_to_string(desk.trial().join(files::LOG)).unwrap();
+    let said = log.split("target_stored_bytes: ").nth(1).expect("the search says what it expects");
+    (said.split(' ').next().unwrap().parse().unwrap(), desk.outcome().stored_bytes)
+}
+
+/// One bit everywhere takes about 7,500 bytes, and a search that nothing holds back expects 9,500. What
+/// is decided differs from what is expected by the widths that lose.
+#[test]
+fn a_target_that_can_be_met_is_met() {
+    let target = 8000.0;
+    let apart = |bytes: f64| bytes / target - 1.0;
+    let ((expected, stored), (free, _)) = (stored(target), self::stored(1e9));
+    assert!(apart(free) > 0.15, "{free} bytes are expected without a target in reach");
+    assert!(apart(expected).abs() < 0.05, "{expected} bytes are expected under a target of {target}");
+    assert!(apart(stored).abs() < 0.15, "{stored} bytes are stored under a target of {target}");
 }
 
 /// A target that is met weighs nothing, and one that cannot be met draws every weight to fewer bits.
@@ -80,7 +163,17 @@ fn held_out_images_move_what_decides_and_not_the_weights() {
 fn held_out_images_need_a_second_pass_and_images_that_are_left() {
     let refused = Desk::new(&["optimizer.joint.held_out=true", "optimizer.joint.passes=\"one\""]).plan().unwrap_err();
     assert!(refused.starts_with("optimizer.joint.held_out: `held_out` gives images to a second pass"), "{refused}");
-    let refused = Desk::new(&["optimizer.joint.held_out=true"]).try_finish().unwrap_err();
+    let refused = Desk::new(&["optimizer.joint.held_out=true"]).plan().unwrap_err();
+    assert!(refused.starts_with("optimizer.joint.held_out: `held_out` takes images that"), "{refused}");
+    assert!(refused.contains("[search] has no `samples`"), "{refused}");
+    // How many there are, the data alone say.
+    let of = |samples: usize| Desk::new(&["optimizer.joint.held_out=true", &format!("search.samples={samples}")]);
+    assert_eq!(of(7).check_images(), Ok(()));
+    let refused = of(8).check_images().unwrap_err();
+    let said =
+        "search.samples: `search.samples` is 8 of 8 training images, and `optimizer.joint.held_out` needs others";
+    assert_eq!(refused, format!("{said}; train the weights on fewer, such as 4"));
+    let refused = of(9).try_finish().unwrap_err();
     assert!(refused.contains("the weights are trained on all 8 images, and none is held out"), "{refused}");
 }
 
@@ -136,5 +229,47 @@ fn a_temperature_that_rises_or_that_is_none_is_refused() {
     ] {
         let refused = refused(temperature);
         assert!(refused.contains(why), "{temperature}: {refused}");
+    }
+}
+
+/// Guards against a row that is silently another one once more.
+#[test]
+fn an_option_that_nothing_reads_is_refused() {
+    let (fixed_bits, no_architecture) = ("compressor.gaussian-quantize.bits=[4]", "optimizer.joint.at_random=[\"A\"]");
+    let stored = "optimizer.joint.target_stored_bytes=300";
+    let operations = "optimizer.joint.target_bit_syn_ops=1000";
+    let cases: [(&[&str], &str); 6] = [
+        (&["optimizer.joint.multiplier_rate=0.1"], "multiplier_rate`: no cost has a target"),
+        (&["optimizer.joint.lambda_unit=relative", stored, operations], "lambda_unit`: both costs have a target"),
+        (&["optimizer.joint.architecture_entropy=0.1", no_architecture], "architecture_entropy`: no architecture"),
+        (&[stored, fixed_bits, no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
+        (&[stored, "compressor=[]", no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
+        (
+            &[operations, "compressor=[]", no_architecture, "timesteps={ fixed = { steps = 2 } }"],
+            "target_bit_syn_ops`: nothing that is searched",
+        ),
+    ];
+    for (settings, said) in cases {
+        let refused = Desk::new(settings).plan().expect_err(said);
+        assert!(refused.contains(&format!("nothing reads `optimizer.joint.{said}")), "{refused}");
+    }
+    for read in [&[stored, "optimizer.joint.multiplier_rate=0.1"], &[stored, "compressor=[]"], &[stored, fixed_bits]] {
+        assert!(Desk::new(read).plan().is_ok(), "{read:?}");
+    }
+}
+
+/// Guards against a search of no epochs, which would harden the logits as they were drawn.
+#[test]
+fn hardening_leaves_an_epoch_to_what_it_hardens() {
+    let plan = |hardened: usize| Desk::new(&[&format!("optimizer.joint.hardened_epochs={hardened}")]).plan();
+    assert!(plan(3).is_ok(), "one of four epochs is left");
+    for hardened in [4, 99] {
+        let refused = plan(hardened).unwrap_err();
+        let said = format!(
+            "optimizer.joint.hardened_epochs: `optimizer.joint.hardened_epochs` is {hardened}, and \
+                            `search.epochs` is 4: architecture and bits would be decided at random"
+        );
+        assert!(refused.starts_with(&said), "{refused}");
+        assert!(refused.ends_with("it is 0 to 3; or search for more epochs"), "{refused}");
     }
 }

@@ -171,13 +171,13 @@ fn the_gradient_of_a_wider_network_is_that_of_the_searched_one_in_proportion() {
     }
 }
 
-/// The whole way: what the last step of a search expects is what the trial's record has, where
-/// neither edges nor bits are left to choose.
+/// The whole way: what the last step of a search expects is what the trial's record has, where no
+/// bits are left to choose and edges stay as they were drawn.
 #[test]
 fn a_search_says_what_the_retrained_network_takes() {
     let desk = Desk::new(&[
         "compressor.gaussian-quantize.bits=[4]",
-        "optimizer.joint.at_random=[\"A\"]",
+        "optimizer.joint.architecture_rate=1e-9",
         "optimizer.joint.target_stored_bytes=1e9",
     ]);
     desk.finish();

@@ -145,11 +145,33 @@ fn what_is_wrong_with_an_axis_is_told_with_its_place() {
     assert!(refused.ends_with("a variant cannot change `axis.way`"), "{refused}");
 }
 
+/// Guards values of an axis that another layer than the manifest gives.
+#[test]
+fn a_wrong_value_is_told_where_its_layer_has_it() {
+    let message = "`compressor.test-prune.rate` is the string \"a\", expected a number";
+    let profile = Desk::good(&format!("{TABLE}[profile.p.axis.scale]\nlarge.rate = \"a\"\n")).profile("p");
+    assert_eq!(profile.headline(), format!("a.toml:50:14: {message}"));
+    let set = |argument: &str| Desk::good(TABLE).set(argument).headline();
+    assert_eq!(set("axis.scale.large.rate=\"a\""), format!("command line:1:23: {message}"));
+    assert_eq!(set("axis.scale.large={ rate = \"a\", lambda = 1e-9 }"), format!("command line:1:27: {message}"));
+    let tiny = set("axis.scale.tiny={ rate = 0.5, lambda = 1e-9, lmbda = 1e-9 }");
+    assert!(tiny.starts_with("command line:1:46: nothing reads `lmbda` of `tiny`"), "{tiny}");
+    let variable = Desk::good(TABLE).variable("LITESNN_AXIS__SCALE__LARGE__RATE", "a").headline();
+    assert_eq!(variable, format!("environment:1:34: {message}"));
+    let sweep = Desk::good("").set("sweep.compressor.test-prune.rate=[0.5, \"a\"]").headline();
+    assert_eq!(sweep, format!("command line:1:40: {message}"));
+    let variant = set("variant=[{ name = \"x\", set = { \"compressor.test-prune.rate\" = \"a\" } }]");
+    assert_eq!(variant, format!("command line:1:63: {message}"));
+}
+
 #[test]
 fn an_explanation_names_the_value_of_the_axis() {
     let changed = explain(&Desk::good(TABLE).request, "optimizer.test-joint.lambda").unwrap()[0].changed.clone();
     let large = (ConfigLayer::Variant("searched-large".into()), Some("1e-10 (axis.scale.large.lambda)".to_owned()));
     assert_eq!(changed[1], large);
+    let set = Desk::good(TABLE).set("axis.scale.large.lambda=2e-10");
+    let changed = explain(&set.request, "optimizer.test-joint.lambda").unwrap()[0].changed.clone();
+    assert_eq!(changed[1].1.as_deref(), Some("2e-10 (axis.scale.large.lambda)"));
 }
 
 #[test]

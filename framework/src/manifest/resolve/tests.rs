@@ -107,6 +107,11 @@ fn every_kind_of_mistake_is_named() {
             "epochs = 5\nalgorithm = \"adamx\"",
             "a.toml:28:13: `retrain.algorithm` cannot be `adamx`; did you mean `adam`?",
         ),
+        (
+            "epochs = 5",
+            "epochs = 5\nalgorithm = \"adam\"\nmomentum = 0.5",
+            "a.toml:29:1: nothing reads `retrain.momentum`: Adam and AdamW have betas of 0.9 and 0.999",
+        ),
         ("epochs = 5", "epochs = 5\nema = 1", "a.toml:28:7: `retrain.ema` is 1, and has to be 0 or more and below 1"),
         ("epochs = 3", "epochs = 3\nclip = -1", "a.toml:25:8: `search.clip` is -1, and has to be 0 or more"),
         (

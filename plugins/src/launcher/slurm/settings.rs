@@ -46,10 +46,11 @@ pub struct Slurm {
     /// Other options of sbatch, each as it would stand on a line of its own: `--qos=low`. Options that
     /// the launcher sets itself are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", extend("default" = []))]
     pub options: Vec<SbatchOption>,
     /// Lines of shell before the trial: `module load cuda`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
     pub setup: Vec<String>,
     /// Time that a trial has to checkpoint before its task ends.
     #[serde(default = "two_minutes")]

@@ -20,6 +20,7 @@ pub struct Layers {
     /// with the key of its kind (`conv`, `basic`, `sew`, `linear`, `max_pool`, `average_pool`,
     /// `global_average`, `dropout`, `classifier`) and with keys that say more of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
     pub layers: Vec<Layer>,
     /// Factor of all channels and linear outputs but the classifier's, rounded, at least one: 0.25
     /// makes a network of a quarter of the width.

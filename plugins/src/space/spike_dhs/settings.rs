@@ -31,7 +31,7 @@ pub struct SpikeDhs {
     /// The operations among which each edge is searched, in any order (paper: `conv3x3` and
     /// `skip`).
     #[serde(deserialize_with = "operations", skip_serializing_if = "are_of_paper")]
-    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    #[schemars(length(min = 1), extend("uniqueItems" = true, "default" = OF_PAPER))]
     pub operations: Vec<Operation>,
     /// Stride of the stem's convolution.
     #[schemars(extend("enum" = [1, 2, 4]))]
