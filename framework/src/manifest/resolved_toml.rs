@@ -29,7 +29,7 @@ pub fn resolved_toml(request: &Request) -> Result<String> {
     let merged = base.merged();
     let mut tree = merged.clone();
     let variants = tree.remove("variant");
-    add_defaults(&mut tree, resolve(&base).with_all_defaults());
+    add_defaults(&mut tree, resolve(&base).settings);
     // Changed settings reproduce nothing, and the text does not tell that they were changed.
     if plan.trials.iter().all(|trial| trial.manifest.experiment.reproduces.is_none())
         && let Some(experiment) = tree.get_mut("experiment").and_then(Json::as_object_mut)
