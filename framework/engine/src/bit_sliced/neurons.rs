@@ -265,9 +265,9 @@ impl Current {
                 self.rows::<FIRST>(to, row, |j, i| u32::from(low[j][i]) | u32::from(high[j][i]) << 8);
             }
             _ => {
-                let (high, top) = (eight(total, 8), eight(total, 16));
+                let all = [low, eight(total, 8), eight(total, 16), eight(total, 24)];
                 let number =
-                    |j: usize, i: usize| u32::from(low[j][i]) | u32::from(high[j][i]) << 8 | u32::from(top[j][i]) << 16;
+                    |j: usize, i: usize| u32::from_le_bytes([all[0][j][i], all[1][j][i], all[2][j][i], all[3][j][i]]);
                 self.rows::<FIRST>(to, row, number);
             }
         }
@@ -314,6 +314,35 @@ pub(super) fn lay_out(pixels: &[f32], width: usize, to: &mut [f32]) {
             for (pixel, bit) in bytes.iter().zip(0..) {
                 to[bit * outputs + byte] = *pixel;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bit_sliced::lanes::Words;
+    use crate::bit_sliced::rows::Listed;
+
+    /// Levels of -1 to -5,792, whose sum is nearly -2^24: each has a list of its own, and what fills up
+    /// the lists makes the count eight times as large.
+    #[test]
+    fn a_sum_of_nearly_2_to_the_24_becomes_its_current() {
+        // A byte whose lanes spike by turns, and silence behind it.
+        let planes: Vec<u8> = [0b0101_0101; BYTES].into_iter().chain([0; BYTES]).collect();
+        let levels: Vec<i16> = (1..=5792).map(|level: i16| -level).collect();
+        let addresses = alloc::vec![0; levels.len()];
+        let listed = Listed::new(&levels, &addresses, core::iter::once(0));
+        let rows = Rows::new(&listed, BYTES as u32);
+        let mut total = [Words::zero(); PLANES];
+        rows.count(0, &planes, 0, &mut total);
+        let (constant, planes) = rows.of(0);
+        let mut currents = [0.0; 8 * BYTES];
+        let current = Current { constant, planes, divisor: 1.0, scale: 1.0, bias: 0.0 };
+        current.write::<Words, true>(&total, &mut currents, BYTES);
+        for (row, currents) in currents.chunks(BYTES).enumerate() {
+            let sum = if row % 2 == 0 { -16_776_528.0 } else { 0.0 };
+            assert!(currents.iter().all(|current| *current == sum), "row {row}: {}, not {sum}", currents[0]);
         }
     }
 }

@@ -259,6 +259,24 @@ mod tests {
         }
     }
 
+    /// Two channels of a map, against what is picked of every other row.
+    #[test]
+    fn a_map_is_halved_as_rows_of_any_size_are() {
+        for (height, width) in [(4, 8), (8, 8), (4, 16), (16, 16)] {
+            let (row, from_row) = (row_bytes(width), row_bytes(2 * width));
+            assert!(halves([2, 2 * height, 2 * width], [2, height, width]));
+            let map: Vec<u8> = (0..2 * 2 * height * from_row).map(|at| (at * at * 31 + at * 7 + 90) as u8).collect();
+            let mut halved = vec![0; 2 * height * row];
+            halve(&map, &mut halved, width);
+            let mut picked = vec![0; row];
+            for (halved, y) in halved.chunks(row).zip(0..) {
+                pick(&map[2 * y * from_row..][..from_row], 0, 2, width, &mut picked);
+                assert_eq!(halved, picked, "{height}x{width}, row {y}");
+            }
+        }
+        assert!(!halves([1, 12, 16], [1, 6, 8]) && !halves([1, 8, 8], [1, 4, 4]) && !halves([1, 16, 16], [1, 4, 8]));
+    }
+
     /// Whole words are moved another way than rows of any width: both do what the text says.
     #[test]
     fn every_tap_is_where_its_address_says() {
@@ -266,6 +284,10 @@ mod tests {
             ([2, 5, 16], [3, 3], [1, 1], [1, 1], [5, 16]),
             ([2, 6, 7], [3, 3], [2, 2], [1, 1], [3, 4]),
             ([1, 4, 8], [1, 1], [1, 1], [0, 0], [4, 8]),
+            ([2, 8, 8], [3, 3], [1, 1], [1, 1], [8, 8]),
+            ([1, 4, 16], [3, 5], [1, 1], [1, 2], [4, 16]),
+            ([2, 6, 32], [5, 3], [1, 1], [2, 1], [6, 32]),
+            ([1, 3, 64], [3, 3], [1, 1], [1, 1], [3, 64]),
             ([1, 4, 40], [5, 3], [3, 1], [2, 0], [2, 38]),
             ([1, 5, 5], [1, 1], [2, 2], [0, 0], [3, 3]),
         ] {

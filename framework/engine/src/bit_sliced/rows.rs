@@ -28,8 +28,9 @@ use super::lanes::{Lanes, add, full_adder, full_adder_of_turned, ripple};
 use super::reads::Reads;
 use crate::memory::{product, sum};
 
-/// Planes of a sum: it is below 2^24, and what fills up lists makes it four times as large at most.
-pub(super) const PLANES: usize = 26;
+/// Planes of a sum, in whole bytes: it is below 2^24, and what fills up lists makes it eight times as
+/// large at most.
+pub(super) const PLANES: usize = 32;
 /// Planes of the number of taps of a row.
 const COUNTER: usize = 25;
 /// Lists are filled up to a multiple of so many taps.
