@@ -284,6 +284,31 @@ fn its_author_is_told_what_was_expected_and_what_happened() {
     }
 }
 
+/// A compressor that does nothing, whatever its settings.
+macro_rules! does_nothing {
+    ($settings:ty, $name:literal) => {
+        #[typetag::serde(name = $name)]
+        impl Compressor for $settings {
+            fn technique(&self) -> Technique {
+                Technique::Quantize
+            }
+
+            fn attach(
+                &self,
+                _: &LayerSpec,
+                _: &Tensor,
+                _: Option<&Decisions>,
+                _: &mut Build,
+            ) -> Result<Box<dyn WeightTransform>> {
+                Ok(Box::new(Nothing))
+            }
+        }
+    };
+}
+
+struct Nothing;
+impl WeightTransform for Nothing {}
+
 /// Reads every key and keeps quiet.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Deaf {
@@ -291,22 +316,7 @@ struct Deaf {
     bits: u32,
 }
 
-#[typetag::serde(name = "deaf")]
-impl Compressor for Deaf {
-    fn technique(&self) -> Technique {
-        Technique::Quantize
-    }
-
-    fn attach(
-        &self,
-        _: &LayerSpec,
-        _: &Tensor,
-        _: Option<&Decisions>,
-        _: &mut Build,
-    ) -> Result<Box<dyn WeightTransform>> {
-        Ok(Box::new(Nothing))
-    }
-}
+does_nothing!(Deaf, "deaf");
 
 /// A plugin that ignores a misspelt key.
 pub fn deaf() -> &'static Descriptor {
@@ -334,25 +344,7 @@ struct Secretive {
     off: bool,
 }
 
-#[typetag::serde(name = "secretive")]
-impl Compressor for Secretive {
-    fn technique(&self) -> Technique {
-        Technique::Quantize
-    }
-
-    fn attach(
-        &self,
-        _: &LayerSpec,
-        _: &Tensor,
-        _: Option<&Decisions>,
-        _: &mut Build,
-    ) -> Result<Box<dyn WeightTransform>> {
-        Ok(Box::new(Nothing))
-    }
-}
-
-struct Nothing;
-impl WeightTransform for Nothing {}
+does_nothing!(Secretive, "secretive");
 
 /// A plugin whose schema does not tell a default.
 pub fn secretive() -> &'static Descriptor {
