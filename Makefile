@@ -101,6 +101,7 @@ check test:
 	printf '\ntimes: %s\n' "$$(IFS=,; sed 's/,/, /g' <<<"$${times[*]}")"
 	printf 'slowest: %s\n' "$$(awk '
 	    / Running / { name = $$NF; sub(/.*\//, "", name); sub(/-[0-9a-f]*\)$$/, "", name) }
+	    / Doc-tests / { name = "documentation of " $$NF }
 	    /^test result: / { print $$NF, name }' "$$log" | sort -rn | head -n 8 | paste -sd , | sed 's/,/, /g')"
 	[ $${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "$${failed[*]}"
 	printf '%s tests ran: %s passed, %s failed, %s skipped\n' "$$((ran - skipped))" "$$passed" "$$broken" "$$skipped"
