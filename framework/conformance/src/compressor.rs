@@ -647,17 +647,16 @@ fn composed(first: &Made<Boxed>, second: &Made<Boxed>) -> Kept {
 }
 
 fn search(subject: &Subject) -> Kept {
-    let spaces = subject.spaces()?;
-    let first = subject.beside::<Box<dyn Optimizer>>(Kind::Optimizer)?;
-    for optimizer in subject.others(Kind::Optimizer) {
-        let optimizer = first_of(optimizer)?;
-        for space in &spaces {
-            searches(subject, &optimizer, space)?;
-        }
+    subject.beside::<Box<dyn Optimizer>>(Kind::Optimizer)?;
+    let optimizers = subject.others(Kind::Optimizer).map(first_of).collect::<Kept<Vec<Made<Box<dyn Optimizer>>>>>()?;
+    for space in subject.spaces()? {
+        optimizers.iter().try_for_each(|optimizer| searches(subject, optimizer, &space))?;
     }
-    // What a space has in other settings, such as a second head.
-    for space in subject.spaces_otherwise()? {
-        searches(subject, &first, &space)?;
+    // What a space has in other settings, such as a second head, in one search without candidates.
+    if let Some(optimizer) = optimizers.iter().find(|optimizer| optimizer.plugin.trains(1).is_none()) {
+        for space in subject.spaces_otherwise()? {
+            searches(subject, optimizer, &space)?;
+        }
     }
     Ok(())
 }
