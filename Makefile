@@ -25,6 +25,9 @@ run: build ## the quick start: search, retrain and evaluate a small network, the
 wheel: setup ## dist/litesnn-*.whl: the command for pip, on Linux with glibc 2.28 or newer
 	@experiments/python/build-wheel --out dist
 
+# Tests share the cores: threads of libtorch that wait for each other sleep, instead of spinning for a core that another test has.
+check test: export OMP_WAIT_POLICY ?= passive
+
 # Tests that take minutes, by their file or by a part of their name: trials that are stopped and killed, faults, a Slurm cluster, a
 # pretended GPU, an installed wheel.
 # `make check` leaves them out.
@@ -53,8 +56,15 @@ test: waiting := --test slurm
 # skipped here, like a test that is marked `ignore`.
 check test:
 	@log=$$(mktemp)
-	trap 'rm -f "$$log" "$$log.waiting"' EXIT
-	failed=() times=()
+	trap 'rm -rf "$$log" "$$log.waiting" "$$folders"' EXIT
+	failed=() times=() folders=
+	# A trial waits for the disk after every epoch. What tests write lies in memory, where there are 4 GB of room and programs may run.
+	if [ -z "$${TMPDIR:-}" ] && [ "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1)" -ge 4000000 ] 2>/dev/null &&
+	    ! grep -q ' /dev/shm [^ ]* [^ ]*noexec' /proc/mounts; then
+	    folders=$$(mktemp -d /dev/shm/litesnn-tests-XXXXXX)
+	    chmod 755 "$$folders"
+	    export TMPDIR=$$folders
+	fi
 	step() {
 	    local name=$$1 start=$$SECONDS
 	    printf '\n== %s\n' "$$name"
@@ -89,6 +99,10 @@ check test:
 	    END { print passed + failed + ignored, passed - skips, failed + 0, ignored + skips }')
 	[ "$$ran" -gt 0 ] && [ "$$broken" -eq 0 ] || [ $${#failed[@]} -gt 0 ] || failed=(tests)
 	printf '\ntimes: %s\n' "$$(IFS=,; sed 's/,/, /g' <<<"$${times[*]}")"
+	printf 'slowest: %s\n' "$$(awk '
+	    / Running / { name = $$NF; sub(/.*\//, "", name); sub(/-[0-9a-f]*\)$$/, "", name) }
+	    / Doc-tests / { name = "documentation of " $$NF }
+	    /^test result: / { print $$NF, name }' "$$log" | sort -rn | head -n 8 | paste -sd , | sed 's/,/, /g')"
 	[ $${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "$${failed[*]}"
 	printf '%s tests ran: %s passed, %s failed, %s skipped\n' "$$((ran - skipped))" "$$passed" "$$broken" "$$skipped"
 	[ $${#failed[@]} -eq 0 ]

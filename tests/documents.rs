@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use litesnn_framework::manifest::{Request, load};
 use litesnn_framework::network::SearchSpace;
@@ -270,9 +271,17 @@ fn the_list_of_plugins_quotes_the_crate_outside() {
     assert!(keys(manifest, "dev-dependencies").is_subset(&keys(&built, "dev-dependencies")));
 }
 
+/// What `--help` says of a command; each is asked once.
+fn help(arguments: &[&str]) -> String {
+    static SAID: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut said = SAID.lock().unwrap();
+    let of_command = || stdout(&succeed(litesnn().args(arguments).arg("--help")));
+    said.entry(arguments.join(" ")).or_insert_with(of_command).clone()
+}
+
 /// The commands of a `--help`, with their summaries.
 fn commands(arguments: &[&str]) -> Vec<(String, String)> {
-    let help = stdout(&succeed(litesnn().args(arguments).arg("--help")));
+    let help = help(arguments);
     let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
     let mut found: Vec<(String, String)> = Vec::new();
     for line in list.lines().take_while(|line| !line.is_empty()) {
@@ -313,9 +322,9 @@ fn every_documented_option_is_there() {
     for section in sections {
         let command = section.lines().next().expect("a section has a heading");
         let text = section.split("\n## ").next().expect("a section has a text");
-        let mut help = stdout(&succeed(litesnn().args([command, "--help"])));
+        let mut help = help(&[command]);
         for (inner, _) in commands(&[command]) {
-            help += &stdout(&succeed(litesnn().args([command, &inner, "--help"])));
+            help += &self::help(&[command, &inner]);
         }
         let words = |text: &str| -> BTreeSet<String> {
             let is_option =

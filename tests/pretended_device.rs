@@ -257,7 +257,8 @@ fn estimated(settings: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let set = |command: &mut Command| {
-        command.args(["--set", "dataset.fashion-mnist={ train = 200, validation = 100, test = 100 }"]);
+        // A batch: the peak is that of one step.
+        command.args(["--set", "dataset.fashion-mnist={ train = 50, validation = 20, test = 20 }"]);
         for setting in settings.iter().chain(&["variant=[]", "retrain.epochs=1"]) {
             command.args(["--set", setting]);
         }

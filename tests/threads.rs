@@ -52,6 +52,21 @@ fn a_limit_of_openmp_is_kept_and_said() {
     }
 }
 
+/// Threads that wait for each other sleep, for which the command starts itself once more.
+#[test]
+fn one_thread_does_not_start_the_command_again() {
+    for (threads, sleeps) in [("1", false), ("2", true)] {
+        let runs = tempfile::tempdir().unwrap();
+        let mut command = two_threads(runs.path(), &["--threads", threads]);
+        let (mut child, _lines) = run_until(&mut command, " epochs");
+        let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = environment.split(|byte| *byte == 0).any(|variable| variable == b"OMP_WAIT_POLICY=passive");
+        assert_eq!(found, sleeps, "{threads}");
+    }
+}
+
 /// `--jobs` divides the cores, and takes no more of them than the environment allows.
 #[test]
 fn the_environment_says_how_many_threads_a_trial_has_in_any_process() {

@@ -1,7 +1,6 @@
 //! How the command ends: exit codes and the last words.
 
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 use litesnn_framework::Error;
 use litesnn_framework::ground::{ConfigLayer, Problem};
@@ -28,9 +27,12 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+impl Exit {
+    /// Ends the process with this code, at once. The destructors of libtorch's tables of operators
+    /// free only what ends with the process, and took a third of the time of `litesnn --version`.
+    pub fn end(self) -> ! {
+        // SAFETY: runs no code of this process. stdout is flushed by `output::conclude`.
+        unsafe { libc::_exit(self as i32) }
     }
 }
 

@@ -45,22 +45,22 @@ use litesnn_framework::ground::threads;
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
 
-/// Runs the command line of this process, with the plugins that are linked into it. Call it first
-/// thing in `main`.
-pub fn command() -> std::process::ExitCode {
+/// Runs the command line of this process, with the plugins that are linked into it, and ends the
+/// process. Call it first thing in `main`.
+pub fn command() -> ! {
     litesnn_framework::ground::device::prepare_process();
     // A refused tensor operation panics in tch; trials catch it, and the message reaches the user
     // as an error.
     std::panic::set_hook(Box::new(|_| {}));
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(answer) => return answered(&answer).into(),
+        Err(answer) => answered(&answer).end(),
     };
     let outcome = std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Failure::internal(text.unwrap_or("unknown failure")))
     });
-    output::conclude(outcome.unwrap_or_else(Failure::print)).into()
+    output::conclude(outcome.unwrap_or_else(Failure::print)).end()
 }
 
 /// What clap itself says: help and the version on stdout, a mistake in the command line on stderr.
@@ -76,7 +76,14 @@ fn answered(answer: &clap::Error) -> Exit {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
-    if matches!(arguments.command, Command::Run(_) | Command::Trial(_) | Command::Bench(_)) {
+    let threads = match &arguments.command {
+        Command::Run(options) => Some(options.threads),
+        Command::Trial(options) => Some(options.threads),
+        Command::Bench(options) => Some(options.threads),
+        _ => None,
+    };
+    // One thread waits for no other.
+    if threads.is_some_and(|threads| threads != Some(1)) {
         threads::sleep_while_waiting();
     }
     litesnn_framework::plugin::check_registry()?;

@@ -6,11 +6,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // For who reads the log of the tests.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
 use litesnn_conformance::{Surroundings, Verdict, checks};
 use litesnn_framework::plugin::{check_registry, registered};
 use litesnn_plugins as _;
+
+/// Seconds after which the log names a rule.
+const LONG: f64 = 5.0;
 
 fn main() -> std::process::ExitCode {
     check_registry().expect("the plugins are linked, each once");
@@ -20,8 +24,13 @@ fn main() -> std::process::ExitCode {
     let checks = registered().into_iter().flat_map(|plugin| checks(plugin, &beside));
     let trials = checks.map(|check| {
         Trial::test(check.name(), move || {
+            let begin = Instant::now();
             if let Verdict::Skipped(why) = check.run().map_err(|broken| broken.to_string())? {
                 eprintln!("test skipped: {}: {why}", check.name());
+            }
+            let seconds = begin.elapsed().as_secs_f64();
+            if seconds > LONG {
+                eprintln!("{}: {seconds:.1} s", check.name());
             }
             Ok(())
         })

@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind as Element, Tensor};
 
 use crate::subject::{Made, Subject, clear, first_of};
-use crate::workbench::{self, finite, number, same, works};
+use crate::workbench::{self, Extent, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream, counted};
 use litesnn_framework::network::cost::CostModel;
 use litesnn_framework::network::{
     Activity, CompressedWeight, Compressor, CostConstants, Decision, Decisions, Input, LayerShape, LayerSpec, Place,
-    Population, SynapseLayer, Technique, Techniques, TimestepSearcher,
+    Population, SearchSpace, SynapseLayer, Technique, Techniques, TimestepSearcher,
 };
 use litesnn_framework::plugin::Kind;
 use litesnn_framework::train::{Checkpoint, Optimizer};
@@ -647,29 +647,37 @@ fn composed(first: &Made<Boxed>, second: &Made<Boxed>) -> Kept {
 }
 
 fn search(subject: &Subject) -> Kept {
-    let spaces = subject.spaces()?;
-    let timesteps = subject.beside::<Box<dyn TimestepSearcher>>(Kind::Timesteps)?;
     subject.beside::<Box<dyn Optimizer>>(Kind::Optimizer)?;
-    let made = subject.examples::<Boxed>()?.remove(0);
-    let pairs =
-        subject.others(Kind::Optimizer).flat_map(|optimizer| spaces.iter().map(move |space| (optimizer, space)));
-    for (optimizer, space) in pairs {
-        let optimizer = first_of::<Box<dyn Optimizer>>(optimizer)?;
-        if optimizer.plugin.needs_paths() && !space.plugin.runs_paths() {
-            continue;
+    let optimizers = subject.others(Kind::Optimizer).map(first_of).collect::<Kept<Vec<Made<Box<dyn Optimizer>>>>>()?;
+    for space in subject.spaces()? {
+        optimizers.iter().try_for_each(|optimizer| searches(subject, optimizer, &space))?;
+    }
+    // What a space has in other settings, such as a second head, in one search without candidates.
+    if let Some(optimizer) = optimizers.iter().find(|optimizer| optimizer.plugin.trains(1).is_none()) {
+        for space in subject.spaces_otherwise()? {
+            searches(subject, optimizer, &space)?;
         }
-        let sections = workbench::Sections {
-            space: space.named(),
-            compressor: vec![made.named()],
-            timesteps: timesteps.named(),
-            optimizer: optimizer.named(),
-        };
-        let folder = workbench::folder()?;
-        let what =
-            format!("a trial with {} and the optimizer `{}` in `{}` runs", made.shown, optimizer.name, space.name);
-        works(workbench::trial(&sections, 0, 2, None, folder.path()), what)?;
     }
     Ok(())
+}
+
+fn searches(subject: &Subject, optimizer: &Made<Box<dyn Optimizer>>, space: &Made<Box<dyn SearchSpace>>) -> Kept {
+    if optimizer.plugin.needs_paths() && !space.plugin.runs_paths() {
+        return Ok(());
+    }
+    let made = subject.examples::<Boxed>()?.remove(0);
+    let sections = workbench::Sections {
+        space: space.named(),
+        compressor: vec![made.named()],
+        timesteps: subject.beside::<Box<dyn TimestepSearcher>>(Kind::Timesteps)?.named(),
+        optimizer: optimizer.named(),
+    };
+    let folder = workbench::folder()?;
+    let what = format!(
+        "a trial with {} and the optimizer `{}` in `{}` with {} runs",
+        made.shown, optimizer.name, space.name, space.shown
+    );
+    works(workbench::trial(&sections, 0, Extent::SHORT, folder.path()), what).map(|_| ())
 }
 
 fn extremes(subject: &Subject) -> Kept {

@@ -21,7 +21,8 @@
 //!
 //! What needs other plugins (a search needs a data set, a space, a timestep searcher and an
 //! optimizer) takes the first registered one of each kind; the data are a few images that the kit
-//! makes itself.
+//! makes itself. Another plugin is taken as in its first example, hundreds of times in all: the first
+//! example of a space is its smallest.
 
 pub mod compressor;
 pub mod dataset;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tch::Tensor;
 
 use crate::subject::{Made, Subject, clear, first_of};
-use crate::workbench::{self, Ran, Sections, same, works};
+use crate::workbench::{self, Extent, Ran, Sections, same, works};
 use crate::{Kept, Law, Stop, broken, guarded, require};
 use litesnn_framework::Error;
 use litesnn_framework::ground::Role;
@@ -36,8 +36,8 @@ pub const LAWS: &[Law] = &[
 
 type Boxed = Box<dyn Optimizer>;
 
-/// Epochs of a search: more than the warm-up of a timestep searcher's example.
-const EPOCHS: usize = 3;
+/// A search that is longer than the warm-up of a timestep searcher's example.
+const WARM: Extent = Extent { search: 3, ..Extent::SHORT };
 
 /// A search space, a timestep searcher that searches, and a compressor of each kind of thing that an
 /// optimizer decides: by parameters of each role, and by masks that it writes.
@@ -105,9 +105,9 @@ impl Field {
     }
 }
 
-fn run(sections: &Sections, seed: u64, epochs: usize, what: &str) -> Kept<Ran> {
+fn run(sections: &Sections, seed: u64, extent: Extent, what: &str) -> Kept<Ran> {
     let folder = workbench::folder()?;
-    works(workbench::trial(sections, seed, epochs, None, folder.path()), format!("{what}, a trial runs"))
+    works(workbench::trial(sections, seed, extent, folder.path()), format!("{what}, a trial runs"))
 }
 
 fn search(subject: &Subject) -> Kept {
@@ -119,7 +119,7 @@ fn search(subject: &Subject) -> Kept {
 
 fn searches(subject: &Subject, field: &Field) -> Kept {
     for made in subject.examples::<Boxed>()? {
-        let ran = run(&field.sections(&made, true), 0, EPOCHS, &format!("with {}", made.shown))?;
+        let ran = run(&field.sections(&made, true), 0, WARM, &format!("with {}", made.shown))?;
         let max = field.timesteps.plugin.max();
         let steps = ran.design.timesteps;
         require((1..=max).contains(&steps), format!("a design of 1 to {max} timesteps"), steps.to_string())?;
@@ -156,14 +156,16 @@ fn same_seed(subject: &Subject) -> Kept {
     let field = field(subject)?;
     let made = subject.examples::<Boxed>()?.remove(0);
     let sections = field.sections(&made, true);
-    let (first, second) = (run(&sections, 5, 2, "once")?, run(&sections, 5, 2, "again")?);
+    let extent = Extent { parameters: true, ..Extent::SHORT };
+    let (first, second) = (run(&sections, 5, extent, "once")?, run(&sections, 5, extent, "again")?);
     alike(&first, &second, "run twice with one seed")
 }
 
 fn roles(subject: &Subject) -> Kept {
     let field = field(subject)?;
     for made in subject.examples::<Boxed>()? {
-        let ran = run(&field.sections(&made, true), 0, EPOCHS, &format!("with {}", made.shown))?;
+        let extent = Extent { parameters: true, ..WARM };
+        let ran = run(&field.sections(&made, true), 0, extent, &format!("with {}", made.shown))?;
         let beginning = field.beginning(0)?;
         let present: BTreeSet<Role> = beginning.values().map(|(role, _)| *role).collect();
         let mut moved = BTreeSet::new();
@@ -200,18 +202,19 @@ fn resume(subject: &Subject) -> Kept {
     let field = field(subject)?;
     let made = subject.examples::<Boxed>()?.remove(0);
     let sections = field.sections(&made, true);
-    let whole = run(&sections, 2, EPOCHS, "without interruption")?;
+    let extent = Extent { parameters: true, ..WARM };
+    let whole = run(&sections, 2, extent, "without interruption")?;
     // Two batches an epoch: in the middle of an epoch, at its end, and later.
     for batches in [1, 4, 2 * (whole.epochs.len() - 1) - 1] {
         let folder = workbench::folder()?;
-        match workbench::trial(&sections, 2, EPOCHS, Some(batches), folder.path()) {
+        match workbench::trial(&sections, 2, Extent { stop_after: Some(batches), ..extent }, folder.path()) {
             Err(Error::Interrupted) => {}
             Err(error) => {
                 return Err(broken(format!("stopped after {batches} batches, it says so"), error.to_string()));
             }
             Ok(_) => return Err(broken(format!("it stops after {batches} batches"), "it goes on to the end")),
         }
-        let rest = workbench::trial(&sections, 2, EPOCHS, None, folder.path());
+        let rest = workbench::trial(&sections, 2, extent, folder.path());
         let rest = works(rest, format!("stopped after {batches} batches, it goes on"))?;
         let from = whole.epochs.len() - rest.epochs.len();
         let tail = Ran { design: whole.design.clone(), epochs: clone(&whole.epochs[from..]) };
@@ -230,7 +233,7 @@ fn clone(epochs: &[(Stage, BTreeMap<String, Tensor>)]) -> Vec<(Stage, BTreeMap<S
 fn without_compressors(subject: &Subject) -> Kept {
     let field = field(subject)?;
     let made = subject.examples::<Boxed>()?.remove(0);
-    let ran = run(&field.sections(&made, false), 0, 2, "without compressors")?;
+    let ran = run(&field.sections(&made, false), 0, Extent::SHORT, "without compressors")?;
     require(ran.design.compression.is_empty(), "no decisions of compressors", format!("{:?}", ran.design.compression))
 }
 
@@ -239,7 +242,7 @@ fn extremes(subject: &Subject) -> Kept {
     for (setting, made) in subject.extremes::<Boxed>()? {
         let folder = workbench::folder()?;
         let sections = field.sections(&made, true);
-        let ran = guarded(|| workbench::trial(&sections, 0, 2, None, folder.path()));
+        let ran = guarded(|| workbench::trial(&sections, 0, Extent::SHORT, folder.path()));
         match ran.map_err(|panic| broken(format!("{setting} works or is refused"), format!("it panicked: {panic}")))? {
             Ok(_) => {}
             Err(error) => clear(&setting, &error.to_string())?,

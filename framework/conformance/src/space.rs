@@ -194,80 +194,86 @@ fn gradients(subject: &Subject) -> Kept {
 }
 
 fn same_seed(subject: &Subject) -> Kept {
-    let made = subject.examples::<Boxed>()?.remove(0);
-    let images = images(4, 1, 12);
-    let mut seen: Vec<Tensor> = Vec::new();
-    for round in 0..2 {
-        let mut index = 0;
-        both(&made, 1, 12, |what, network, parameters| {
-            let logits = network.forward(&images, &pass(2, true, false)).logits;
-            for tensor in parameters.named().map(|(_, tensor)| tensor).chain([&logits]) {
-                if round == 0 {
-                    seen.push(tensor.detach().copy());
-                } else {
-                    let alike = seen.get(index).is_some_and(|before| same(before, &tensor.detach()));
-                    require(alike, format!("{what}: the same tensors and logits from the same seed"), "others")?;
+    for made in subject.examples::<Boxed>()? {
+        let images = images(4, 1, 12);
+        let mut seen: Vec<Tensor> = Vec::new();
+        for round in 0..2 {
+            let mut index = 0;
+            both(&made, 1, 12, |what, network, parameters| {
+                let logits = network.forward(&images, &pass(2, true, false)).logits;
+                for tensor in parameters.named().map(|(_, tensor)| tensor).chain([&logits]) {
+                    if round == 0 {
+                        seen.push(tensor.detach().copy());
+                    } else {
+                        let alike = seen.get(index).is_some_and(|before| same(before, &tensor.detach()));
+                        require(alike, format!("{what}: the same tensors and logits from the same seed"), "others")?;
+                    }
+                    index += 1;
                 }
-                index += 1;
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
+        }
+        let other = supernet(&made, 1, 12, 2)?;
+        let differs = other.parameters.named().zip(&seen).any(|((_, tensor), before)| !same(tensor, before));
+        require(differs, "another seed gives other weights", "the same ones")?;
     }
-    let other = supernet(&made, 1, 12, 2)?;
-    let differs = other.parameters.named().zip(&seen).any(|((_, tensor), before)| !same(tensor, before));
-    require(differs, "another seed gives other weights", "the same ones")
+    Ok(())
 }
 
 fn save_and_load(subject: &Subject) -> Kept {
-    let made = subject.examples::<Boxed>()?.remove(0);
-    let images = images(4, 1, 12);
-    let evaluate = |network: &dyn Network| tch::no_grad(|| network.forward(&images, &pass(2, false, false)).logits);
-    let through = |parameters: &Parameters, into: &Parameters| -> Kept {
-        let mut checkpoint = Checkpoint::default();
-        checkpoint.take_parameters(parameters);
-        let folder = workbench::folder()?;
-        works(checkpoint.write(folder.path()), "a checkpoint is written")?;
-        let stored = Checkpoint::newest(folder.path()).0.ok_or_else(|| broken("a checkpoint", "there is none"))?;
-        stored.restore_parameters(into).map_err(|why| broken("the seed changes no name and no shape", why))
-    };
-    let what = "everything that the logits depend on is a tensor of `build`, running statistics included";
-    let (trained, loaded) = (supernet(&made, 1, 12, 1)?, supernet(&made, 1, 12, 2)?);
-    // Running statistics move.
-    trained.supernet.forward(&images, &pass(2, true, false));
-    through(&trained.parameters, &loaded.parameters)?;
-    let alike = same(&evaluate(as_network(&trained)), &evaluate(as_network(&loaded)));
-    require(alike, format!("supernet: {what}"), "other logits after loading")?;
-    // Two seeds may decode to two designs.
-    let design = workbench::design(trained.supernet.as_ref(), 2);
-    let build = |seed| {
-        let built = workbench::network(made.plugin.as_ref(), &design, &workbench::information(1, 12), &[], seed);
-        works(built, "the network of a decoded design")
-    };
-    let ((trained, from), (loaded, into)) = (build(1)?, build(2)?);
-    trained.forward(&images, &pass(2, true, false));
-    through(&from, &into)?;
-    let alike = same(&evaluate(trained.as_ref()), &evaluate(loaded.as_ref()));
-    require(alike, format!("network: {what}"), "other logits after loading")
+    for made in subject.examples::<Boxed>()? {
+        let images = images(4, 1, 12);
+        let evaluate = |network: &dyn Network| tch::no_grad(|| network.forward(&images, &pass(2, false, false)).logits);
+        let through = |parameters: &Parameters, into: &Parameters| -> Kept {
+            let mut checkpoint = Checkpoint::default();
+            checkpoint.take_parameters(parameters);
+            let folder = workbench::folder()?;
+            works(checkpoint.write(folder.path()), "a checkpoint is written")?;
+            let stored = Checkpoint::newest(folder.path()).0.ok_or_else(|| broken("a checkpoint", "there is none"))?;
+            stored.restore_parameters(into).map_err(|why| broken("the seed changes no name and no shape", why))
+        };
+        let what = "everything that the logits depend on is a tensor of `build`, running statistics included";
+        let (trained, loaded) = (supernet(&made, 1, 12, 1)?, supernet(&made, 1, 12, 2)?);
+        // Running statistics move.
+        trained.supernet.forward(&images, &pass(2, true, false));
+        through(&trained.parameters, &loaded.parameters)?;
+        let alike = same(&evaluate(as_network(&trained)), &evaluate(as_network(&loaded)));
+        require(alike, format!("supernet: {what}"), "other logits after loading")?;
+        // Two seeds may decode to two designs.
+        let design = workbench::design(trained.supernet.as_ref(), 2);
+        let build = |seed| {
+            let built = workbench::network(made.plugin.as_ref(), &design, &workbench::information(1, 12), &[], seed);
+            works(built, "the network of a decoded design")
+        };
+        let ((trained, from), (loaded, into)) = (build(1)?, build(2)?);
+        trained.forward(&images, &pass(2, true, false));
+        through(&from, &into)?;
+        let alike = same(&evaluate(trained.as_ref()), &evaluate(loaded.as_ref()));
+        require(alike, format!("network: {what}"), "other logits after loading")?;
+    }
+    Ok(())
 }
 
 fn batch(subject: &Subject) -> Kept {
-    let made = subject.examples::<Boxed>()?.remove(0);
-    let all = images(6, 1, 12);
-    both(&made, 1, 12, |what, network, _| {
-        tch::no_grad(|| {
-            // The same image in the same place, beside others: the same arithmetic.
-            let with = |others: i64| {
-                let images = Tensor::cat(&[all.narrow(0, 0, 1), all.narrow(0, others, 2)], 0);
-                network.forward(&images, &pass(3, false, false)).logits.select(1, 0)
-            };
-            let apart = number(&(with(1) - with(3)).abs().max());
-            require(
-                apart < 1e-5,
-                format!("{what}: the same logits beside other images"),
-                format!("they differ by {apart}"),
-            )
-        })
-    })
+    for made in subject.examples::<Boxed>()? {
+        let all = images(6, 1, 12);
+        both(&made, 1, 12, |what, network, _| {
+            tch::no_grad(|| {
+                // The same image in the same place, beside others: the same arithmetic.
+                let with = |others: i64| {
+                    let images = Tensor::cat(&[all.narrow(0, 0, 1), all.narrow(0, others, 2)], 0);
+                    network.forward(&images, &pass(3, false, false)).logits.select(1, 0)
+                };
+                let apart = number(&(with(1) - with(3)).abs().max());
+                require(
+                    apart < 1e-5,
+                    format!("{what}: the same logits beside other images"),
+                    format!("they differ by {apart}"),
+                )
+            })
+        })?;
+    }
+    Ok(())
 }
 
 fn decode(subject: &Subject) -> Kept {
@@ -454,31 +460,34 @@ fn parameters(subject: &Subject) -> Kept {
 }
 
 fn compressors(subject: &Subject) -> Kept {
-    let made = subject.examples::<Boxed>()?.remove(0);
-    let info = workbench::information(1, 12);
-    let images = images(6, 1, 12);
-    for other in subject.others(Kind::Compressor) {
-        let other = first_of::<Box<dyn Compressor>>(other)?;
-        let stack = [(other.name, other.plugin.as_ref())];
-        let what = format!("with compressor `{}`", other.name);
-        let searched =
-            works(workbench::supernet(made.plugin.as_ref(), &info, None, &stack, 1), format!("{what}, a supernet"))?;
-        let design = workbench::design(searched.supernet.as_ref(), 2);
-        let built = workbench::network(made.plugin.as_ref(), &design, &info, &stack, 1);
-        let (network, parameters) = works(built, format!("{what}, the network of its design"))?;
-        for (part, network, parameters) in
-            [("supernet", as_network(&searched), &searched.parameters), ("network", network.as_ref(), &parameters)]
-        {
-            let response = network.forward(&images, &pass(2, true, true));
-            logits(&response, 2, 6, &format!("{what}, {part}"))?;
-            let loss = loss(network, &response, 2);
-            works(loss.f_backward().map_err(Error::from), format!("{what}, {part}: backward runs"))?;
-            let cut = parameters.trainable().iter().find(|parameter| !parameter.tensor.grad().defined());
-            let name = cut.map_or("", |parameter| parameter.name.as_str());
-            require(name.is_empty(), format!("{what}, {part}: gradients everywhere"), format!("none at `{name}`"))?;
-            // Not every compressor has removed anything before it is trained.
-            let touched = network.layers().iter().any(|layer| layer.weight.is_compressed(Techniques::ALL));
-            require(touched, format!("{what}, {part}: layers that are compressed"), "there are none")?;
+    for made in subject.examples::<Boxed>()? {
+        let info = workbench::information(1, 12);
+        let images = images(6, 1, 12);
+        for other in subject.others(Kind::Compressor) {
+            let other = first_of::<Box<dyn Compressor>>(other)?;
+            let stack = [(other.name, other.plugin.as_ref())];
+            let what = format!("with compressor `{}`", other.name);
+            let searched = works(
+                workbench::supernet(made.plugin.as_ref(), &info, None, &stack, 1),
+                format!("{what}, a supernet"),
+            )?;
+            let design = workbench::design(searched.supernet.as_ref(), 2);
+            let built = workbench::network(made.plugin.as_ref(), &design, &info, &stack, 1);
+            let (network, parameters) = works(built, format!("{what}, the network of its design"))?;
+            for (part, network, parameters) in
+                [("supernet", as_network(&searched), &searched.parameters), ("network", network.as_ref(), &parameters)]
+            {
+                let response = network.forward(&images, &pass(2, true, true));
+                logits(&response, 2, 6, &format!("{what}, {part}"))?;
+                let loss = loss(network, &response, 2);
+                works(loss.f_backward().map_err(Error::from), format!("{what}, {part}: backward runs"))?;
+                let cut = parameters.trainable().iter().find(|parameter| !parameter.tensor.grad().defined());
+                let name = cut.map_or("", |parameter| parameter.name.as_str());
+                require(name.is_empty(), format!("{what}, {part}: gradients everywhere"), format!("none at `{name}`"))?;
+                // Not every compressor has removed anything before it is trained.
+                let touched = network.layers().iter().any(|layer| layer.weight.is_compressed(Techniques::ALL));
+                require(touched, format!("{what}, {part}: layers that are compressed"), "there are none")?;
+            }
         }
     }
     Ok(())

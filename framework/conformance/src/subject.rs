@@ -81,18 +81,19 @@ pub(super) fn make<P: DeserializeOwned>(descriptor: &'static Descriptor, setting
 /// The first example of a plugin.
 pub(super) fn first_of<P: DeserializeOwned>(descriptor: &'static Descriptor) -> Kept<Made<P>> {
     let example = descriptor.examples.first().ok_or_else(|| broken("an example", "there is none"))?;
-    let read = settings_of(descriptor, example).and_then(|settings| make(descriptor, &settings));
-    read.map_err(|why| broken("the first example reads", why))
+    read(descriptor, example)
+}
+
+/// A plugin as in an example.
+fn read<P: DeserializeOwned>(descriptor: &'static Descriptor, example: &str) -> Kept<Made<P>> {
+    let made = settings_of(descriptor, example).and_then(|settings| make(descriptor, &settings));
+    made.map_err(|why| broken(format!("the example reads: {}", example.replace('\n', " ")), why))
 }
 
 impl Subject {
     /// The plugin as in each of its examples.
     pub(super) fn examples<P: DeserializeOwned>(&self) -> Kept<Vec<Made<P>>> {
-        let read = |example: &&str| {
-            let made = settings_of(self.plugin, example).and_then(|settings| make(self.plugin, &settings));
-            made.map_err(|why| broken(format!("the example reads: {}", example.replace('\n', " ")), why))
-        };
-        let all = self.plugin.examples.iter().map(read).collect::<Kept<Vec<_>>>()?;
+        let all = self.plugin.examples.iter().map(|example| read(self.plugin, example)).collect::<Kept<Vec<_>>>()?;
         require(!all.is_empty(), "an example", "there is none")?;
         Ok(all)
     }
@@ -113,6 +114,13 @@ impl Subject {
         let mut all = registered.map(|plugin| first_of(plugin)).collect::<Kept<Vec<Made<Box<dyn SearchSpace>>>>>()?;
         all.sort_by_key(|space| space.plugin.fixed().is_some());
         if all.is_empty() { Err(Stop::Skipped("no space is registered".into())) } else { Ok(all) }
+    }
+
+    /// Every registered search space, as in its other examples.
+    pub(super) fn spaces_otherwise(&self) -> Kept<Vec<Made<Box<dyn SearchSpace>>>> {
+        let registered = self.beside.plugins.iter().filter(|plugin| plugin.kind == Kind::Space);
+        let others = registered.flat_map(|plugin| plugin.examples.iter().skip(1).map(|example| read(plugin, example)));
+        others.collect()
     }
 
     /// All other plugins of a kind.

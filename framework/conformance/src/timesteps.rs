@@ -3,7 +3,7 @@
 use tch::{Device, Kind as Element};
 
 use crate::subject::{Made, Subject, clear, first_of};
-use crate::workbench::{self, finite, number, same, works};
+use crate::workbench::{self, Extent, finite, number, same, works};
 use crate::{Kept, Law, broken, guarded, require};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{TimestepGate, TimestepSearcher, exceedance};
@@ -325,7 +325,7 @@ fn search(subject: &Subject) -> Kept {
         let folder = workbench::folder()?;
         let what =
             format!("a trial with {} and the optimizer `{}` in `{}` runs", made.shown, optimizer.name, space.name);
-        let ran = works(workbench::trial(&sections, 0, 2, None, folder.path()), what)?;
+        let ran = works(workbench::trial(&sections, 0, Extent::SHORT, folder.path()), what)?;
         let (found, max) = (ran.design.timesteps, made.plugin.max());
         require((1..=max).contains(&found), format!("a design of 1 to {max} timesteps"), found.to_string())?;
     }

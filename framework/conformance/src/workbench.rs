@@ -130,22 +130,35 @@ pub(super) struct Sections {
     pub(super) optimizer: Value,
 }
 
+/// Epochs of retraining, which the stages of an optimizer may share: one for each kind of decision.
+const RETRAIN: usize = 4;
+
+/// How much of a trial is run, and what is kept of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// Epochs of the search.
+    pub(super) search: usize,
+    /// After so many batches it is interrupted.
+    pub(super) stop_after: Option<usize>,
+    /// Whether the parameters are kept after every epoch, for which its checkpoint is read.
+    pub(super) parameters: bool,
+}
+
+impl Extent {
+    /// Every stage, and an epoch of the search after another: for whether it runs.
+    pub(super) const SHORT: Extent = Extent { search: 2, stop_after: None, parameters: false };
+}
+
 /// What is left of a trial.
 pub(super) struct Ran {
     pub(super) design: Design,
-    /// The stages in the order in which they ran, with the parameters after each of their epochs.
+    /// The stages in the order in which they ran, with the parameters after each of their epochs
+    /// where they are kept.
     pub(super) epochs: Vec<(Stage, BTreeMap<String, Tensor>)>,
 }
 
-/// Runs a whole trial on the stripes: search, retraining, evaluation. `stop_after` so many batches
-/// it is interrupted.
-pub(super) fn trial(
-    sections: &Sections,
-    seed: u64,
-    epochs: usize,
-    stop_after: Option<usize>,
-    folder: &Path,
-) -> Result<Ran> {
+/// Runs a whole trial on the stripes: search, retraining, evaluation.
+pub(super) fn trial(sections: &Sections, seed: u64, extent: Extent, folder: &Path) -> Result<Ran> {
     let manifest = json!({
         "experiment": { "name": "conformance", "seeds": [seed] },
         "dataset": { "conformance-stripes": {} },
@@ -153,8 +166,8 @@ pub(super) fn trial(
         "compressor": sections.compressor,
         "timesteps": sections.timesteps,
         "optimizer": sections.optimizer,
-        "search": { "epochs": epochs, "batch_size": 6, "learning_rate": 0.05 },
-        "retrain": { "epochs": 4, "batch_size": 6, "learning_rate": 0.05 },
+        "search": { "epochs": extent.search, "batch_size": 6, "learning_rate": 0.05 },
+        "retrain": { "epochs": RETRAIN, "batch_size": 6, "learning_rate": 0.05 },
     });
     let unread = |error: serde_json::Error| Error::Plugin {
         kind: "manifest",
@@ -183,7 +196,12 @@ pub(super) fn trial(
         trials: vec![trial],
         comparisons: Vec::new(),
     };
-    let watch = Watch { stop: AtomicBool::new(false), left: Cell::new(stop_after), folder, epochs: RefCell::default() };
+    let watch = Watch {
+        stop: AtomicBool::new(false),
+        left: Cell::new(extent.stop_after),
+        parameters: extent.parameters.then_some(folder),
+        epochs: RefCell::default(),
+    };
     let context = Context {
         store: DataStore::new(Vec::new()),
         device: Device::Cpu,
@@ -199,11 +217,12 @@ pub(super) fn trial(
     Ok(Ran { design: Design::read(&agenda.tasks[0].folder.join(files::DESIGN))?, epochs: watch.epochs.into_inner() })
 }
 
-/// Keeps the parameters of every epoch, and stops the trial when it is told to.
+/// Keeps what a trial does epoch by epoch, and stops it when it is told to.
 struct Watch<'a> {
     stop: AtomicBool,
     left: Cell<Option<usize>>,
-    folder: &'a Path,
+    /// The folder of the runs, where parameters are kept.
+    parameters: Option<&'a Path>,
     epochs: RefCell<Vec<(Stage, BTreeMap<String, Tensor>)>>,
 }
 
@@ -216,22 +235,29 @@ impl Observer for Watch<'_> {
                 self.stop.store(left == Some(0), Ordering::Relaxed);
             }
             Event::Epoch { row, .. } => {
-                // The only trial of the only experiment; its checkpoint is written before the
-                // event.
-                let trial = std::fs::read_dir(self.folder.join("conformance")).ok().and_then(|mut all| all.next());
-                let checkpoint =
-                    trial.and_then(|entry| Checkpoint::newest(&entry.ok()?.path().join(files::CHECKPOINT)).0);
-                let tensors = checkpoint.map(|checkpoint| checkpoint.tensors).unwrap_or_default();
-                self.epochs.borrow_mut().push((row.stage.clone(), tensors));
+                let tensors = self.parameters.and_then(checkpoint).map(|checkpoint| checkpoint.tensors);
+                self.epochs.borrow_mut().push((row.stage.clone(), tensors.unwrap_or_default()));
             }
             _ => {}
         }
     }
 }
 
-/// A folder for one check.
+/// The newest checkpoint of the only trial of the only experiment. It is written before the event of
+/// its epoch.
+fn checkpoint(runs: &Path) -> Option<Checkpoint> {
+    let trial = std::fs::read_dir(runs.join("conformance")).ok()?.next()?.ok()?;
+    Checkpoint::newest(&trial.path().join(files::CHECKPOINT)).0
+}
+
+/// Where Linux has a file system in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// A folder for one check, in memory where there is such a file system: what a trial leaves waits for
+/// the disk dozens of times, and no rule is about a disk.
 pub(super) fn folder() -> Kept<tempfile::TempDir> {
-    tempfile::tempdir().map_err(|error| Stop::Skipped(format!("no folder for temporary files: {error}")))
+    let folder = tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir());
+    folder.map_err(|error| Stop::Skipped(format!("no folder for temporary files: {error}")))
 }
 
 /// Turns an error of what has to work into a broken rule.

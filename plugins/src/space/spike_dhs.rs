@@ -119,9 +119,9 @@ register! {
     summary: "cells of spiking nodes, a 3x3 convolution, a skip or another operation on every edge",
     paper: "Che et al., SpikeDHS, NeurIPS 2022; Liu et al., LitE-SNN, IJCAI 2024",
     examples: [
-        "[space.spike-dhs]\ncells = [0, 1, 2]\nnodes = 3\nchannels = { search = 4, retrain = 8 }\nstem_stride = 2",
-        "[space.spike-dhs]\ncells = [0, 1]\nnodes = 2\nchannels = { search = 2, retrain = 3 }\noperations = [\"conv3x3\", \"conv5x5\", \"conv1x1\", \"separable3x3\", \"average-pool3x3\", \"skip\", \"none\"]",
-        "[space.spike-dhs]\nnodes = 4\nfinal_nodes = 3\nskip = \"convolution\"\nclassifier = \"normalised\"",
+        "[space.spike-dhs]\ncells = [0, 1]\nnodes = 2\nchannels = { search = 4, retrain = 8 }\nstem_stride = 2\nauxiliary = 0",
+        "[space.spike-dhs]\ncells = [0, 1, 2]\nnodes = 3\nchannels = { search = 2, retrain = 3 }\noperations = [\"conv3x3\", \"conv5x5\", \"conv1x1\", \"separable3x3\", \"average-pool3x3\", \"skip\", \"none\"]",
+        "[space.spike-dhs]\ncells = [0, 1]\nnodes = 4\nfinal_nodes = 3\nchannels = { search = 2, retrain = 4 }\nskip = \"convolution\"\nclassifier = \"normalised\"",
     ],
     file: "spike_dhs.rs",
 }

@@ -105,10 +105,11 @@ fn every_rule_has_a_plugin_that_breaks_it() {
 fn a_plugin_that_is_not_told_of_breaks_the_general_rules() {
     let plugin = &compressor::FAULTY;
     let good = plugin.examples[0];
+    let of_compressors: Vec<&str> = laws(Kind::Compressor).iter().map(|law| law.name).collect();
     let changed = |change: fn(&mut Descriptor)| {
         let mut descriptor = Descriptor { ..*plugin };
         change(&mut descriptor);
-        let found = broken(Box::leak(Box::new(descriptor)), &[]);
+        let found = broken(Box::leak(Box::new(descriptor)), &of_compressors);
         assert!(!found.is_empty());
         found[0].clone()
     };
@@ -126,7 +127,7 @@ fn a_plugin_that_is_not_told_of_breaks_the_general_rules() {
     assert!(law == "examples" && message.contains("`bits` is 9, and has to be 1 to 8"), "{message}");
     assert!(good.contains("faulty"));
     let (law, message) = (compressor::deaf(), "the key is ignored without a word");
-    let found = broken(law, &["search", "composition"]);
+    let found = broken(law, &of_compressors);
     assert!(found.iter().any(|(law, told)| *law == "settings" && told.contains(message)), "{found:?}");
     let found = broken(compressor::secretive(), &["search", "composition"]);
     let message = "`off`: its schema tells the default";

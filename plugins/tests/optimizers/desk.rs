@@ -53,6 +53,8 @@ pub struct Desk {
 impl Desk {
     /// The tiny manifest with other settings, `KEY=VALUE`.
     pub fn new(set: &[&str]) -> Desk {
+        // The tests run side by side.
+        tch::set_num_threads(1);
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("tiny.toml");
         std::fs::write(&manifest, TINY).unwrap();

@@ -63,7 +63,8 @@ fn library(source: &str, defines: &[(&str, i64)]) -> PathBuf {
         options.push("-fsanitize=address".to_owned());
     }
     let digest = blake3::hash(format!("{}\n{prelude}\n{source}", options.join(" ")).as_bytes()).to_hex();
-    let folder = std::env::temp_dir().join("litesnn-kernels-on-the-host");
+    // Beside the program of the tests: what is temporary may not outlive them.
+    let folder = std::env::current_exe().expect("this test").with_file_name("litesnn-kernels-on-the-host");
     let path = folder.join(format!("{}.so", &digest[..32]));
     if path.exists() {
         return path;
