@@ -22,8 +22,8 @@ use built::PretendedDevice;
 use counts::{Counts, Report};
 use libtest_mimic::{Arguments, Trial as Test};
 use support::{
-    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, stdout, succeed,
-    table, trial,
+    all_numbers, assert_all_same, floats, folders, litesnn, manifest, root, run, run_until, signal, stderr, stdout,
+    succeed, table, trial,
 };
 
 /// What a steady step of the paper's network may ask of a device, by its work.
@@ -103,6 +103,11 @@ fn main() -> ExitCode {
         );
     }
     add("evaluation_is_timed".into(), Box::new(evaluation));
+    add("a_kernel_that_is_not_compiled_ends_a_trial_with_what_the_compiler_said".into(), Box::new(broken_kernel));
+    add(
+        "without_a_compiler_for_the_device_tensor_operations_train_and_the_run_says_so".into(),
+        Box::new(without_kernels),
+    );
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
@@ -249,6 +254,48 @@ fn evaluation() {
     let report = bench("evaluate");
     assert!(report.all().operations() > 0);
     assert!(report.peak_bytes() > 1 << 20);
+}
+
+/// NVRTC compiles other kernels, and not this one.
+fn broken_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let prelude = folder.path().join("prelude.h");
+    let host = root().join("framework/kernels/host.h");
+    std::fs::write(&prelude, format!("#include \"{}\"\n#pragma GCC poison node_forward\n", host.display())).unwrap();
+    let runs = folder.path().join("runs");
+    let mut command = run_on_device(&manifest("tiny.toml"), &runs);
+    let output = command.args(["--set", "variant=[]"]).env("PRETENDED_PRELUDE", &prelude).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("failed: kernel `node_forward` of `node.cu` cannot be used on cuda:0: NVRTC 13."), "{said}");
+    assert!(said.contains("attempt to use poisoned") && !said.contains("libtorch: "), "{said}");
+    assert!(!said.contains("no kernels on cuda:0"), "others are compiled: {said}");
+    let [folder] = folders(&runs.join("tiny")).into_iter().collect::<Vec<_>>().try_into().expect("one trial");
+    let failed = std::fs::read_to_string(runs.join("tiny").join::<String>(folder).join("failed.json")).unwrap();
+    assert!(failed.contains("attempt to use poisoned") && failed.contains("litesnn doctor"), "{failed}");
+}
+
+/// A prelude that is nowhere is an NVRTC that compiles nothing for this device.
+fn without_kernels() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = run_on_device(&manifest("tiny.toml"), folder.path());
+    let said = stderr(&succeed(command.env("PRETENDED_PRELUDE", "/nowhere/host.h")));
+    let note = "no kernels on cuda:0: neurons, normalisations and weights are computed by tensor operations";
+    assert_eq!(said.matches(note).count(), 1, "once for two trials: {said}");
+    assert!(said.contains("NVRTC 13.") && said.contains("/nowhere/host.h"), "who lacks what: {said}");
+    let log = std::fs::read_to_string(trial(folder.path(), "tiny", "dense").join("log.jsonl")).unwrap();
+    assert!(log.lines().next().unwrap().contains(note), "{log}");
+    let kernels = |command: &mut Command| {
+        let lines = stdout(&succeed(command.args(["doctor", "--device", "cuda"])));
+        lines.lines().find(|line| line.starts_with("kernels")).unwrap_or_else(|| panic!("{lines}")).to_owned()
+    };
+    let without = kernels(on_device().env("PRETENDED_PRELUDE", "/nowhere/host.h"));
+    assert!(without.starts_with("kernels   none, tensor operations in their place (NVRTC 13."), "{without}");
+    let with = kernels(&mut on_device());
+    assert!(
+        with.starts_with("kernels   compiled by NVRTC 13.") && with.ends_with("for compute capability 9.0"),
+        "{with}"
+    );
 }
 
 /// The peak of what tensors hold, beside the estimate of it.

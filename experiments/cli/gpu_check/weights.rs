@@ -54,6 +54,7 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
             see(plugin.name, &named, &mut finding)?;
         }
     }
+    finding.of_kernels(setting);
     finding.figure("cases", cases);
     finding.figure("largest_distance_from_cpu", apart);
     Ok(finding)
