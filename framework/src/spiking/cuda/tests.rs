@@ -148,9 +148,9 @@ fn the_order_of_threads_changes_no_bit() {
 fn kernels_of_both_passes_take_the_order_of_the_thread_that_asks() {
     static TURNS: Kernel = Kernel::new(
         "turns",
-        "static int turns;
+        "static int taken;
          KERNEL(turns, (float *x)) {
-             THREADS { if (threadIdx.x < 3) x[threadIdx.x] = (float)(turns++ % 3); }
+             THREADS { if (threadIdx.x < 3) x[threadIdx.x] = (float)(taken++ % 3); }
          }",
     );
     let turns = || {
