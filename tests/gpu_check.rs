@@ -73,6 +73,27 @@ fn every_part_ends_in_a_line_and_hardware_is_not_made_up() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// A prelude that is nowhere is an NVRTC that compiles nothing for this device.
+#[test]
+fn what_no_kernel_computed_is_not_told_as_right_of_kernels() {
+    let mut command = litesnn();
+    PretendedDevice::built(&root().join("framework"), Path::new(env!("CARGO_TARGET_TMPDIR"))).before(&mut command);
+    command.args(["gpu-check", "--quick", "--part", "neurons"]).env("PRETENDED_PRELUDE", "/nowhere/host.h");
+    let output = command.env("OMP_NUM_THREADS", "1").output().unwrap();
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines[0]["ok"].is_null() && lines[0]["kernels"] == false, "{lines:?}");
+    assert!(lines[0]["message"].as_str().unwrap().starts_with("no kernel has run, "), "{lines:?}");
+    assert!(lines[1]["ok"].is_null() && lines[1]["not_told"] == serde_json::json!(["neurons"]), "{lines:?}");
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+}
+
+#[test]
+fn a_summary_of_nothing_told_says_neither_right_nor_wrong() {
+    let (output, lines) = on_pretended_device(&["--part", "device", "--here"]);
+    assert!(lines[1]["ok"].is_null() && lines[1]["right"] == serde_json::json!([]), "{lines:?}");
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+}
+
 /// A device whose memory is full fails the part that needs it, and no other.
 #[test]
 fn a_part_that_fails_says_why_and_the_next_one_runs() {

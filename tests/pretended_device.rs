@@ -13,6 +13,7 @@ mod counts;
 #[path = "support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,8 +23,8 @@ use built::PretendedDevice;
 use counts::{Counts, Report};
 use libtest_mimic::{Arguments, Trial as Test};
 use support::{
-    all_numbers, assert_all_same, floats, litesnn, manifest, root, run, run_until, signal, stderr, stdout, succeed,
-    table, trial,
+    all_numbers, assert_all_same, floats, folders, litesnn, manifest, root, run, run_until, signal, stderr, stdout,
+    strings, succeed, table, trial,
 };
 
 /// What a steady step of the paper's network may ask of a device, by its work.
@@ -33,11 +34,13 @@ struct Limits {
     operations: u64,
     /// Copies and reads for which the processor waits.
     waits: u64,
+    /// Both as they were before there were kernels (docs/SPEED.md), for who reads the output.
+    before: [u64; 2],
 }
 
 const LIMITS: [Limits; 2] = [
-    Limits { work: "search-step", operations: 6_000, waits: 0 },
-    Limits { work: "retrain-step", operations: 1_500, waits: 0 },
+    Limits { work: "search-step", operations: 6_000, waits: 0, before: [59_554, 357] },
+    Limits { work: "retrain-step", operations: 1_500, waits: 0, before: [7_873, 4] },
 ];
 
 /// Operators that may differ from one call to the next, and do not as they are used here.
@@ -103,6 +106,15 @@ fn main() -> ExitCode {
         );
     }
     add("evaluation_is_timed".into(), Box::new(evaluation));
+    add("a_step_that_cannot_be_a_graph_runs_by_operations_and_says_so".into(), Box::new(without_graphs));
+    add("images_that_do_not_fit_stay_on_the_host_and_train_alike".into(), Box::new(images_on_the_host));
+    add("every_method_of_design_and_a_teacher_run".into(), Box::new(methods));
+    add("early_exit_decides_as_on_the_cpu_and_trains_alike".into(), Box::new(early_exit));
+    add("a_kernel_that_is_not_compiled_ends_a_trial_with_what_the_compiler_said".into(), Box::new(broken_kernel));
+    add(
+        "without_a_compiler_for_the_device_tensor_operations_train_and_the_run_says_so".into(),
+        Box::new(without_kernels),
+    );
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
@@ -145,14 +157,18 @@ fn bench(work: &str) -> Report {
     Report::read(&file)
 }
 
-fn told(work: &str, step: &Counts) -> String {
-    let head = format!("{work}: {} device operations, {} waits", step.operations(), step.waits());
+fn told(Limits { work, before: [operations, waits], .. }: &Limits, step: &Counts) -> String {
+    let head = format!(
+        "{work}: {} device operations (before there were kernels {operations}), {} waits (before {waits})",
+        step.operations(),
+        step.waits()
+    );
     format!("{head}\n{}{}", step.places(), step.most(20))
 }
 
 fn steady(limits: &Limits) {
     let step = bench(limits.work).steady_step();
-    println!("{}", told(limits.work, &step));
+    println!("{}", told(limits, &step));
     let (operations, waits) = (step.operations(), step.waits());
     assert!(operations <= limits.operations, "{operations} operations, and {} are promised", limits.operations);
     assert!(waits <= limits.waits, "{waits} waits, and {} are promised", limits.waits);
@@ -250,6 +266,162 @@ fn evaluation() {
     let report = bench("evaluate");
     assert!(report.all().operations() > 0);
     assert!(report.peak_bytes() > 1 << 20);
+}
+
+/// The device offers graphs, and refuses to record one.
+fn without_graphs() {
+    let version = litesnn_framework::ground::device::libtorch();
+    let numbers: Vec<u32> = version.split('.').filter_map(|number| number.parse().ok()).collect();
+    if numbers < vec![2, 13] {
+        println!("test skipped: graphs of libtorch {version} are CUDA's own, which nothing else can offer");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, refused] = ["plain", "refused"].map(|name| folder.path().join(name));
+    let five_steps = |runs: &Path| {
+        let mut command = run_on_device(&manifest("tiny.toml"), runs);
+        command.args(["--set", "search.batch_size=8", "--set", "retrain.batch_size=8"]);
+        command
+    };
+    let without = stderr(&succeed(&mut five_steps(&plain)));
+    let said = stderr(&succeed(five_steps(&refused).env("PRETENDED_GRAPH", "1")));
+    let note = "steps run one operation at a time, since they cannot be a graph: libtorch: CUDA error: operation not supported";
+    // Every stage of both trials, once for all of its epochs.
+    let stages: usize = ["lite-snn", "dense"]
+        .map(|variant| strings(&table(&trial(&refused, "tiny", variant).join("history.parquet")), "stage"))
+        .map(|stages| stages.into_iter().collect::<BTreeSet<String>>().len())
+        .iter()
+        .sum();
+    assert_eq!((without.matches(note).count(), said.matches(note).count()), (0, stages), "{said}");
+    assert_all_same(&all_numbers(&refused, "tiny"), &all_numbers(&plain, "tiny"));
+    // Where graphs are offered, memory for one is needed.
+    let needs = |graph: bool| {
+        let mut command = on_device();
+        command.arg("plan").arg(manifest("tiny.toml")).args(["--device", "cuda", "--json"]).arg("--runs").arg(&plain);
+        // A batch that outweighs the evaluation of 100 images.
+        command.args(["--set", "retrain.batch_size=1000", "--set", "dataset.fashion-mnist.train=1000"]);
+        if graph {
+            command.env("PRETENDED_GRAPH", "1");
+        }
+        let planned: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut command))).unwrap();
+        planned[0]["memory_bytes"].as_u64().unwrap() - LOADED
+    };
+    let ratio = needs(true) as f64 / needs(false) as f64;
+    assert!((1.8..2.0).contains(&ratio), "activations are most of it: {ratio}");
+}
+
+/// A quarter of the device's memory is less than the 1.5 MB of images.
+fn images_on_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let [device, host] = ["device", "host"].map(|name| folder.path().join(name));
+    let few_of_many = |runs: &Path| {
+        let mut command = run_on_device(&manifest("tiny.toml"), runs);
+        let data = "dataset.fashion-mnist={ train = 2000, validation = 20, test = 20 }";
+        command.args(["--force", "--set", data, "--set", "search.samples=40", "--set", "retrain.samples=40"]);
+        command
+    };
+    let without = stderr(&succeed(&mut few_of_many(&device)));
+    let said = stderr(&succeed(few_of_many(&host).env("PRETENDED_MEMORY", "5")));
+    let note = "images stay on the host, which gathers each batch";
+    assert!(!without.contains(note) && said.contains(note), "{said}");
+    assert_all_same(&all_numbers(&host, "tiny"), &all_numbers(&device, "tiny"));
+}
+
+/// Tickets, Hessians, evolution, random and training-free search, and what a teacher teaches.
+fn methods() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = run_on_device(&root().join("experiments/methods.toml"), folder.path());
+    command.args(["--profile", "smoke"]);
+    let data = "dataset.fashion-mnist={ train = 30, validation = 10, test = 10 }";
+    for set in
+        [data, "space.spike-dhs.cells=[0, 1]", "search.samples=26", "search.batch_size=13", "retrain.batch_size=15"]
+    {
+        command.args(["--set", set]);
+    }
+    succeed(&mut command);
+}
+
+/// A network that looks at an image for fewer timesteps where it is sure.
+fn early_exit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits.toml");
+    std::fs::write(&path, EXITS).unwrap();
+    let [here, there] = ["cpu", "device"].map(|name| folder.path().join(name));
+    succeed(&mut run(&path, &here));
+    succeed(&mut run_on_device(&path, &there));
+    let [here, there] = [here, there].map(|runs| trial(&runs, "exits", "exits"));
+    let column = |folder: &Path, file: &str, name: &str| floats(&table(&folder.join(file)), name);
+    let losses = [&here, &there].map(|folder| column(folder, "history.parquet", "train_loss"));
+    assert!(losses[0].iter().zip(&losses[1]).all(|(cpu, device)| (cpu - device).abs() < 2e-2 * cpu), "{losses:?}");
+    let timesteps = [&here, &there].map(|folder| column(folder, "result.parquet", "mean_timesteps")[0]);
+    assert!(timesteps[0] < 3.0 && (timesteps[0] - timesteps[1]).abs() < 0.2, "some images stop: {timesteps:?}");
+}
+
+const EXITS: &str = r#"
+[experiment]
+name = "exits"
+seeds = [0]
+
+[dataset.fashion-mnist]
+train = 60
+validation = 20
+test = 40
+
+[space.layers]
+layers = [{ conv = 4 }, { max_pool = 2 }, { conv = 6, stride = 2 }, { global_average = true }, { classifier = 1 }]
+
+[timesteps.early-exit]
+max = 3
+threshold = 0.995
+thresholds = [0.0, 0.99, 1.5]
+
+[retrain]
+epochs = 4
+batch_size = 20
+learning_rate = 0.2
+loss = "prefix-cross-entropy"
+"#;
+
+/// NVRTC compiles other kernels, and not this one.
+fn broken_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let prelude = folder.path().join("prelude.h");
+    let host = root().join("framework/kernels/host.h");
+    std::fs::write(&prelude, format!("#include \"{}\"\n#pragma GCC poison node_forward\n", host.display())).unwrap();
+    let runs = folder.path().join("runs");
+    let mut command = run_on_device(&manifest("tiny.toml"), &runs);
+    let output = command.args(["--set", "variant=[]"]).env("PRETENDED_PRELUDE", &prelude).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("failed: kernel `node_forward` of `node.cu` cannot be used on cuda:0: NVRTC 13."), "{said}");
+    assert!(said.contains("attempt to use poisoned") && !said.contains("libtorch: "), "{said}");
+    assert!(!said.contains("no kernels on cuda:0"), "others are compiled: {said}");
+    let [folder] = folders(&runs.join("tiny")).into_iter().collect::<Vec<_>>().try_into().expect("one trial");
+    let failed = std::fs::read_to_string(runs.join("tiny").join::<String>(folder).join("failed.json")).unwrap();
+    assert!(failed.contains("attempt to use poisoned") && failed.contains("litesnn doctor"), "{failed}");
+}
+
+/// A prelude that is nowhere is an NVRTC that compiles nothing for this device.
+fn without_kernels() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = run_on_device(&manifest("tiny.toml"), folder.path());
+    let said = stderr(&succeed(command.env("PRETENDED_PRELUDE", "/nowhere/host.h")));
+    let note = "no kernels on cuda:0: neurons, normalisations and weights are computed by tensor operations";
+    assert_eq!(said.matches(note).count(), 1, "once for two trials: {said}");
+    assert!(said.contains("NVRTC 13.") && said.contains("/nowhere/host.h"), "who lacks what: {said}");
+    let log = std::fs::read_to_string(trial(folder.path(), "tiny", "dense").join("log.jsonl")).unwrap();
+    assert!(log.lines().next().unwrap().contains(note), "{log}");
+    let kernels = |command: &mut Command| {
+        let lines = stdout(&succeed(command.args(["doctor", "--device", "cuda"])));
+        lines.lines().find(|line| line.starts_with("kernels")).unwrap_or_else(|| panic!("{lines}")).to_owned()
+    };
+    let without = kernels(on_device().env("PRETENDED_PRELUDE", "/nowhere/host.h"));
+    assert!(without.starts_with("kernels   none, tensor operations in their place (NVRTC 13."), "{without}");
+    let with = kernels(&mut on_device());
+    assert!(
+        with.starts_with("kernels   compiled by NVRTC 13.") && with.ends_with("for compute capability 9.0"),
+        "{with}"
+    );
 }
 
 /// The peak of what tensors hold, beside the estimate of it.

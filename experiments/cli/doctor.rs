@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use litesnn_framework::ground::{counted, device, threads};
+use litesnn_framework::ground::{counted, device, kernel, threads};
 use litesnn_framework::record::trial_folders;
+use tch::Device;
 
 use crate::arguments::{Doctor, cache, data_store};
 use crate::bundled;
@@ -23,6 +24,11 @@ pub fn doctor(options: &Doctor) -> Result<Exit, Failure> {
     out!("libtorch  {}, {seen}", device::libtorch());
     out!("device    {} ({})", device::name(choice.device), choice.reason);
     out!("hardware  {}", device::hardware(choice.device));
+    if choice.device != Device::Cpu {
+        let none =
+            || kernel::missing(choice.device).map(|why| format!("none, tensor operations in their place ({why})"));
+        out!("kernels   {}", kernel::compiler(choice.device).or_else(none).unwrap_or_default());
+    }
     out!("threads   {} ({})", threads.count, threads.reason);
     for folder in data_store().folders() {
         let state = if folder.is_dir() { "there" } else { "not there" };

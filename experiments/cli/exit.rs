@@ -20,7 +20,8 @@ pub enum Exit {
     Usage = 2,
     /// `report --check`: a result is outside of the tolerance around its published number.
     OutsideTolerance = 3,
-    /// `report --check`: no result was at the paper's settings, so that nothing was checked.
+    /// `report --check`: no result was at the paper's settings, so that nothing was checked;
+    /// `gpu-check`: no part could tell whether it is right.
     NothingToCheck = 4,
     /// Stopped by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with a checkpoint; the same command
     /// resumes.

@@ -12,7 +12,7 @@ use litesnn_framework::data::DataStore;
 use litesnn_framework::ground::device::{self, Choice};
 use litesnn_framework::ground::signal::stop_on_request;
 use litesnn_framework::ground::threads::{self, Threads};
-use litesnn_framework::ground::{Machine, counted};
+use litesnn_framework::ground::{Machine, counted, kernel};
 use litesnn_framework::launch::{Launch, Launched, Launcher, Pool, ProcessSettings, Task};
 use litesnn_framework::manifest::{self, Plan};
 use litesnn_framework::record::earlier;
@@ -148,6 +148,7 @@ fn run_part(
         let fewer = options.threads.is_some_and(|asked| threads.count < asked);
         let threads = if together && !fewer { String::new() } else { format!(", {threads}") };
         display.line(&format!("device: {} ({reason}){threads}", device::name(*device)));
+        kernel::fallback(*device).iter().for_each(|note| display.line(note));
     }
     match aside.first() {
         Some(first) => display.line(&format!(

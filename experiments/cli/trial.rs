@@ -1,7 +1,7 @@
 //! `litesnn trial`: one trial of a launch, in this process. Launchers start it.
 
 use litesnn_framework::ground::signal::{end_with_launcher, stop_on_request};
-use litesnn_framework::ground::{device, threads};
+use litesnn_framework::ground::{device, kernel, threads};
 use litesnn_framework::launch::Task;
 use litesnn_framework::record::End;
 use litesnn_framework::run::{Context, run_task};
@@ -19,6 +19,8 @@ pub fn trial(options: &TrialOptions) -> Result<Exit, Failure> {
     let choice = device::choose(&options.device)?;
     let display = Display::new(false, false, 1, 0);
     display.line(&format!("device: {} ({}), {threads}", device::name(choice.device), choice.reason));
+    // Elsewhere, no process but this one knows the device.
+    kernel::fallback(choice.device).iter().for_each(|note| display.line(note));
     let revision = env!("SOURCE_REVISION");
     let (store, device, observer) = (data_store(), choice.device, &display);
     let context = Context { store, device, threads, revision, observer, stop };

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
+#include <cstdlib>
+#include <string>
 #include <torch/csrc/autograd/custom_function.h>
 
 using torch::autograd::AutogradContext;
@@ -10,9 +12,10 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// Fills `inputs[i]` with a new tensor or null for each differentiable input; 0 is success.
-using Backward = int (*)(void *closure, at::Tensor **gradients, int gradient_count, at::Tensor **saved, int saved_count,
-                         at::Tensor **inputs, int input_count);
+// Fills `inputs[i]` with a new tensor or null for each differentiable input; null is success, else the message of the failure, for
+// the caller to free.
+using Backward = char *(*)(void *closure, at::Tensor **gradients, int gradient_count, at::Tensor **saved, int saved_count,
+                            at::Tensor **inputs, int input_count);
 using Release = void (*)(void *closure);
 
 // Owns the Rust closure for as long as the graph does.
@@ -50,8 +53,8 @@ struct Function : torch::autograd::Function<Function> {
     std::vector<at::Tensor *> gradient_pointers, saved_pointers, inputs(count, nullptr);
     for (auto &tensor : gradients) gradient_pointers.push_back(&tensor);
     for (auto &tensor : saved) saved_pointers.push_back(&tensor);
-    const int status = closure->backward(closure->closure, gradient_pointers.data(), gradient_pointers.size(),
-                                         saved_pointers.data(), saved_pointers.size(), inputs.data(), count);
+    char *failure = closure->backward(closure->closure, gradient_pointers.data(), gradient_pointers.size(),
+                                      saved_pointers.data(), saved_pointers.size(), inputs.data(), count);
     variable_list result;
     for (auto *tensor : inputs) {
       if (tensor != nullptr) {
@@ -61,7 +64,11 @@ struct Function : torch::autograd::Function<Function> {
         result.emplace_back();
       }
     }
-    TORCH_CHECK(status == 0, "the backward pass of a custom function failed");
+    if (failure != nullptr) {
+      const std::string said = failure;
+      free(failure);
+      TORCH_CHECK(false, "the backward pass of a custom function failed: ", said);
+    }
     result.emplace_back();  // the slot of `forward`
     return result;
   }

@@ -60,7 +60,7 @@ struct Libraries {
     FIND(driver, cuLaunchKernel);
     FIND(driver, cuGetErrorString);
 #undef FIND
-    if (missing.empty() && cuInit(0) != 0) missing = "the NVIDIA driver could not be started: " + of_driver(cuInit(0));
+    if (missing.empty() && cuInit(0) != 0) missing = of_driver(cuInit(0));
   }
 
   // The first of `names` that can be opened: by the loader's own search, or where libtorch's wheels keep it.
@@ -90,7 +90,7 @@ struct Libraries {
   std::string of_driver(Status status) const {
     const char *text = nullptr;
     if (cuGetErrorString(status, &text) != 0 || text == nullptr) text = "unknown error";
-    return std::string(text) + " (" + std::to_string(status) + ")";
+    return std::string("the NVIDIA driver: ") + text + " (" + std::to_string(status) + ")";
   }
 };
 

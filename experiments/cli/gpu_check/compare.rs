@@ -11,15 +11,24 @@ fn both(got: &Tensor, want: &Tensor) -> (Tensor, Tensor) {
 /// `|got - want| / |want|` in the Euclidean norm; infinite where something is not a number or has
 /// another size.
 pub fn distance(got: &Tensor, want: &Tensor) -> f64 {
+    distance_over(got, want, f64::MIN_POSITIVE)
+}
+
+/// The Euclidean norm.
+pub fn norm(tensor: &Tensor) -> f64 {
+    tensor.to_kind(Kind::Double).square().sum(Kind::Double).sqrt().double_value(&[])
+}
+
+/// [`distance`] over a `floor`, where `want` has a smaller norm.
+pub fn distance_over(got: &Tensor, want: &Tensor, floor: f64) -> f64 {
     if got.numel() != want.numel() {
         return f64::INFINITY;
     }
     let (got, want) = both(got, want);
-    let norm = |tensor: &Tensor| tensor.square().sum(Kind::Double).sqrt().double_value(&[]);
     let (apart, whole) = (norm(&(&got - &want)), norm(&want));
     match apart {
         0.0 => 0.0,
-        apart if apart.is_finite() => apart / whole.max(f64::MIN_POSITIVE),
+        apart if apart.is_finite() => apart / whole.max(floor),
         _ => f64::INFINITY,
     }
 }

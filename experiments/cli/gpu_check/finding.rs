@@ -1,5 +1,6 @@
 //! What a part found.
 
+use litesnn_framework::ground::kernel;
 use serde_json::{Map, Value, json};
 
 use super::Setting;
@@ -55,6 +56,15 @@ impl Finding {
         if !setting.is_hardware() {
             let name = if setting.model.is_empty() { "a device without a driver" } else { &setting.model };
             self.leave_open(format!("needs a GPU: the times are those of {name}, and mean nothing"));
+        }
+    }
+
+    /// Without kernels, what is right is right of tensor operations.
+    pub fn of_kernels(&mut self, setting: &Setting) {
+        let why = kernel::missing(setting.device);
+        self.figure("kernels", why.is_none());
+        if let Some(why) = why {
+            self.leave_open(format!("no kernel has run, and tensor operations were checked: {why}"));
         }
     }
 

@@ -43,6 +43,7 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
             }
         }
     }
+    finding.of_kernels(setting);
     finding.figure("cases", cases);
     finding.figure("gradient_from_f64", worst);
     finding.figure("spikes_not_of_f64", flipped);

@@ -52,6 +52,7 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
             cases += 1;
         }
     }
+    finding.of_kernels(setting);
     finding.figure("cases", cases);
     finding.figure("spikes_not_of", json!({ "cpu": flipped[0], "f64": flipped[1] }));
     finding.figure("largest_distance_from", json!({ "cpu": apart[0], "f64": apart[1] }));

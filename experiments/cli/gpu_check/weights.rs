@@ -1,16 +1,18 @@
 //! Compressed weights on the device, beside the CPU's: every compressor that is linked in with the
-//! settings of its examples, and the paper's stack of compressors.
+//! settings of its examples, and the paper's stack of compressors. Where kernels know what the
+//! compressors do, f64 by their formulas stands beside both.
 
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::{
-    CompressedWeight, Compression, Compressor, LayerSpec, NamedCompressors, Pass, Place, Techniques,
+    CompressedWeight, Compression, Compressor, Formula, LayerSpec, NamedCompressors, Pass, Place, Techniques,
 };
 use litesnn_framework::plugin::{Kind as PluginKind, registered};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::compare::{distance, poison, share_that_differs};
 use super::subject::{Scale, Subject};
-use super::{Finding, Setting};
+use super::{Finding, Setting, reference};
 use crate::exit::{Exit, Failure};
 use litesnn_framework::benchmark::Work;
 
@@ -20,26 +22,32 @@ const LARGE: [[i64; 4]; 2] = [[96, 48, 3, 3], [48, 48, 3, 3]];
 
 pub fn check(setting: &Setting) -> Result<Finding, Failure> {
     let mut finding = Finding::default();
-    let mut cases = 0;
-    let mut apart = 0f64;
+    // Against the CPU, and against f64.
+    let (mut cases, mut apart) = ([0; 2], [0f64; 2]);
     let mut see = |name: &str, compressors: &NamedCompressors, finding: &mut Finding| -> Result<(), Failure> {
         let sizes: &[&[[i64; 4]]] = if setting.quick { &[&STACK] } else { &[&STACK, &LARGE] };
         for shapes in sizes {
             // Ties among magnitudes: which of equal ones stays is promised, too.
             for ties in [false, true] {
-                let (got, want) =
-                    (run(compressors, shapes, ties, setting.device)?, run(compressors, shapes, ties, Device::Cpu)?);
-                for ((tensor, got), (_, want)) in got.iter().zip(&want) {
-                    let zeros = share_that_differs(&got.eq(0.0), &want.eq(0.0));
-                    let distance = distance(got, want);
-                    apart = apart.max(distance);
-                    finding.expect(distance < 1e-5, || format!("{name}: {tensor} is {distance:.1e} from the CPU's"));
-                    finding.expect(zeros < 1e-4, || {
-                        format!("{name}: {zeros:.1e} of the zeros of {tensor} are not the CPU's")
-                    });
+                let run = |by| run(compressors, shapes, ties, by);
+                let Some(got) = run(By::Device(setting.device))? else { continue };
+                let references = [run(By::Device(Device::Cpu))?, run(By::Formulas)?];
+                for (at, (want, of)) in references.iter().zip(["the CPU", "f64"]).enumerate() {
+                    let Some(want) = want else { continue };
+                    for ((tensor, got), (_, want)) in got.iter().zip(want) {
+                        let zeros = share_that_differs(&got.eq(0.0), &want.eq(0.0));
+                        let distance = distance(got, want);
+                        apart[at] = apart[at].max(distance);
+                        finding.expect(distance < 1e-5, || {
+                            format!("{name}: {tensor} is {distance:.1e} from that of {of}")
+                        });
+                        finding.expect(zeros < 1e-4, || {
+                            format!("{name}: {zeros:.1e} of the zeros of {tensor} are not those of {of}")
+                        });
+                    }
+                    finding.expect(got.len() == want.len(), || format!("{name}: other gradients than those of {of}"));
+                    cases[at] += 1;
                 }
-                finding.expect(got.len() == want.len(), || format!("{name}: other gradients than the CPU's"));
-                cases += 1;
             }
         }
         Ok(())
@@ -54,8 +62,11 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
             see(plugin.name, &named, &mut finding)?;
         }
     }
-    finding.figure("cases", cases);
-    finding.figure("largest_distance_from_cpu", apart);
+    finding.of_kernels(setting);
+    finding.expect(cases[1] > 0, || "nothing was compared with f64".to_owned());
+    finding.figure("cases", cases[0]);
+    finding.figure("cases_with_f64", cases[1]);
+    finding.figure("largest_distance_from", json!({ "cpu": apart[0], "f64": apart[1] }));
     Ok(finding)
 }
 
@@ -92,13 +103,26 @@ impl Layers {
     }
 }
 
-/// The stack of weights and all gradients to it, by name.
+/// What computes weights.
+#[derive(Clone, Copy)]
+enum By {
+    /// What layers use, on a device.
+    Device(Device),
+    /// f64 on the CPU, where every compressor has a formula.
+    Formulas,
+}
+
+/// The stack of weights and all gradients to it, by name; `None` where it has no formula.
 fn run(
     compressors: &NamedCompressors,
     shapes: &[[i64; 4]],
     ties: bool,
-    device: Device,
-) -> Result<Vec<(String, Tensor)>, Failure> {
+    by: By,
+) -> Result<Option<Vec<(String, Tensor)>>, Failure> {
+    let (device, kind) = match by {
+        By::Device(device) => (device, Kind::Float),
+        By::Formulas => (Device::Cpu, Kind::Double),
+    };
     // What a layer begins with is computed, too, and may be rounded otherwise: all begin with the
     // CPU's.
     let (given, Layers { weights, parameters }) =
@@ -117,16 +141,25 @@ fn run(
         poison(device);
     }
     let pass = Pass { training: true, ..Pass::new(1) };
-    let stack = pass.stacked_weights(&weights.iter().collect::<Vec<_>>());
-    let alone = pass.weight(&weights[0]);
+    let (stack, alone) = match by {
+        By::Device(_) => (pass.stacked_weights(&weights.iter().collect::<Vec<_>>()), pass.weight(&weights[0])),
+        By::Formulas => {
+            let exact = |weight: &CompressedWeight| {
+                let formulas: Option<Vec<Formula>> = weight.formulas(Techniques::ALL).collect();
+                formulas.map(|formulas| reference::compressed(weight.raw(), &formulas))
+            };
+            let Some(all) = weights.iter().map(exact).collect::<Option<Vec<Tensor>>>() else { return Ok(None) };
+            (Tensor::cat(&all, 0), all[0].shallow_clone())
+        }
+    };
     // An upstream gradient that is another one for each value.
     let upstream = |tensor: &Tensor| {
         let count = tensor.numel() as i64;
         (Tensor::arange(count, (Kind::Float, device)) * 0.37).sin().view_as(tensor)
     };
-    ((&stack * upstream(&stack)).sum(Kind::Float) + (&alone * upstream(&alone)).sum(Kind::Float)).backward();
+    ((&stack * upstream(&stack)).sum(kind) + (&alone * upstream(&alone)).sum(kind)).backward();
     let mut all = vec![("the stack".to_owned(), stack.detach().contiguous()), ("a weight".to_owned(), alone.detach())];
     let trained = parameters.trainable().iter().filter(|parameter| parameter.tensor.grad().defined());
     all.extend(trained.map(|parameter| (format!("the gradient to {}", parameter.name), parameter.tensor.grad())));
-    Ok(all)
+    Ok(Some(all))
 }

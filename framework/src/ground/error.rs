@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Problem;
+use super::{Problem, kernel};
 
 /// The result of everything in litesnn that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -119,6 +119,15 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Tensor(String),
 
+    /// A kernel of litesnn could not be compiled for a GPU, loaded or launched there.
+    #[error("{message}")]
+    Kernel {
+        /// The kernel, who refused it, and why.
+        message: String,
+        /// All that the compiler said; empty where the driver refused.
+        log: String,
+    },
+
     /// A table of the record could not be written or read.
     #[error("record: {0}")]
     Record(String),
@@ -150,20 +159,43 @@ impl Error {
                 Some("the folder of trials (`--runs`) has to be on a file system that has locks".to_owned())
             }
             Error::File { source, .. } => file_hint(source).map(str::to_owned),
-            Error::Tensor(text) if is_out_of_memory(text) => Some(
+            Error::Tensor(text) | Error::Kernel { message: text, .. } if is_out_of_memory(text) => Some(
                 "a smaller `batch_size` of [search] and [retrain], fewer channels or timesteps need less memory; `litesnn plan` \
                  shows how much; the same command resumes from the last checkpoint"
                     .to_owned(),
             ),
+            Error::Kernel { log, .. } if log.is_empty() => Some(
+                "the same command with `--device cpu` needs no kernels; please report it with what `litesnn doctor` says"
+                    .to_owned(),
+            ),
+            Error::Kernel { log, .. } => Some(format!(
+                "the NVRTC that comes with libtorch for CUDA compiles it, and `litesnn doctor` says which one was found; the \
+                 same command with `--device cpu` needs no kernels; if it is that NVRTC, please report it with all that it \
+                 said:\n{log}"
+            )),
             _ => None,
         }
     }
 
-    /// The error of a panic: tch's operations panic where libtorch refuses, with the message in
-    /// quotes.
+    /// The error of a panic. Where libtorch refuses, tch's operations panic with its message in
+    /// quotes: lines after the first are a C++ stack trace. A kernel panics with what its compiler
+    /// said below the first line, and so does an operation of libtorch's in which a kernel
+    /// panicked.
     pub(crate) fn of_panic(text: &str) -> Error {
-        let quoted = text.split_once("Torch(\"").map(|(_, rest)| rest.split("\\n").next().unwrap_or(rest));
-        Error::Tensor(quoted.unwrap_or(text).lines().next().unwrap_or_default().to_owned())
+        match text.split_once("Torch(\"") {
+            // A backward pass that panicked so is within another operation's quotes.
+            Some((_, quoted)) => Error::of_panic(&unquoted(quoted)),
+            None => Error::of_words(text),
+        }
+    }
+
+    /// The error that libtorch or a kernel tells with these words.
+    fn of_words(text: &str) -> Error {
+        let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+        let Some(at) = text.find(kernel::FAULT) else { return Error::Tensor(first(text)) };
+        let trace = |text: &str| text.starts_with("Exception raised from") || text.starts_with("frame #");
+        let log: Vec<&str> = text[at..].lines().skip(1).take_while(|line| !trace(line)).collect();
+        Error::Kernel { message: first(&text[at..]), log: log.join("\n").trim().to_owned() }
     }
 
     /// The error of a design.
@@ -176,6 +208,20 @@ impl Error {
         let path = path.to_owned();
         move |source| Error::File { action, path, source }
     }
+}
+
+/// The text of a literal whose first quote is taken away, up to the last.
+fn unquoted(literal: &str) -> String {
+    let mut text = String::new();
+    let mut characters = literal.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => text.extend(characters.next().map(|escaped| if escaped == 'n' { '\n' } else { escaped })),
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 /// What would mend an error of the file system.
@@ -201,13 +247,12 @@ fn is_out_of_memory(text: &str) -> bool {
 }
 
 impl From<tch::TchError> for Error {
-    /// Keeps the first line: what follows in libtorch's message is a C++ stack trace.
     fn from(error: tch::TchError) -> Self {
         let text = match error {
             tch::TchError::Torch(text) => text,
             other => other.to_string(),
         };
-        Error::Tensor(text.lines().next().unwrap_or_default().to_owned())
+        Error::of_words(&text)
     }
 }
 
@@ -230,8 +275,34 @@ mod tests {
         assert!(error.hint().unwrap().contains("smaller `batch_size`"));
         let cuda = Error::Tensor("CUDA out of memory. Tried to allocate 2.00 GiB".into());
         assert!(cuda.hint().unwrap().contains("smaller `batch_size`"));
+        let within =
+            format!("called `Result::unwrap()` on an `Err` value: {:?}", tch::TchError::Torch(panic.to_owned()));
+        assert_eq!(Error::of_panic(&within).to_string(), "libtorch: can't allocate memory: 5 bytes");
         assert_eq!(Error::of_panic("plain\nmore").to_string(), "libtorch: plain");
         assert_eq!(Error::of_panic("plain").hint(), None);
+    }
+
+    /// A kernel panics where it is launched; in a backward pass libtorch hands that on, and adds a
+    /// trace.
+    #[test]
+    fn a_kernel_that_is_not_compiled_is_no_fault_of_libtorch_and_keeps_what_the_compiler_said() {
+        let line =
+            "kernel `a` of `a.cu` cannot be used on cuda:0: NVRTC 13.0: a.cu(2): error: identifier \"b\" is undefined";
+        let said = format!("{line}\na.cu(2): error: identifier \"b\" is undefined\n1 error detected.");
+        let thrown =
+            format!("the backward pass failed: {said}\nException raised from backward at x.cpp:1\nframe #0: c10");
+        let torch = tch::TchError::Torch(thrown.clone());
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {torch:?}");
+        for error in [Error::of_panic(&said), Error::of_panic(&unwrapped), Error::from(torch)] {
+            assert_eq!(error.to_string(), line);
+            let hint = error.hint().unwrap();
+            assert!(
+                hint.ends_with("said:\na.cu(2): error: identifier \"b\" is undefined\n1 error detected."),
+                "{hint}"
+            );
+        }
+        let refused = Error::of_panic("kernel `a` of `a.cu` was not launched: the NVIDIA driver: invalid argument (1)");
+        assert!(refused.hint().unwrap().contains("`--device cpu`"));
     }
 
     #[test]

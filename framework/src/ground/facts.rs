@@ -46,10 +46,7 @@ impl Facts {
         unsafe { litesnn_gpu_facts(number, found.as_mut_ptr()) };
         let [memory, multiprocessors, driver, cuda, cudnn] = found.map(|fact| (fact >= 0).then_some(fact));
         let without_kernels = kernel::missing(place);
-        let (nvrtc, capability) = match without_kernels {
-            None => kernel::target(index).ok().unzip(),
-            Some(_) => (None, None),
-        };
+        let (nvrtc, capability) = kernel::target(index).ok().unzip();
         Facts {
             model: device::hardware(place),
             memory,

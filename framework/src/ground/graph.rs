@@ -26,12 +26,18 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Whether work on `device` can be recorded. If so, this thread's work goes to a stream that
-    /// can be recorded from here on.
+    /// Whether work on `device` can be recorded, as far as libtorch says.
+    pub fn is_possible(device: Device) -> bool {
+        // SAFETY: takes no pointer.
+        matches!(device, Device::Cuda(_)) && unsafe { litesnn_graph_possible() != 0 }
+    }
+
+    /// [`Graph::is_possible`]. If so, this thread's work goes to a stream that can be recorded from
+    /// here on.
     pub fn prepare(device: Device) -> bool {
         let Device::Cuda(index) = device else { return false };
-        // SAFETY: neither call takes a pointer.
-        unsafe { litesnn_graph_possible() != 0 && said(litesnn_graph_stream(index as c_int)).is_ok() }
+        // SAFETY: takes no pointer.
+        Graph::is_possible(device) && unsafe { said(litesnn_graph_stream(index as c_int)).is_ok() }
     }
 
     /// Records `work`, which is not done now but by [`Graph::replay`]. Work that reads a number

@@ -25,7 +25,7 @@ pub mod waits;
 mod words;
 
 pub(crate) use graph::Graph;
-pub(crate) use guard::guarded;
+pub(crate) use guard::{guarded, words_of};
 pub use machine::{Machine, together};
 pub use parameter::{Build, Parameter, Parameters, Role};
 pub use problem::{ConfigLayer, Location, Problem};

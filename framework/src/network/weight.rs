@@ -9,6 +9,7 @@ use super::channels::Channels;
 use super::compression::{Compressor, OpenBits, Technique, Techniques, WeightTransform};
 use super::design::{Compression, Decision, Decisions};
 use super::factor::Factor;
+use super::formula::Formula;
 use super::fused_weights::{Bound, Recipe, compressed};
 use super::layer::LayerSpec;
 use super::schedule::{Progress, Schedule};
@@ -144,8 +145,14 @@ impl CompressedWeight {
         {
             return None;
         }
-        let all = self.stack.iter().filter(|attached| active.contains(attached.technique));
-        Recipe::new(&self.weight, all.map(|attached| attached.transform.formula()), &self.bound)
+        Recipe::new(&self.weight, self.formulas(active), &self.bound)
+    }
+
+    /// What the compressors that act do, in their order; a compressor that kernels do not know has
+    /// no formula.
+    pub fn formulas(&self, active: Techniques) -> impl Iterator<Item = Option<Formula>> {
+        let all = self.stack.iter().filter(move |attached| active.contains(attached.technique));
+        all.map(|attached| attached.transform.formula())
     }
 
     /// [`CompressedWeight::value`] by what each compressor does.

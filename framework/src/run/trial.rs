@@ -16,7 +16,7 @@ use super::survey::needs_of;
 use crate::data::{DataStore, Edition, Normalisation, Splits};
 use crate::ground::file::{set_aside, write_atomically};
 use crate::ground::threads::Threads;
-use crate::ground::{counted, guarded};
+use crate::ground::{counted, guarded, kernel};
 use crate::launch::Task;
 use crate::manifest::Trial;
 use crate::network::{Design, Ticket};
@@ -120,10 +120,12 @@ impl<'a> Job<'a> {
         write_atomically(&folder.file(files::MANIFEST), self.manifest_text(path).as_bytes())?;
         Failed::clear(path)?;
         let log = Log::open(&folder.file(files::LOG), self.context.observer)?;
-        log.line(
-            "start",
-            json!({ "trial": self.task.title, "program": env!("CARGO_PKG_VERSION"), "revision": self.context.revision, "process": std::process::id() }),
-        );
+        let mut start = json!({ "trial": self.task.title, "program": env!("CARGO_PKG_VERSION"), "revision": self.context.revision, "process": std::process::id() });
+        // The program says it once for all trials.
+        if let Some(without) = kernel::fallback(self.context.device) {
+            start["kernels"] = without.into();
+        }
+        log.line("start", start);
         if let Some(owner) = folder.left_by() {
             self.note(&log, &format!("`{}` was left by {owner}; this process resumes it", path.display()));
         }

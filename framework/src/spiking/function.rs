@@ -1,12 +1,13 @@
 //! Custom autograd functions: forward and backward are Rust closures over tensors.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::ground::message::text_of;
+use crate::ground::words_of;
 
 type BackwardCallback = unsafe extern "C" fn(
     *mut c_void,
@@ -16,7 +17,7 @@ type BackwardCallback = unsafe extern "C" fn(
     c_int,
     *mut *mut C_tensor,
     c_int,
-) -> c_int;
+) -> *mut c_char;
 
 unsafe extern "C" {
     fn litesnn_function_apply(
@@ -72,7 +73,8 @@ pub fn straight_through(weight: &Tensor, value: impl FnOnce() -> Tensor) -> Tens
 
 type Backward = dyn Fn(&[Tensor], &[Tensor]) -> Vec<Option<Tensor>> + Send + Sync;
 
-/// Runs when the graph reaches the node. A panic must not cross into C++: it becomes a status.
+/// Runs when the graph reaches the node. A panic must not cross into C++: its words are returned,
+/// for the caller to free.
 unsafe extern "C" fn run_backward(
     closure: *mut c_void,
     gradients: *const *mut C_tensor,
@@ -81,7 +83,7 @@ unsafe extern "C" fn run_backward(
     saved_count: c_int,
     inputs: *mut *mut C_tensor,
     input_count: c_int,
-) -> c_int {
+) -> *mut c_char {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the C++ side passes arrays of these lengths, and the closure that
         // `custom_function` boxed.
@@ -101,7 +103,14 @@ unsafe extern "C" fn run_backward(
             }
         }
     }));
-    c_int::from(outcome.is_err())
+    match outcome {
+        Ok(()) => std::ptr::null_mut(),
+        Err(panic) => {
+            let words = CString::new(words_of(panic.as_ref()).replace('\0', " ")).unwrap_or_default();
+            // SAFETY: a C string; the copy is the caller's.
+            unsafe { libc::strdup(words.as_ptr()) }
+        }
+    }
 }
 
 unsafe extern "C" fn release_backward(closure: *mut c_void) {
@@ -199,6 +208,6 @@ mod tests {
         let x = Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let y = custom_function(&[&x], || (vec![x.copy()], vec![]), |_, _| panic!("no"));
         let error = Tensor::f_run_backward(&[&y[0]], &[&x], false, false).unwrap_err().to_string();
-        assert!(error.contains("backward pass of a custom function failed"), "{error}");
+        assert!(error.contains("the backward pass of a custom function failed: no"), "{error}");
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A step at paper scale is thousands of small operations, and each takes the host about ten
 //! microseconds to order. A graph is recorded anew in every epoch, because rates and the weights of
-//! the timesteps are numbers in it, and it fits batches of one size. A step that cannot be recorded
-//! runs operation by operation.
+//! the timesteps are numbers in it, and it fits batches of one size. Where a step cannot be
+//! recorded, the steps of the stage run operation by operation.
 
 use tch::{Device, Tensor};
 
@@ -29,6 +29,8 @@ enum State {
     Recorded(Recorded),
     /// All steps run operation by operation.
     Off,
+    /// The same, since none can be recorded.
+    Refused,
 }
 
 struct Recorded {
@@ -46,8 +48,13 @@ impl Replay {
         Replay { state }
     }
 
-    /// Trains `parameters` on a batch by `step`, or by the record of an earlier one. Tells `note` once
-    /// where a step cannot be recorded.
+    /// Whether a step could not be recorded.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused)
+    }
+
+    /// Trains `parameters` on a batch by `step`, or by the record of an earlier one. Tells `note`
+    /// once where a step cannot be recorded.
     pub(super) fn step(
         &mut self,
         batch: &Batch,
@@ -56,12 +63,12 @@ impl Replay {
         note: impl Fn(&str),
     ) -> Result<StepReport> {
         match &mut self.state {
-            State::Off => return step(batch),
+            State::Off | State::Refused => return step(batch),
             State::Warming(0) => match Recorded::of(batch, &mut step) {
                 Ok(recorded) => self.state = State::Recorded(recorded),
                 Err(error) => {
                     note(&format!("steps run one operation at a time, since they cannot be a graph: {error}"));
-                    self.state = State::Off;
+                    self.state = State::Refused;
                     return step(batch);
                 }
             },

@@ -87,6 +87,8 @@ struct Work<'s> {
     saved: bool,
     /// Seconds in training steps.
     in_steps: f64,
+    /// Whether its steps may be recorded.
+    graphs: bool,
     /// When a GPU was last seen to have done what it was asked.
     idle: Instant,
     /// Seconds in what is measured after each epoch.
@@ -321,6 +323,7 @@ impl<'a> Session<'a> {
             schedules,
             saved: true,
             in_steps: 0.0,
+            graphs: self.spec.graphs && !spec.varies,
             idle: Instant::now(),
             in_validation: 0.0,
         };
@@ -411,12 +414,13 @@ impl<'a> Session<'a> {
         for descent in descents.iter_mut() {
             descent.begin_epoch(epoch, work.spec.epochs);
         }
-        let mut replay = Replay::new(self.device, self.spec.graphs && !work.spec.varies);
+        let mut replay = Replay::new(self.device, work.graphs);
         work.idle = Instant::now();
         for batch in work.course.batches(epoch).after(sums.done.batches) {
             self.stop_if_asked(work, epoch, &sums, descents)?;
             self.train_batch(work, epoch, &batch, &mut sums, descents, step, &mut replay)?;
         }
+        work.graphs &= !replay.is_refused();
         self.stop_if_asked(work, epoch, &sums, descents)?;
         Ok(sums)
     }

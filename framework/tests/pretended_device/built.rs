@@ -59,7 +59,8 @@ impl PretendedDevice {
         }
         command.env("LD_PRELOAD", self.folder.join(DEVICE)).env("LD_LIBRARY_PATH", libraries);
         // A user's own are not the tests'.
-        for name in ["PRETENDED_REPORT", "PRETENDED_PLACES", "PRETENDED_MEMORY", "PRETENDED_PRELUDE"] {
+        for name in ["PRETENDED_REPORT", "PRETENDED_PLACES", "PRETENDED_MEMORY", "PRETENDED_PRELUDE", "PRETENDED_GRAPH"]
+        {
             command.env_remove(name);
         }
     }

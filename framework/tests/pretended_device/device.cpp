@@ -6,8 +6,15 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
+#include <torch/version.h>
+// An older libtorch has no such interface: its graphs are CUDA's own.
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13)
+#include <ATen/core/GraphImplInterface.h>
+#define HAS_GRAPHS
+#endif
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 
 #include "memory.h"
@@ -111,7 +118,34 @@ struct HostAllocator final : c10::Allocator {
   }
 };
 
+#ifdef HAS_GRAPHS
+// A graph that records nothing: PRETENDED_GRAPH.
+struct RefusedGraph final : at::GraphImplInterface {
+  void capture_begin(at::MempoolId_t, at::GraphCaptureMode) override {
+    TORCH_CHECK(false, "CUDA error: operation not supported on a pretended device");
+  }
+  void capture_end() override {}
+  void instantiate() override {}
+  void replay() override {}
+  void reset() override {}
+  at::MempoolId_t pool() const override { return {0, 0}; }
+  void enable_debug_mode() override {}
+  void debug_dump(const std::string &) override {}
+};
+#endif
+
+void offer_graphs() {
+#ifdef HAS_GRAPHS
+  const auto create = [](at::GraphImplArgs) { return std::unique_ptr<at::GraphImplInterface>(new RefusedGraph); };
+  at::GraphImplRegistry()->Register("CUDA", create);
+#endif
+}
+
 }  // namespace
+
+void offer_graphs_if_asked() {
+  if (std::getenv("PRETENDED_GRAPH") != nullptr) offer_graphs();
+}
 
 void require(at::Device device) {
   TORCH_CHECK(device.type() == at::kCUDA && device.index() <= 0, "CUDA error: invalid device ordinal ", device);
@@ -172,6 +206,7 @@ struct AtLoad {
   AtLoad() {
     c10::SetAllocator(at::kCUDA, pretended::device_allocator(), 10);
     c10::SetCPUAllocator(new pretended::HostAllocator, 10);
+    pretended::offer_graphs_if_asked();
   }
 } at_load;
 }  // namespace

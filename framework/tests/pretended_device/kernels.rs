@@ -1,6 +1,8 @@
 //! Kernels of CUDA C++ by the pretended driver and compiler.
 
+use litesnn_framework::Error;
 use litesnn_framework::ground::kernel::{Argument, Kernel, has_kernels};
+use litesnn_framework::spiking::custom_function;
 use tch::{Device, Kind, Tensor};
 
 use crate::counting::counted;
@@ -41,20 +43,49 @@ pub fn structure() {
     assert_eq!(counts.operators().into_iter().collect::<Vec<_>>(), [("kernel scale".to_owned(), 1)]);
 }
 
-fn refused(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
+/// Without what a panic prints.
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(work);
+    let done = work();
     std::panic::set_hook(hook);
+    done
+}
+
+fn refused(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let result = quietly(|| std::panic::catch_unwind(work));
     result.unwrap_err().downcast_ref::<String>().unwrap().clone()
 }
 
+fn launch_broken(x: &Tensor) {
+    BROKEN.launch("broken", &[], [1, 1, 1], [1, 1, 1], &[Argument::Tensor(x)]);
+}
+
 pub fn compiler() {
-    let said = refused(|| {
-        let x = Tensor::zeros([1], (Kind::Float, CUDA));
-        BROKEN.launch("broken", &[], [1, 1, 1], [1, 1, 1], &[Argument::Tensor(&x)]);
-    });
-    assert!(said.contains("broken.cu:2") && said.contains("nothing"), "{said}");
+    let said = refused(|| launch_broken(&Tensor::zeros([1], (Kind::Float, CUDA))));
+    let (line, log) = said.split_once('\n').unwrap();
+    assert!(line.starts_with("kernel `broken` of `broken.cu` cannot be used on cuda:0: NVRTC 13."), "{said}");
+    assert!(line.contains("broken.cu:2") && line.contains("nothing") && log.contains("broken.cu:2"), "{said}");
+}
+
+/// libtorch's engine hands on what a backward pass panics with.
+pub fn compiler_in_a_backward_pass() {
+    let x = Tensor::zeros([1], (Kind::Float, CUDA)).set_requires_grad(true);
+    let y = custom_function(
+        &[&x],
+        || (vec![x.copy()], vec![]),
+        |upstream, _| {
+            launch_broken(&upstream[0]);
+            vec![None]
+        },
+    );
+    let said = Error::from(quietly(|| y[0].sum(Kind::Float).f_backward()).unwrap_err());
+    assert!(
+        said.to_string().starts_with("kernel `broken` of `broken.cu` cannot be used on cuda:0: NVRTC 13."),
+        "{said}"
+    );
+    let hint = said.hint().unwrap();
+    assert!(hint.contains("broken.cu:2") && !hint.contains("frame #"), "{hint}");
 }
 
 pub fn launch() {

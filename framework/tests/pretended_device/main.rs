@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if std::env::var_os(refusals::TOUCH).is_some() {
         refusals::touch();
     }
-    let tests: [(&str, fn()); 21] = [
+    let tests: [(&str, fn()); 22] = [
         ("refusals::host_code_cannot_touch_memory_of_the_device", refusals::memory),
         ("refusals::tensors_of_two_devices_do_not_mix", refusals::mixing),
         ("refusals::what_does_not_fit_is_refused_in_the_words_of_a_gpu", refusals::capacity),
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         ("counting::memory_of_tensors_is_counted_with_its_peak", counting::memory),
         ("kernels::a_kernel_reads_addresses_in_a_structure", kernels::structure),
         ("kernels::a_kernel_that_cannot_be_compiled_says_where", kernels::compiler),
+        ("kernels::a_backward_pass_hands_on_what_the_compiler_said", kernels::compiler_in_a_backward_pass),
         ("kernels::a_launch_that_a_gpu_refuses_is_refused", kernels::launch),
         ("layers::backward_passes_run_on_a_thread_of_the_engine", layers::engine),
         ("layers::neurons_are_those_of_the_cpu", layers::neurons),

@@ -1,18 +1,32 @@
 //! Kernels on the CPU, for tests: the same source, compiled by g++ with `host.h` before it.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_int, c_void};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The order of blocks and threads: 0 from the first to the last, 1 from the last to the first, 2
+/// The orders of blocks and threads: from the first to the last, from the last to the first, and
 /// shuffled.
-pub(crate) static ORDER: AtomicI32 = AtomicI32::new(0);
+pub(crate) const ORDERS: [c_int; 3] = [0, 1, 2];
+
+thread_local! {
+    /// Of what this thread launches: tests run beside each other.
+    static ORDER: Cell<c_int> = const { Cell::new(ORDERS[0]) };
+}
 
 /// Built with the address sanitizer, whose library the process has to be started with.
 const SANITIZED: &str = "KERNELS_UNDER_ADDRESS_SANITIZER";
+
+/// Does `work` with the blocks and threads of its kernels in one of [`ORDERS`]. The backward pass
+/// of a CPU runs on the thread that asks for it, so that its kernels take the order, too.
+pub(crate) fn in_order<T>(order: c_int, work: impl FnOnce() -> T) -> T {
+    ORDER.set(order);
+    let done = work();
+    ORDER.set(ORDERS[0]);
+    done
+}
 
 type Run = unsafe extern "C" fn(*const u32, *const u32, *mut *const c_void);
 
@@ -33,7 +47,7 @@ pub(super) fn launch(
         // Tests run beside each other, and the order is one for all of a library.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock();
-        *order = ORDER.load(Ordering::Relaxed);
+        *order = ORDER.get();
         run(grid.as_ptr(), block.as_ptr(), arguments.as_mut_ptr());
     }
 }

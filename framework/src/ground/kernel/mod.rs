@@ -5,10 +5,23 @@
 //! in `kernels`: source, compile-time constants, architecture and version of NVRTC make the file's
 //! name. A folder that cannot be written to costs the time of compiling, a fraction of a second for
 //! a kernel.
+//!
+//! Without the driver or NVRTC there are no kernels, and tensor operations compute the same. So it
+//! is where an NVRTC cannot compile for the device, which a small kernel finds out before any other
+//! is wanted: an NVRTC that is older than the GPU, that no longer knows it, or whose code the
+//! driver does not take. That is settled once for a process, and `litesnn run` says it
+//! ([`fallback`]).
+//!
+//! A kernel that cannot be used on a device where the small one can is an error that ends the work
+//! ([`Error::Kernel`](crate::Error::Kernel)), and no reason to go on by tensor operations: it is a
+//! fault of the kernel, which nobody would mend if nobody saw it, and a trial whose first steps ran
+//! by some kernels, and its next ones without them, would have numbers that no other run gives
+//! again.
 
 #[cfg(test)]
 pub(crate) mod host;
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +36,14 @@ const PRELUDE: &str = include_str!("../../../kernels/device.h");
 
 /// Multiplication and addition are rounded apart, as on the CPU: equal currents give equal spikes.
 const OPTIONS: [&str; 2] = ["--std=c++17", "--fmad=false"];
+
+/// With these words begins what a kernel panics with: one line for a user, and below it what the
+/// compiler said.
+pub(super) const FAULT: &str = "kernel `";
+
+/// What says whether NVRTC and the driver can make code for a device: it is loaded, and never
+/// launched.
+static PROBE: Kernel = Kernel::new("probe", "KERNEL(probe, (int *x)) { THREADS { if (threadIdx.x == 0) x[0] = 1; } }");
 
 /// CUDA C++ in one file, with what was loaded of it. `device.h` comes before the source: its head
 /// says how a kernel is written.
@@ -80,24 +101,79 @@ pub enum Argument<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Whether tensors on this device are computed by kernels: it is a CUDA device, and its driver and
-/// NVRTC were found.
+/// Whether tensors on this device are computed by kernels: it is a CUDA device, its driver and
+/// NVRTC were found, and NVRTC compiles for it.
 pub fn has_kernels(device: Device) -> bool {
     missing(device).is_none()
 }
 
 /// Why tensors on this device are computed by tensor operations alone, if they are.
 pub fn missing(device: Device) -> Option<String> {
+    let Device::Cuda(index) = device else { return Some("kernels run on CUDA devices".to_owned()) };
+    libraries_missing().or_else(|| cannot_compile(index))
+}
+
+/// What a user has to know where tensors on a CUDA device are computed by tensor operations alone.
+pub fn fallback(device: Device) -> Option<String> {
+    let Device::Cuda(index) = device else { return None };
+    let why = missing(device)?;
+    Some(format!(
+        "no kernels on cuda:{index}: neurons, normalisations and weights are computed by tensor operations, which takes \
+         longer ({why})"
+    ))
+}
+
+/// What compiles kernels, and for what; `None` where there are none.
+pub fn compiler(device: Device) -> Option<String> {
+    let Device::Cuda(index) = device else { return None };
+    let (version, capability) = missing(device).is_none().then(|| target(index).ok()).flatten()?;
+    let [version, capability] = [version, capability].map(|[major, minor]| format!("{major}.{minor}"));
+    Some(format!("compiled by NVRTC {version} for compute capability {capability}"))
+}
+
+/// Why nothing can be compiled for a device, if that is so; tried once.
+fn cannot_compile(device: usize) -> Option<String> {
+    static TRIED: Mutex<BTreeMap<usize, Option<String>>> = Mutex::new(BTreeMap::new());
+    let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
+    let failure = || PROBE.load(device, "probe", &[]).err().map(|failure| failure.line);
+    tried.entry(device).or_insert_with(failure).clone()
+}
+
+/// The library that was not found, or lacks something.
+fn libraries_missing() -> Option<String> {
     unsafe extern "C" {
         fn litesnn_kernels_missing() -> *const c_char;
-    }
-    if !matches!(device, Device::Cuda(_)) {
-        return Some("kernels run on CUDA devices".to_owned());
     }
     // SAFETY: null, or a text that stays.
     unsafe {
         let text = litesnn_kernels_missing();
         (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
+/// Why code cannot be had.
+struct Failure {
+    /// Who refused, and the first of its reasons.
+    line: String,
+    /// All that the compiler said; empty where another one refused.
+    log: String,
+}
+
+impl Failure {
+    /// Of the driver.
+    fn new(line: String) -> Failure {
+        Failure { line, log: String::new() }
+    }
+
+    /// Of NVRTC: the name of its error, and the log below it.
+    fn of_compiler(version: [c_int; 2], said: &str) -> Failure {
+        let (error, log) = said.split_once('\n').unwrap_or((said, ""));
+        let first = log.lines().find(|line| line.contains("error")).unwrap_or_default().trim();
+        let reason = if first.is_empty() { String::new() } else { format!(": {first}") };
+        Failure {
+            line: format!("NVRTC {}.{}: {error}{reason}", version[0], version[1]),
+            log: log.trim_end().to_owned(),
+        }
     }
 }
 
@@ -160,7 +236,7 @@ impl Kernel {
             text_of(litesnn_kernel_launch(index(device), function.0, grid, block, places.as_mut_ptr()))
         };
         if let Some(failure) = failure {
-            panic!("kernel `{entry}` of `{}.cu` was not launched: {failure}", self.name);
+            panic!("{FAULT}{entry}` of `{}.cu` was not launched: {failure}", self.name);
         }
     }
 
@@ -177,15 +253,15 @@ impl Kernel {
         if let Some(found) = loaded.iter().find(same) {
             return found.function;
         }
-        let function = self.load(device, entry, defines).unwrap_or_else(|failure| {
-            panic!("kernel `{entry}` of `{}.cu` cannot be used on cuda:{device}: {failure}", self.name)
+        let function = self.load(device, entry, defines).unwrap_or_else(|Failure { line, log }| {
+            panic!("{FAULT}{entry}` of `{}.cu` cannot be used on cuda:{device}: {line}\n{log}", self.name)
         });
         let defines = defines.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         loaded.push(Loaded { device, entry: entry.to_owned(), defines, function });
         function
     }
 
-    fn load(&self, device: usize, entry: &str, defines: &[(&str, i64)]) -> Result<Function, String> {
+    fn load(&self, device: usize, entry: &str, defines: &[(&str, i64)]) -> Result<Function, Failure> {
         unsafe extern "C" {
             fn litesnn_kernel_load(
                 index: c_int,
@@ -201,7 +277,7 @@ impl Kernel {
         let failure = unsafe {
             text_of(litesnn_kernel_load(index(device), code.as_ptr().cast(), entry.as_ptr(), &raw mut function))
         };
-        failure.map_or(Ok(Function(function)), Err)
+        failure.map_or(Ok(Function(function)), |said| Err(Failure::new(said)))
     }
 
     fn whole_source(&self) -> String {
@@ -209,8 +285,8 @@ impl Kernel {
     }
 
     /// Compiled code, from the cache or from the compiler.
-    fn code(&self, device: usize, defines: &[(&str, i64)]) -> Result<Vec<u8>, String> {
-        let (version, capability) = target(device)?;
+    fn code(&self, device: usize, defines: &[(&str, i64)]) -> Result<Vec<u8>, Failure> {
+        let (version, capability) = target(device).map_err(Failure::new)?;
         let source = self.whole_source();
         let mut options: Vec<String> = OPTIONS.map(str::to_owned).into();
         options.push(format!("--gpu-architecture=sm_{}{}", capability[0], capability[1]));
@@ -223,7 +299,7 @@ impl Kernel {
         if let Some(code) = kept.as_ref().and_then(|path| std::fs::read(path).ok()).and_then(checked) {
             return Ok(code);
         }
-        let code = compile(&source, self.name, &options)?;
+        let code = compile(&source, self.name, &options).map_err(|said| Failure::of_compiler(version, &said))?;
         if let Some(path) = kept {
             let digest = blake3::hash(&code);
             let whole = [digest.as_bytes(), code.as_slice()].concat();
@@ -248,6 +324,9 @@ fn checked(mut file: Vec<u8>) -> Option<Vec<u8>> {
 pub(super) fn target(device: usize) -> Result<([c_int; 2], [c_int; 2]), String> {
     unsafe extern "C" {
         fn litesnn_kernel_target(index: c_int, version: *mut c_int, capability: *mut c_int) -> *mut c_char;
+    }
+    if let Some(missing) = libraries_missing() {
+        return Err(missing);
     }
     let (mut version, mut capability) = ([0; 2], [0; 2]);
     // SAFETY: places for two numbers each.

@@ -1,7 +1,5 @@
-//! The kernels of weights on the host: the same source, compiled by g++, against one operation after
-//! another in f64.
-
-use std::sync::atomic::Ordering;
+//! The kernels of weights on the host: the same source, compiled by g++, against one operation
+//! after another in f64.
 
 use tch::{Device, Kind, Tensor};
 
@@ -191,17 +189,15 @@ fn the_largest_scores_stay_and_of_equal_ones_the_first() {
 /// another one writes.
 #[test]
 fn the_order_of_threads_changes_no_bit() {
-    let run = |order: i32| {
-        host::ORDER.store(order, Ordering::Relaxed);
+    let run = || {
         let all = weights(&groups()[1], 3, Some(0.3));
         let mut made = vec![pass(&all).0];
         made.extend(gradients(&all));
-        host::ORDER.store(0, Ordering::Relaxed);
         made
     };
-    let forward = run(0);
-    for order in [1, 2] {
-        assert!(forward.iter().zip(run(order)).all(|(a, b)| a.equal(&b)), "order {order}");
+    let [first, others @ ..] = host::ORDERS.map(|order| host::in_order(order, run));
+    for other in others {
+        assert!(first.iter().zip(&other).all(|(a, b)| a.equal(b)));
     }
 }
 
