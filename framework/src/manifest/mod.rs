@@ -37,6 +37,7 @@
 mod axes;
 mod check;
 mod comparisons;
+mod dataset;
 mod device;
 mod file;
 #[cfg(test)]
@@ -62,6 +63,7 @@ mod typed;
 mod variants;
 
 pub use comparisons::Comparison;
+pub use dataset::dataset;
 pub use device::check_device;
 pub use layers::{Finder, Request};
 pub use origins::{Origin, explain, origins};
