@@ -487,7 +487,7 @@ pub struct Cost {
     #[arg(long, value_name = "TRIAL", conflicts_with = "spikes")]
     pub rates: Option<PathBuf>,
     /// Assume N spikes per neuron and image, summed over all timesteps, in every layer.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = spikes)]
     pub spikes: Option<f64>,
     /// Print JSON.
     #[arg(long)]
@@ -497,6 +497,7 @@ pub struct Cost {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef\n  \
                   litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --out network.onnx\n  \
+                  litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format onnx --width int4\n  \
                   litesnn export runs/quickstart/lite-snn-s0-0123456789abcdef --format nir\n  \
                   litesnn export found.toml --runs runs")]
 pub struct Export {
@@ -512,6 +513,34 @@ pub struct Export {
     /// Folder of trials, where that of a design is looked for.
     #[arg(long, default_value = "runs")]
     pub runs: PathBuf,
+    /// With `onnx` and `nir`: write a network that stops early nevertheless; the file answers at the
+    /// last timestep.
+    #[arg(long)]
+    pub past_exit: bool,
+    /// With `onnx`: how levels are held [default: int8]. A layer whose levels do not fit gets the next
+    /// width that holds them.
+    #[arg(long, value_enum)]
+    pub width: Option<Width>,
+    /// With `onnx`: the spikes of every map of neurons are outputs, too.
+    #[arg(long)]
+    pub spikes: bool,
+    /// With `nir`: r = 1 in every neuron, and weights times 1 / (1 - decay), for readers that ignore
+    /// r.
+    #[arg(long)]
+    pub unit_resistance: bool,
+}
+
+/// How an ONNX file holds levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Width {
+    /// -128 to 127, opset 21.
+    Int8,
+    /// -8 to 7, opset 25.
+    Int4,
+    /// -2 to 1, opset 25.
+    Int2,
+    /// f32, for runtimes without DequantizeLinear, opset 21.
+    Float,
 }
 
 /// The form of an exported network.
@@ -519,7 +548,7 @@ pub struct Export {
 pub enum Format {
     /// For `litesnn infer`, the page of a report, and the engine's crate.
     Packed,
-    /// For ONNX runtimes: INT8 levels, opset 21.
+    /// For ONNX runtimes.
     Onnx,
     /// For snnTorch, SpikingJelly and other readers of NIR.
     Nir,
@@ -529,6 +558,7 @@ pub enum Format {
 #[command(after_help = "Examples:\n  litesnn infer network.packed --dataset fashion-mnist\n  \
                   litesnn infer network.packed --dataset fashion-mnist --limit 100 --layers\n  \
                   litesnn infer network.packed --dataset fashion-mnist --logits logits.safetensors\n  \
+                  litesnn infer network.packed --dataset cifar10 --set dataset.cifar10.test=1000\n  \
                   litesnn infer network.packed --image shoe.png\n  \
                   litesnn infer network.packed --sound yes.wav")]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["dataset", "image", "sound"]))]
@@ -539,14 +569,18 @@ pub struct Infer {
     /// The data set.
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
+    /// Change a setting of the data set, as in a manifest: --set dataset.cifar10.test=1000. A packed
+    /// file has no settings of a data set of pictures.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with_all = ["image", "sound"])]
+    pub set: Vec<String>,
     /// Which of its images.
-    #[arg(long, value_enum, default_value = "test", requires = "dataset")]
+    #[arg(long, value_enum, default_value = "test", conflicts_with_all = ["image", "sound"])]
     pub split: Part,
     /// So many images at most.
-    #[arg(long, value_name = "N", requires = "dataset")]
-    pub limit: Option<usize>,
+    #[arg(long, value_name = "N", conflicts_with_all = ["image", "sound"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
     /// Write the logits of every image and timestep, with the labels, as safetensors.
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "sound"])]
     pub logits: Option<PathBuf>,
     /// A picture, PNG or JPEG.
     #[arg(long, value_name = "FILE")]
@@ -554,9 +588,9 @@ pub struct Infer {
     /// A sound, WAV, for a network that was trained on sounds.
     #[arg(long, value_name = "FILE")]
     pub sound: Option<PathBuf>,
-    /// Threads over the channels of a layer.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    /// Threads over the channels of a layer [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Show the time, firing rate and operations of every layer.
     #[arg(long)]
     pub layers: bool,
@@ -675,6 +709,14 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
         _ => Err("a number of percentage points above 0, such as `1.0`".into()),
+    }
+}
+
+/// Reads a number of spikes.
+fn spikes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number of spikes, 0 or more, such as `0.5`".into()),
     }
 }
 

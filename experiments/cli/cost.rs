@@ -91,11 +91,21 @@ fn document(account: &Account) -> Value {
 
 fn blueprints(options: &Cost) -> Result<Vec<Blueprint>> {
     let target = &options.target;
+    let unchangeable = |what: &str| match options.layers.arguments().as_slice() {
+        [] => Ok(()),
+        [option, ..] => Err(Error::Content {
+            path: target.clone(),
+            message: format!("is {what}, and `{option}` changes manifests"),
+            hint: "name the manifest".into(),
+        }),
+    };
     if target.is_dir() {
+        unchangeable("the folder of a trial")?;
         return Ok(vec![of_trial(target, options)?]);
     }
     let text = read_text(target).map_err(Error::file("read", target))?;
     if Design::is_told_by(&text) {
+        unchangeable("a design")?;
         let design = Design::parse(&text, target)?;
         return Ok(vec![of_design(design, target, options)?]);
     }
@@ -235,22 +245,7 @@ fn of_variant(
 /// The form of the data set that `--dataset` names.
 fn other_data(options: &Cost) -> Result<Option<DataInfo>> {
     let Some(name) = &options.dataset else { return Ok(None) };
-    let dataset: std::result::Result<Box<dyn Dataset>, _> = serde_json::from_value(json!({ name: {} }));
-    match dataset {
-        Ok(dataset) => known_form(dataset.as_ref()).map(Some),
-        Err(_) => {
-            let known: Vec<&str> = litesnn_framework::plugin::registered()
-                .into_iter()
-                .filter(|plugin| plugin.kind == litesnn_framework::plugin::Kind::Dataset)
-                .map(|plugin| plugin.name)
-                .collect();
-            Err(Error::Plugin {
-                kind: "dataset",
-                name: name.clone(),
-                message: format!("no plugin has this name; known are {}", known.join(", ")),
-            })
-        }
-    }
+    known_form(manifest::dataset(name, json!({}), &[])?.as_ref()).map(Some)
 }
 
 fn known_form(dataset: &dyn Dataset) -> Result<DataInfo> {

@@ -3,6 +3,7 @@
 //! A design names the trial that trained it: the one finished trial below `--runs` with the same
 //! decisions ([`Design::decides_as`]).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use litesnn_exchange::{nir, onnx};
@@ -14,28 +15,39 @@ use litesnn_framework::record::{Outcome, files};
 use litesnn_framework::run::{packed_trial, trials_of};
 use sha2::{Digest, Sha256};
 
-use crate::arguments::{Export, Format, data_store};
+use crate::arguments::{Export, Format, Width, data_store};
 use crate::exit::{Exit, Failure};
 use crate::output::{out, say};
 
 pub fn export(options: &Export) -> Result<Exit, Failure> {
+    refuse_options_of_other_formats(options)?;
     let folder = &trial(options)?;
     let (network, provenance) = packed_trial(folder, &data_store())?;
-    let unfit = |what: String| Error::Content {
-        path: folder.clone(),
-        message: format!("has a network that cannot be written: {what}"),
-        hint: "`--format packed` holds every network of this program that spikes".into(),
+    let unfit = |what: String| {
+        let early = options.format != Format::Packed && network.exit.is_some() && !options.past_exit;
+        let hint = match early {
+            true => "`--past-exit` writes its answers at the last timestep; `--format packed` holds its early exit",
+            false => "`--format packed` holds every network of this program that spikes",
+        };
+        let message = format!("has a network that cannot be written: {what}");
+        Error::Content { path: folder.clone(), message, hint: hint.into() }
     };
     let packed = file::write(&network, &provenance).map_err(|flaw| unfit(flaw.to_string()))?;
-    let facts = facts(&provenance, &packed);
+    let (facts, past_exit) = (facts(&provenance, &packed), options.past_exit);
     let (bytes, name) = match options.format {
         Format::Packed => (packed, files::NETWORK),
         Format::Onnx => {
-            let settings = onnx::Options { facts, ..onnx::Options::default() };
+            let width = match options.width {
+                Some(Width::Int8) | None => onnx::Width::Int8,
+                Some(Width::Int4) => onnx::Width::Int4,
+                Some(Width::Int2) => onnx::Width::Int2,
+                Some(Width::Float) => onnx::Width::Float,
+            };
+            let settings = onnx::Options { width, spikes: options.spikes, past_exit, facts };
             (onnx::write(&network, &settings).map_err(|refusal| unfit(refusal.to_string()))?, "network.onnx")
         }
         Format::Nir => {
-            let settings = nir::Options { facts, ..nir::Options::default() };
+            let settings = nir::Options { unit_resistance: options.unit_resistance, past_exit, facts };
             (nir::write(&network, &settings).map_err(|refusal| unfit(refusal.to_string()))?, "network.nir")
         }
     };
@@ -45,6 +57,22 @@ pub fn export(options: &Export) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Options that have a meaning for some formats alone.
+fn refuse_options_of_other_formats(options: &Export) -> Result<(), Failure> {
+    let (onnx, nir) = ("`--format onnx`", "`--format nir`");
+    let of = |option: &'static str, given: bool, formats: &'static [Format], named: String| {
+        let message = format!("`{option}` is for {named}");
+        match given && !formats.contains(&options.format) {
+            true => Err(Failure::new(Exit::Usage, message, None)),
+            false => Ok(()),
+        }
+    };
+    of("--width", options.width.is_some(), &[Format::Onnx], onnx.into())?;
+    of("--spikes", options.spikes, &[Format::Onnx], onnx.into())?;
+    of("--unit-resistance", options.unit_resistance, &[Format::Nir], nir.into())?;
+    of("--past-exit", options.past_exit, &[Format::Onnx, Format::Nir], format!("{onnx} and {nir}"))
+}
+
 /// The folder of the trial whose weights leave.
 fn trial(options: &Export) -> Result<PathBuf, Failure> {
     let (target, runs) = (&options.target, options.runs.display());
@@ -52,14 +80,18 @@ fn trial(options: &Export) -> Result<PathBuf, Failure> {
         return Ok(target.clone());
     }
     let refused = |message: String, hint: String| Error::Content { path: target.clone(), message, hint };
-    let text = read_text(target).map_err(Error::file("read", target))?;
+    let text = match read_text(target) {
+        // Such as a packed network.
+        Err(error) if error.kind() == ErrorKind::InvalidData => String::new(),
+        read => read.map_err(Error::file("read", target))?,
+    };
     if !Design::is_told_by(&text) {
         let message = "is neither the folder of a trial nor a design, and only trials have trained weights";
-        return Err(refused(
-            message.into(),
-            "`litesnn runs` lists trials, and `litesnn run` trains a manifest's".into(),
-        )
-        .into());
+        let hint = match target.parent().filter(|folder| folder.join(files::RESULT).is_file()) {
+            Some(folder) => format!("`litesnn export {}` takes the trial in whose folder it lies", folder.display()),
+            None => "`litesnn runs` lists trials, and `litesnn run` trains a manifest's".into(),
+        };
+        return Err(refused(message.into(), hint).into());
     }
     let mut found = trials_of(&Design::parse(&text, target)?, &options.runs);
     match found.len() {

@@ -4,7 +4,10 @@ use litesnn_framework::data::{DataInfo, Normalisation, Split};
 use litesnn_framework::ground::{Build, Parameters, Role, Stream};
 use litesnn_framework::network::engine::file::{self, Provenance, read, write};
 use litesnn_framework::network::engine::{Network as Packed, Prepared, Reference, Source, Synapses, Values};
-use litesnn_framework::network::{Compression, Compressor, Network, Pass, SearchSpace, packed};
+use litesnn_framework::network::{
+    Compression, Compressor, Network, Pass, Progress, SearchSpace, Technique, Techniques, packed,
+};
+use litesnn_framework::plugin::{Kind as PluginKind, registered};
 use litesnn_framework::run::layer_costs;
 use litesnn_framework::train::{Counted, evaluate};
 use litesnn_plugins as _;
@@ -57,12 +60,14 @@ fn network(space: &Value, compressors: &[Value]) -> Box<dyn Network> {
 /// Compares logits of every timestep on ten images, and what the kernel gives with the reference;
 /// the network as the file holds it.
 fn compare(space: &Value, compressors: &[Value]) -> Packed {
-    let title = format!("{space} {compressors:?}");
-    let network = network(space, compressors);
+    compare_of(network(space, compressors).as_ref(), &format!("{space} {compressors:?}"))
+}
+
+fn compare_of(network: &dyn Network, title: &str) -> Packed {
     let data = DataInfo::of_form((SHAPE, CLASSES));
     let normalisation = Normalisation { mean: vec![0.4, 0.5], std: vec![0.25, 0.3] };
-    let built = packed(network.as_ref(), &data, &normalisation, TIMESTEPS, None)
-        .unwrap_or_else(|error| panic!("{title}: {error}"));
+    let built =
+        packed(network, &data, &normalisation, TIMESTEPS, None).unwrap_or_else(|error| panic!("{title}: {error}"));
     let file = write(&built, &Provenance::default()).unwrap();
     let (engine, _) = read(&file).unwrap();
     assert!(engine == built, "{title}");
@@ -99,7 +104,7 @@ fn compare(space: &Value, compressors: &[Value]) -> Packed {
     assert_eq!(form.is_some(), engine.layers().take(hidden).all(counted), "{title}");
     if let Some(form) = &form {
         let pass = Pass::new(TIMESTEPS);
-        let found = evaluate(network.as_ref(), &split, &plain, pass, Device::Cpu, Some(form)).unwrap();
+        let found = evaluate(network, &split, &plain, pass, Device::Cpu, Some(form)).unwrap();
         assert_eq!(found.accuracy, 0.5, "{title}");
     }
     engine
@@ -152,25 +157,110 @@ fn networks_of_layers_answer_as_libtorch_does() {
     compare(&json!({ "layers": { "layers": vote } }), &compressed);
 }
 
+/// A quantiser without levels would leave as f32, be tested by libtorch, and take the bytes of f32 in
+/// the record: `admm-quantize` and the signs of `binary-standardize` once did.
 #[test]
-fn weights_of_every_quantiser_have_levels_and_others_stay_as_they_are() {
+fn every_weight_of_every_quantiser_leaves_with_a_level_that_is_its_value() {
     let space = cells(json!({}));
-    for (compressor, has_levels) in [
-        (json!({ "gaussian-quantize": { "bits": [1], "outside_bits": 4 } }), true),
-        (json!({ "gaussian-quantize": { "bits": [4], "outside_bits": 4 } }), true),
-        (json!({ "rescale-quantize": { "bits": [2], "outside_bits": 8 } }), true),
-        (json!({ "binary-standardize": {} }), true),
-        (json!({ "learned-step-quantize": { "bits": 2 } }), true),
-        // Training makes levels of its weights.
-        (json!({ "admm-quantize": { "bits": 3 } }), false),
-        (json!({ "binary-connect": {} }), true),
-        (json!({ "magnitude-prune": { "rate": 0.9 } }), false),
-        (json!({ "nm-prune": { "n": 2, "m": 4 } }), false),
-        (json!({ "channel-rank-prune": { "rate": 0.5 } }), false),
+    let settings = [
+        json!({ "gaussian-quantize": { "bits": [1], "outside_bits": 4 } }),
+        json!({ "gaussian-quantize": { "bits": [4], "outside_bits": 4 } }),
+        json!({ "branch-wise": { "bits": [2], "rate": 0.5 } }),
+        json!({ "rescale-quantize": { "bits": [2], "outside_bits": 8 } }),
+        json!({ "rescale-quantize": { "bits": [1], "outside_bits": 8, "per": "channel", "scale": "max" } }),
+        json!({ "rescale-quantize": { "bits": [8], "outside_bits": 8, "per": "channel", "scale": "percentile" } }),
+        json!({ "binary-standardize": {} }),
+        json!({ "learned-step-quantize": { "bits": 2 } }),
+        json!({ "admm-quantize": { "bits": 1 } }),
+        json!({ "admm-quantize": { "bits": 3 } }),
+        json!({ "binary-connect": {} }),
+        json!({ "binary-connect": { "magnitude": 0.3 } }),
+    ];
+    let by_deviation = |one: &Value| ["gaussian-quantize", "branch-wise"].iter().any(|name| one.get(name).is_some());
+    for compressor in &settings {
+        let title = format!("{compressor}");
+        let network = network(&space, std::slice::from_ref(compressor));
+        // The end of a stage, at which ADMM makes weights what it drew them to.
+        for layer in network.layers() {
+            layer.weight.advance(Techniques::ALL, Progress::after(1, 1, 0, 1));
+        }
+        let engine = compare_of(network.as_ref(), &title);
+        let (levels, layers) = with_levels(&engine);
+        assert_eq!(levels, layers, "{title}: layers that have levels, and layers");
+        for layer in network.layers() {
+            let of_layer = |synapses: &&Synapses| synapses.name == layer.shape.name;
+            let synapses = engine.layers().map(|(synapses, _)| synapses).find(of_layer).unwrap();
+            let Values::Levels(levels) = &synapses.values else { unreachable!("all have levels") };
+            let step = layer.weight.packed_step(Techniques::ALL).unwrap().expand([layer.shape.outputs], false);
+            let step = Vec::<f32>::try_from(step.contiguous()).unwrap();
+            let value = layer.weight.value(Techniques::ALL);
+            let value = Vec::<f32>::try_from(value.flatten(0, -1)).unwrap();
+            let each = value.len() / step.len();
+            let apart = |unit: f32| {
+                let of = |((place, level), value): ((usize, &i16), &f32)| {
+                    (f32::from(*level) * (step[place / each] * unit) - value).abs() / value.abs().max(f32::MIN_POSITIVE)
+                };
+                levels.iter().enumerate().zip(&value).map(of).fold(0.0, f32::max)
+            };
+            let (least, layer) = (apart(1.0).min(apart(0.5)), &synapses.name);
+            // The deviation of its loop is another sum than the one of its step.
+            let most = if by_deviation(compressor) { 4.0 * f32::EPSILON } else { 0.0 };
+            assert!(least <= most, "{title}: the weights of `{layer}` are {least:.1e} away from levels times steps");
+        }
+    }
+    for plugin in registered().into_iter().filter(|plugin| plugin.kind == PluginKind::Compressor) {
+        let example: Value = toml_edit::de::from_str(plugin.examples[0]).unwrap();
+        let compressor: Box<dyn Compressor> = serde_json::from_value(example["compressor"][0].clone()).unwrap();
+        let tested = settings.iter().any(|one| one.get(plugin.name).is_some());
+        let quantises = compressor.technique() == Technique::Quantize;
+        assert!(tested || !quantises, "the quantiser `{}` has no settings in this test", plugin.name);
+    }
+}
+
+/// An engine's network that prefers the first class stands in for the trained one: were libtorch's
+/// logits used, the loss would be the one of the trained network.
+#[test]
+fn evaluation_takes_its_logits_from_the_engine() {
+    let compressed = [json!({ "rescale-quantize": { "bits": [2], "outside_bits": 8 } })];
+    let trained = network(&cells(json!({})), &compressed);
+    let (data, plain) = (DataInfo::of_form((SHAPE, CLASSES)), Normalisation { mean: vec![0.0; 2], std: vec![1.0; 2] });
+    let own = packed(trained.as_ref(), &data, &plain, TIMESTEPS, None).unwrap();
+    let mut other = own.clone();
+    other.logits.synapses.bias = vec![1.0, 0.0, 0.0, 0.0, 0.0];
+    let images = Stream::open(7, "images", 0).uniform(&[10, 2, 12, 12], -1.5, 1.5);
+    let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    let split = Split { images: images.copy(), labels: labels.copy() };
+    let loss = |form: Option<&Counted>| {
+        evaluate(trained.as_ref(), &split, &plain, Pass::new(TIMESTEPS), Device::Cpu, form).unwrap().loss
+    };
+    let by_hand = |network: &Packed| {
+        let of = |image: i64| {
+            let input = Vec::<f32>::try_from(images.get(image).flatten(0, -1)).unwrap();
+            Tensor::from_slice(&Reference::new(network).run_normalised(&input).unwrap().logits)
+        };
+        let logits = Tensor::stack(&(0..10).map(of).collect::<Vec<_>>(), 0);
+        logits.cross_entropy_for_logits(&labels).double_value(&[])
+    };
+    for network in [&own, &other] {
+        let (found, wanted) = (loss(Counted::of(network).as_ref()), by_hand(network));
+        assert!((found - wanted).abs() < 1e-12, "{found}, by the engine's logits {wanted}");
+    }
+    let apart = (by_hand(&own) - by_hand(&other)).abs();
+    assert!(apart > 0.01, "losses that differ by {apart} would tell nothing");
+    assert!((loss(None) - by_hand(&own)).abs() < 1e-4, "libtorch computes the same network");
+}
+
+#[test]
+fn weights_that_nothing_quantises_have_no_levels() {
+    for compressor in [
+        json!({ "magnitude-prune": { "rate": 0.9 } }),
+        json!({ "nm-prune": { "n": 2, "m": 4 } }),
+        json!({ "channel-rank-prune": { "rate": 0.5 } }),
+        // Weights have 32 bits until they are projected for good.
+        json!({ "admm-quantize": { "bits": 3 } }),
     ] {
-        let (levels, layers) = with_levels(&compare(&space, std::slice::from_ref(&compressor)));
-        let said = format!("{compressor}: {levels} of {layers} layers have levels");
-        assert_eq!(levels > 0, has_levels, "{said}");
+        let (levels, _) = with_levels(&compare(&cells(json!({})), std::slice::from_ref(&compressor)));
+        assert_eq!(levels, 0, "{compressor}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::figure::{Figure, MOST_ROWS};
 use crate::statistics::binomial_error;
 use crate::table::{Table, html};
 use crate::trials::{ExperimentResults, FinishedTrial, SeedGroup};
-use crate::try_it::{self, PackedNetwork};
+use crate::try_it::{self, TryIt};
 use crate::{Error, metric};
 use litesnn_framework::ground::counted;
 use litesnn_framework::record::files;
@@ -22,7 +22,7 @@ pub struct Section {
     tables: Vec<TablePart>,
     figures: Vec<FigurePart>,
     rows: Vec<RowPart>,
-    networks: Vec<PackedNetwork>,
+    try_it: TryIt,
     groups: Vec<GroupPart>,
 }
 
@@ -184,7 +184,7 @@ impl Section {
             tables: Vec::new(),
             figures: Vec::new(),
             rows: Vec::new(),
-            networks: experiment.groups.iter().filter_map(PackedNetwork::of).collect(),
+            try_it: TryIt::of(&experiment.groups),
             groups: groups.collect(),
         }
     }
@@ -215,7 +215,7 @@ pub fn render(sections: &[Section], unfinished: &[(PathBuf, String)]) -> Result<
     for (name, text) in [("page.html", include_str!("page.html"))].into_iter().chain(try_it::TEMPLATES) {
         environment.add_template(name, text)?;
     }
-    let engine = sections.iter().any(|section| !section.networks.is_empty()).then(try_it::engine);
+    let engine = sections.iter().any(|section| section.try_it.runs()).then(try_it::engine);
     let unfinished: Vec<(String, &String)> =
         unfinished.iter().map(|(folder, reason)| (folder.display().to_string(), reason)).collect();
     Ok(environment.get_template("page.html")?.render(context! { sections, unfinished, engine })?)

@@ -1,12 +1,13 @@
 //! The network in the page, in a browser.
 
+mod browser;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{self, Write};
 use std::path::Path;
-use std::process::Command;
 
+use browser::Browser;
+use litesnn_engine::file::{self, Provenance};
 use litesnn_engine::{Network, Reference, sample};
 use litesnn_framework::record::files;
 use litesnn_reports::{Request, report};
@@ -21,22 +22,16 @@ fn page(runs: &Path, file: &[u8]) -> String {
     std::fs::read_to_string(report(&request).unwrap().page).unwrap()
 }
 
-/// The page after its scripts ran; `None` where there is no Chromium, and the test is skipped.
-fn after_scripts(page: &Path) -> Option<String> {
-    let profile = tempfile::tempdir().unwrap();
-    let flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
-                 --disable-component-update --disable-sync --virtual-time-budget=10000 --dump-dom";
-    let mut chromium = Command::new("chromium");
-    chromium.args(flags.split_whitespace()).arg(format!("--user-data-dir={}", profile.path().display()));
-    match chromium.arg(format!("file://{}", page.display())).output() {
-        Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
-        Err(why) => {
-            // Not `eprintln!`, which the harness keeps to itself.
-            #[allow(clippy::explicit_write)]
-            writeln!(io::stderr(), "test skipped: there is no `chromium` ({why})").unwrap();
-            None
-        }
-    }
+/// The page in a browser, once its network has answered or has said why it cannot.
+fn played(page: &Path) -> Option<Browser> {
+    let mut browser = Browser::open(page)?;
+    browser.until("document.querySelector('.player[data-logits], .player > .error')");
+    Some(browser)
+}
+
+/// The page as it is now.
+fn now(browser: &mut Browser) -> String {
+    browser.value("document.documentElement.outerHTML").as_str().unwrap().to_owned()
 }
 
 /// The numbers of an attribute of the player, `digits` hexadecimal digits each.
@@ -63,18 +58,114 @@ fn a_network_in_the_page_answers_as_the_engine_to_the_bit() {
     let runs = tempfile::tempdir().unwrap();
     let network = sample::network();
     page(runs.path(), &sample::file());
-    let Some(page) = after_scripts(&runs.path().join("report/index.html")) else { return };
+    let Some(mut browser) = played(&runs.path().join("report/index.html")) else { return };
+    let page = now(&mut browser);
     let pixels = numbers(&page, "data-pixels", 2);
     assert_eq!(pixels.len(), network.image.shape.iter().product::<usize>());
     assert!(pixels.iter().any(|byte| *byte > 200), "the first picture is not empty");
     assert_eq!(numbers(&page, "data-logits", 8), logits(&network, &pixels));
 }
 
+/// What the network saw after something was done to the page, to which it answers as the engine does.
+fn seen(browser: &mut Browser, network: &Network, act: impl FnOnce(&mut Browser)) -> Vec<u32> {
+    browser.value("delete document.querySelector('.player').dataset.logits");
+    act(browser);
+    browser.until("document.querySelector('.player[data-logits]')");
+    // The last of several events that came in one frame.
+    browser.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))");
+    let page = now(browser);
+    let pixels = numbers(&page, "data-pixels", 2);
+    assert_eq!(numbers(&page, "data-logits", 8), logits(network, &pixels));
+    pixels
+}
+
+/// A bitmap of grey pixels, three bytes each, lines from the last to the first.
+fn bitmap([height, width]: [usize; 2], grey: impl Fn(usize, usize) -> u8) -> Vec<u8> {
+    let line = (3 * width).next_multiple_of(4);
+    let mut file = b"BM".to_vec();
+    for number in [(54 + line * height) as u32, 0, 54, 40, width as u32, height as u32] {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend([1u16, 24].into_iter().flat_map(u16::to_le_bytes));
+    file.resize(54, 0);
+    for y in (0..height).rev() {
+        let pixels = (0..width).flat_map(|x| [grey(y, x); 3]);
+        file.extend(pixels.chain(std::iter::repeat(0)).take(line));
+    }
+    file
+}
+
+#[test]
+fn a_stroke_a_chosen_picture_and_a_dropped_one_are_what_the_network_sees() {
+    let runs = tempfile::tempdir().unwrap();
+    let network = sample::network();
+    let [_, height, width] = network.image.shape;
+    page(runs.path(), &sample::file());
+    let Some(mut browser) = played(&runs.path().join("report/index.html")) else { return };
+    let browser = &mut browser;
+
+    let cleared = seen(browser, &network, |browser| browser.stroke(".clear", &[(0.5, 0.5)]));
+    assert_eq!(cleared, vec![0; height * width]);
+    let line = seen(browser, &network, |browser| browser.stroke(".drawing", &[(0.2, 0.5), (0.5, 0.5), (0.8, 0.5)]));
+    let at = |y: usize, x: usize| line[y * width + x];
+    assert!((8..20).all(|x| at(13, x) > 200 || at(14, x) > 200), "no line from left to right: {line:?}");
+    assert_eq!([at(2, 14), at(25, 14)], [0, 0], "above and below the line");
+
+    // Of the network's own size, so that no pixel is between two.
+    let file = |name: &str, bytes: &[u8]| {
+        let path = runs.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let ramp = |y: usize, x: usize| (7 * y + x) as u8;
+    let mirrored = |y: usize, x: usize| (7 * y + width - 1 - x) as u8;
+    let pixels = |grey: &dyn Fn(usize, usize) -> u8| -> Vec<u32> {
+        (0..height * width).map(|place| u32::from(grey(place / width, place % width))).collect()
+    };
+    let chosen = file("ramp.bmp", &bitmap([height, width], ramp));
+    let dropped = file("mirrored.bmp", &bitmap([height, width], mirrored));
+    let input = ".player input[type=file]";
+    assert_eq!(seen(browser, &network, |browser| browser.choose_file(input, &chosen)), pixels(&ramp));
+    assert_eq!(seen(browser, &network, |browser| browser.drop_file(".drawing", &dropped)), pixels(&mirrored));
+
+    // What is no picture is named, and the image stays.
+    let notes = file("notes.txt", b"no picture");
+    let said = |browser: &mut Browser| browser.value("document.querySelector('.said').textContent");
+    browser.drop_file(".drawing", &notes);
+    browser.until("document.querySelector('.said').textContent");
+    assert_eq!(said(browser), "notes.txt is no picture that this browser reads.");
+    assert_eq!(numbers(&now(browser), "data-pixels", 2), pixels(&mirrored));
+    assert_eq!(seen(browser, &network, |browser| browser.drop_file(".drawing", &chosen)), pixels(&ramp));
+    assert_eq!(said(browser), "");
+    browser.choose_file(input, &notes);
+    browser.until("document.querySelector('.said').textContent");
+}
+
+/// The page once offered to draw for a network of sounds, and said nothing of a large one.
+#[test]
+fn a_network_that_the_page_cannot_run_has_a_line_that_says_why() {
+    let sounds = Provenance { input: "{}".into(), ..Provenance::default() };
+    let sounds = file::write(&sample::network(), &sounds).unwrap();
+    for (file, why) in [
+        (sounds, "the network reads sounds, and only pictures can be drawn; `litesnn infer --sound` runs it."),
+        (
+            vec![0; 300_000],
+            "the packed file has 300.0 kB, and a page runs files of up to 262.1 kB; `litesnn infer` runs it.",
+        ),
+    ] {
+        let runs = tempfile::tempdir().unwrap();
+        let page = page(runs.path(), &file);
+        assert!(page.contains(&format!("<p class=\"note\">lite, seed 0: {why}</p>")), "{why}");
+        assert!(!page.contains("class=\"player\"") && !page.contains("id=\"engine\""), "nothing runs");
+    }
+}
+
 #[test]
 fn a_damaged_file_says_so_in_the_page() {
     let runs = tempfile::tempdir().unwrap();
     page(runs.path(), b"no network");
-    let Some(page) = after_scripts(&runs.path().join("report/index.html")) else { return };
+    let Some(mut browser) = played(&runs.path().join("report/index.html")) else { return };
+    let page = now(&mut browser);
     assert!(said(&page).starts_with("error: "), "{}", said(&page));
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
 use crate::support::{floats, integers, litesnn, run, stderr, stdout, succeed, table, trial};
@@ -42,6 +43,22 @@ name = "ann"
 set = { "compressor" = [], "space.layers.activation" = "relu" }
 "#;
 
+/// The mean of log sum exp(logits) - logit of the label over all images of a file of `--logits`.
+fn cross_entropy(file: &[u8]) -> f64 {
+    let tensors = SafeTensors::deserialize(file).unwrap();
+    let (logits, labels) = (tensors.tensor("logits").unwrap(), tensors.tensor("labels").unwrap());
+    let classes = logits.shape()[1];
+    let logits = logits.data().chunks_exact(4).map(|bytes| f64::from(f32::from_le_bytes(bytes.try_into().unwrap())));
+    let logits: Vec<f64> = logits.collect();
+    let labels = labels.data().chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap()) as usize);
+    let of_image = |(logits, label): (&[f64], usize)| {
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln() - logits[label]
+    };
+    let losses: Vec<f64> = logits.chunks(classes).zip(labels).map(of_image).collect();
+    losses.iter().sum::<f64>() / losses.len() as f64
+}
+
 fn export(trial: &Path) -> std::process::Command {
     let mut command = litesnn();
     command.arg("export").arg(trial);
@@ -64,9 +81,14 @@ fn an_exported_network_answers_as_its_trial_says() {
         let result = table(&folder.join("result.parquet"));
         let bytes = ["file_bytes", "stored_bytes"].map(|column| floats(&result, column)[0]);
         assert_eq!(bytes[0], length as f64, "{row}: the record tells the size of the file");
-        assert!(bytes[1] < bytes[0] && bytes[1] > 500.0, "{row}: {bytes:?}");
+        let file = std::fs::read(&packed).unwrap();
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let weights =
+            ["numbers", "weights"].map(|name| tensors.tensor(name).unwrap().data().len()).iter().sum::<usize>();
+        assert_eq!(bytes[1], weights as f64, "{row}: the record tells what the file holds beside its graph");
+        let logits = desk.path().join("logits");
         let mut infer = litesnn();
-        infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--json"]);
+        infer.arg("infer").arg(&packed).args(["--dataset", "fashion-mnist", "--json", "--logits"]).arg(&logits);
         let found: serde_json::Value = serde_json::from_str(&stdout(&succeed(&mut infer))).unwrap();
         assert_eq!((found["images"].as_i64(), integers(&result, "by_levels")), (Some(1000), vec![1]));
         for (key, column) in [("accuracy", "test_accuracy"), ("mean_timesteps", "mean_timesteps")] {
@@ -76,6 +98,9 @@ fn an_exported_network_answers_as_its_trial_says() {
                 "{row}, {key}: {found}, the trial says {told}"
             );
         }
+        // The loss is that of the engine's logits, here in f64.
+        let (loss, told) = (cross_entropy(&std::fs::read(&logits).unwrap()), floats(&result, "test_loss")[0]);
+        assert!((loss - told).abs() < 1e-6, "{row}: the engine's logits have a loss of {loss}, the trial says {told}");
         let timesteps = found["mean_timesteps"].as_f64().unwrap();
         assert!(row == "spiking" || (1.1..2.9).contains(&timesteps), "no image stops early, or all do: {timesteps}");
     }
@@ -135,9 +160,115 @@ fn what_cannot_leave_is_refused_in_words() {
     assert!(!ann.join("network.packed").exists());
     assert!(said(&mut export(&manifest)).contains("is neither the folder of a trial nor a design"));
     assert!(said(&mut export(desk.path())).contains("holds no finished trial"));
-    let mut infer = litesnn();
-    infer.arg("infer").arg(&manifest).args(["--dataset", "fashion-mnist"]);
-    assert!(said(&mut infer).contains("this is no packed network that can be read"));
+    let spiking = trial(&runs, "leaving", "spiking");
+    succeed(&mut export(&spiking));
+    let packed = spiking.join("network.packed");
+    let of_a_trial = format!("`litesnn export {}` takes the trial in whose folder it lies", spiking.display());
+    assert!(said(&mut export(&packed)).contains(&of_a_trial), "{}", said(&mut export(&packed)));
+
+    let infer = |file: &Path, arguments: &[&str]| {
+        let mut command = litesnn();
+        command.arg("infer").arg(file).args(arguments);
+        command
+    };
+    let onnx = desk.path().join("network.onnx");
+    succeed(export(&spiking).args(["--format", "onnx", "--out"]).arg(&onnx));
+    let on_pictures = ["--dataset", "fashion-mnist"];
+    for file in [&manifest, &onnx] {
+        let found = said(&mut infer(file, &on_pictures));
+        assert!(found.contains("is no packed network") && found.contains("`litesnn export` writes"), "{found}");
+    }
+    let found = said(&mut infer(&spiking, &on_pictures));
+    assert!(found.contains(&format!("`litesnn infer {}` runs the one in it", packed.display())), "{found}");
+    let found = said(&mut infer(&ann, &on_pictures));
+    assert!(found.contains("is a folder, and no packed network") && found.contains("`litesnn export "), "{found}");
+
+    // What has no meaning for a picture was ignored once, or its file was not written.
+    for (arguments, parts) in [
+        (&["--dataset", "fashion-mnits"][..], ["unknown dataset `fashion-mnits`", "did you mean `fashion-mnist`?"]),
+        (&["--image", "a.png", "--logits", "logits"], ["cannot be used with", "--logits"]),
+        (&["--image", "a.png", "--limit", "3"], ["cannot be used with", "--limit"]),
+        (&["--sound", "a.wav", "--split", "train"], ["cannot be used with", "--split"]),
+        (&["--dataset", "fashion-mnist", "--limit", "0"], ["'0' for '--limit <N>'", "0 is not in 1..=4294967295"]),
+        (&["--dataset", "fashion-mnist", "--threads", "0"], ["'0' for '--threads <N>'", "0 is not in 1..=1024"]),
+        (&["--dataset", "fashion-mnist", "--threads", "9999"], ["'9999' for '--threads <N>'", "not in 1..=1024"]),
+        (&["--dataset", "fashion-mnist", "--set", "dataset.fashion-mnist.tset=3"], ["unknown key `tset`", "`test`?"]),
+    ] {
+        let found = said(&mut infer(&packed, arguments));
+        assert!(parts.iter().all(|part| found.contains(part)), "{arguments:?}, {parts:?}: {found}");
+    }
+    for (arguments, told) in [
+        (&["--width", "int4"][..], "`--width` is for `--format onnx`"),
+        (&["--format", "nir", "--spikes"], "`--spikes` is for `--format onnx`"),
+        (&["--format", "onnx", "--unit-resistance"], "`--unit-resistance` is for `--format nir`"),
+        (&["--past-exit"], "`--past-exit` is for `--format onnx` and `--format nir`"),
+    ] {
+        assert!(said(export(&spiking).args(arguments)).contains(told), "{arguments:?}");
+    }
+    let sure = trial(&runs, "leaving", "sure");
+    for format in ["onnx", "nir"] {
+        let found = said(export(&sure).args(["--format", format]));
+        assert!(found.contains("`--past-exit` writes its answers at the last timestep"), "{found}");
+    }
+}
+
+/// The options of the exporters: levels of fewer bits, spikes as outputs, r = 1, answers past the
+/// exit.
+#[test]
+fn options_of_a_format_reach_its_exporter() {
+    let desk = tempfile::tempdir().unwrap();
+    let manifest = desk.path().join("leaving.toml");
+    std::fs::write(&manifest, MANIFEST.replace("samples = 400", "samples = 20")).unwrap();
+    let runs = desk.path().join("runs");
+    succeed(&mut run(&manifest, &runs));
+    let written = |row: &str, arguments: &[&str]| {
+        let file = desk.path().join("file");
+        succeed(export(&trial(&runs, "leaving", row)).args(arguments).arg("--out").arg(&file));
+        std::fs::read(file).unwrap()
+    };
+    let holds = |file: &[u8], text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
+    let sizes =
+        ["float", "int8", "int4"].map(|width| written("spiking", &["--format", "onnx", "--width", width]).len());
+    assert!(sizes.is_sorted_by(|more, fewer| more > fewer), "fewer bits, fewer bytes: {sizes:?}");
+    let plain = written("spiking", &["--format", "onnx"]);
+    assert_eq!(plain.len(), sizes[1], "int8 is the default");
+    let spikes = written("spiking", &["--format", "onnx", "--spikes"]);
+    assert!(spikes.len() > plain.len(), "every map of neurons is an output");
+    for format in ["onnx", "nir"] {
+        let past = written("sure", &["--format", format, "--past-exit"]);
+        assert!(holds(&past, "early_exit"), "{format}: the metadata says that the network stops early");
+    }
+    assert_ne!(written("spiking", &["--format", "nir", "--unit-resistance"]), written("spiking", &["--format", "nir"]));
+}
+
+/// A packed file has no settings of a data set of pictures: on other images its accuracy was another
+/// one, without a word.
+#[test]
+fn settings_of_the_data_set_give_the_accuracy_of_the_trial() {
+    let desk = tempfile::tempdir().unwrap();
+    let manifest = desk.path().join("leaving.toml");
+    let text = MANIFEST
+        .replace("samples = 400", "samples = 100")
+        .replace("[dataset.fashion-mnist]", "[dataset.fashion-mnist]\ntest = 100");
+    std::fs::write(&manifest, &text[..text.find("[[variant]]\nname = \"sure\"").unwrap()]).unwrap();
+    let runs = desk.path().join("runs");
+    succeed(&mut run(&manifest, &runs));
+    let folder = trial(&runs, "leaving", "spiking");
+    succeed(&mut export(&folder));
+    let result = table(&folder.join("result.parquet"));
+    let infer = |set: &[&str]| {
+        let mut infer = litesnn();
+        infer.arg("infer").arg(folder.join("network.packed")).args(["--dataset", "fashion-mnist", "--json"]).args(set);
+        let output = succeed(&mut infer);
+        (serde_json::from_str::<serde_json::Value>(&stdout(&output)).unwrap(), stderr(&output))
+    };
+    let (found, said) = infer(&["--set", "dataset.fashion-mnist.test=100"]);
+    assert_eq!((found["images"].as_i64(), said.as_str()), (Some(100), ""));
+    assert_eq!(found["accuracy"].as_f64().unwrap(), floats(&result, "test_accuracy")[0]);
+    let (found, said) = infer(&[]);
+    assert_eq!(found["images"], 1000);
+    let note = "note: the trial had other data than `fashion-mnist` is here";
+    assert!(said.contains(note) && said.contains("`--set dataset.fashion-mnist.KEY=VALUE`"), "{said}");
 }
 
 /// Trials of two seeds and of variants that differ in their timesteps.

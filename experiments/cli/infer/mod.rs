@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use litesnn_framework::Error;
 use litesnn_framework::data::{Dataset, Input, Normalisation, Split};
+use litesnn_framework::manifest;
 use litesnn_framework::network::engine::file::{self, Provenance};
 use litesnn_framework::network::engine::{Arena, BadImage, Network, Outcome, Prepared};
+use litesnn_framework::record::files;
 use litesnn_framework::train::Batches;
 use serde_json::json;
 use tch::Device;
@@ -23,14 +25,20 @@ use logits::Logits;
 
 pub fn infer(options: &Infer) -> Result<Exit, Failure> {
     let path = &options.file;
+    if path.is_dir() {
+        return Err(a_folder(path).into());
+    }
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
     let begin = Instant::now();
-    let (network, provenance) = file::read(&bytes).map_err(|why| Error::Content {
-        path: path.clone(),
-        message: why.to_string(),
-        hint: "`litesnn export` writes packed networks".into(),
-    })?;
-    let prepared = Prepared::new(&network).with_threads(options.threads.unwrap_or(1));
+    let exported =
+        "`litesnn export` writes packed networks, as `network.packed`; ONNX and NIR files are for other programs";
+    // It begins with the length of its header.
+    if bytes.first_chunk().is_none_or(|length| u64::from_le_bytes(*length) > bytes.len() as u64) {
+        return Err(wrong(path, "is no packed network".into(), exported).into());
+    }
+    let (network, provenance) =
+        file::read(&bytes).map_err(|why| wrong(path, format!("cannot run: {why}"), exported))?;
+    let prepared = Prepared::new(&network).with_threads(options.threads.unwrap_or(1).into());
     let loaded = begin.elapsed().as_secs_f64();
     match (&options.dataset, &options.image, &options.sound) {
         (Some(name), None, None) => over_split(options, name, &prepared, (&network, &provenance), loaded),
@@ -38,6 +46,19 @@ pub fn infer(options: &Infer) -> Result<Exit, Failure> {
         (None, None, Some(clip)) => single::on_sound(options, clip, &prepared, (&network, &provenance)),
         _ => unreachable!("the command line has one of the three"),
     }
+}
+
+/// A folder in place of the file in it.
+fn a_folder(path: &Path) -> Error {
+    let hint = match path.join(files::NETWORK) {
+        packed if packed.is_file() => format!("`litesnn infer {}` runs the one in it", packed.display()),
+        _ => format!(
+            "`litesnn export {}` writes `{}` into the folder of a finished trial",
+            path.display(),
+            files::NETWORK
+        ),
+    };
+    wrong(path, "is a folder, and no packed network".into(), &hint)
 }
 
 /// What the network answers for a normalised input; `ledger` gets its times.
@@ -63,24 +84,17 @@ fn normalisation(network: &Network) -> Normalisation {
 }
 
 /// The data set `name`: with the settings of the packed file, where the file says them of this data
-/// set, and else with its defaults. Beside it, what the file says.
+/// set, and else with its defaults, and with what the command line changes of them. Beside it, what
+/// the file says.
 fn dataset(options: &Infer, name: &str, provenance: &Provenance) -> Result<(Box<dyn Dataset>, Option<Input>), Error> {
-    let known = |json: serde_json::Value| -> Result<Box<dyn Dataset>, Error> {
-        serde_json::from_value(json).map_err(|error| Error::Plugin {
-            kind: "dataset",
-            name: name.to_owned(),
-            message: format!("cannot be opened without settings: {error}"),
-        })
-    };
-    if provenance.input.is_empty() {
-        return Ok((known(json!({ name: {} }))?, None));
-    }
     let again = "`litesnn export` writes the file again for this program";
-    let input = Input::parse(&provenance.input).map_err(|why| wrong(&options.file, why, again))?;
-    match input.dataset.typetag_name() == name {
-        true => Ok((known(json!(input.dataset))?, Some(input))),
-        false => Ok((known(json!({ name: {} }))?, None)),
-    }
+    let input = match provenance.input.is_empty() {
+        true => None,
+        false => Some(Input::parse(&provenance.input).map_err(|why| wrong(&options.file, why, again))?),
+    };
+    let input = input.filter(|input| input.dataset.typetag_name() == name);
+    let told = input.as_ref().and_then(|input| json!(input.dataset).get(name).cloned());
+    Ok((manifest::dataset(name, told.unwrap_or_else(|| json!({})), &options.set)?, input))
 }
 
 /// Accuracy over a split.
@@ -109,12 +123,20 @@ fn over_split(
             splits.info.title
         );
     }
+    if !provenance.measured_on.is_empty() && !provenance.measured_on.ends_with(&splits.info.digest) {
+        say!(
+            "note: the trial had other data than `{name}` is here, {}, data {}; `--set dataset.{name}.KEY=VALUE` \
+             gives the settings of its manifest",
+            splits.info.title,
+            splits.info.digest
+        );
+    }
     let split: &Split = match options.split {
         Part::Train => &splits.train,
         Part::Validation => &splits.validation,
         Part::Test => &splits.test,
     };
-    let count = options.limit.unwrap_or(usize::MAX).min(split.len());
+    let count = options.limit.map_or(split.len(), |limit| split.len().min(limit as usize));
     let order = (0..count as i64).collect();
     let (mut arena, mut right, mut timesteps, mut spikes) = (prepared.arena(), 0usize, 0usize, 0u64);
     let (mut additions, mut seconds) = (0u64, 0.0);

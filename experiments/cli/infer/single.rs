@@ -1,8 +1,10 @@
 //! One input: classes and probabilities of a picture or of a sound.
 
+use std::io::Cursor;
 use std::path::Path;
 use std::time::Instant;
 
+use image::{DynamicImage, Rgba};
 use litesnn_framework::Error;
 use litesnn_framework::data::{Heard, Input, Split};
 use litesnn_framework::network::engine::file::Provenance;
@@ -102,8 +104,9 @@ fn classes(
     Ok(Exit::Done)
 }
 
-/// Pixels from 0 to 1, `[C, H, W]`: the picture fills the network's image and is cropped at the middle.
-/// Of one channel it is the luma of ITU-R BT.601, of three red, green and blue.
+/// Pixels from 0 to 1, `[C, H, W]`: the picture, upright, fills the network's image and is cropped at
+/// the middle. What is transparent is on black, as in the page of a report. Of one channel it is the
+/// luma of ITU-R BT.601, of three red, green and blue.
 fn picture(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<f32>, Error> {
     let unread = |error: image::ImageError| {
         wrong(path, format!("is no picture that can be read: {error}"), "PNG and JPEG are read")
@@ -113,7 +116,7 @@ fn picture(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<f32
         return Err(wrong(path, message, "`--dataset` names the data set of the network"));
     }
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-    let picture = image::load_from_memory(&bytes).map_err(unread)?;
+    let picture = on_black(upright(image::load_from_memory(&bytes).map_err(unread)?, &bytes));
     let filled = picture.resize_to_fill(width as u32, height as u32, image::imageops::FilterType::Triangle).to_rgb8();
     let colour = |pixel: &image::Rgb<u8>, channel: usize| f32::from(pixel.0[channel]) / 255.0;
     let luma = |pixel: &image::Rgb<u8>| 0.299 * colour(pixel, 0) + 0.587 * colour(pixel, 1) + 0.114 * colour(pixel, 2);
@@ -121,4 +124,99 @@ fn picture(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Vec<f32
         1 => filled.pixels().map(luma).collect(),
         _ => (0..3).flat_map(|channel| filled.pixels().map(move |pixel| colour(pixel, channel))).collect(),
     })
+}
+
+/// The picture as the orientation in its Exif data turns and mirrors it; cameras write it instead of
+/// turning the pixels.
+fn upright(picture: DynamicImage, file: &[u8]) -> DynamicImage {
+    let exif = exif::Reader::new().read_from_container(&mut Cursor::new(file)).ok();
+    let field = exif.as_ref().and_then(|exif| exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY));
+    match field.and_then(|field| field.value.get_uint(0)) {
+        Some(2) => picture.fliph(),
+        Some(3) => picture.rotate180(),
+        Some(4) => picture.flipv(),
+        Some(5) => picture.rotate90().fliph(),
+        Some(6) => picture.rotate90(),
+        Some(7) => picture.rotate270().fliph(),
+        Some(8) => picture.rotate270(),
+        _ => picture,
+    }
+}
+
+/// The picture over black, where it has an alpha channel.
+fn on_black(picture: DynamicImage) -> DynamicImage {
+    if !picture.color().has_alpha() {
+        return picture;
+    }
+    let mut pixels = picture.into_rgba8();
+    for Rgba([red, green, blue, alpha]) in pixels.pixels_mut() {
+        let share = u32::from(*alpha);
+        [red, green, blue].into_iter().for_each(|colour| *colour = ((u32::from(*colour) * share + 127) / 255) as u8);
+    }
+    DynamicImage::ImageRgba8(pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageOutputFormat, Luma, RgbaImage};
+
+    use super::*;
+
+    /// Pixels of a file of these bytes, one channel.
+    fn grey(bytes: &[u8], [height, width]: [usize; 2]) -> Vec<f32> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture");
+        std::fs::write(&path, bytes).unwrap();
+        picture(&path, [1, height, width]).unwrap()
+    }
+
+    fn encoded(picture: &DynamicImage, format: ImageOutputFormat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        picture.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+        bytes
+    }
+
+    /// A JPEG of 16x16 whose four quarters have brightnesses of their own, with this orientation:
+    /// an APP1 segment of Exif data of one entry behind the beginning of the file.
+    fn quarters(orientation: u8) -> Vec<u8> {
+        let level = |x: u32, y: u32| [[250, 170], [90, 10]][(y / 8) as usize][(x / 8) as usize];
+        let plain = image::GrayImage::from_fn(16, 16, |x, y| Luma([level(x, y)]));
+        let jpeg = encoded(&DynamicImage::ImageLuma8(plain), ImageOutputFormat::Jpeg(100));
+        let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        let length = (exif.len() as u16 + 2).to_be_bytes();
+        [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
+    }
+
+    /// The table of the Exif standard: where the first row and the first column of the pixels lie.
+    /// Orientation 6 once gave another class than the picture turned upright.
+    #[test]
+    fn a_picture_is_seen_as_its_orientation_says() {
+        for (orientation, shown) in [
+            (1, [250, 170, 90, 10]),
+            (2, [170, 250, 10, 90]),
+            (3, [10, 90, 170, 250]),
+            (4, [90, 10, 250, 170]),
+            (5, [250, 90, 170, 10]),
+            (6, [90, 250, 10, 170]),
+            (7, [10, 170, 90, 250]),
+            (8, [170, 10, 250, 90]),
+        ] {
+            // Away from the middle, where a quarter meets another one.
+            let found = grey(&quarters(orientation), [16, 16]);
+            let corners = [0, 15, 15 * 16, 15 * 16 + 15].map(|place| (found[place] * 255.0).round() as i32);
+            let apart = corners.iter().zip(shown).map(|(found, shown)| (found - shown).abs()).max().unwrap();
+            assert!(apart <= 4, "orientation {orientation}: {corners:?}, and {shown:?} is shown");
+        }
+    }
+
+    #[test]
+    fn what_is_transparent_is_on_black() {
+        let white =
+            RgbaImage::from_fn(2, 2, |x, y| Rgba([255, 255, 255, [[0, 255], [128, 51]][y as usize][x as usize]]));
+        let found = grey(&encoded(&DynamicImage::ImageRgba8(white), ImageOutputFormat::Png), [2, 2]);
+        for (found, wanted) in found.into_iter().zip([0.0, 1.0, 128.0 / 255.0, 0.2]) {
+            assert!((found - wanted).abs() < 1e-6, "{found}, and not {wanted}");
+        }
+    }
 }

@@ -266,7 +266,7 @@ fn variable(name: &str, value: &str) -> Result<Option<Overlay>, Box<Problem>> {
 }
 
 /// A setting from the command line.
-fn command_line(argument: &str) -> Result<Overlay, Box<Problem>> {
+pub(super) fn command_line(argument: &str) -> Result<Overlay, Box<Problem>> {
     let layer = ConfigLayer::Set(argument.to_owned());
     let written = Written::new("command line", argument, ".");
     let problem = |message: String| {

@@ -37,6 +37,7 @@
 mod axes;
 mod check;
 mod comparisons;
+mod dataset;
 mod device;
 mod file;
 #[cfg(test)]
@@ -63,6 +64,7 @@ mod typed;
 mod variants;
 
 pub use comparisons::Comparison;
+pub use dataset::dataset;
 pub use device::check_device;
 pub use images::check_images;
 pub use layers::{Finder, Request};

@@ -92,6 +92,14 @@ pub(super) fn resolve(stack: &Stack) -> Resolved {
     Resolved { given, settings, problems }
 }
 
+/// One section of a stack with every default, where it can be read, and what is wrong with it.
+pub(super) fn section(stack: &Stack, name: &str) -> (Option<Value>, Vec<Problem>) {
+    let given = stack.merged();
+    let mut reader = Reader { stack, problems: Vec::new() };
+    let read = Section::find(name).zip(given.get(name)).and_then(|(section, given)| reader.section(section, given));
+    (read, reader.problems)
+}
+
 struct Reader<'a> {
     stack: &'a Stack,
     problems: Vec<Problem>,

@@ -183,6 +183,14 @@ pub trait WeightTransform {
         None
     }
 
+    /// The step that the values of a trained network leave with, a scalar or one for each output
+    /// channel, `[out]`: each value is a whole number of its half, the level of the weight in a
+    /// file, within the rounding of f32. `None` where the values have no levels, or have none
+    /// yet. Nothing asks for it while a network trains, so that it may read buffers.
+    fn packed_step(&self, weight: &Tensor) -> Option<Tensor> {
+        self.step(weight)
+    }
+
     /// Expected bits of a weight; `None` leaves them as they are.
     fn bits(&self) -> Option<Factor> {
         None

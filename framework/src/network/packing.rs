@@ -208,7 +208,7 @@ impl Packer {
         let value = weight.value(active).to_device(Device::Cpu).contiguous();
         let outputs = shape.outputs as usize;
         let numbers = Vec::<f32>::try_from(value.flatten(0, -1)).expect("weights are f32");
-        let step = weight.step(active).map(|step| {
+        let step = weight.packed_step(active).map(|step| {
             let step = step.to_device(Device::Cpu).to_kind(Kind::Float).flatten(0, -1);
             Vec::<f32>::try_from(step.expand([shape.outputs], false).contiguous()).expect("a step of each channel")
         });

@@ -288,10 +288,25 @@ impl CompressedWeight {
     /// The step of [`CompressedWeight::value`], a scalar, where a quantiser gives one: see
     /// [`WeightTransform::step`].
     pub fn step(&self, active: Techniques) -> Option<Tensor> {
+        self.last_step(active, |transform, weight| transform.step(weight))
+    }
+
+    /// The step that [`CompressedWeight::value`] leaves with, a scalar or `[out]`, where a quantiser
+    /// gives one: see [`WeightTransform::packed_step`].
+    pub fn packed_step(&self, active: Techniques) -> Option<Tensor> {
+        self.last_step(active, |transform, weight| transform.packed_step(weight))
+    }
+
+    /// The step of the last transform that gives one of the weight that reaches it.
+    fn last_step(
+        &self,
+        active: Techniques,
+        step_of: impl Fn(&dyn WeightTransform, &Tensor) -> Option<Tensor>,
+    ) -> Option<Tensor> {
         tch::no_grad(|| {
             let (mut weight, mut step) = (self.weight.shallow_clone(), None);
             for attached in self.stack.iter().filter(|attached| active.contains(attached.technique)) {
-                step = attached.transform.step(&weight).or(step);
+                step = step_of(attached.transform.as_ref(), &weight).or(step);
                 weight = attached.transform.transform(&weight);
             }
             step

@@ -22,7 +22,8 @@
 //!
 //! W is the trained weight, `[out, in, kh, kw]` or `[out, in]`, of every layer. Until W itself is
 //! projected a weight has 32 bits, and `bits` say so. The penalty acts on the trained weight, and the
-//! projection at last on what reaches the plugin. Only a program for pruning was released, and no
+//! projection at last on what reaches the plugin. A trained network leaves with the levels Q and the
+//! step |alpha| of each layer; before W itself is projected there are no levels. Only a program for pruning was released, and no
 //! rho: the projection of `b` bits above 2, and the training of W through it after ADMM, are the
 //! usual forms. In the order of the paper, pruning comes first: `sequential` in the order P, Q.
 //! There is no formula for the kernels of a GPU.
@@ -65,7 +66,7 @@ register! {
     kind: Compressor,
     name: "admm-quantize",
     settings: AdmmQuantize,
-    version: 1,
+    version: 2,
     summary: "draws weights towards few values by ADMM, then makes them those values",
     paper: "Deng et al., Comprehensive SNN Compression Using ADMM Optimization and Activity Regularization, TNNLS 2021",
     examples: ["[[compressor]]\nadmm-quantize = { bits = 3 }", "[[compressor]]\nadmm-quantize = { bits = 1, admm = 0.25 }"],
@@ -98,13 +99,19 @@ impl Compressor for AdmmQuantize {
 
 /// P(V)
 fn project(values: &Tensor, bits: u32) -> Tensor {
+    let (levels, scale) = turned(values, bits);
+    levels * scale
+}
+
+/// Q and alpha after all turns.
+fn turned(values: &Tensor, bits: u32) -> (Tensor, Tensor) {
     let mut levels = values.ones_like();
     let mut scale = scale_of(values, &levels);
     for _ in 0..TURNS {
         levels = levels_of(values, &scale, bits);
         scale = scale_of(values, &levels);
     }
-    levels * scale
+    (levels, scale)
 }
 
 /// alpha, never zero.
@@ -144,6 +151,12 @@ impl WeightTransform for Few {
             vec![Some(gradients[0].shallow_clone()), Some(saved[0].shallow_clone())]
         };
         custom_function(&[weight, &self.admm.weight], forward, backward).pop().expect("one output was given")
+    }
+
+    fn packed_step(&self, weight: &Tensor) -> Option<Tensor> {
+        let free = self.width.double_value(&[]) == FULL_PRECISION;
+        // alpha is below zero where the weights' mean is, and the levels have its sign then.
+        (!free).then(|| turned(weight, self.bits).1.abs())
     }
 
     fn bits(&self) -> Option<Factor> {
@@ -202,6 +215,21 @@ mod tests {
         let v = Tensor::from_slice(&[1f32, -1., 3., -3.]);
         assert_eq!(values(&project(&v, 1)), [2., -2., 2., -2.]);
         assert_eq!(values(&project(&v.zeros_like(), 2)), [0.0; 4]);
+    }
+
+    #[test]
+    fn a_trained_weight_leaves_with_the_scale_of_its_levels_as_step() {
+        // The mean is below zero, and so is alpha from the first turn on: Q = (-1, 1, 1), alpha = -2.
+        let weight = compressed(
+            NAME,
+            &AdmmQuantize { bits: 2, rho: 0.5, admm: 0.5 },
+            Tensor::from_slice(&[2f32, -1.5, -2.5]).view([1, 3]),
+        );
+        assert!(weight.packed_step(Techniques::ALL).is_none(), "weights of 32 bits have no levels");
+        weight.advance(Techniques::ALL, Progress::after(2, 2, 0, 2));
+        assert_eq!(weight.packed_step(Techniques::ALL).unwrap().double_value(&[]), 2.0);
+        assert_eq!(values(&weight.value(Techniques::ALL)), [2., -2., -2.]);
+        assert!(weight.step(Techniques::ALL).is_none(), "a step for bf16 would be read from a buffer");
     }
 
     #[test]

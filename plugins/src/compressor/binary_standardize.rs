@@ -24,7 +24,8 @@
 //! and leaves its 1x1 shortcuts at k = 10, t = 0.2. Membranes of few bits and the loss on firing
 //! rates, which Q-SNN has beside its weights, are no part of a compressor. A later stage of the same
 //! network keeps t; a network that is trained anew begins at `from`. Channels have scales of their
-//! own, so there is no step for bf16, and no formula for the kernels of a GPU.
+//! own, so there is no step for bf16, and no formula for the kernels of a GPU. A trained network
+//! leaves with the signs as levels, and with the power of two of each channel as their step.
 
 use litesnn_framework::ground::{Build, Role};
 use litesnn_framework::network::{
@@ -74,7 +75,7 @@ register! {
     kind: Compressor,
     name: "binary-standardize",
     settings: BinaryStandardize,
-    version: 2,
+    version: 3,
     summary: "signs of standardised weights, with a gradient that sharpens",
     paper: "Wei et al., Q-SNNs: Quantized Spiking Neural Networks, ACM MM 2024",
     examples: ["[[compressor]]\nbinary-standardize = {}"],
@@ -118,8 +119,9 @@ struct Standardised {
     sharpness: Tensor,
 }
 
-impl WeightTransform for Standardised {
-    fn transform(&self, weight: &Tensor) -> Tensor {
+impl Standardised {
+    /// v, `[out, rest]`, and the power of two of each channel, `[out, 1]`, without gradient.
+    fn standardised(weight: &Tensor) -> (Tensor, Tensor) {
         // Less than a weight's rounding: a channel of equal weights has a gradient.
         const LEAST: f64 = 1e-12;
         let rows = weight.flatten(1, -1);
@@ -128,7 +130,19 @@ impl WeightTransform for Standardised {
         let variance = centred.square().sum_dim_intlist(1, true, Kind::Float) / (count - 1.0);
         let v = centred / (variance + LEAST).sqrt();
         let scale = v.detach().abs().mean_dim(1, true, Kind::Float).clamp_min(LEAST).log2().round().exp2();
+        (v, scale)
+    }
+}
+
+impl WeightTransform for Standardised {
+    fn transform(&self, weight: &Tensor) -> Tensor {
+        let (v, scale) = Standardised::standardised(weight);
         (sharpened_sign(&v, &self.sharpness) * scale).view_as(weight)
+    }
+
+    fn packed_step(&self, weight: &Tensor) -> Option<Tensor> {
+        let (_, scale) = Standardised::standardised(weight);
+        Some(scale.flatten(0, -1))
     }
 
     fn bits(&self) -> Option<Factor> {
@@ -212,6 +226,8 @@ mod tests {
         let peak = layer(Tensor::from_slice(&[9f32, 0., 0., 0., 0., 0., 0., 0., 0.]).view([1, 9]));
         let half = [0.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5];
         assert_eq!(values(&peak.value(Techniques::ALL)), half);
+        assert_eq!(values(&peak.packed_step(Techniques::ALL).unwrap()), [0.5]);
+        assert_eq!(values(&weight.packed_step(Techniques::ALL).unwrap()), [1.0; 3]);
     }
 
     #[test]

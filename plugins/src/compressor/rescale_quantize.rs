@@ -22,7 +22,7 @@
 //! gamma or more has the same value at every bit-width, so that a search with the largest |w| for
 //! gamma sees more of the weights. Values of one
 //! layer have a step of gamma / (2^b - 1), which bf16 holds; with a scale for each channel there is
-//! no common step, and no bf16. There is no formula for the kernels of a GPU.
+//! no common step, and no bf16, and a trained network leaves with a step of each channel. There is no formula for the kernels of a GPU.
 
 use litesnn_framework::ground::{Build, Role, counted};
 use litesnn_framework::network::{
@@ -109,7 +109,7 @@ register! {
     kind: Compressor,
     name: "rescale-quantize",
     settings: RescaleQuantize,
-    version: 1,
+    version: 2,
     summary: "uniform levels over a range that is rescaled to the weights",
     paper: "Wei et al., QP-SNN: Quantized and Pruned Spiking Neural Networks, ICLR 2025",
     examples: [
@@ -211,10 +211,15 @@ impl WeightTransform for Rescaled {
     }
 
     fn step(&self, weight: &Tensor) -> Option<Tensor> {
-        match (self.range.per, self.choice.candidates.as_slice()) {
-            (Per::Layer, &[bits]) if bits != FULL => {
-                Some(self.range.gamma(weight).reshape([] as [i64; 0]) / (f64::from(bits).exp2() - 1.0))
-            }
+        match self.range.per {
+            Per::Layer => self.packed_step(weight).map(|step| step.reshape([] as [i64; 0])),
+            Per::Channel => None,
+        }
+    }
+
+    fn packed_step(&self, weight: &Tensor) -> Option<Tensor> {
+        match self.choice.candidates[..] {
+            [bits] if bits != FULL => Some(self.range.gamma(weight).flatten(0, -1) / (f64::from(bits).exp2() - 1.0)),
             _ => None,
         }
     }

@@ -98,6 +98,7 @@
     canvas.style.aspectRatio = `${width} / ${height}`;
     const context = canvas.getContext("2d", { willReadFrequently: true });
     const classes = element.querySelector(".classes");
+    const said = element.querySelector(".said");
     const bars = engine.classes.map((name) => {
       const item = make("li", classes);
       make("span", item, { textContent: name });
@@ -156,6 +157,7 @@
       });
     };
     const clear = () => {
+      said.textContent = "";
       context.fillStyle = "#000";
       context.fillRect(0, 0, width, height);
     };
@@ -165,8 +167,20 @@
       points.forEach(([x, y]) => context.lineTo(x, y));
       context.stroke();
     };
+    /** Shows a picture, or says that it is none and leaves the image as it is. */
     const take = async (file) => {
-      const picture = await createImageBitmap(file);
+      said.textContent = "";
+      if (!file) {
+        said.textContent = "What was dropped is no file: drop a picture.";
+        return;
+      }
+      let picture;
+      try {
+        picture = await createImageBitmap(file);
+      } catch {
+        said.textContent = `${file.name} is no picture that this browser reads.`;
+        return;
+      }
       const scale = Math.max(width / picture.width, height / picture.height);
       clear();
       Object.assign(context, { imageSmoothingEnabled: true, imageSmoothingQuality: "high" });
@@ -195,11 +209,15 @@
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { last = null; });
     element.querySelector(".clear").addEventListener("click", () => { clear(); soon(); });
-    element.querySelector("input").addEventListener("change", (event) => event.target.files[0] && take(event.target.files[0]));
+    element.querySelector("input").addEventListener("change", (event) => {
+      if (event.target.files[0]) take(event.target.files[0]);
+      // The same picture can be chosen again.
+      event.target.value = "";
+    });
     canvas.addEventListener("dragover", (event) => event.preventDefault());
     canvas.addEventListener("drop", (event) => {
       event.preventDefault();
-      if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+      take(event.dataTransfer.files[0]);
     });
 
     // Something to see before the first stroke.

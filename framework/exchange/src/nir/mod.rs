@@ -71,7 +71,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
     /// The network stops at a timestep that depends on the image; who runs a file decides on T
-    /// alone.
+    /// alone. [`Options::past_exit`] writes it with its answers at T.
     StopsEarly(EarlyExit),
     /// A map or a layer that has no form in NIR.
     Layer {
@@ -89,8 +89,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::StopsEarly(exit) => write!(
                 f,
-                "the network stops at {}, and a NIR graph has no rule to stop, so that its answers would differ; \
-                 export without early exit to get the answers at the last timestep",
+                "the network stops at {}, and a NIR graph has no rule to stop, so that its answers would differ",
                 exit_rule(*exit)
             ),
             Refusal::Layer { name, why } => write!(f, "`{name}`: {why}"),

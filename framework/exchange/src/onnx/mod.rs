@@ -84,6 +84,7 @@ impl Width {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
     /// The network stops at a timestep that depends on the image; a graph runs all of them.
+    /// [`Options::past_exit`] writes it with its answers at T.
     StopsEarly(EarlyExit),
     /// More timesteps than are unrolled.
     Timesteps(usize),
@@ -102,8 +103,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::StopsEarly(exit) => write!(
                 f,
-                "the network stops at {}, and an ONNX graph runs all timesteps, so that its answers would differ; \
-                 export without early exit to get the answers at the last timestep",
+                "the network stops at {}, and an ONNX graph runs all timesteps, so that its answers would differ",
                 exit_rule(*exit)
             ),
             Refusal::Timesteps(timesteps) => {
