@@ -5,6 +5,7 @@ mod support;
 
 use std::path::Path;
 
+use litesnn_framework::record::{Point, RowName, RowNames};
 use litesnn_reports::table::{markdown, of_experiment as tables};
 use litesnn_reports::trials::{ExperimentResults, find};
 use litesnn_reports::{figure, table};
@@ -55,8 +56,8 @@ fn rows_of_the_front_and_those_they_dominate_are_told() {
     let figures = figure::of_experiment(&experiment).unwrap();
     let caption = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap().caption.clone();
     assert!(caption("accuracy-synops").contains("No row is dominated"), "{}", caption("accuracy-synops"));
-    // All have the same model size, so that the most accurate one dominates the others.
-    let beaten = "Dominated by another row, which is worse in neither: poor, small.";
+    // The size is the stored one: `poor` is the largest and the worst.
+    let beaten = "Dominated by another row, which is worse in neither: poor.";
     assert!(caption("accuracy-size").contains(beaten), "{}", caption("accuracy-size"));
 }
 
@@ -106,6 +107,34 @@ fn accuracy_stands_over_the_time_of_search_and_retraining() {
     let budget = figures.iter().find(|figure| figure.name == "budget").unwrap();
     assert!(budget.caption.ends_with("times of different hardware do not compare: elsewhere."), "{}", budget.caption);
     insta::assert_snapshot!("budget.svg", budget.svg().unwrap());
+}
+
+#[test]
+fn compared_rows_share_a_panel_of_the_budget_and_each_has_its_name() {
+    let runs = tempfile::tempdir().unwrap();
+    let others: Vec<String> = (0..7).map(|number| format!("option-{number}")).collect();
+    for seed in 0..3 {
+        let mut baseline = RowNames::default();
+        let recipe = "recipe of base".to_owned();
+        baseline.push(RowName { variant: "base".into(), point: Point::default(), recipe });
+        for (number, name) in others.iter().enumerate() {
+            let made = trial(runs.path(), name, seed, [40.0 + 5.0 * number as f64, 10.0, 1.0]);
+            made.with(|outcome| outcome.compared_with = baseline.clone()).write(runs.path());
+        }
+        trial(runs.path(), "base", seed, [80.0, 10.0, 1.0]);
+        trial(runs.path(), "alone", seed, [85.0, 10.0, 1.0]);
+    }
+    let figures = figure::of_experiment(&experiment(runs.path())).unwrap();
+    let svg = figures.iter().find(|figure| figure.name == "budget").unwrap().svg().unwrap();
+    let times = |text: &str| svg.lines().filter(|line| line.trim() == text).count();
+    // Seven options in two panels, each with the row that they are compared with, and one for the
+    // row that is compared with nothing.
+    assert_eq!(times("base"), 2, "{svg}");
+    for name in others.iter().map(String::as_str).chain(["alone"]) {
+        assert_eq!(times(name), 1, "{name}");
+    }
+    // The lowest panels of both columns.
+    assert_eq!(times("Device time of search and retraining (s)"), 2);
 }
 
 #[test]
