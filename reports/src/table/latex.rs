@@ -144,9 +144,9 @@ fn parts(rows: &[TableRow], first: f64, others: f64) -> Vec<Range<usize>> {
     parts
 }
 
-/// The table in a `table` environment; needs `\usepackage{booktabs,array,graphicx}`. A wide table is
-/// shrunk to the width of the page. One that is then taller than a page is cut into parts, each in an
-/// environment of its own with the headings above it, and all with one number.
+/// The table in a `table` environment; needs `\usepackage{booktabs,array,graphicx}`. A wide table
+/// is shrunk to the width of the page. One that is then taller than a page is cut into parts, each
+/// in an environment of its own with the headings above it, and all with one number.
 pub fn render(table: &Table) -> String {
     let widths = widths(table);
     let wide = widths.iter().map(|width| (*width).min(LONGEST_LINE)).sum::<usize>() > WIDEST_ROW;
@@ -154,7 +154,8 @@ pub fn render(table: &Table) -> String {
         widths.iter().map(|width| GAP + CHARACTER * if *width > LONGEST_LINE { SENTENCE } else { *width } as f64).sum();
     let scale = if wide { (PAGE.0 / natural).min(1.0) } else { 1.0 };
     let notes = table.notes.join(" ");
-    // Of the rows, before they are shrunk: beside the caption stand the headings and the outer rules.
+    // Of the rows, before they are shrunk: beside the caption stand the headings and the outer
+    // rules.
     let room = |caption: usize| {
         let left = (PAGE.1 - LINE * (1.0 + lines(caption, CAPTION))) / scale - LINE - 3.0 * RULE;
         left.max(10.0 * LINE)
@@ -258,7 +259,8 @@ mod tests {
             let rows = (0..blocks).flat_map(block).collect();
             render(&Table { title, headings, names: 1, rows, notes: vec!["Note.".into()], references: Vec::new() })
         };
-        // A page has room for 500 points: 2 lines of caption, a line of headings, 3 rules, and the rows.
+        // A page has room for 500 points: 2 lines of caption, a line of headings, 3 rules, and the
+        // rows.
         let fits = |rows: f64, blocks: f64| 12.0 * (2.0 + 1.0 + rows + blocks) + 6.0 * (3.0 + blocks) <= 500.0;
         assert!(fits(32.0, 3.0) && !fits(33.0, 3.0));
         assert!(!tall(1, 35).contains("part"), "{}", tall(1, 35));
