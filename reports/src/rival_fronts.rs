@@ -9,8 +9,8 @@
 //!
 //! A seed s that all rows of both methods have gives the difference HV_s(first) − HV_s(second),
 //! with the hypervolume and the reference of [`fronts`](crate::fronts). What follows from the
-//! differences is what follows for two rows ([`comparisons`](crate::comparisons)); the pairs of
-//! fronts of a cost are corrected together.
+//! differences is what follows for two rows ([`comparisons`]); the pairs of fronts of a cost are
+//! corrected together.
 
 use crate::comparisons::{self, Finding, Terms, correct};
 use crate::fronts::{is_of_one_profile, reference, volumes};
