@@ -10,8 +10,10 @@
 //! what is said of it ("by at least") rests on an interval at 1 − α/N, which holds for all N at
 //! once (Bonferroni).
 //!
-//! Times are compared on one hardware, and costs of designing where both rows searched: what a
-//! design that was taken over cost belongs to the row that found it.
+//! Times are compared on one hardware. The cost of a search is compared where both rows searched.
+//! Search and retraining together are compared everywhere, because that is what it takes to run a
+//! row; of a row that did not search it is the retraining alone, and the words say so: what finding
+//! a design cost that was taken over belongs to the row that found it.
 
 use crate::metric::{self, Metric, fine_decimals};
 use crate::statistics::{LEVEL, MOST_PAIRS, POWER, Paired, holm};
@@ -23,12 +25,28 @@ use litesnn_framework::record::RowName;
 pub struct Quantity {
     /// The quantity of a trial.
     pub metric: Metric,
-    /// The unit of a difference.
+    /// How a difference is said.
+    pub terms: Terms,
+    /// Whether it is what the search costs, alone or together with retraining.
+    cost: Option<Part>,
+}
+
+/// What a cost is of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Part {
+    Search,
+    Whole,
+}
+
+/// How a difference is said.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Its unit.
     pub unit: &'static str,
     /// A difference below 0, and one above 0, in a word.
     words: [&'static str; 2],
-    /// Whether it is a cost of designing.
-    is_design_cost: bool,
+    /// Decimals, where they are two significant digits at least.
+    pub decimals: usize,
 }
 
 /// What is compared of two rows, in the order of the table.
@@ -36,13 +54,13 @@ pub const QUANTITIES: [Quantity; 5] = [
     Quantity::new(metric::ACCURACY, "points", ["worse", "better"]),
     Quantity::new(metric::STORED_SIZE, "kB", ["smaller", "larger"]),
     Quantity::new(metric::BIT_SYN_OPS, "M / image", ["fewer", "more"]),
-    Quantity { is_design_cost: true, ..Quantity::new(metric::SEARCH_DEVICE_TIME, "s", ["less", "more"]) },
-    Quantity { is_design_cost: true, ..Quantity::new(metric::DEVICE_TIME, "s", ["less", "more"]) },
+    Quantity { cost: Some(Part::Search), ..Quantity::new(metric::SEARCH_DEVICE_TIME, "s", ["less", "more"]) },
+    Quantity { cost: Some(Part::Whole), ..Quantity::new(metric::DEVICE_TIME, "s", ["less", "more"]) },
 ];
 
 impl Quantity {
     const fn new(metric: Metric, unit: &'static str, words: [&'static str; 2]) -> Quantity {
-        Quantity { metric, unit, words, is_design_cost: false }
+        Quantity { metric, terms: Terms::new(unit, words, metric.decimals), cost: None }
     }
 
     /// What it is called in the table.
@@ -57,7 +75,35 @@ impl Quantity {
     /// What an axis calls a difference: `Test accuracy (points)`.
     pub fn short_title(&self) -> String {
         let title = self.title();
-        format!("{} ({})", title.split(" (").next().unwrap_or(&title), self.unit)
+        format!("{} ({})", title.split(" (").next().unwrap_or(&title), self.terms.unit)
+    }
+
+    /// Why two rows cannot be compared in it.
+    fn unlike(&self, a: &SeedGroup, b: &SeedGroup) -> Option<&'static str> {
+        if self.cost == Some(Part::Search) && !(a.searched() && b.searched()) {
+            Some("not both rows searched")
+        } else if self.metric.is_time && !a.times_compare_with(b) {
+            Some("measured on different hardware")
+        } else {
+            None
+        }
+    }
+
+    /// What a reader has to know of a difference beside the words: which row did not search.
+    fn remark(&self, a: &SeedGroup, b: &SeedGroup) -> Option<&'static str> {
+        match (self.cost, a.searched(), b.searched()) {
+            (Some(Part::Whole), false, true) => Some("first row: retraining alone"),
+            (Some(Part::Whole), true, false) => Some("second row: retraining alone"),
+            (Some(Part::Whole), false, false) => Some("both rows: retraining alone"),
+            _ => None,
+        }
+    }
+}
+
+impl Terms {
+    /// `words`: of a difference below 0, and of one above 0.
+    pub const fn new(unit: &'static str, words: [&'static str; 2], decimals: usize) -> Terms {
+        Terms { unit, words, decimals }
     }
 
     /// `better`, `smaller`: the word for a difference.
@@ -65,21 +111,9 @@ impl Quantity {
         self.words[usize::from(difference > 0.0)]
     }
 
-    /// A number with the decimals of the quantity, with two significant digits at least, and its
-    /// unit.
+    /// A number with two significant digits at least, and its unit.
     fn amount(&self, value: f64) -> String {
-        format!("{} {}", self.metric.format_finely(value), self.unit)
-    }
-
-    /// Why two rows cannot be compared in it.
-    fn unlike(&self, a: &SeedGroup, b: &SeedGroup) -> Option<&'static str> {
-        if self.is_design_cost && !(a.searched() && b.searched()) {
-            Some("not both rows searched")
-        } else if self.metric.is_time && !a.times_compare_with(b) {
-            Some("measured on different hardware")
-        } else {
-            None
-        }
+        format!("{value:.*} {}", fine_decimals(value, self.decimals), self.unit)
     }
 }
 
@@ -163,32 +197,45 @@ impl Finding {
         }
     }
 
+    /// What differences, one for each seed, tell before they are corrected for other tests.
+    pub fn of(by_seed: &[f64]) -> Finding {
+        if by_seed.iter().any(|difference| !difference.is_finite()) {
+            return Finding::Unmeasured("not recorded");
+        }
+        match (by_seed, Paired::of(by_seed)) {
+            ([one], _) => Finding::OneSeed(*one),
+            (_, Some(paired)) if paired.is_constant() => Finding::Constant(paired.mean),
+            (_, Some(paired)) => Finding::Tested(Test { p: paired.p(), family: 1, paired }),
+            (_, None) => Finding::Unmeasured("no seed in common"),
+        }
+    }
+
     /// The finding in words.
-    pub fn words(&self, quantity: &Quantity) -> String {
+    pub fn words(&self, terms: &Terms) -> String {
         match self {
             Finding::Unmeasured(why) => format!("not compared: {why}"),
             Finding::OneSeed(_) => "one seed: no interval".to_owned(),
             Finding::Constant(mean) if *mean == 0.0 => "equal with every seed".to_owned(),
             Finding::Constant(mean) => {
-                format!("{} by {} with every seed", quantity.word(*mean), quantity.amount(mean.abs()))
+                format!("{} by {} with every seed", terms.word(*mean), terms.amount(mean.abs()))
             }
             Finding::Tested(test) if test.is_decided() => {
-                let word = quantity.word(test.paired.mean);
+                let word = terms.word(test.paired.mean);
                 let [low, high] = test.joint_interval();
                 let least = if low > 0.0 { low } else { -high };
                 match least > 0.0 {
-                    true => format!("{word} by at least {}", quantity.amount(down(least, &quantity.metric))),
+                    true => format!("{word} by at least {}", terms.amount(down(least, terms.decimals))),
                     // Holm's correction decides more than intervals that hold together can bound.
                     false => format!("{word}; by how much at least is open"),
                 }
             }
-            Finding::Tested(test) => undecided(test, quantity),
+            Finding::Tested(test) => undecided(test, terms),
         }
     }
 }
 
 /// What cannot be seen with these seeds, and how many would do.
-fn undecided(test: &Test, quantity: &Quantity) -> String {
+fn undecided(test: &Test, terms: &Terms) -> String {
     let Test { paired, .. } = test;
     let level = test.joint_level();
     let seeds = match paired.needed(level) {
@@ -198,13 +245,13 @@ fn undecided(test: &Test, quantity: &Quantity) -> String {
     format!(
         "not distinguishable: with {} a difference below {} is likely missed; {seeds}",
         counted(paired.count, "seed"),
-        quantity.amount(paired.detectable(level)),
+        terms.amount(paired.detectable(level)),
     )
 }
 
 /// Rounded towards 0 to the digits that are shown: "at least" stays true.
-fn down(value: f64, metric: &Metric) -> f64 {
-    let scale = 10f64.powi(fine_decimals(value, metric.decimals) as i32);
+fn down(value: f64, decimals: usize) -> f64 {
+    let scale = 10f64.powi(fine_decimals(value, decimals) as i32);
     (value * scale).floor() / scale
 }
 
@@ -226,6 +273,24 @@ impl Comparisons<'_> {
     pub fn family(&self, quantity: usize) -> usize {
         let tested = |pair: &&Pair| matches!(pair.differences[quantity].finding, Finding::Tested(_));
         self.pairs.iter().filter(tested).count()
+    }
+
+    /// The rows that are compared and did not search, in a sentence.
+    pub fn without_search(&self) -> Option<String> {
+        let mut rows: Vec<&str> = Vec::new();
+        for row in self.pairs.iter().flat_map(|pair| [pair.a, pair.b]).filter(|row| !row.searched()) {
+            if !rows.contains(&row.name.as_str()) {
+                rows.push(&row.name);
+            }
+        }
+        let some_searched = self.pairs.iter().any(|pair| pair.a.searched() || pair.b.searched());
+        (!rows.is_empty() && some_searched).then(|| {
+            format!(
+                "Of rows that did not search, search + retraining is retraining alone, and what finding their designs took \
+                 stands in the rows that found them: {}.",
+                rows.join(", ")
+            )
+        })
     }
 
     /// What the words rest on, a sentence each.
@@ -257,6 +322,9 @@ impl Comparisons<'_> {
                 100.0 * POWER
             ));
         }
+        if let Some(note) = self.without_search() {
+            notes.push(note);
+        }
         for pair in self.pairs.iter().filter(|pair| !pair.left_out.is_empty()) {
             let seeds: Vec<String> = pair.left_out.iter().map(i64::to_string).collect();
             notes.push(format!("{}: left out, because one row lacks them: seeds {}.", pair.name(), seeds.join(", ")));
@@ -267,6 +335,14 @@ impl Comparisons<'_> {
 }
 
 impl Pair<'_> {
+    /// The finding of a quantity in words, the quantity by its place in [`QUANTITIES`].
+    pub fn words(&self, quantity: usize) -> String {
+        let (of, finding) = (&QUANTITIES[quantity], &self.differences[quantity].finding);
+        let words = finding.words(&of.terms);
+        let remark = of.remark(self.a, self.b).filter(|_| finding.mean().is_some());
+        remark.map_or(words.clone(), |remark| format!("{words} ({remark})"))
+    }
+
     /// `joint against sequential`
     pub fn name(&self) -> String {
         format!("{} against {}", self.a.name, self.b.name)
@@ -298,7 +374,7 @@ pub fn of_experiment(experiment: &ExperimentResults) -> Option<Comparisons<'_>> 
         return None;
     }
     for quantity in 0..QUANTITIES.len() {
-        correct(&mut pairs, quantity);
+        correct(pairs.iter_mut().map(|pair| &mut pair.differences[quantity].finding));
     }
     Some(Comparisons { pairs, missing })
 }
@@ -341,22 +417,15 @@ fn difference(
         return unmeasured(why);
     }
     let by_seed: Vec<f64> = values.iter().map(|[a, b]| a - b).collect();
-    if by_seed.iter().any(|difference| !difference.is_finite()) {
-        return unmeasured("not recorded");
+    match Finding::of(&by_seed) {
+        Finding::Unmeasured(why) => unmeasured(why),
+        finding => Difference { means, by_seed, finding },
     }
-    let finding = match (by_seed.as_slice(), Paired::of(&by_seed)) {
-        ([], _) => return unmeasured("no seed in common"),
-        ([one], _) => Finding::OneSeed(*one),
-        (_, Some(paired)) if paired.is_constant() => Finding::Constant(paired.mean),
-        (_, Some(paired)) => Finding::Tested(Test { p: paired.p(), family: 1, paired }),
-        (_, None) => return unmeasured("no seed in common"),
-    };
-    Difference { means, by_seed, finding }
 }
 
-/// Corrects the tests of a quantity for their number.
-fn correct(pairs: &mut [Pair], quantity: usize) {
-    let tests = pairs.iter_mut().filter_map(|pair| match &mut pair.differences[quantity].finding {
+/// Corrects tests for their number.
+pub fn correct<'a>(findings: impl Iterator<Item = &'a mut Finding>) {
+    let tests = findings.filter_map(|finding| match finding {
         Finding::Tested(test) => Some(test),
         _ => None,
     });

@@ -17,7 +17,8 @@
 //!
 //! A set of rows has a hypervolume for each seed that all its rows have. The mean over seeds has an
 //! interval by Student's t. All rows together are a set, and so are the points of a sweep that a
-//! variant has.
+//! variant has. The rows of two methods that a manifest compares are two sets of
+//! [`rival_fronts`](crate::rival_fronts).
 
 use crate::metric::{self, Metric};
 use crate::statistics::{LEVEL, Paired};
@@ -30,7 +31,7 @@ pub const COSTS: [Metric; 2] = [metric::STORED_SIZE, metric::BIT_SYN_OPS];
 pub const FEWEST_ROWS: usize = 3;
 
 /// Cost and accuracy in percent.
-type Place = (f64, f64);
+pub type Place = (f64, f64);
 
 /// The rows that dominate a row, in the order of the experiment.
 pub fn dominating<'a>(experiment: &'a ExperimentResults, group: &SeedGroup, cost: &Metric) -> Vec<&'a SeedGroup> {
@@ -63,11 +64,9 @@ pub fn reference(experiment: &ExperimentResults, cost: &Metric) -> Place {
 }
 
 /// The hypervolumes of an experiment against a cost. A set whose rows share no seed, or one of whose
-/// trials costs nothing, has none, and neither has an experiment of several profiles: their scales
-/// do not compare.
+/// trials costs nothing, has none, and neither has an experiment of several profiles.
 pub fn hypervolumes(experiment: &ExperimentResults, cost: &Metric) -> Vec<Hypervolume> {
-    let profile = |group: &SeedGroup| group.first().profile.clone();
-    if experiment.groups.windows(2).any(|pair| profile(&pair[0]) != profile(&pair[1])) {
+    if !is_of_one_profile(experiment) {
         return Vec::new();
     }
     let mut sets: Vec<(String, Vec<&SeedGroup>)> = vec![("all rows".to_owned(), experiment.groups.iter().collect())];
@@ -85,20 +84,33 @@ pub fn hypervolumes(experiment: &ExperimentResults, cost: &Metric) -> Vec<Hyperv
     sets.into_iter().filter_map(|(rows, groups)| of_rows(rows, &groups, cost, reference)).collect()
 }
 
+/// Whether all rows have one profile: the scales of several do not compare.
+pub fn is_of_one_profile(experiment: &ExperimentResults) -> bool {
+    experiment.groups.windows(2).all(|pair| pair[0].first().profile == pair[1].first().profile)
+}
+
 fn of_rows(rows: String, groups: &[&SeedGroup], cost: &Metric, reference: Place) -> Option<Hypervolume> {
-    let of_seed = |group: &SeedGroup, seed: i64| {
-        group.trials.iter().find(|trial| trial.outcome.seed == seed).map(|trial| place(trial, cost))
-    };
-    let seeds = groups.first()?.trials.iter().map(|trial| trial.outcome.seed);
-    let places =
-        seeds.filter_map(|seed| groups.iter().map(|group| of_seed(group, seed)).collect::<Option<Vec<Place>>>());
-    let volumes: Vec<f64> = places.map(|places| hypervolume(&places, reference)).collect();
+    let volumes: Vec<f64> = volumes(groups, cost, reference).into_iter().map(|(_, volume)| volume).collect();
     if volumes.is_empty() || volumes.iter().any(|volume| !volume.is_finite()) {
         return None;
     }
     let mean = volumes.iter().sum::<f64>() / volumes.len() as f64;
     let half_interval = Paired::of(&volumes).map(|paired| paired.half_interval(LEVEL));
     Some(Hypervolume { rows, mean, half_interval, seeds: volumes.len() })
+}
+
+/// The seeds that all rows of a set have, each with its hypervolume; NaN where a trial costs
+/// nothing.
+pub fn volumes(groups: &[&SeedGroup], cost: &Metric, reference: Place) -> Vec<(i64, f64)> {
+    let of_seed = |group: &SeedGroup, seed: i64| {
+        group.trials.iter().find(|trial| trial.outcome.seed == seed).map(|trial| place(trial, cost))
+    };
+    let seeds = groups.first().into_iter().flat_map(|group| &group.trials).map(|trial| trial.outcome.seed);
+    let places = seeds.filter_map(|seed| {
+        let places: Option<Vec<Place>> = groups.iter().map(|group| of_seed(group, seed)).collect();
+        Some((seed, places?))
+    });
+    places.map(|(seed, places)| (seed, hypervolume(&places, reference))).collect()
 }
 
 fn place(trial: &FinishedTrial, cost: &Metric) -> Place {

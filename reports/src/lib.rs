@@ -17,6 +17,7 @@ mod page;
 pub mod paper;
 pub mod published;
 mod ranking;
+mod rival_fronts;
 mod settings;
 mod statistics;
 pub mod table;

@@ -123,6 +123,9 @@ metrics! { true:
     DEVICE_TIME: "device_s", "Device time", "s", None, 0, device_seconds;
     SEARCH_DEVICE_TIME: "search_device_s", "Search, device", "s", None, 0, |o| o.search_device_seconds;
     RETRAIN_DEVICE_TIME: "retrain_device_s", "Retraining, device", "s", None, 0, |o| o.retrain_device_seconds;
+    DEVICE_SECONDS: "device_seconds", "Total", "device s", None, 0, device_seconds;
+    SEARCH_DEVICE_SECONDS: "search_device_seconds", "Search", "device s", None, 0, |o| o.search_device_seconds;
+    RETRAIN_DEVICE_SECONDS: "retrain_device_seconds", "Retraining", "device s", None, 0, |o| o.retrain_device_seconds;
     DEVICE_HOURS: "device_hours", "Total", "device hours", None, 1, |o| device_seconds(o) / 3600.0;
     SEARCH_DEVICE_HOURS: "search_device_hours", "Search", "device hours", None, 1, |o| o.search_device_seconds / 3600.0;
     RETRAIN_DEVICE_HOURS: "retrain_device_hours", "Retraining", "device hours", None, 1, |o| o.retrain_device_seconds / 3600.0;
@@ -162,6 +165,9 @@ pub const COST_IN_DAYS: Cost = Cost { whole: DEVICE_DAYS, search: SEARCH_DEVICE_
 /// Time of the device in hours, for figures.
 pub const COST_IN_HOURS: Cost =
     Cost { whole: DEVICE_HOURS, search: SEARCH_DEVICE_HOURS, retrain: RETRAIN_DEVICE_HOURS };
+/// The same in seconds, for small networks.
+pub const COST_IN_SECONDS: Cost =
+    Cost { whole: DEVICE_SECONDS, search: SEARCH_DEVICE_SECONDS, retrain: RETRAIN_DEVICE_SECONDS };
 
 /// The columns of the comparison, beside [`COSTS`] and [`EVALUATE_TIME`].
 pub const COMPARED: [Metric; 8] =

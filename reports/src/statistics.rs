@@ -106,6 +106,11 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The median of three values or more: that of two is their mean.
+pub fn median_of_several(values: &[f64]) -> Option<f64> {
+    (values.len() > 2).then(|| median(values))
+}
+
 /// Student's t of the mean of so many pairs.
 fn student(count: usize) -> StudentsT {
     StudentsT::new(0.0, 1.0, (count - 1) as f64).expect("two pairs leave a degree of freedom")
@@ -256,6 +261,7 @@ mod tests {
         assert_eq!(median(&[3.0, -1.0, 10.0]), 3.0);
         assert_eq!(median(&[3.0, -1.0, 10.0, 4.0]), 3.5);
         assert!(median(&[]).is_nan());
+        assert_eq!((median_of_several(&[1.0, 9.0, 2.0]), median_of_several(&[1.0, 2.0])), (Some(2.0), None));
     }
 
     #[test]

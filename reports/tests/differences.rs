@@ -150,7 +150,7 @@ fn one_seed_and_equal_differences_have_no_interval() {
 }
 
 #[test]
-fn costs_of_designing_are_compared_on_one_hardware_where_both_rows_searched() {
+fn costs_of_designing_are_compared_on_one_hardware_and_of_a_search_where_both_rows_searched() {
     let runs = tempfile::tempdir().unwrap();
     let row_of = |made: Made, hardware: &str, seconds: f64| {
         let made = made.with(|outcome| {
@@ -177,6 +177,13 @@ fn costs_of_designing_are_compared_on_one_hardware_where_both_rows_searched() {
     );
     assert_eq!(words("elsewhere against a", search), "not compared: measured on different hardware");
     assert_eq!(words("taken against a", search), "not compared: not both rows searched");
+    // 8 s of search and 12 s of retraining against 12 s of retraining.
+    let whole = "Search + retraining (device s)";
+    assert_eq!(words("taken against a", whole), "less by 8.0 s with every seed (first row: retraining alone)");
+    assert_eq!(row(&table, "taken against a", whole)[2], "-8.0 (-40.0 %)");
+    assert!(!words("slower against a", whole).contains("alone"), "{}", words("slower against a", whole));
+    let note = "what finding their designs took stands in the rows that found them: taken.";
+    assert!(table.notes.iter().any(|one| one.ends_with(note)), "{:?}", table.notes);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn figures_mark_a_mixed_row_and_leave_its_times_out() {
         let named = |name: &str| figures.iter().find(|figure| figure.name == name).unwrap();
         let [size, schemes] = ["accuracy-size", "joint-sequential"].map(named);
         (
-            size.svg().unwrap().contains("joint-large †‡"),
+            size.svg().unwrap().contains("joint-large‡"),
             schemes.caption.contains("threads: 1 and 2"),
             schemes.svg().unwrap(),
         )

@@ -169,6 +169,27 @@ fn the_figures_of_the_paper_are_as_they_were() {
 }
 
 #[test]
+fn published_points_are_drawn_only_where_a_row_compares_with_them() {
+    let runs = tempfile::tempdir().unwrap();
+    let scatter = || {
+        let figure = named(figure::of_experiment(&only(runs.path())).unwrap(), "accuracy-size");
+        (figure.svg().unwrap(), figure.caption)
+    };
+    for (variant, accuracy) in [("joint-large", 61.2), ("joint-small", 59.0)] {
+        let made = of_table_4(variant, 0, numbers(accuracy, 0.0123, 9.13)).set("epochs = 200", "epochs = 20");
+        made.write(runs.path());
+    }
+    let (svg, caption) = scatter();
+    assert!(!svg.contains("A + P + Q + T") && svg.contains("Stored size (kB)"), "{svg}");
+    assert!(caption.contains("Published points are left out: no row has the paper's"), "{caption}");
+    // Print has the model size, so that it is the size beside print.
+    of_table_4("joint-medium", 0, numbers(94.0, 1.2, 900.0)).write(runs.path());
+    let (svg, caption) = scatter();
+    assert!(svg.contains("A + P + Q + T (small)") && svg.contains("Model size (MB)"), "{svg}");
+    assert!(caption.contains("counted as in print") && !caption.contains("left out: no row"), "{caption}");
+}
+
+#[test]
 fn a_sweep_is_a_figure_in_the_order_of_its_numbers() {
     let runs = tempfile::tempdir().unwrap();
     for (memory, size) in [("1e-9", 0.6), ("5e-9", 0.5), ("1e-8", 0.4), ("1e-10", 0.7)] {

@@ -7,11 +7,11 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{HeadKey, INK, PALE, anchored, axis_decimals, colour, limits, mark, mesh, shortened};
+use super::style::{HeadKey, INK, PALE, anchored, axis_decimals, colour, limits, mark, median_line, mesh, shortened};
 use super::{Content, Drawn, Figure};
 use crate::metric::{self, Metric};
 use crate::published::{Publication, Quantity, Reproduction, Schemes};
-use crate::statistics::median;
+use crate::statistics::median_of_several;
 use crate::trials::{ExperimentResults, SeedGroup};
 
 pub struct Dots {
@@ -142,7 +142,8 @@ pub fn schemes(experiment: &ExperimentResults, publication: &Publication, part: 
     if run.is_empty() {
         return None;
     }
-    let cost = metric::COST_IN_HOURS;
+    let hours = experiment.trials().map(|trial| (metric::DEVICE_HOURS.value)(&trial.outcome)).fold(0.0, f64::max);
+    let cost = if hours < 1.0 { metric::COST_IN_SECONDS } else { metric::COST_IN_HOURS };
     let searched_here: fn(&SeedGroup) -> bool = |group| group.searched() && group.is_of_one_hardware();
     let dots = Dots {
         panels: vec![
@@ -287,10 +288,8 @@ impl Panel {
                 }
             }
             mark(plot, (x, dot.mean), dot.series, 6, !dot.published)?;
-            // The median of two is their mean.
-            if dot.trials.len() > 2 {
-                let at = EmptyElement::at((x, median(&dot.trials)));
-                plot.draw(&(at + PathElement::new(vec![(-12, 0), (12, 0)], INK.stroke_width(2))))?;
+            if let Some(median) = median_of_several(&dot.trials) {
+                median_line(plot, (x, median), (12, 0), INK)?;
             }
         }
         Ok(())

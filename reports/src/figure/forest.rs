@@ -5,9 +5,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{GREY, INK, anchored, axis_decimals, colour, limits, mesh, shortened};
+use super::style::{GREY, INK, anchored, axis_decimals, colour, limits, median_line, mesh, shortened};
 use super::{Content, Drawn, Figure, MOST_ROWS};
 use crate::comparisons::{Comparisons, Finding, QUANTITIES, of_experiment};
+use crate::statistics::median_of_several;
 use crate::trials::ExperimentResults;
 
 pub struct Forest {
@@ -42,7 +43,8 @@ const AXIS: u32 = 46;
 pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
     let comparisons = of_experiment(experiment)?;
     let forest = Forest::of(&comparisons)?;
-    let mut caption = "First row minus second, paired by seed: large marks are means, small ones seeds, bars 95 % intervals. \
+    let mut caption = "First row minus second, paired by seed: large marks are means, small ones seeds, dark lines their \
+                       medians, bars 95 % intervals. \
                        A filled mark tells the difference from 0, blue where the first row is better and orange where it is \
                        worse; an open grey one does not."
         .to_owned();
@@ -51,6 +53,9 @@ pub fn figure(experiment: &ExperimentResults) -> Option<Figure> {
             " Thin lines are intervals that hold for all comparisons of a quantity together; what is told from 0 is \
              corrected for their number (Holm).",
         );
+    }
+    if let Some(note) = comparisons.without_search() {
+        caption.push_str(&format!(" {note}"));
     }
     if comparisons.pairs.len() > MOST_ROWS {
         caption.push_str(&format!(" The first {MOST_ROWS} of {} comparisons.", comparisons.pairs.len()));
@@ -149,6 +154,9 @@ impl Panel {
                 false => plot.draw(
                     &(at + Circle::new((0, 0), 5, WHITE.filled()) + Circle::new((0, 0), 5, colour.stroke_width(2))),
                 )?,
+            }
+            if let Some(median) = median_of_several(&line.by_seed) {
+                median_line(plot, (median, y), (0, 9), INK)?;
             }
         }
         Ok(())

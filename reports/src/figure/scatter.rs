@@ -1,14 +1,21 @@
 //! Test accuracy against a cost on a logarithmic axis, with published systems as points.
+//!
+//! The size is the stored size. Print has none, so that beside published points it is the model
+//! size as print counts it. Where no row has the settings of print, its points are left out: a
+//! network of a hundredth of the size would have a corner of the figure.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::style::{GREY, INK, Labels, PALE, anchored, colour, key_height, key_places, limits, mark, shortened, text};
+use super::style::{
+    GREY, INK, Labels, PALE, anchored, colour, key_height, key_places, limits, mark, median_line, shortened, text,
+};
 use super::{Content, Drawn, Figure};
 use crate::fronts::{FEWEST_ROWS, dominating};
 use crate::metric::{self, Metric};
 use crate::published::{Count, Publication, Quantity, Reproduction};
+use crate::statistics::median_of_several;
 use crate::trials::{ExperimentResults, SeedGroup};
 
 /// A place in the figure: cost, accuracy.
@@ -28,6 +35,7 @@ struct Series {
     name: String,
     mean: Place,
     trials: Vec<Place>,
+    median: Option<Place>,
 }
 
 /// A row of a published table.
@@ -43,28 +51,43 @@ const MOST_LABELS: usize = 6;
 const WIDTH: u32 = 860;
 const HEIGHT: u32 = 520;
 
-/// Accuracy against model size and against Bit-SynOps.
+/// Accuracy against size and against Bit-SynOps.
 pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, &Reproduction)>) -> Vec<Figure> {
     let accuracy = Quantity::Accuracy;
     let published = published.filter(|(publication, _)| publication.columns.contains(&accuracy));
-    let pairs = [
-        ("accuracy-size", "Accuracy against model size", Quantity::ModelSize, metric::MODEL_SIZE),
-        ("accuracy-synops", "Accuracy against Bit-SynOps", Quantity::BitSynops, metric::BIT_SYN_OPS),
-    ];
-    let name = published.map_or("", |(_, part)| part.name.as_str());
-    let departs = experiment.groups.iter().any(|group| group.not_comparable(name).is_some());
+    let departing = |part: &Reproduction| {
+        let departs = |group: &&SeedGroup| group.not_comparable(&part.name).is_some();
+        experiment.groups.iter().filter(departs).count()
+    };
+    let left_out = published.is_some_and(|(_, part)| departing(part) == experiment.groups.len());
+    let shown = published.filter(|_| !left_out);
+    let departs = shown.is_some_and(|(_, part)| departing(part) > 0);
+    // Older records have no stored size.
+    let is_stored = experiment.groups.iter().all(|group| group.measured(&metric::STORED_SIZE).0.is_finite());
+    let size = if is_stored { metric::STORED_SIZE } else { metric::MODEL_SIZE };
+    let pairs =
+        [("accuracy-size", Quantity::ModelSize, size), ("accuracy-synops", Quantity::BitSynops, metric::BIT_SYN_OPS)];
     pairs
         .into_iter()
-        .map(|(file, title, quantity, own)| {
-            let cost = if published.is_some() { quantity.metric(Count::Snn) } else { own };
-            let scatter = Scatter::new(experiment, published, quantity, cost);
+        .map(|(file, quantity, own)| {
+            let cost = if shown.is_some() { quantity.metric(Count::Snn) } else { own };
+            let title = format!("Accuracy against {}", metric::within_sentence(cost.title));
+            let scatter = Scatter::new(experiment, shown, quantity, cost);
             let mut caption = format!(
-                "Up and to the left is better. {} is on a logarithmic axis. With several seeds, small open marks are trials \
-                 and the large one is their mean.",
+                "Up and to the left is better. {} is on a logarithmic axis. With several seeds, small open marks are trials, \
+                 the large one is their mean, and a line across stands at their medians.",
                 cost.title
             );
             if !scatter.printed.is_empty() {
                 caption.push_str(" Grey circles: published systems; crosses: the paper's own rows; filled: measured here.");
+            }
+            if shown.is_some() && quantity == Quantity::ModelSize {
+                caption.push_str(" Size is counted as in print: it leaves out how a file says which weights are kept.");
+            }
+            if left_out {
+                caption.push_str(
+                    " Published points are left out: no row has the paper's data and settings, so that none is comparable.",
+                );
             }
             if departs && !scatter.printed.is_empty() {
                 caption.push_str(" † Measured with other settings than the paper's: not comparable with published numbers.");
@@ -81,7 +104,7 @@ pub fn figures(experiment: &ExperimentResults, published: Option<(&Publication, 
                 caption.push_str(&format!(" In brackets: {keys}."));
             }
             let size = (WIDTH, HEIGHT + key_height(&scatter.key_places()));
-            Figure::new(file, title, caption, size, Content::Scatter(scatter))
+            Figure::new(file, &title, caption, size, Content::Scatter(scatter))
         })
         .collect()
 }
@@ -126,6 +149,7 @@ impl Scatter {
                 .iter()
                 .map(|trial| ((cost.value)(&trial.outcome), (accuracy.value)(&trial.outcome)))
                 .collect(),
+            median: None,
         });
         // A logarithmic axis has no place for a network that costs nothing.
         let (mut drawn, mut hidden) = (Vec::new(), Vec::new());
@@ -140,6 +164,11 @@ impl Scatter {
                     drawn.push(series);
                 }
             }
+        }
+        for series in &mut drawn {
+            let of =
+                |value: fn(&Place) -> f64| median_of_several(&series.trials.iter().map(value).collect::<Vec<f64>>());
+            series.median = of(|trial| trial.0).zip(of(|trial| trial.1));
         }
         let mut printed = Vec::new();
         if let Some((publication, part)) = published {
@@ -172,8 +201,13 @@ impl Scatter {
         let costs = || points().map(|point| point.0).filter(|cost| *cost > 0.0);
         let (low, high) = (costs().fold(f64::INFINITY, f64::min), costs().fold(0.0, f64::max));
         let (low, high) = if low <= high { (low, high) } else { (1.0, 1.0) };
-        // Room on the right for the labels.
-        let (left, right) = (low / 1.6, high * if self.printed.is_empty() { 4.0 } else { 2.5 });
+        // Room on the right for the labels, where there are any.
+        let room = match (self.printed.is_empty(), self.key().is_empty()) {
+            (true, true) => 4.0,
+            (true, false) => 1.6,
+            (false, _) => 2.5,
+        };
+        let (left, right) = (low / 1.6, high * room);
         let (bottom, top) = limits(points().map(|point| point.1), 2.0);
         let mut chart = ChartBuilder::on(&area)
             .margin(14)
@@ -225,6 +259,9 @@ impl Scatter {
                 }
             }
             mark(plot, series.mean, index, 7, true)?;
+            if let Some(median) = series.median {
+                median_line(plot, median, (12, 0), colour(index))?;
+            }
         }
         // The most important labels are placed first.
         if self.series.len() <= MOST_LABELS {

@@ -115,6 +115,20 @@ where
     area.draw(&(at + PathElement::new(closed, colour.stroke_width(2))))
 }
 
+/// Draws a line through a median, so many pixels to both sides: across or upwards.
+pub fn median_line<DB: DrawingBackend, C: CoordTranslate>(
+    area: &DrawingArea<DB, C>,
+    point: C::From,
+    (across, up): (i32, i32),
+    colour: RGBColor,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>>
+where
+    C::From: Clone,
+{
+    let line = PathElement::new(vec![(-across, -up), (across, up)], colour.stroke_width(2));
+    area.draw(&(EmptyElement::at(point) + line))
+}
+
 /// Decimals that tell the labels of an axis with about five of them apart.
 pub fn axis_decimals(range: f64) -> usize {
     let step = (range / 5.0).log10().floor();

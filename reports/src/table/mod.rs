@@ -11,6 +11,7 @@ pub mod latex;
 pub mod markdown;
 mod published;
 mod ranking;
+mod rival_fronts;
 
 use crate::Error;
 use crate::metric::{self, Cost, Metric, fine_decimals};
@@ -90,6 +91,7 @@ pub fn of_experiment(experiment: &ExperimentResults, all: &[ExperimentResults]) 
     tables.push(("comparison".to_owned(), comparison(experiment)));
     tables.extend(differences::table(experiment).map(|table| ("differences".to_owned(), table)));
     tables.extend(fronts::table(experiment).map(|table| ("fronts".to_owned(), table)));
+    tables.extend(rival_fronts::table(experiment).map(|table| ("hypervolumes".to_owned(), table)));
     tables.extend(exits::table(experiment).map(|table| ("exits".to_owned(), table)));
     tables.extend(ranking::table(experiment).map(|table| ("ranking".to_owned(), table)));
     tables.extend(counted::table(experiment).map(|table| ("counted".to_owned(), table)));
