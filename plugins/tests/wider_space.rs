@@ -235,7 +235,8 @@ impl Case {
         let close = |got: &Tensor, want: &Tensor, of: &str| {
             assert_eq!(got.size(), want.size(), "{what}, {of}");
             let [scale, apart] = [want.shallow_clone(), got - want].map(|it| it.abs().max().double_value(&[]));
-            assert!(apart <= 2e-4 * scale.max(1e-2), "{what}, {of}: {apart:.1e} apart, largest value {scale:.1e}");
+            // Of a gradient whose sums cancel, rounding is what it is of their terms.
+            assert!(apart <= 2e-4 * scale.max(5e-2), "{what}, {of}: {apart:.1e} apart, largest value {scale:.1e}");
         };
         let pass = Pass { training: true, measure: true, maps: true, ..Pass::new(TIMESTEPS) };
         let response = self.network.forward(&images(), &pass);
