@@ -92,7 +92,8 @@ fn spikes(finding: &mut Finding, device: Device) {
     let want = spikes.to_kind(Kind::Double).conv2d(&levels.to_kind(Kind::Double), None::<&Tensor>, 1, 1, 1, 1);
     let want = want.to_kind(Kind::BFloat16).to_kind(Kind::Double) * 0.125;
     let weight = levels.to_device(device) * 0.125;
-    let got = tch::no_grad(|| Precision::Bf16.convolve(&spikes.to_device(device), &weight, Some(&steps), 1, 1, None)).currents();
+    let got = tch::no_grad(|| Precision::Bf16.convolve(&spikes.to_device(device), &weight, Some(&steps), 1, 1, None))
+        .currents();
     let apart = distance(&got, &want);
     finding.figure("spikes_bf16", apart);
     finding.expect(apart == 0.0, || format!("bf16 on spikes rounds more than once: {apart:.1e}"));

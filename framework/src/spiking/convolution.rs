@@ -246,7 +246,9 @@ mod tests {
                 let [input, weight] =
                     [&input, &weight].map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
                 let output = match kind {
-                    Kind::Float => Precision::F32.convolve(&channels_last(&input), &weight, None, stride, 0, None).currents(),
+                    Kind::Float => {
+                        Precision::F32.convolve(&channels_last(&input), &weight, None, stride, 0, None).currents()
+                    }
                     _ => input.conv2d(&weight, None::<&Tensor>, [stride; 2], [0, 0], [1, 1], 1),
                 };
                 output.pow_tensor_scalar(2).sum(kind).backward();
@@ -283,8 +285,9 @@ mod tests {
             };
             let want = by(&alone, Kind::Double);
             for (precision, most) in [(Precision::F32, 1e-5), (Precision::Bf16, 2f64.powi(-5))] {
-                let of_type =
-                    |input: &Tensor, weight: &Tensor| precision.convolve(input, weight, None, stride, 1, None).currents();
+                let of_type = |input: &Tensor, weight: &Tensor| {
+                    precision.convolve(input, weight, None, stride, 1, None).currents()
+                };
                 for (got, want) in by(&of_type, Kind::Float).iter().zip(&want) {
                     let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
                     let name = precision.name();

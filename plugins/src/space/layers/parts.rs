@@ -9,7 +9,8 @@ use litesnn_framework::network::{
     Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass, Written,
 };
 use litesnn_framework::spiking::{
-    BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
+    BatchNorm, Convolved, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes,
+    unfold_time,
 };
 use tch::{Kind, Tensor};
 

@@ -9,7 +9,7 @@ use litesnn_framework::network::{Channels, CompressedWeight, LayerShape, Packer,
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, Term, node_spikes};
 use tch::Tensor;
 
-use super::layers::{Builder, convolved};
+use super::layers::Builder;
 use super::signal::Signal;
 
 /// A depthwise convolution, its normalisation, and the neurons that it drives.

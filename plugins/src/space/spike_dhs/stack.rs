@@ -13,7 +13,7 @@ use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, kaiming_f
 use super::cell::CellShape;
 use super::depthwise::Depthwise;
 use super::edges::{Candidate, Predecessor, predecessor_name};
-use super::layers::{Builder, convolved};
+use super::layers::Builder;
 use super::operation::Form;
 use super::settings::Downsampling;
 use super::signal::Signal;
