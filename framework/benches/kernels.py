@@ -145,7 +145,7 @@ def tiling(width, block=256):
 
 class Currents:
     """The normalised output x [maps*B*H*W, C] (channels-last rows) of a convolution."""
-    def __init__(self, x, gamma, beta, running, steps, maps, alike, training, spiking):
+    def __init__(self, x, gamma, beta, running, steps, maps, alike, training, spiking, steps_of_channels=None):
         self.x, self.gamma, self.beta, self.steps, self.maps, self.alike, self.training, self.spiking = x, gamma, beta, steps, maps, alike, training, spiking
         self.channels = C = x.shape[1]; self.rows = x.shape[0] // maps
         self.defines = (f"STEPS={steps}",) + (("X_BF16=1",) if x.dtype == torch.bfloat16 else ())
@@ -156,10 +156,10 @@ class Currents:
             partial = poison(tiles, maps, 2, C, dtype=torch.float64)
             launch("moments", "moments_partial", self.defines, (tiles, spans, maps), (lanes, groups, 1), x, partial, L(self.rows), I(C), L(tile))
             launch("moments", "coefficients_of_moments", self.defines, (up(C, 16), 1, 1), (16, 16, 1), partial, x, L(tiles), L(self.rows), I(C), I(maps),
-                   I(alike), gamma, beta, running[0], running[1], D(MOMENTUM), F(EPSILON), self.of)
+                   I(alike), gamma, beta, running[0], running[1], steps_of_channels, D(MOMENTUM), F(EPSILON), self.of)
             self.partial = partial
         else:
-            launch("moments", "coefficients_of_running", self.defines, (up(C, 256), 1, 1), (256, 1, 1), gamma, beta, running[0], running[1], self.of, I(C), F(EPSILON))
+            launch("moments", "coefficients_of_running", self.defines, (up(C, 256), 1, 1), (256, 1, 1), gamma, beta, running[0], running[1], steps_of_channels, self.of, I(C), F(EPSILON))
         self.sums, self.gradient = poison(2 * maps + 3, C, dtype=torch.float64), None
 
     def finish(self, result=None):

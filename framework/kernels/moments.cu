@@ -57,14 +57,20 @@ DEVICE void set(Coefficients to, long at, float gamma, float beta, float mean, f
     to.inverse[at] = inverse;
 }
 
+// What is normalised is step * x, and gamma and beta, running statistics and epsilon are those of that. By the mean and the
+// variance of x, with epsilon / step^2, the result is the same.
+DEVICE float step_of(const float *steps, long channel) { return steps == nullptr ? 1.0f : steps[channel]; }
+
 // Coefficients from running statistics.
 KERNEL(coefficients_of_running, (const float *gamma, const float *beta, const float *mean, const float *variance,
-                                 Coefficients to, int channels, float epsilon)) {
+                                 const float *steps, Coefficients to, int channels, float epsilon)) {
     THREADS {
         const long channel = first_thread() + threadIdx.x;
         if (channel >= channels) continue;
+        const float step = step_of(steps, channel), square = step * step;
         for (int t = 0; t < STEPS; t++)
-            set(to, (long)t * channels + channel, gamma[channel], beta[channel], mean[channel], variance[channel], epsilon);
+            set(to, (long)t * channels + channel, gamma[channel], beta[channel], mean[channel] / step, variance[channel] / square,
+                epsilon / square);
     }
 }
 
@@ -75,7 +81,8 @@ KERNEL(coefficients_of_running, (const float *gamma, const float *beta, const fl
 // all timesteps together. A block has 16 channels, and 16 threads for each.
 KERNEL(coefficients_of_moments, (const double *partial, const Value *x, long tiles, long rows, int channels, int maps,
                                  int alike, const float *gamma, const float *beta, float *running_mean,
-                                 float *running_variance, double momentum, float epsilon, Coefficients to)) {
+                                 float *running_variance, const float *steps, double momentum, float epsilon,
+                                 Coefficients to)) {
     SHARED double sums[2 * CHUNK * BLOCK];
     SHARED double means[STEPS * 16], variances[STEPS * 16];
     for (int begin = 0; begin < maps; begin += CHUNK) {
@@ -129,16 +136,18 @@ KERNEL(coefficients_of_moments, (const double *partial, const Value *x, long til
         }
         double old_mean = running_mean[channel], old_variance = running_variance[channel];
         const double count = (double)(alike ? rows * STEPS : rows), unbiased = count / (count - 1.0);
+        const float step = step_of(steps, channel), square = step * step;
         for (int t = 0; t < STEPS; t++) {
             if (!alike) {
                 mean = means[(maps == 1 ? 0 : t) * 16 + threadIdx.x];
                 variance = variances[(maps == 1 ? 0 : t) * 16 + threadIdx.x];
             }
             if (!alike || t == 0) {
-                old_mean = (float)((1.0 - momentum) * old_mean + momentum * mean);
-                old_variance = (float)((1.0 - momentum) * old_variance + momentum * (variance * unbiased));
+                old_mean = (float)((1.0 - momentum) * old_mean + momentum * (mean * step));
+                old_variance = (float)((1.0 - momentum) * old_variance + momentum * (variance * unbiased * square));
             }
-            set(to, (long)t * channels + channel, gamma[channel], beta[channel], (float)mean, (float)variance, epsilon);
+            set(to, (long)t * channels + channel, gamma[channel], beta[channel], (float)mean, (float)variance,
+                epsilon / square);
         }
         running_mean[channel] = (float)old_mean;
         running_variance[channel] = (float)old_variance;

@@ -214,7 +214,7 @@ impl Convolution {
         let weight = pass.weight(&self.weight);
         let current = match self.shape.reads {
             Input::Image => pass.convolve_image(input, &weight, stride, padding),
-            _ => pass.convolve(input, &weight, None, stride, padding),
+            _ => pass.convolve(input, &weight, stride, padding),
         };
         self.norm.forward(&current, None, pass.timesteps, pass.training)
     }

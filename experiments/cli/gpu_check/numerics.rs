@@ -37,7 +37,7 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
     let want = double(&image).conv2d(&double(&weight), None::<&Tensor>, 1, 1, 1, 1);
     let (image, weight) = (image.to_device(device), weight.to_device(device));
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16].into_iter().filter(|it| it.is_for(device)) {
-        let got = tch::no_grad(|| precision.convolve(&image, &weight, None, 1, 1, None));
+        let got = tch::no_grad(|| precision.convolve(&image, &weight, None, 1, 1, None)).currents();
         let (apart, name) = (distance(&got, &want), precision.name());
         finding.figure(&format!("convolution_{name}"), apart);
         let limit = if precision == Precision::F32 { EXACT } else { 1e-2 };
@@ -47,7 +47,7 @@ pub fn check(setting: &Setting) -> Result<Finding, Failure> {
         }
     }
     // What f32 is again after a convolution in another type.
-    let again = distance(&Precision::F32.convolve(&image, &weight, None, 1, 1, None), &want);
+    let again = distance(&Precision::F32.convolve(&image, &weight, None, 1, 1, None).currents(), &want);
     finding.expect(again < EXACT, || format!("after a convolution in tf32, one in f32 is off by {again:.1e}"));
     gradients(&mut finding, device);
     spikes(&mut finding, device);
@@ -66,7 +66,7 @@ fn gradients(finding: &mut Finding, device: Device) {
         let of = |tensor: &Tensor| tensor.to_kind(kind).to_device(device).detach();
         let (x, w) = (of(&x).set_requires_grad(true), of(&w).set_requires_grad(true));
         let y = match kind {
-            Kind::Float => Precision::F32.convolve(&x, &w, None, 1, 1, None),
+            Kind::Float => Precision::F32.convolve(&x, &w, None, 1, 1, None).currents(),
             _ => x.conv2d(&w, None::<&Tensor>, 1, 1, 1, 1),
         };
         (y * of(&upstream)).sum(kind).backward();
@@ -92,7 +92,8 @@ fn spikes(finding: &mut Finding, device: Device) {
     let want = spikes.to_kind(Kind::Double).conv2d(&levels.to_kind(Kind::Double), None::<&Tensor>, 1, 1, 1, 1);
     let want = want.to_kind(Kind::BFloat16).to_kind(Kind::Double) * 0.125;
     let weight = levels.to_device(device) * 0.125;
-    let got = tch::no_grad(|| Precision::Bf16.convolve(&spikes.to_device(device), &weight, Some(&steps), 1, 1, None));
+    let got = tch::no_grad(|| Precision::Bf16.convolve(&spikes.to_device(device), &weight, Some(&steps), 1, 1, None))
+        .currents();
     let apart = distance(&got, &want);
     finding.figure("spikes_bf16", apart);
     finding.expect(apart == 0.0, || format!("bf16 on spikes rounds more than once: {apart:.1e}"));

@@ -7,7 +7,7 @@ use super::compression::Techniques;
 use super::fused_weights::{self, Recipe, compressed};
 use super::path::Path;
 use super::weight::CompressedWeight;
-use crate::spiking::{Precision, Recorder, stack_weights};
+use crate::spiking::{Convolved, Precision, Recorder, stack_weights};
 
 /// How a forward pass is made.
 #[derive(Debug, Clone, Copy)]
@@ -121,20 +121,22 @@ impl Pass<'_> {
     }
 
     /// Convolves spikes `[T·B, C, H, W]` with `weight` `[out, C, kh, kw]`, or depthwise with
-    /// `[C, 1, kh, kw]`, in this pass's precision; see [`Precision::convolve`].
-    pub fn convolve(
-        &self,
-        spikes: &Tensor,
-        weight: &Tensor,
-        steps: Option<&Tensor>,
-        stride: i64,
-        padding: i64,
-    ) -> Tensor {
-        self.precision.convolve(spikes, weight, steps, stride, padding, self.recorder)
+    /// `[C, 1, kh, kw]`, in this pass's precision; see [`Precision::convolve`]. The currents are f32.
+    pub fn convolve(&self, spikes: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
+        self.precision.convolve(spikes, weight, None, stride, padding, self.recorder).currents()
+    }
+
+    /// Convolves spikes with these weights, one after another, for what
+    /// [`Currents`](crate::spiking::Currents) make of them: quantised weights over their steps, where
+    /// the precision rounds less so.
+    pub fn convolved(&self, weights: &[&CompressedWeight], spikes: &Tensor, stride: i64, padding: i64) -> Convolved {
+        let weight = self.stacked_weights(weights);
+        let steps = self.precision.takes_steps().then(|| self.steps(weights)).flatten();
+        self.precision.convolve(spikes, &weight, steps.as_ref(), stride, padding, self.recorder)
     }
 
     /// Convolves an image `[B, C, H, W]`, whose values bf16 does not hold, in f32.
     pub fn convolve_image(&self, image: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
-        Precision::F32.convolve(image, weight, None, stride, padding, self.recorder)
+        Precision::F32.convolve(image, weight, None, stride, padding, self.recorder).currents()
     }
 }

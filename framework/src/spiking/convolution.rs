@@ -11,6 +11,45 @@ use super::precision::Precision;
 use super::recorder::{ConvolutionCall, Recorder};
 use crate::ground::Stream;
 
+/// The output y = steps · z of a convolution, as it comes out: z `[T·B, C, H, W]`, in bf16 where that
+/// is the type of the convolution.
+///
+/// [`Currents`](super::Currents) take it as it is: on a GPU their kernels read z, and its steps go into
+/// the normalisation, so that no pass over the maps is made for them.
+#[derive(Debug)]
+pub struct Convolved {
+    pub(super) maps: Tensor,
+    /// `[C]`, positive; nothing for 1.
+    pub(super) steps: Option<Tensor>,
+}
+
+impl Convolved {
+    /// y, in f32.
+    pub fn currents(&self) -> Tensor {
+        let maps = match self.maps.kind() {
+            Kind::BFloat16 => self.maps.to_kind(Kind::Float),
+            _ => self.maps.shallow_clone(),
+        };
+        match &self.steps {
+            Some(steps) => maps * steps.view([1, -1, 1, 1]),
+            None => maps,
+        }
+    }
+}
+
+impl From<Tensor> for Convolved {
+    /// Of maps that are their own currents.
+    fn from(maps: Tensor) -> Convolved {
+        Convolved { maps, steps: None }
+    }
+}
+
+impl From<&Tensor> for Convolved {
+    fn from(maps: &Tensor) -> Convolved {
+        Convolved::from(maps.shallow_clone())
+    }
+}
+
 impl Precision {
     /// Convolves `input` `[T·B, C, H, W]` with `weight` `[out, C, kh, kw]` in this type, and tells
     /// the recorder. A weight `[C, 1, kh, kw]` convolves each channel on its own: depthwise.
@@ -19,14 +58,14 @@ impl Precision {
     /// type,
     ///
     /// ```text
-    /// y = steps · r_out(r(x) * r(W / steps))         r_out: of bf16, and nothing in TF32
+    /// y = steps · z,  z = r_out(r(x) * r(W / steps))    r_out: of bf16, and nothing in TF32
     /// ```
     ///
     /// Spikes are exact in both types, and so is a quantised weight over its step (at most 8
     /// significant bits): products and sums are those of f32 then. In TF32 y is that of f32 but for
     /// the order of the sums; in bf16 it differs by its one rounding, at most 2⁻⁸ of its value.
     /// Without `steps` the weight is rounded, too. Gradients pass as if nothing were rounded; the
-    /// upstream gradient is rounded to the type.
+    /// gradient to z is rounded to the type.
     pub fn convolve(
         self,
         input: &Tensor,
@@ -35,7 +74,7 @@ impl Precision {
         stride: i64,
         padding: i64,
         recorder: Option<&Recorder>,
-    ) -> Tensor {
+    ) -> Convolved {
         let needed = [input, weight].map(|tensor| autograd_records() && tensor.requires_grad());
         // Where neurons are tensor operations, their maps need not have the channels last.
         let input = &match input.device() {
@@ -56,7 +95,10 @@ impl Precision {
             recorder.note(call);
         }
         match self {
-            Precision::F32 => input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], call().groups()),
+            Precision::F32 => {
+                let maps = input.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], call().groups());
+                Convolved::from(maps)
+            }
             Precision::Tf32 | Precision::Bf16 => convolve_rounded(&input, weight, steps, call()),
         }
     }
@@ -76,40 +118,30 @@ fn strided_beforehand(input: &Tensor, weight: &Tensor, stride: i64, padding: i64
     (channels_last(&read), 1)
 }
 
-fn convolve_rounded(input: &Tensor, weight: &Tensor, steps: Option<&Tensor>, call: ConvolutionCall) -> Tensor {
+fn convolve_rounded(input: &Tensor, weight: &Tensor, steps: Option<&Tensor>, call: ConvolutionCall) -> Convolved {
     assert!(call.precision.is_for(input.device()), "only a GPU convolves in {}", call.precision.name());
     let precision = call.precision;
-    // Of each row of the weight, of each channel of the output.
-    const ROW: [i64; 4] = [-1, 1, 1, 1];
-    const CHANNEL: [i64; 4] = [1, -1, 1, 1];
+    let steps = steps.map(Tensor::detach);
+    let over_steps = |of: &Tensor, steps: Option<&Tensor>| {
+        steps.map_or_else(|| of.shallow_clone(), |steps| of / steps.view([-1, 1, 1, 1]))
+    };
     let forward = || {
         let (x, w) = (precision.factor(&input.detach()), weight.detach());
-        let steps = steps.map(Tensor::detach);
-        let w = precision.factor(&steps.as_ref().map_or_else(|| w.shallow_clone(), |steps| &w / steps.view(ROW)));
-        let y = convolved(&x, &w, &call);
-        // What comes after a convolution is computed in f32: this is the place where its output
-        // becomes that.
-        let y = match &steps {
-            Some(steps) => y * steps.view(CHANNEL),
-            None => y.to_kind(Kind::Float),
-        };
-        (vec![y], [x, w].into_iter().chain(steps).collect())
+        let w = precision.factor(&over_steps(&w, steps.as_ref()));
+        let z = convolved(&x, &w, &call);
+        (vec![z], [x, w].into_iter().chain(steps.as_ref().map(Tensor::shallow_clone)).collect())
     };
     let backward = {
         let call = call.clone();
         move |upstream: &[Tensor], saved: &[Tensor]| {
-            let (upstream, steps) = (&upstream[0], saved.get(2));
-            let scaled = steps.map_or_else(|| upstream.shallow_clone(), |steps| upstream * steps.view(CHANNEL));
-            let [to_input, to_weight] = gradients(&precision.factor(&scaled), &saved[0], &saved[1], &call)
+            let upstream = precision.factor(&upstream[0]);
+            let [to_input, to_weight] = gradients(&upstream, &saved[0], &saved[1], &call)
                 .map(|gradient| gradient.map(|gradient| gradient.to_kind(Kind::Float)));
-            let over_step = |gradient: Tensor| match steps {
-                Some(steps) => &gradient / steps.view(ROW),
-                None => gradient,
-            };
-            vec![to_input, to_weight.map(over_step)]
+            vec![to_input, to_weight.map(|gradient| over_steps(&gradient, saved.get(2)))]
         }
     };
-    custom_function(&[input, weight], forward, backward).pop().expect("one output was given")
+    let maps = custom_function(&[input, weight], forward, backward).pop().expect("one output was given");
+    Convolved { maps, steps }
 }
 
 /// Whether autograd records what is computed.
@@ -214,7 +246,9 @@ mod tests {
                 let [input, weight] =
                     [&input, &weight].map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
                 let output = match kind {
-                    Kind::Float => Precision::F32.convolve(&channels_last(&input), &weight, None, stride, 0, None),
+                    Kind::Float => {
+                        Precision::F32.convolve(&channels_last(&input), &weight, None, stride, 0, None).currents()
+                    }
                     _ => input.conv2d(&weight, None::<&Tensor>, [stride; 2], [0, 0], [1, 1], 1),
                 };
                 output.pow_tensor_scalar(2).sum(kind).backward();
@@ -251,8 +285,9 @@ mod tests {
             };
             let want = by(&alone, Kind::Double);
             for (precision, most) in [(Precision::F32, 1e-5), (Precision::Bf16, 2f64.powi(-5))] {
-                let of_type =
-                    |input: &Tensor, weight: &Tensor| precision.convolve(input, weight, None, stride, 1, None);
+                let of_type = |input: &Tensor, weight: &Tensor| {
+                    precision.convolve(input, weight, None, stride, 1, None).currents()
+                };
                 for (got, want) in by(&of_type, Kind::Float).iter().zip(&want) {
                     let apart = (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
                     let name = precision.name();
@@ -271,13 +306,13 @@ mod tests {
         let levels = (Stream::numbered(2).uniform(&[8, 6, 3, 3], 0.0, 1.0) * 256.0).floor() - 127.5;
         let steps = Stream::numbered(3).uniform(&[8], 0.0, 1.0) * 0.1 + 0.01;
         let weight = (&levels * steps.view([-1, 1, 1, 1])).set_requires_grad(true);
-        let got = Precision::Bf16.convolve(&spikes, &weight, Some(&steps), 2, 1, None);
-        let sums = Precision::F32.convolve(&spikes, &levels, None, 2, 1, None);
+        let got = Precision::Bf16.convolve(&spikes, &weight, Some(&steps), 2, 1, None).currents();
+        let sums = Precision::F32.convolve(&spikes, &levels, None, 2, 1, None).currents();
         let rounded = sums.to_kind(Kind::BFloat16).to_kind(Kind::Float);
         assert!(got.equal(&(&rounded * steps.view([1, -1, 1, 1]))));
-        let want = tch::no_grad(|| Precision::F32.convolve(&spikes, &weight, None, 2, 1, None));
+        let want = tch::no_grad(|| Precision::F32.convolve(&spikes, &weight, None, 2, 1, None)).currents();
         // f32 adds up at most 54 products of weights with their step, each sum rounded once.
-        let magnitude = tch::no_grad(|| Precision::F32.convolve(&spikes, &weight.abs(), None, 2, 1, None));
+        let magnitude = tch::no_grad(|| Precision::F32.convolve(&spikes, &weight.abs(), None, 2, 1, None)).currents();
         let apart = (&got - &want).abs();
         let bound = want.abs() * 2f64.powi(-8) + magnitude * (54.0 * 2f64.powi(-23));
         assert!(apart.le_tensor(&bound).all().int64_value(&[]) == 1);
@@ -335,7 +370,7 @@ mod tests {
         let made = [Precision::F32, Precision::Bf16].map(|precision| {
             let leaf = |drawn: &Tensor| drawn.copy().set_requires_grad(true);
             let (input, weight) = (leaf(&inputs), leaf(&weights));
-            let output = precision.convolve(&input, &weight, Some(&steps), 1, 1, None);
+            let output = precision.convolve(&input, &weight, Some(&steps), 1, 1, None).currents();
             (&output * &upstream).sum(Kind::Float).backward();
             [output, input.grad(), weight.grad()]
         });

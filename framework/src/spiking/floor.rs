@@ -65,7 +65,7 @@ mod tests {
         let (input, weight) = (leaf(&[2, 3, 8, 8]), leaf(&[4, 3, 3, 3]));
         let recorder = Recorder::default();
         recorder.start();
-        let output = Precision::F32.convolve(&input, &weight, None, 2, 1, Some(&recorder));
+        let output = Precision::F32.convolve(&input, &weight, None, 2, 1, Some(&recorder)).currents();
         let [call]: [ConvolutionCall; 1] = recorder.take().try_into().unwrap();
         let upstream = Stream::numbered(2).uniform(&output.size(), 0.0, 1.0);
         (output * &upstream).sum(Kind::Float).backward();

@@ -19,7 +19,7 @@ mod recorder;
 mod time;
 
 pub use batch_norm::{BatchNorm, Statistics};
-pub use convolution::kaiming_fan_out;
+pub use convolution::{Convolved, kaiming_fan_out};
 pub use dropout::Dropout;
 pub use floor::ConvolutionFloor;
 pub(crate) use function::panic_on_failure;

@@ -86,7 +86,7 @@ mod tests {
         let trained = weight.copy().set_requires_grad(true);
         let recorder = Recorder::default();
         let convolve = |input: &Tensor, weight: &Tensor, stride, padding| {
-            Precision::F32.convolve(input, weight, None, stride, padding, Some(&recorder))
+            Precision::F32.convolve(input, weight, None, stride, padding, Some(&recorder)).currents()
         };
         recorder.start();
         let spikes = convolve(&image, &trained, 2, 1);

@@ -29,8 +29,6 @@ pub(in super::super) struct Normalisation {
     /// All timesteps have one mean and one variance.
     alike: bool,
     training: bool,
-    /// What convolutions hand on is bfloat16.
-    half: bool,
 }
 
 impl Normalisation {
@@ -47,22 +45,24 @@ impl Normalisation {
             rows: x.numel() as i64 / maps / channels,
             alike: norm.all_alike() || !training,
             training,
-            half: x.kind() == Kind::BFloat16,
         }
     }
 
-    /// factor, shift, mean and 1 / sqrt(var + eps), `[4, T, C]`: y = factor · x + shift.
-    pub(in super::super) fn coefficients(&self, x: &Tensor, norm: &BatchNorm) -> Tensor {
+    /// factor, shift, mean and 1 / sqrt(var + eps), `[4, T, C]`: y = factor · x + shift. Where `steps`
+    /// `[C]` are given, steps · x is normalised, and y = (x - mean) / sqrt(var + eps / steps²) · gamma +
+    /// beta by mean and variance of x is the same.
+    pub(in super::super) fn coefficients(&self, x: &Tensor, steps: Option<&Tensor>, norm: &BatchNorm) -> Tensor {
         let coefficients = room(&[4, self.steps, self.channels], (Kind::Float, x.device()));
         let of = self.addresses(&coefficients);
         let [mean, variance] = norm.running_tensors();
-        let parameters = [norm.gamma(), norm.beta(), mean, variance].map(Argument::Tensor);
+        let none = Tensor::new();
+        let parameters = [norm.gamma(), norm.beta(), mean, variance, steps.unwrap_or(&none)].map(Argument::Tensor);
         let epsilon = Argument::F32(BatchNorm::EPSILON as f32);
         if !self.training {
             let mut arguments = parameters.to_vec();
             arguments.extend([Argument::Bytes(bytes(&of)), Argument::I32(self.channels as i32), epsilon]);
             let grid = dimensions([blocks(self.channels, BLOCK), 1, 1]);
-            self.launch("coefficients_of_running", grid, dimensions([BLOCK, 1, 1]), &arguments);
+            self.launch("coefficients_of_running", x, grid, dimensions([BLOCK, 1, 1]), &arguments);
             return coefficients;
         }
         let tiling = Tiling::of(self.channels);
@@ -72,6 +72,7 @@ impl Normalisation {
         let shape = [Argument::I64(self.rows), Argument::I32(self.channels as i32)];
         self.launch(
             "moments_partial",
+            x,
             dimensions([tiles, tiling.spans, self.maps]),
             tiling.block(),
             &[Argument::Tensor(x), Argument::Tensor(&partial), shape[0], shape[1], Argument::I64(tile)],
@@ -82,7 +83,7 @@ impl Normalisation {
         arguments.extend(parameters);
         arguments.extend([Argument::F64(BatchNorm::MOMENTUM), epsilon, Argument::Bytes(bytes(&of))]);
         let grid = dimensions([blocks(self.channels, GROUP), 1, 1]);
-        self.launch("coefficients_of_moments", grid, dimensions([GROUP, GROUP, 1]), &arguments);
+        self.launch("coefficients_of_moments", x, grid, dimensions([GROUP, GROUP, 1]), &arguments);
         norm.running_tensors().into_iter().for_each(super::super::function::changed);
         coefficients
     }
@@ -116,6 +117,7 @@ impl Normalisation {
         let tile = tiling.rows * RUN / 2;
         self.launch(
             "normalisation_backward",
+            x,
             dimensions([blocks(self.rows, tile), tiling.spans, self.maps]),
             tiling.block(),
             &[
@@ -143,8 +145,10 @@ impl Normalisation {
         [0, 1, 2, 3].map(|row| address(coefficients, row * self.steps * self.channels))
     }
 
-    fn launch(&self, entry: &str, grid: [u32; 3], block: [u32; 3], arguments: &[Argument]) {
+    /// Starts a kernel for maps of the type of `x`.
+    fn launch(&self, entry: &str, x: &Tensor, grid: [u32; 3], block: [u32; 3], arguments: &[Argument]) {
         let defines = [("STEPS", self.steps), ("X_BF16", 1)];
-        MOMENTS.launch(entry, &defines[..1 + usize::from(self.half)], grid, block, arguments);
+        let half = usize::from(x.kind() == Kind::BFloat16);
+        MOMENTS.launch(entry, &defines[..1 + half], grid, block, arguments);
     }
 }

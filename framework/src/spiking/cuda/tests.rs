@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use super::super::batch_norm::{BatchNorm, Statistics};
+use super::super::convolution::Convolved;
 use super::super::function::custom_function;
 use super::super::lif::Lif;
 use super::super::maps::channels_last;
@@ -60,15 +61,32 @@ struct Step {
     running: Vec<Tensor>,
 }
 
+/// How a convolution's output arrives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Arrives {
+    InF32,
+    /// In bf16 and over its steps: powers of two, by which nothing is rounded.
+    OverSteps,
+}
+
 /// Two nodes on three parts of a convolution; the second reads the first, too.
-fn step(shape: [i64; 5], form: Form, kernels: bool) -> Step {
+fn step(shape: [i64; 5], form: Form, arrives: Arrives, kernels: bool) -> Step {
     let [steps, images, height, width, channels] = shape;
     let Form { spiking, statistics, constant, training } = form;
     let mut stream = Stream::open(7, "cuda/tests", 0);
     let mut random = |maps: i64, channels: i64| {
         channels_last(&(stream.normal(&[maps * images, channels, height, width]) * 0.6 + 0.3))
     };
-    let x = random(if constant { 1 } else { steps }, 3 * channels).set_requires_grad(true);
+    let x = random(if constant { 1 } else { steps }, 3 * channels);
+    let (x, over) = match arrives {
+        Arrives::InF32 => (x, None),
+        Arrives::OverSteps => {
+            let over: Vec<f32> = (0..3 * channels).map(|channel| ((channel % 5 - 2) as f32).exp2()).collect();
+            let over = Tensor::from_slice(&over);
+            ((x / over.view([1, -1, 1, 1])).to_kind(Kind::BFloat16), Some(over))
+        }
+    };
+    let x = x.set_requires_grad(true);
     let upstream = random(steps, 2 * channels);
     let alpha = stream.uniform(&[5], 0.2, 1.2).set_requires_grad(true);
     let mut parameters = Parameters::default();
@@ -82,37 +100,73 @@ fn step(shape: [i64; 5], form: Form, kernels: bool) -> Step {
     let neurons = Neurons::from(Lif::default());
     let drives = if spiking { Drives::Candidates(&neurons) } else { Drives::Nodes(&neurons) };
     let make = if kernels { Currents::by_kernels } else { Currents::new };
-    let currents = Rc::new(make(&x, &norm, steps, constant, training, drives, 3));
+    let output = Convolved { maps: x.shallow_clone(), steps: over };
+    let currents = Rc::new(make(output, &norm, steps, constant, training, drives, 3));
     let part = |part: i64, scale: i64| Term::Part { of: currents.clone(), first: part * channels, scale: Some(scale) };
     let spikes = |terms: &[Term], measure| node_spikes(&neurons, terms, channels, Some(&alpha), steps, measure);
     let (first, rate) = spikes(&[part(0, 0), part(2, 4)], true);
     let (second, _) = spikes(&[Term::Spikes { spikes: first.shallow_clone(), scale: Some(1) }, part(1, 2)], false);
     let spikes = Tensor::cat(&[first, second], 1);
     (&spikes * upstream).sum(Kind::Float).backward();
-    let mut gradients = vec![x.grad(), alpha.grad()];
+    let mut gradients = vec![x.grad().to_kind(Kind::Float), alpha.grad()];
     gradients.extend(parameters.trainable().iter().map(|parameter| parameter.tensor.grad()));
     let running = parameters.buffers().iter().map(|(_, buffer)| buffer.copy()).collect();
     Step { spikes, rate: rate.expect("it was asked for"), gradients, running }
 }
 
 fn close(got: &Tensor, want: &Tensor, what: &str) {
+    within(2e-5, got, want, what);
+}
+
+fn within(most: f64, got: &Tensor, want: &Tensor, what: &str) {
     let scale = want.abs().max().double_value(&[]).max(1.0);
     let error = (got - want).abs().max().double_value(&[]);
-    assert!(error < 2e-5 * scale, "{what}: {error}, largest value {scale}");
+    assert!(error < most * scale, "{what}: {error}, largest value {scale}");
 }
 
 #[test]
 fn a_node_on_a_device_is_that_on_the_cpu_for_every_shape() {
-    for (shape, form) in SHAPES.into_iter().flat_map(|shape| FORMS.map(|form| (shape, form))) {
-        let what = format!("{shape:?}, {form:?}");
-        let [got, want] = [true, false].map(|kernels| step(shape, form, kernels));
+    let shapes = SHAPES.into_iter().flat_map(|shape| FORMS.map(|form| (shape, form)));
+    for ((shape, form), arrives) in shapes.flat_map(|of| [(of, Arrives::InF32), (of, Arrives::OverSteps)]) {
+        let what = format!("{shape:?}, {form:?}, {arrives:?}");
+        let [got, want] = [true, false].map(|kernels| step(shape, form, arrives, kernels));
         assert!(got.spikes.equal(&want.spikes), "{what}");
         close(&got.rate, &want.rate, &what);
         for (index, (got, want)) in got.gradients.iter().zip(&want.gradients).enumerate() {
-            close(got, want, &format!("{what}, gradient {index}"));
+            // That of x is rounded to bf16 on both sides.
+            let most = if index == 0 && arrives == Arrives::OverSteps { 2f64.powi(-8) } else { 2e-5 };
+            within(most, got, want, &format!("{what}, gradient {index}"));
         }
         got.running.iter().zip(&want.running).for_each(|(got, want)| close(got, want, &what));
     }
+}
+
+/// A node of spikes' currents in bf16 beside those of an image in f32.
+#[test]
+fn a_node_reads_maps_of_both_types() {
+    let (steps, channels) = (3, 5);
+    let mut stream = Stream::open(8, "cuda/tests", 0);
+    let [in_bf16, in_f32] = [(); 2].map(|()| channels_last(&(stream.normal(&[steps * 2, channels, 4, 3]) * 0.6 + 0.3)));
+    let in_bf16 = in_bf16.to_kind(Kind::BFloat16);
+    let mut parameters = Parameters::default();
+    let norm = BatchNorm::new(channels, Statistics::AllTimesteps, &mut Build::new(&mut parameters, 0, Device::Cpu));
+    let neurons = Neurons::from(Lif::default());
+    let [got, want] = [true, false].map(|kernels| {
+        let leaves = [&in_bf16, &in_f32].map(|x| x.detach().set_requires_grad(true));
+        let make = if kernels { Currents::by_kernels } else { Currents::new };
+        let part = |x: &Tensor| Term::Part {
+            of: Rc::new(make(x.shallow_clone(), &norm, steps, false, true, Drives::Nodes(&neurons), 1)),
+            first: 0,
+            scale: None,
+        };
+        let terms: Vec<Term> = leaves.iter().map(part).collect();
+        let (spikes, _) = node_spikes(&neurons, &terms, channels, None, steps, false);
+        (&spikes * &in_f32).sum(Kind::Float).backward();
+        (spikes, leaves.map(|leaf| leaf.grad().to_kind(Kind::Float)))
+    });
+    assert!(got.0.equal(&want.0));
+    within(2f64.powi(-8), &got.1[0], &want.1[0], "bf16");
+    within(2e-5, &got.1[1], &want.1[1], "f32");
 }
 
 /// In every order, as a list of tensors: the same bits.
@@ -129,7 +183,7 @@ fn same_in_every_order(what: &str, run: impl Fn() -> Vec<Tensor>) {
 fn the_order_of_threads_changes_no_bit() {
     for form in FORMS {
         same_in_every_order(&format!("a node, {form:?}"), || {
-            let Step { spikes, rate, gradients, running } = step(SHAPES[3], form, true);
+            let Step { spikes, rate, gradients, running } = step(SHAPES[3], form, Arrives::OverSteps, true);
             [spikes, rate].into_iter().chain(gradients).chain(running).collect()
         });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::super::batch_norm::BatchNorm;
+use super::super::convolution::Convolved;
 use super::super::cuda::has_kernels_for;
 use super::super::maps::channels_last;
 use super::super::neuron::Neurons;
@@ -87,7 +88,7 @@ impl Currents {
     ///
     /// With `constant`, x is `[B, C, H, W]`: the same at every timestep, convolved once.
     pub fn new(
-        x: &Tensor,
+        x: impl Into<Convolved>,
         norm: &BatchNorm,
         timesteps: i64,
         constant: bool,
@@ -95,25 +96,24 @@ impl Currents {
         drives: Drives,
         readers: usize,
     ) -> Currents {
-        if !drives.fused() {
-            // Normalised in f32, as the kernels do; it is a copy in bf16 alone.
-            let x = if x.kind() == Kind::BFloat16 { x.to_kind(Kind::Float) } else { x.shallow_clone() };
-            return Currents::by_operations(&x, norm, timesteps, constant, training, drives);
-        }
-        if x.dim() == 4 && has_kernels_for(x, &[Kind::Float, Kind::BFloat16], timesteps) {
+        let x = x.into();
+        let fused = drives.fused() && x.maps.dim() == 4;
+        if fused && has_kernels_for(&x.maps, &[Kind::Float, Kind::BFloat16], timesteps) {
             return Currents::by_kernels(x, norm, timesteps, constant, training, drives, readers);
         }
-        if x.device() != Device::Cpu || x.kind() != Kind::Float || x.dim() != 4 {
-            return Currents::by_operations(x, norm, timesteps, constant, training, drives);
+        // All others compute in f32, as the kernels do.
+        let x = x.currents();
+        if !fused || x.device() != Device::Cpu || x.kind() != Kind::Float {
+            return Currents::by_operations(&x, norm, timesteps, constant, training, drives);
         }
-        let (x, steps, spiking) = (channels_last(x), timesteps as usize, drives.candidates().is_some());
+        let (x, steps, spiking) = (channels_last(&x), timesteps as usize, drives.candidates().is_some());
         let output = NormalisedOutput::new(&x, norm, steps, constant, training, spiking, readers);
         Currents::of(Backend::Kernel(Arc::new(output)), x, norm)
     }
 
     /// [`Currents::new`] by the kernels of a device.
     pub(in super::super) fn by_kernels(
-        x: &Tensor,
+        x: impl Into<Convolved>,
         norm: &BatchNorm,
         timesteps: i64,
         constant: bool,
@@ -121,10 +121,11 @@ impl Currents {
         drives: Drives,
         readers: usize,
     ) -> Currents {
-        let x = channels_last(x);
+        let x = x.into();
+        let x = Convolved { maps: channels_last(&x.maps), ..x };
         let spiking = drives.candidates().is_some();
         let maps = NormalisedMaps::new(&x, norm, timesteps, constant, training, spiking, readers);
-        Currents::of(Backend::Device(Arc::new(maps)), x, norm)
+        Currents::of(Backend::Device(Arc::new(maps)), x.maps, norm)
     }
 
     /// [`Currents::new`] by tensor operations.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Kind, Tensor};
 
 use super::super::batch_norm::BatchNorm;
+use super::super::convolution::Convolved;
 use super::super::cuda::{NodeOnDevice, Normalisation, TermGradient, TermOnDevice, room_for_maps};
 use super::super::function::custom_function;
 use super::super::lif::Lif;
@@ -44,7 +45,7 @@ impl NormalisedMaps {
     /// Normalises `x` `[T·B, C, H, W]`, channels-last, or `[B, C, H, W]` where it is `constant`
     /// over time.
     pub(super) fn new(
-        x: &Tensor,
+        x: &Convolved,
         norm: &BatchNorm,
         timesteps: i64,
         constant: bool,
@@ -52,8 +53,8 @@ impl NormalisedMaps {
         spiking: bool,
         readers: usize,
     ) -> NormalisedMaps {
-        let normalisation = Normalisation::new(x, norm, timesteps, constant, training);
-        let coefficients = tch::no_grad(|| normalisation.coefficients(&x.detach(), norm));
+        let normalisation = Normalisation::new(&x.maps, norm, timesteps, constant, training);
+        let coefficients = tch::no_grad(|| normalisation.coefficients(&x.maps.detach(), x.steps.as_ref(), norm));
         NormalisedMaps { normalisation, spiking, readers, state: Mutex::new(State { coefficients, pending: None }) }
     }
 
@@ -95,7 +96,13 @@ pub(super) fn device_spikes(
     timesteps: i64,
     measure: bool,
 ) -> (Tensor, Option<Tensor>) {
-    let mut inputs: Vec<Tensor> = terms.iter().flat_map(inputs_of).collect();
+    // A kernel reads maps of one type.
+    let halves = terms.iter().filter_map(|term| match term {
+        Term::Part { of, .. } => Some(of.x.kind() == Kind::BFloat16),
+        Term::Spikes { .. } => None,
+    });
+    let widened = halves.clone().any(|half| half) && !halves.clone().all(|half| half);
+    let mut inputs: Vec<Tensor> = terms.iter().flat_map(|term| inputs_of(term, widened)).collect();
     inputs.extend(alpha.map(Tensor::contiguous));
     let readers: Vec<Reader> = terms.iter().map(Reader::of).collect();
     let kept: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
@@ -115,10 +122,14 @@ pub(super) fn device_spikes(
     (spikes, rate)
 }
 
-/// The inputs of the autograd node that belong to a term; its currents or spikes come first.
-fn inputs_of(term: &Term) -> Vec<Tensor> {
+/// The inputs of the autograd node that belong to a term; its currents, which are f32 where they are
+/// `widened`, or spikes come first.
+fn inputs_of(term: &Term, widened: bool) -> Vec<Tensor> {
     match term {
-        Term::Part { of, .. } => [&of.x, &of.gamma, &of.beta].map(Tensor::shallow_clone).into(),
+        Term::Part { of, .. } => {
+            let x = if widened { of.x.to_kind(Kind::Float) } else { of.x.shallow_clone() };
+            vec![x, of.gamma.shallow_clone(), of.beta.shallow_clone()]
+        }
         Term::Spikes { spikes, .. } => vec![channels_last(spikes)],
     }
 }

@@ -9,7 +9,8 @@ use litesnn_framework::network::{
     Activity, Channels, CompressedWeight, Compression, LayerShape, LayerSpec, NamedCompressors, Packer, Pass, Written,
 };
 use litesnn_framework::spiking::{
-    BatchNorm, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes, unfold_time,
+    BatchNorm, Convolved, Currents, Drives, Neurons, Term, channels_last, fold_time, kaiming_fan_out, node_spikes,
+    unfold_time,
 };
 use tch::{Kind, Tensor};
 
@@ -86,19 +87,23 @@ impl Synapses {
     /// What it makes of a signal, `[T·B, C, H, W]`, before normalisation. What it reads is added to
     /// `activity`.
     pub fn output(&self, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
+        self.convolved(signal, pass, activity).currents()
+    }
+
+    fn convolved(&self, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Convolved {
         if self.weight.raw().dim() == 2 {
             let signal = signal.flat();
             activity.extend(signal.activity(pass));
             let features = signal.maps.flatten(1, -1);
             let output = features.linear(&pass.weight(&self.weight), self.bias.as_ref());
-            return output.unsqueeze(-1).unsqueeze(-1);
+            return output.unsqueeze(-1).unsqueeze(-1).into();
         }
         activity.extend(signal.activity(pass));
-        let weights = [&self.weight];
-        let steps = pass.precision.takes_steps().then(|| pass.steps(&weights)).flatten();
-        let weight = pass.stacked_weights(&weights);
-        let LayerShape { stride, padding, .. } = self.shape;
-        self.biased(pass.convolve(&signal.maps, &weight, steps.as_ref(), stride, padding), pass)
+        let output = pass.convolved(&[&self.weight], &signal.maps, self.shape.stride, self.shape.padding);
+        match self.bias {
+            Some(_) => self.biased(output.currents(), pass).into(),
+            None => output,
+        }
     }
 
     /// The neurons that it drives.
@@ -109,8 +114,8 @@ impl Synapses {
     /// Its normalised output as a part of what drives `neurons`.
     fn term(&self, neurons: &Neurons, signal: &Signal, pass: &Pass, activity: &mut Vec<Activity>) -> Option<Term> {
         let norm = self.norm(pass)?;
-        let output = self.output(signal, pass, activity);
-        let currents = Currents::new(&output, &norm, pass.timesteps, false, pass.training, Drives::Nodes(neurons), 1);
+        let output = self.convolved(signal, pass, activity);
+        let currents = Currents::new(output, &norm, pass.timesteps, false, pass.training, Drives::Nodes(neurons), 1);
         Some(Term::Part { of: Rc::new(currents), first: 0, scale: None })
     }
 

@@ -9,7 +9,7 @@ use litesnn_framework::network::{Channels, CompressedWeight, LayerShape, Packer,
 use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, Term, node_spikes};
 use tch::Tensor;
 
-use super::layers::{Builder, convolved};
+use super::layers::Builder;
 use super::signal::Signal;
 
 /// A depthwise convolution, its normalisation, and the neurons that it drives.
@@ -47,10 +47,10 @@ impl Depthwise {
 
     /// The spikes of its neurons.
     pub(super) fn forward(&self, input: &Signal, pass: &Pass) -> Signal {
-        let current = convolved(&[&self.weight], &input.spikes, self.shape.stride, self.shape.padding, pass);
+        let current = pass.convolved(&[&self.weight], &input.spikes, self.shape.stride, self.shape.padding);
         let norm = self.norm.keeping(self.weight.channels().mask(pass.active).as_ref());
         let drives = Drives::Nodes(&self.neurons);
-        let currents = Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, 1);
+        let currents = Currents::new(current, &norm, pass.timesteps, input.constant, pass.training, drives, 1);
         let term = Term::Part { of: Rc::new(currents), first: 0, scale: None };
         let (width, none) = (self.shape.outputs, None::<&Tensor>);
         let (spikes, rate) = node_spikes(&self.neurons, &[term], width, none, pass.timesteps, pass.measure);

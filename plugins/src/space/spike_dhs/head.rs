@@ -181,7 +181,7 @@ impl Block {
     fn forward(&self, spikes: &Tensor, pass: &Pass, activity: &mut Vec<Activity>) -> Tensor {
         activity.extend(pass.activity(spikes));
         let weight = pass.weight(&self.weight);
-        let current = pass.convolve(spikes, &weight, None, self.shape.stride, self.shape.padding);
+        let current = pass.convolve(spikes, &weight, self.shape.stride, self.shape.padding);
         fire(&self.neurons, &self.norm.forward(&current, None, pass.timesteps, pass.training), pass)
     }
 }

@@ -83,13 +83,6 @@ impl Builder<'_> {
     }
 }
 
-/// The output of convolutions with these weights, one after another, on `spikes` `[T·B, C, H, W]`.
-pub fn convolved(weights: &[&CompressedWeight], spikes: &Tensor, stride: i64, padding: i64, pass: &Pass) -> Tensor {
-    let weight = pass.stacked_weights(weights);
-    let steps = pass.precision.takes_steps().then(|| pass.steps(weights)).flatten();
-    pass.convolve(spikes, &weight, steps.as_ref(), stride, padding)
-}
-
 /// Spikes of a layer of neurons on currents `[T·B, ...]`.
 pub fn fire(neurons: &Neurons, current: &Tensor, pass: &Pass) -> Tensor {
     fold_time(&neurons.spikes(&unfold_time(current, pass.timesteps)))

@@ -13,7 +13,7 @@ use litesnn_framework::spiking::{BatchNorm, Currents, Drives, Neurons, kaiming_f
 use super::cell::CellShape;
 use super::depthwise::Depthwise;
 use super::edges::{Candidate, Predecessor, predecessor_name};
-use super::layers::{Builder, convolved};
+use super::layers::Builder;
 use super::operation::Form;
 use super::settings::Downsampling;
 use super::signal::Signal;
@@ -237,7 +237,7 @@ impl StackedConvolution {
     pub(super) fn currents(&self, which: Range<usize>, input: &Signal, nodes: &Neurons, pass: &Pass) -> Currents {
         let convolutions = &self.convolutions[which.clone()];
         let weights: Vec<&CompressedWeight> = convolutions.iter().map(|convolution| &convolution.weight).collect();
-        let current = convolved(&weights, &input.spikes, self.stride, self.padding, pass);
+        let current = pass.convolved(&weights, &input.spikes, self.stride, self.padding);
         let drives = self.candidates.as_ref().map_or(Drives::Nodes(nodes), Drives::Candidates);
         let readers = convolutions.len();
         let mut norm = self.norm.keeping(self.channels.mask(pass.active).as_ref());
@@ -245,7 +245,7 @@ impl StackedConvolution {
             let width = convolutions[0].shape.outputs;
             norm = norm.narrow(which.start as i64 * width, readers as i64 * width);
         }
-        Currents::new(&current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
+        Currents::new(current, &norm, pass.timesteps, input.constant, pass.training, drives, readers)
     }
 }
 
