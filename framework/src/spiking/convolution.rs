@@ -24,6 +24,11 @@ pub struct Convolved {
 }
 
 impl Convolved {
+    /// z `[T·B, C, H, W]`, and the steps `[C]` by which y is z's multiple.
+    pub fn over_steps(maps: Tensor, steps: Tensor) -> Convolved {
+        Convolved { maps, steps: Some(steps) }
+    }
+
     /// y, in f32.
     pub fn currents(&self) -> Tensor {
         let maps = match self.maps.kind() {
