@@ -129,8 +129,15 @@ def timed(backend, name, shape, repeats):
     upstream = torch.rand(shape, device="cuda")
     run = layer_of(backend, name)
     checks = check(run, x, upstream, name)
+    return measured(lambda: once(run, x, upstream), repeats) | {"checks": checks}
+
+
+def measured(work, repeats):
+    """The times of some work, and the memory that it takes."""
+    import torch
+
     for _ in range(repeats // 2):
-        once(run, x, upstream)
+        work()
     torch.cuda.reset_peak_memory_stats()
     events, clock = [], []
     for _ in range(repeats):
@@ -138,7 +145,7 @@ def timed(backend, name, shape, repeats):
         torch.cuda.synchronize()
         start = time.perf_counter()
         begin.record()
-        once(run, x, upstream)
+        work()
         end.record()
         torch.cuda.synchronize()
         clock.append(time.perf_counter() - start)
@@ -148,7 +155,6 @@ def timed(backend, name, shape, repeats):
         "least_milliseconds": round(min(clock) * 1e3, 4),
         "device_milliseconds": round(statistics.median(events), 4),
         "peak_memory_megabytes": round(torch.cuda.max_memory_allocated() / 1e6, 1),
-        "checks": checks,
     }
 
 
@@ -171,15 +177,15 @@ def sizes_of(shape):
     return [int(size) for size in shape.split(",")]
 
 
-def spiking_jelly(options, site):
-    """The lines of a process of its own for a folder's SpikingJelly."""
+def in_a_process(program, child, site, options):
+    """The lines of a process of its own that finds a folder's SpikingJelly, if a folder is given."""
     here = str(Path(__file__).resolve().parent)
-    paths = [str((Path(options.sites) / site).resolve()), here, os.environ.get("PYTHONPATH", "")]
+    paths = [str((Path(options.sites) / site).resolve()) if site else "", here, os.environ.get("PYTHONPATH", "")]
     environment = dict(os.environ, PYTHONPATH=":".join(path for path in paths if path), SJ_LIF_CUDA_IMPLEMENTATION="triton")
-    command = [sys.executable, __file__, "--child", site, "--repeats", str(options.repeats)]
+    command = [sys.executable, program, "--child", child, "--repeats", str(options.repeats)]
     printed, fault = output(command + [f"--shape={shape}" for shape in options.shape], environment)
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    return lines + [{"shape": None, "name": site, "error": fault}] * bool(fault)
+    return lines + [{"shape": None, "name": child, "error": fault}] * bool(fault)
 
 
 def litesnn(options):
@@ -199,7 +205,7 @@ def litesnn(options):
 def output(command, environment):
     """What a command printed, and why it failed."""
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
     fault = (done.stderr.strip()[-600:] or f"exit code {done.returncode}") if done.returncode else ""
@@ -218,7 +224,12 @@ def main():
     options.shape = options.shape or SHAPES
     if options.child:
         return child(options)
-    lines = [*(litesnn(options) if options.litesnn else []), *(line for site in BACKENDS for line in spiking_jelly(options, site))]
+    own = litesnn(options) if options.litesnn else []
+    report([*own, *(line for site in BACKENDS for line in in_a_process(__file__, site, site, options))])
+
+
+def report(lines):
+    """Prints lines beside litesnn's at the same shape; exits with 1 if there is an error."""
     own = {line["shape"]: line["milliseconds"] for line in lines if line["name"] == "litesnn" and "milliseconds" in line}
     for line in lines:
         if "milliseconds" in line and line["shape"] in own:
