@@ -55,13 +55,9 @@ impl Layers {
         let second = NAMES + PANEL + GAP;
         let bits_step = if most_bits > 8.0 { 8.0 } else { 1.0 };
         axis(area, NAMES, bottom, "Bits of a weight", most_bits, bits_step, 0)?;
-        let firing_step = if firing_top > 0.5 {
-            0.2
-        } else if firing_top > 0.2 {
-            0.1
-        } else {
-            0.05
-        };
+        // Sums of a pooling fire more than once at a timestep.
+        let firing_step = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0].into_iter().find(|step| firing_top / step <= 5.5);
+        let firing_step = firing_step.unwrap_or(firing_top);
         axis(area, second, bottom, "Firing rate (spikes / neuron / timestep)", firing_top, firing_step, 2)?;
         for step in 0..self.rows.iter().map(|row| row.firing.len()).max().unwrap_or(0) {
             let x = second + 6 + 58 * step as i32;
