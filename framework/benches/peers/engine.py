@@ -12,12 +12,16 @@ engine's reference answers. Everything here runs that network, an image at a tim
 | onnxruntime, f32 | the ONNX file of levels in f32; the optimiser folds scale and bias into them |
 | PyTorch | `Conv2d` with scale and bias folded in, time folded into the batch, a loop over time in each neuron; f32 |
 | SpikingJelly | the same `Conv2d` in multi-step mode, and its `LIFNode` |
+| litesnn's evaluation | with `--litesnn COMMAND`: `bench evaluate`, which has a network of the same shapes and timesteps |
 
 Before anything is timed, the logits of every program are compared with the reference's. Those of the
 engine, and of both ONNX files with the optimiser off, have to be the same bits, and so have those of
 the INT8 file with the optimiser on. Weights that scale and bias are folded into round the currents,
 so that a potential next to the threshold can fall to the other side: of PyTorch and SpikingJelly, not
 more than one spike in 10,000 may differ.
+
+litesnn's evaluation answers random images, whose logits are compared with nothing here: tests of the
+export compare evaluation and engine to the bit.
 
 Every program is a process of its own, and they answer in turn, so that what else the machine does
 meets all alike: in a turn one image that is not timed, and then those that are. Memory and loading
@@ -184,9 +188,21 @@ def timed(options):
             exact = program.name.startswith("engine") or (program.name, True) in EXACT
             assert off == 0 if exact else off <= LOGITS, f"{program.name} answers otherwise: {off}"
             seconds[program.name] += answer["seconds"]
+        if options.litesnn:
+            seconds.setdefault("litesnn's evaluation", []).extend(evaluation(options))
     for program in programs:
         program.end()
     return seconds
+
+
+def evaluation(options):
+    """Seconds of an image in litesnn's own evaluation: least, median and largest of those that a turn has."""
+    root = pathlib.Path(__file__).parents[3]
+    command = [options.litesnn, "bench", "evaluate", root / "experiments/paper/table2-cifar10.toml", "--variant", "medium"]
+    command += ["--design", root / "experiments/designs/lite-snn-medium.toml", "--device", "cpu", "--threads", "1", "--json"]
+    command += ["--batch", str(options.batch), "--repeats", str(options.images)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return [json.loads(told)["seconds"][which] / options.batch for which in ("least", "median", "largest")]
 
 
 def measured(options):
@@ -216,6 +232,7 @@ def main():
     parser.add_argument("--turns", type=int, default=10, help="turns of all programs")
     parser.add_argument("--images", type=int, default=4, help="images that are timed in a turn")
     parser.add_argument("--loads", type=int, default=5, help="processes of each program that load the network")
+    parser.add_argument("--litesnn", type=pathlib.Path, metavar="COMMAND", help="the built command, whose evaluation is timed, too")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -5,7 +5,8 @@
 #     run.sh lif --device cuda ...    the same on a GPU
 #     run.sh node --device cuda ...   a node of a supernet on a GPU, normalisation and neurons; builds nothing
 #     run.sh network ...              a network that is retrained and evaluated: SpikingJelly, snnTorch
-#     run.sh engine ...               a trained network that answers: onnxruntime, PyTorch, SpikingJelly; builds no libtorch
+#     run.sh engine ...               a trained network that answers: onnxruntime, PyTorch, SpikingJelly; builds no libtorch,
+#                                     and has litesnn's own evaluation with --litesnn COMMAND
 #
 # Further options go to lif.py, lif_cuda.py, node_cuda.py, network.py or engine.py. The libraries go to a virtual environment:
 # PEERS_VENV, else ~/.cache/litesnn/peers. On a GPU machine with a Python of its own that has torch, triton and cupy, PEERS_PYTHON
