@@ -238,6 +238,10 @@ impl Joint {
         if self.architecture_entropy > 0.0 && !searched(&Role::ArchitectureLogit) {
             return unread("architecture_entropy", "no architecture is searched", "search one");
         }
+        if self.temperature.is_some() && !self.cooled().iter().any(searched) {
+            let help = "search an architecture, bit-widths or timesteps";
+            return unread("temperature", "the search moves nothing that is chosen by softmax", help);
+        }
         // A pruner may have rates that are searched, which change the operations of an image.
         let stored = [Role::ArchitectureLogit, Role::BitLogit].iter().any(searched);
         let operations = stored || searched(&Role::TimestepLogit) || open.techniques.prune;

@@ -238,22 +238,29 @@ fn an_option_that_nothing_reads_is_refused() {
     let (fixed_bits, no_architecture) = ("compressor.gaussian-quantize.bits=[4]", "optimizer.joint.at_random=[\"A\"]");
     let stored = "optimizer.joint.target_stored_bytes=300";
     let operations = "optimizer.joint.target_bit_syn_ops=1000";
-    let cases: [(&[&str], &str); 6] = [
+    let temperature = "optimizer.joint.temperature={ from = 1.0, to = 0.1 }";
+    let fixed_steps = "timesteps={ fixed = { steps = 2 } }";
+    let cases: [(&[&str], &str); 7] = [
         (&["optimizer.joint.multiplier_rate=0.1"], "multiplier_rate`: no cost has a target"),
         (&["optimizer.joint.lambda_unit=relative", stored, operations], "lambda_unit`: both costs have a target"),
         (&["optimizer.joint.architecture_entropy=0.1", no_architecture], "architecture_entropy`: no architecture"),
+        (&[temperature, fixed_bits, no_architecture, fixed_steps], "temperature`: the search moves nothing"),
         (&[stored, fixed_bits, no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
         (&[stored, "compressor=[]", no_architecture], "target_stored_bytes`: neither an architecture nor bit-widths"),
-        (
-            &[operations, "compressor=[]", no_architecture, "timesteps={ fixed = { steps = 2 } }"],
-            "target_bit_syn_ops`: nothing that is searched",
-        ),
+        (&[operations, "compressor=[]", no_architecture, fixed_steps], "target_bit_syn_ops`: nothing that is searched"),
     ];
     for (settings, said) in cases {
         let refused = Desk::new(settings).plan().expect_err(said);
         assert!(refused.contains(&format!("nothing reads `optimizer.joint.{said}")), "{refused}");
     }
-    for read in [&[stored, "optimizer.joint.multiplier_rate=0.1"], &[stored, "compressor=[]"], &[stored, fixed_bits]] {
+    let read: [&[&str]; 5] = [
+        &[stored, "optimizer.joint.multiplier_rate=0.1"],
+        &[stored, "compressor=[]"],
+        &[stored, fixed_bits],
+        &[temperature, fixed_bits, no_architecture],
+        &[temperature, fixed_bits, fixed_steps],
+    ];
+    for read in read {
         assert!(Desk::new(read).plan().is_ok(), "{read:?}");
     }
 }
