@@ -201,6 +201,28 @@ impl<'a> Prepared<'a> {
         self.run_normalised(arena, &normalised(self.network, pixels)?)
     }
 
+    /// What it answers for each of the images `[N, C, H, W]`, whose pixels are from 0 to 1, one after
+    /// another: an image fills the lanes, so that a batch shares the arena alone.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that are no whole images, or one that is not finite, at its place among all of them.
+    pub fn run_batch(&self, arena: &mut Arena, pixels: &[f32]) -> Result<Vec<Outcome>, BadImage> {
+        let shape = self.network.image.shape;
+        let of_one = shape.iter().product::<usize>().max(1);
+        let last = pixels.len() % of_one;
+        if last != 0 {
+            return Err(BadImage::Size { shape, numbers: last });
+        }
+        let answer = |(number, image)| {
+            self.run(arena, image).map_err(|bad| match bad {
+                BadImage::NotFinite { place } => BadImage::NotFinite { place: number * of_one + place },
+                size => size,
+            })
+        };
+        pixels.chunks_exact(of_one).enumerate().map(answer).collect()
+    }
+
     /// What it answers for an input that is normalised already, `[C, H, W]`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ mod random;
 
 use std::cell::Cell;
 
-use litesnn_engine::{EarlyExit, Form, Network, Outcome, Prepared, Processor, Reference, Times, sample};
+use litesnn_engine::{BadImage, EarlyExit, Form, Network, Outcome, Prepared, Processor, Reference, Times, sample};
 use proptest::prelude::*;
 use random::Draw;
 
@@ -49,6 +49,24 @@ proptest! {
         let images = [draw.image(&network), draw.image(&network)];
         agree(&network, &images);
     }
+}
+
+#[test]
+fn a_batch_is_its_images_one_after_another() {
+    let mut draw = Draw(5);
+    let network = draw.network(3);
+    let images = [draw.image(&network), draw.image(&network), draw.image(&network)];
+    let prepared = Prepared::new(&network);
+    let mut arena = prepared.arena();
+    let alone: Vec<Outcome> = images.iter().map(|image| prepared.run(&mut arena, image).unwrap()).collect();
+    let mut batch = images.concat();
+    assert_eq!(prepared.run_batch(&mut arena, &batch).unwrap(), alone);
+    assert_eq!(prepared.run_batch(&mut arena, &[]).unwrap(), []);
+    let half = images[0].len() + 1;
+    let cut = prepared.run_batch(&mut arena, &batch[..half]).unwrap_err();
+    assert_eq!(cut, BadImage::Size { shape: network.image.shape, numbers: 1 });
+    batch[half] = f32::NAN;
+    assert_eq!(prepared.run_batch(&mut arena, &batch).unwrap_err(), BadImage::NotFinite { place: half });
 }
 
 /// Guards against networks that never spike, which any kernel runs well.
