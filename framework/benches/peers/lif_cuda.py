@@ -212,14 +212,21 @@ def output(command, environment):
     return done.stdout, fault
 
 
-def main():
-    arguments = argparse.ArgumentParser(description="LIF on a GPU: litesnn and SpikingJelly's backends")
-    arguments.add_argument("--litesnn", help="the built command; without it, SpikingJelly alone is timed")
+def arguments_of(description, shapes, backends, of=""):
+    """The arguments of a bench on these shapes of something; `backends` are the processes that it starts."""
+    arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--sites", default="sites", help="folder with SpikingJelly 0.0.0.0.14 in cupy/ and 2.0.0 in triton/")
-    arguments.add_argument("--shape", action="append", help=f"T,B,C,H,W, with H = W [default: {' and '.join(SHAPES)}]")
+    told = f"T,B,C,H,W{of}, with H = W [default: {' and '.join(shapes)}]"
+    arguments.add_argument("--shape", action="append", help=told)
     arguments.add_argument("--repeats", type=int, default=50)
     arguments.add_argument("--device", choices=["cuda"], default="cuda")
-    arguments.add_argument("--child", choices=BACKENDS, help=argparse.SUPPRESS)
+    arguments.add_argument("--child", choices=backends, help=argparse.SUPPRESS)
+    return arguments
+
+
+def main():
+    arguments = arguments_of("LIF on a GPU: litesnn and SpikingJelly's backends", SHAPES, BACKENDS)
+    arguments.add_argument("--litesnn", help="the built command; without it, SpikingJelly alone is timed")
     options = arguments.parse_args()
     options.shape = options.shape or SHAPES
     if options.child:

@@ -21,14 +21,13 @@ are those of lif_cuda.py, and graph_milliseconds, a replay of a CUDA graph: with
 launches cannot be captured.
 """
 
-import argparse
 import functools
 import json
 import sys
 import traceback
 from pathlib import Path
 
-from lif_cuda import in_a_process, layer_of, measured, op_by_op, report, sizes_of
+from lif_cuda import arguments_of, in_a_process, layer_of, measured, op_by_op, report, sizes_of
 
 SHAPES = ["6,120,12,32,32"]
 CANDIDATES = 4
@@ -196,15 +195,8 @@ def child(options):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description="A node on a GPU: litesnn's kernels and SpikingJelly's backends")
-    arguments.add_argument("--sites", default="sites", help="folder with SpikingJelly 0.0.0.0.14 in cupy/ and 2.0.0 in triton/")
-    arguments.add_argument(
-        "--shape", action="append", help=f"T,B,C,H,W of a candidate, with H = W [default: {' and '.join(SHAPES)}]"
-    )
-    arguments.add_argument("--repeats", type=int, default=50)
-    arguments.add_argument("--device", choices=["cuda"], default="cuda")
-    arguments.add_argument("--child", choices=BACKENDS, help=argparse.SUPPRESS)
-    options = arguments.parse_args()
+    description = "A node on a GPU: litesnn's kernels and SpikingJelly's backends"
+    options = arguments_of(description, SHAPES, BACKENDS, " of a candidate").parse_args()
     options.shape = options.shape or SHAPES
     if options.child:
         return child(options)
