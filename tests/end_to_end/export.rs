@@ -1,6 +1,6 @@
 //! A trained network that leaves as a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
@@ -43,6 +43,19 @@ name = "ann"
 set = { "compressor" = [], "space.layers.activation" = "relu" }
 "#;
 
+/// Writes a manifest to the desk and runs its trials: their folder. Of few samples where the test
+/// asks for no accuracy.
+fn runs_of(text: &str, desk: &Path, arguments: &[&str]) -> PathBuf {
+    let runs = desk.join("runs");
+    std::fs::write(desk.join("leaving.toml"), text).unwrap();
+    succeed(run(&desk.join("leaving.toml"), &runs).args(arguments));
+    runs
+}
+
+fn of_few_samples() -> String {
+    MANIFEST.replace("samples = 400", "samples = 20")
+}
+
 /// The mean of log sum exp(logits) - logit of the label over all images of a file of `--logits`.
 fn cross_entropy(file: &[u8]) -> f64 {
     let tensors = SafeTensors::deserialize(file).unwrap();
@@ -68,10 +81,7 @@ fn export(trial: &Path) -> std::process::Command {
 #[test]
 fn an_exported_network_answers_as_its_trial_says() {
     let desk = tempfile::tempdir().unwrap();
-    let manifest = desk.path().join("leaving.toml");
-    std::fs::write(&manifest, MANIFEST).unwrap();
-    let runs = desk.path().join("runs");
-    succeed(&mut run(&manifest, &runs));
+    let runs = runs_of(MANIFEST, desk.path(), &[]);
     for row in ["sure", "spiking"] {
         let folder = trial(&runs, "leaving", row);
         let packed = folder.join("network.packed");
@@ -146,10 +156,8 @@ fn an_exported_network_answers_as_its_trial_says() {
 #[test]
 fn what_cannot_leave_is_refused_in_words() {
     let desk = tempfile::tempdir().unwrap();
+    let runs = runs_of(&of_few_samples(), desk.path(), &[]);
     let manifest = desk.path().join("leaving.toml");
-    std::fs::write(&manifest, MANIFEST.replace("samples = 400", "samples = 20")).unwrap();
-    let runs = desk.path().join("runs");
-    succeed(&mut run(&manifest, &runs));
     let said = |command: &mut std::process::Command| {
         let output = command.output().unwrap();
         assert!(!output.status.success());
@@ -217,10 +225,7 @@ fn what_cannot_leave_is_refused_in_words() {
 #[test]
 fn options_of_a_format_reach_its_exporter() {
     let desk = tempfile::tempdir().unwrap();
-    let manifest = desk.path().join("leaving.toml");
-    std::fs::write(&manifest, MANIFEST.replace("samples = 400", "samples = 20")).unwrap();
-    let runs = desk.path().join("runs");
-    succeed(&mut run(&manifest, &runs));
+    let runs = runs_of(&of_few_samples(), desk.path(), &[]);
     let written = |row: &str, arguments: &[&str]| {
         let file = desk.path().join("file");
         succeed(export(&trial(&runs, "leaving", row)).args(arguments).arg("--out").arg(&file));
@@ -246,13 +251,11 @@ fn options_of_a_format_reach_its_exporter() {
 #[test]
 fn settings_of_the_data_set_give_the_accuracy_of_the_trial() {
     let desk = tempfile::tempdir().unwrap();
-    let manifest = desk.path().join("leaving.toml");
     let text = MANIFEST
         .replace("samples = 400", "samples = 100")
         .replace("[dataset.fashion-mnist]", "[dataset.fashion-mnist]\ntest = 100");
-    std::fs::write(&manifest, &text[..text.find("[[variant]]\nname = \"sure\"").unwrap()]).unwrap();
-    let runs = desk.path().join("runs");
-    succeed(&mut run(&manifest, &runs));
+    let one_variant = &text[..text.find("[[variant]]\nname = \"sure\"").unwrap()];
+    let runs = runs_of(one_variant, desk.path(), &[]);
     let folder = trial(&runs, "leaving", "spiking");
     succeed(&mut export(&folder));
     let result = table(&folder.join("result.parquet"));
@@ -275,10 +278,7 @@ fn settings_of_the_data_set_give_the_accuracy_of_the_trial() {
 #[test]
 fn a_design_leaves_with_the_weights_of_the_one_trial_that_trained_it() {
     let desk = tempfile::tempdir().unwrap();
-    let manifest = desk.path().join("leaving.toml");
-    std::fs::write(&manifest, MANIFEST.replace("samples = 400", "samples = 20")).unwrap();
-    let runs = desk.path().join("runs");
-    succeed(run(&manifest, &runs).args(["--set", "experiment.seeds=[0, 1]"]));
+    let runs = runs_of(&of_few_samples(), desk.path(), &["--set", "experiment.seeds=[0, 1]"]);
     let design = desk.path().join("found.toml");
     let of_design = || {
         let mut command = export(&design);
